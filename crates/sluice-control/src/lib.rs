@@ -1,0 +1,1 @@
+//! The device control contract between sluice.sys, probe.sys and sluicectl.

@@ -1,0 +1,2 @@
+//! Safe Network Module Registrar providers and clients.
+#![no_std]

@@ -1,0 +1,1 @@
+//! Runs drivers in Wine: prefix, sc.exe, logs.

@@ -1,0 +1,1 @@
+//! A netio.sys for Wine: the registrar on kernel primitives, and import hooks.

@@ -1,0 +1,1 @@
+//! A complete, strict Network Module Registrar for testing NMR code.

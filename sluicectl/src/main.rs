@@ -1,0 +1,2 @@
+//! The user-mode tool of the Sluice driver.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The one tool of this repository: setup, build, demo, test.
+fn main() {}
