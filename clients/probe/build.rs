@@ -1,0 +1,5 @@
+//! Tells cargo how a driver is linked.
+
+fn main() -> Result<(), wdk_build::ConfigError> {
+    wdk_build::configure_wdk_binary_build()
+}
