@@ -1,0 +1,246 @@
+//! What goes into the buffers.
+//!
+//! Every message starts with a [`Header`]: [`VERSION`](crate::VERSION) and the size of its fixed part. A list follows the
+//! fixed part without a gap. Reserved fields are 0 in both directions.
+
+use sluice_npi::{Header, Statistics, Verdict};
+
+use crate::wire::{Wire, wire};
+
+/// The header of a message of type `T`.
+#[must_use]
+pub const fn header_of<T>() -> Header {
+    Header { version: crate::VERSION, ..Header::of::<T>() }
+}
+
+/// The bits of [`PolicyRequest::flags`].
+pub mod policy_flags {
+    /// Keep the policy, or that there is none, across a restart of the driver.
+    pub const PERSIST: u32 = 1 << 0;
+    /// All bits that mean something.
+    pub const ALL: u32 = PERSIST;
+}
+
+/// The input of [`SLUICE_POLICY_LOAD`](crate::code::SLUICE_POLICY_LOAD) and
+/// [`SLUICE_POLICY_CLEAR`](crate::code::SLUICE_POLICY_CLEAR). The table follows.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyRequest {
+    /// Version and size.
+    pub header: Header,
+    /// Bits of [`policy_flags`].
+    pub flags: u32,
+    /// How many bytes of table follow, to the end of the input: at least 1 to load, 0 to clear.
+    pub table_length: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// The answer to every request about the policy: which one is in force now.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyAnswer {
+    /// Version and size.
+    pub header: Header,
+    /// How many bytes the table in force has; 0 if there is none. After
+    /// [`SLUICE_POLICY_READ`](crate::code::SLUICE_POLICY_READ) the whole table follows if the output has room for it,
+    /// and nothing otherwise: the bytes returned tell which.
+    pub table_length: u32,
+    /// The generation of the policy in force: 0 before the first load, then one more with every load or clear.
+    pub generation: u64,
+}
+
+/// The bits of [`Status::flags`].
+pub mod status_flags {
+    /// The policy in force is the one that the driver starts with the next time.
+    pub const PERSISTED: u32 = 1 << 0;
+    /// When the driver started there was a kept policy, but it was damaged, and so it was not put in force.
+    pub const PERSISTED_DAMAGED: u32 = 1 << 1;
+}
+
+/// The answer to [`SLUICE_STATUS`](crate::code::SLUICE_STATUS). `clients_listed` [`Client`]s follow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Version and size.
+    pub header: Header,
+    /// Bits of [`status_flags`].
+    pub flags: u32,
+    /// The version of the driver: major, minor, patch, 0.
+    pub driver_version: [u16; 4],
+    /// Milliseconds since `DriverEntry`.
+    pub uptime: u64,
+    /// The generation of the policy in force.
+    pub generation: u64,
+    /// How many bytes its table has.
+    pub table_length: u32,
+    /// How many rules it has.
+    pub rule_count: u32,
+    /// What happens to a packet that no rule matches: one of [`sluice_npi::action`].
+    pub default_action: u16,
+    /// 0.
+    pub reserved: [u16; 3],
+    /// How many clients there are. Filled in by the dispatcher.
+    pub clients_total: u32,
+    /// How many of them the answer lists: as many as fit. Filled in by the dispatcher.
+    pub clients_listed: u32,
+}
+
+/// The values of [`Client::state`].
+pub mod client_state {
+    /// The client is attached.
+    pub const ATTACHED: u16 = 1;
+    /// One side has begun to detach, the other has not finished.
+    pub const DETACHING: u16 = 2;
+}
+
+/// The values of [`ModuleId::kind`], as in `NPI_MODULEID_TYPE`.
+pub mod module_id_kind {
+    /// A GUID, in its 16 bytes of memory.
+    pub const GUID: u32 = 1;
+    /// The LUID of an interface, in the first 8 bytes.
+    pub const IF_LUID: u32 = 2;
+}
+
+/// What a network module calls itself in NMR: `NPI_MODULEID` with nothing that is unset.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModuleId {
+    /// One of [`module_id_kind`].
+    pub kind: u32,
+    /// The value; what `kind` does not use is 0.
+    pub value: [u8; 16],
+}
+
+/// A client driver that is attached to Sluice.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Which module it is.
+    pub module_id: ModuleId,
+    /// One of [`client_state`].
+    pub state: u16,
+    /// 0.
+    pub reserved: u16,
+    /// The version of the client driver, as its author counts.
+    pub driver_version: u32,
+    /// 0.
+    pub reserved2: u32,
+    /// What it calls itself: UTF-8, filled up with zeros.
+    pub name: [u8; 32],
+    /// Milliseconds since it attached.
+    pub attached: u64,
+    /// Its counters.
+    pub statistics: Statistics,
+}
+
+/// The input of [`PROBE_CLASSIFY`](crate::code::PROBE_CLASSIFY). `count` [`BatchEntry`]s follow, then the bytes of the
+/// packets.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchRequest {
+    /// Version and size.
+    pub header: Header,
+    /// How many packets: 1 to [`sluice_npi::MAX_BATCH`].
+    pub count: u32,
+    /// 0.
+    pub reserved: u64,
+}
+
+/// One packet of a batch.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchEntry {
+    /// What the bytes start with: one of [`sluice_npi::link_type`]. Passed on unchecked.
+    pub link_type: u16,
+    /// One of [`sluice_npi::direction`]. Passed on unchecked.
+    pub direction: u16,
+    /// How many bytes there are.
+    pub captured_length: u32,
+    /// How many bytes the packet had on the wire. Passed on unchecked.
+    pub wire_length: u32,
+    /// Where the bytes begin, counted from the start of the input. They lie behind the last entry and end with the
+    /// input at the latest.
+    pub offset: u32,
+}
+
+/// The answer to [`PROBE_CLASSIFY`](crate::code::PROBE_CLASSIFY). `count` [`Verdict`]s follow, in the order of the
+/// packets. All are of one policy.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchAnswer {
+    /// Version and size.
+    pub header: Header,
+    /// How many verdicts: as many as there were packets.
+    pub count: u32,
+    /// 0.
+    pub reserved: u64,
+}
+
+impl BatchAnswer {
+    /// How many bytes an answer with `count` verdicts takes.
+    #[must_use]
+    pub const fn size_for(count: usize) -> usize {
+        Self::SIZE.saturating_add(Verdict::SIZE.saturating_mul(count))
+    }
+}
+
+/// The answer to [`PROBE_STATUS`](crate::code::PROBE_STATUS). `providers_listed` [`Provider`]s follow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeStatus {
+    /// Version and size.
+    pub header: Header,
+    /// How many providers the probe is attached to. Filled in by the dispatcher.
+    pub providers_total: u32,
+    /// How many of them the answer lists: as many as fit. Filled in by the dispatcher.
+    pub providers_listed: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// A provider that the probe is attached to. The first one classifies.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Provider {
+    /// Which module it is.
+    pub module_id: ModuleId,
+    /// 0.
+    pub reserved: u32,
+    /// The generation that it announced last with `PolicyChanged`; 0 if it has announced none.
+    pub generation: u64,
+    /// What its `QueryStatistics` answered.
+    pub statistics: Statistics,
+}
+
+wire!(PolicyRequest { header: Header, flags: u32, table_length: u32, reserved: u32 });
+wire!(PolicyAnswer { header: Header, table_length: u32, generation: u64 });
+wire!(Status {
+    header: Header,
+    flags: u32,
+    driver_version: [u16; 4],
+    uptime: u64,
+    generation: u64,
+    table_length: u32,
+    rule_count: u32,
+    default_action: u16,
+    reserved: [u16; 3],
+    clients_total: u32,
+    clients_listed: u32,
+});
+wire!(ModuleId { kind: u32, value: [u8; 16] });
+wire!(Client {
+    module_id: ModuleId,
+    state: u16,
+    reserved: u16,
+    driver_version: u32,
+    reserved2: u32,
+    name: [u8; 32],
+    attached: u64,
+    statistics: Statistics,
+});
+wire!(BatchRequest { header: Header, count: u32, reserved: u64 });
+wire!(BatchEntry { link_type: u16, direction: u16, captured_length: u32, wire_length: u32, offset: u32 });
+wire!(BatchAnswer { header: Header, count: u32, reserved: u64 });
+wire!(ProbeStatus { header: Header, providers_total: u32, providers_listed: u32, reserved: u32 });
+wire!(Provider { module_id: ModuleId, reserved: u32, generation: u64, statistics: Statistics });

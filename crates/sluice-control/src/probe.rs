@@ -1,0 +1,168 @@
+//! The dispatcher of the device of probe.sys.
+
+use sluice_npi::{MAX_BATCH, Verdict};
+
+use crate::{
+    Buffer, Completion, List, NTSTATUS, code,
+    list::answer_with_list,
+    message::{BatchAnswer, BatchEntry, BatchRequest, ProbeStatus, Provider, header_of},
+    status::{
+        STATUS_BUFFER_TOO_SMALL, STATUS_INVALID_BUFFER_SIZE, STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PARAMETER,
+        STATUS_REVISION_MISMATCH, STATUS_UNSUCCESSFUL,
+    },
+    wire::Wire,
+};
+
+/// What probe.sys does for the requests of its device. Everything is called at PASSIVE_LEVEL, by as many threads at once
+/// as there are requests.
+pub trait Device {
+    /// Holds the verdicts of one batch. They cannot lie in the system buffer, where the packets are still needed.
+    type Verdicts: AsRef<[Verdict]>;
+
+    /// Has the batch classified, in one call, by the first provider: one verdict a packet.
+    ///
+    /// # Errors
+    ///
+    /// `STATUS_DEVICE_NOT_READY` if there is no provider, `STATUS_INSUFFICIENT_RESOURCES` if there is no memory, and
+    /// whatever the provider answers.
+    fn classify(&self, batch: &Batch<'_>) -> Result<Self::Verdicts, NTSTATUS>;
+
+    /// Appends the providers that the probe is attached to, the one that classifies first.
+    fn providers(&self, providers: &mut List<'_, Provider>);
+}
+
+/// Answers one request. `buffer` is the system buffer, whose first `input_length` bytes are the input, and whose first
+/// `output_length` bytes may be overwritten by the answer.
+pub fn control<D: Device>(
+    device: &D,
+    code: u32,
+    buffer: &mut [u8],
+    input_length: usize,
+    output_length: usize,
+) -> Completion {
+    Completion::of(Buffer::new(buffer, input_length, output_length).and_then(|buffer| match code {
+        code::PROBE_CLASSIFY => classify(device, buffer),
+        code::PROBE_STATUS => status(device, buffer),
+        _ => Err(STATUS_INVALID_DEVICE_REQUEST),
+    }))
+}
+
+fn classify<D: Device>(device: &D, mut buffer: Buffer<'_>) -> Result<usize, NTSTATUS> {
+    let batch = Batch::parse(buffer.input())?;
+    let answer_length = BatchAnswer::size_for(batch.len());
+    buffer.expect_room(answer_length)?;
+    let count = batch.count;
+    let verdicts = device.classify(&batch)?;
+    let verdicts = verdicts.as_ref();
+    if Ok(verdicts.len()) != usize::try_from(count) {
+        return Err(STATUS_UNSUCCESSFUL);
+    }
+    let mut output = buffer.output();
+    let answer = BatchAnswer { header: header_of::<BatchAnswer>(), count, reserved: 0 };
+    answer.write(&mut output).ok_or(STATUS_BUFFER_TOO_SMALL)?;
+    for verdict in verdicts {
+        verdict.write(&mut output).ok_or(STATUS_BUFFER_TOO_SMALL)?;
+    }
+    Ok(answer_length)
+}
+
+fn status<D: Device>(device: &D, mut buffer: Buffer<'_>) -> Result<usize, NTSTATUS> {
+    buffer.expect_no_input()?;
+    let fill = |providers: &mut List<'_, Provider>| {
+        device.providers(providers);
+        ProbeStatus { header: header_of::<ProbeStatus>(), providers_total: 0, providers_listed: 0, reserved: 0 }
+    };
+    answer_with_list(buffer.output(), fill, |status, total, listed| {
+        status.providers_total = total;
+        status.providers_listed = listed;
+    })
+    .ok_or(STATUS_BUFFER_TOO_SMALL)
+}
+
+/// A batch of packets whose counts, offsets and lengths have been checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    input: &'a [u8],
+    entries: &'a [u8],
+    count: u32,
+}
+
+/// One packet of a batch. All but the bytes is what the user-mode program said, for the provider to judge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet<'a> {
+    /// What the bytes start with: one of [`sluice_npi::link_type`].
+    pub link_type: u16,
+    /// One of [`sluice_npi::direction`].
+    pub direction: u16,
+    /// How many bytes the packet had on the wire.
+    pub wire_length: u32,
+    /// The captured bytes, which lie in the system buffer.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Batch<'a> {
+    /// Checks the input of [`PROBE_CLASSIFY`](code::PROBE_CLASSIFY).
+    ///
+    /// # Errors
+    ///
+    /// As in the table at [the top](crate).
+    pub fn parse(input: &'a [u8]) -> Result<Self, NTSTATUS> {
+        let mut rest = input;
+        let request = BatchRequest::read(&mut rest).ok_or(STATUS_INVALID_BUFFER_SIZE)?;
+        if request.header.version != crate::VERSION {
+            return Err(STATUS_REVISION_MISMATCH);
+        }
+        if request.header != header_of::<BatchRequest>()
+            || request.reserved != 0
+            || request.count == 0
+            || request.count > MAX_BATCH
+        {
+            return Err(STATUS_INVALID_PARAMETER);
+        }
+        let entries_length = usize::try_from(request.count)
+            .ok()
+            .and_then(|count| count.checked_mul(BatchEntry::SIZE))
+            .ok_or(STATUS_INVALID_PARAMETER)?;
+        let (entries, _) = rest.split_at_checked(entries_length).ok_or(STATUS_INVALID_BUFFER_SIZE)?;
+        let batch = Self { input, entries, count: request.count };
+        let first_byte = BatchRequest::SIZE.saturating_add(entries_length);
+        let mut entries_left = entries;
+        while !entries_left.is_empty() {
+            let entry = BatchEntry::read(&mut entries_left).ok_or(STATUS_INVALID_BUFFER_SIZE)?;
+            if !usize::try_from(entry.offset).is_ok_and(|offset| offset >= first_byte) || batch.bytes(&entry).is_none()
+            {
+                return Err(STATUS_INVALID_PARAMETER);
+            }
+        }
+        Ok(batch)
+    }
+
+    /// How many packets there are: 1 to [`MAX_BATCH`].
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "a batch is never empty")]
+    pub const fn len(&self) -> usize {
+        // `parse` has shown that as many entries lie in memory.
+        self.count as usize
+    }
+
+    /// The packets, in their order: [`len`](Self::len) of them.
+    pub fn packets(&self) -> impl Iterator<Item = Packet<'a>> + use<'a> {
+        let batch = *self;
+        let mut entries = self.entries;
+        core::iter::from_fn(move || {
+            let entry = BatchEntry::read(&mut entries)?;
+            Some(Packet {
+                link_type: entry.link_type,
+                direction: entry.direction,
+                wire_length: entry.wire_length,
+                bytes: batch.bytes(&entry)?,
+            })
+        })
+    }
+
+    fn bytes(&self, entry: &BatchEntry) -> Option<&'a [u8]> {
+        let start = usize::try_from(entry.offset).ok()?;
+        let end = start.checked_add(usize::try_from(entry.captured_length).ok()?)?;
+        self.input.get(start..end)
+    }
+}
