@@ -1,0 +1,17 @@
+//! What the engine needs of the machine that it runs on.
+
+/// Processors and time. A driver asks the kernel; a test answers what it likes.
+pub trait Machine: Send + Sync + 'static {
+    /// How many processors there are; at least 1. PASSIVE_LEVEL.
+    fn processors(&self) -> usize;
+
+    /// The number of the processor that runs this code. It only spreads counters over cache lines, so a wrong or
+    /// outdated one costs time and nothing else. Up to DISPATCH_LEVEL.
+    fn processor(&self) -> usize;
+
+    /// Time since some moment in the past, in milliseconds. Up to DISPATCH_LEVEL.
+    fn uptime_ms(&self) -> u64;
+
+    /// Lets other threads run for a moment. PASSIVE_LEVEL.
+    fn pause(&self);
+}

@@ -1,0 +1,217 @@
+//! A device that user-mode programs of administrators send control requests to.
+
+use core::{
+    marker::PhantomData,
+    ptr::NonNull,
+    slice,
+    sync::atomic::{AtomicPtr, Ordering},
+};
+
+use wdk_sys::{
+    DEVICE_OBJECT, DRIVER_OBJECT, FILE_DEVICE_SECURE_OPEN, FILE_DEVICE_UNKNOWN, IO_NO_INCREMENT, IO_STACK_LOCATION,
+    IRP, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL, NTSTATUS, STATUS_DEVICE_NOT_READY,
+    STATUS_INVALID_DEVICE_REQUEST, STATUS_NAME_TOO_LONG, STATUS_SUCCESS,
+    ntddk::{IoCreateDevice, IoCreateSymbolicLink, IoDeleteDevice, IoDeleteSymbolicLink, IofCompleteRequest},
+};
+
+use sluice_control::{
+    Completion,
+    name::{DEVICE_PREFIX, LINK_PREFIX, Name},
+};
+
+use crate::{security::admit_administrators_only, string::unicode_string};
+
+/// What answers the control requests of a device.
+pub trait Requests: Sync {
+    /// Answers one METHOD_BUFFERED request, at PASSIVE_LEVEL, on any number of threads at once. `buffer` holds the
+    /// first `input` bytes from the caller, zeros behind them, and takes up to `output` bytes of the answer; it is as
+    /// long as the larger of the two.
+    fn control(&self, code: u32, buffer: &mut [u8], input: usize, output: usize) -> Completion;
+}
+
+/// The one control device of a driver, with its link in the namespace of user-mode programs.
+pub struct ControlDevice<R> {
+    object: NonNull<DEVICE_OBJECT>,
+    link: Name,
+    requests: PhantomData<fn(&R)>,
+}
+
+// SAFETY: a device object belongs to no thread; it is deleted once, by the owner of this value.
+unsafe impl<R> Send for ControlDevice<R> {}
+// SAFETY: a shared reference gives access to an atomic pointer alone.
+unsafe impl<R> Sync for ControlDevice<R> {}
+
+/// What the device object keeps for us, in non-paged pool.
+#[repr(C)]
+struct Extension<R> {
+    /// NULL (as the I/O manager makes it) while nobody answers.
+    requests: AtomicPtr<R>,
+}
+
+impl<R: Requests> ControlDevice<R> {
+    /// Makes the device `\Device\name` and the link `\\.\name`, which only SYSTEM and administrators can open, and
+    /// becomes the driver's handler for create, cleanup, close and device control. PASSIVE_LEVEL, in DriverEntry.
+    ///
+    /// Requests get STATUS_DEVICE_NOT_READY until [`serve`](Self::serve) is called.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said: STATUS_OBJECT_NAME_COLLISION when there is a device of that name, for one.
+    pub fn create(driver: &mut DRIVER_OBJECT, name: impl IntoIterator<Item = u16> + Clone) -> Result<Self, NTSTATUS> {
+        let device_name = Name::new(DEVICE_PREFIX, name.clone()).ok_or(STATUS_NAME_TOO_LONG)?;
+        let link = Name::new(LINK_PREFIX, name).ok_or(STATUS_NAME_TOO_LONG)?;
+        let mut device_name = unicode_string(&device_name);
+        let mut object: *mut DEVICE_OBJECT = core::ptr::null_mut();
+        // SAFETY: the driver object is the one of this driver; name and result live through the call.
+        let status = unsafe {
+            IoCreateDevice(
+                driver,
+                size_of::<Extension<R>>() as u32,
+                &raw mut device_name,
+                FILE_DEVICE_UNKNOWN,
+                FILE_DEVICE_SECURE_OPEN,
+                0,
+                &raw mut object,
+            )
+        };
+        let Some(object) = NonNull::new(object).filter(|_| status == STATUS_SUCCESS) else {
+            return Err(status);
+        };
+        let undo = |status| {
+            // SAFETY: the device was created above, has no link, and is not used again.
+            unsafe { IoDeleteDevice(object.as_ptr()) };
+            Err(status)
+        };
+        // SAFETY: the device object was created above.
+        if let Err(status) = unsafe { admit_administrators_only(object.as_ptr()) } {
+            return undo(status);
+        }
+        let mut link_name = unicode_string(&link);
+        // SAFETY: both names live through the call, which copies them.
+        let status = unsafe { IoCreateSymbolicLink(&raw mut link_name, &raw mut device_name) };
+        if status != STATUS_SUCCESS {
+            return undo(status);
+        }
+        for major in [IRP_MJ_CREATE, IRP_MJ_CLEANUP, IRP_MJ_CLOSE] {
+            driver.MajorFunction[major as usize] = Some(succeed);
+        }
+        driver.MajorFunction[IRP_MJ_DEVICE_CONTROL as usize] = Some(device_control::<R>);
+        Ok(Self { object, link, requests: PhantomData })
+    }
+
+    /// Hands requests to `requests` from now on.
+    ///
+    /// # Safety
+    ///
+    /// `requests` has to stay valid until this value is dropped.
+    pub unsafe fn serve(&self, requests: &R) {
+        // SAFETY: the device object lives as long as `self`.
+        let extension = unsafe { extension::<R>(self.object.as_ptr()) };
+        extension.requests.store(core::ptr::from_ref(requests).cast_mut(), Ordering::Release);
+    }
+}
+
+impl<R> Drop for ControlDevice<R> {
+    /// Ends the device. In DriverUnload the I/O manager has seen to it that no request is inside and no handle open; in
+    /// DriverEntry nobody could open it yet.
+    fn drop(&mut self) {
+        let mut link = unicode_string(&self.link);
+        // SAFETY: the name lives through the call. The link was made with the device.
+        let _ = unsafe { IoDeleteSymbolicLink(&raw mut link) };
+        // SAFETY: the device was created with this value and is deleted with it.
+        unsafe { IoDeleteDevice(self.object.as_ptr()) };
+    }
+}
+
+/// The extension of a device made by [`ControlDevice::create`] for the same `R`.
+///
+/// # Safety
+///
+/// `device` is such a device and stays one while the result is used.
+unsafe fn extension<'a, R>(device: *const DEVICE_OBJECT) -> &'a Extension<R> {
+    // SAFETY: the caller vouches for the device object.
+    let extension = unsafe { (*device).DeviceExtension };
+    // SAFETY: `create` asked for an extension of this type; the I/O manager filled it with zeros, which is one.
+    unsafe { &*extension.cast::<Extension<R>>() }
+}
+
+/// Answers create, cleanup and close: there is no state per handle.
+unsafe extern "C" fn succeed(_device: *mut DEVICE_OBJECT, irp: *mut IRP) -> NTSTATUS {
+    // SAFETY: the I/O manager hands the request to this driver, which completes it here and nowhere else.
+    unsafe { complete(irp, STATUS_SUCCESS, 0) }
+}
+
+/// Answers a device control request.
+unsafe extern "C" fn device_control<R: Requests>(device: *mut DEVICE_OBJECT, irp: *mut IRP) -> NTSTATUS {
+    // SAFETY: the I/O manager calls with the device that `create` made; it exists as long as a request is inside.
+    let extension = unsafe { extension::<R>(device) };
+    // SAFETY: `serve` was promised that what it stored stays valid as long as the device.
+    let requests = unsafe { extension.requests.load(Ordering::Acquire).as_ref() };
+    // SAFETY: the request is ours until it is completed.
+    let stack = unsafe { current_stack_location(irp) };
+    // SAFETY: as above, and the dispatch routine is the one for device control.
+    let parameters = unsafe { (*stack).Parameters.DeviceIoControl };
+    let (input, output) = (parameters.InputBufferLength as usize, parameters.OutputBufferLength as usize);
+    // SAFETY: the request is ours, and its code says METHOD_BUFFERED or is refused by `requests`.
+    let system_buffer = unsafe { (*irp).AssociatedIrp.SystemBuffer };
+    let refuse = |status| Completion { status, information: 0 };
+    let completion = match requests {
+        None => refuse(STATUS_DEVICE_NOT_READY),
+        Some(_) if parameters.IoControlCode & METHOD_MASK != METHOD_BUFFERED => refuse(STATUS_INVALID_DEVICE_REQUEST),
+        Some(requests) => {
+            // SAFETY: METHOD_BUFFERED was just established, so the buffer is as long as the larger of the lengths.
+            let buffer = unsafe { system_buffer_of(system_buffer.cast(), input, output) };
+            requests.control(parameters.IoControlCode, buffer, input, output)
+        }
+    };
+    // SAFETY: the request is completed here and nowhere else.
+    unsafe { complete(irp, completion.status, completion.information.min(output)) }
+}
+
+/// The bits of a control code that tell how buffers are passed, and their value for the only way that is served.
+const METHOD_MASK: u32 = 3;
+const METHOD_BUFFERED: u32 = 0;
+
+/// The system buffer of a METHOD_BUFFERED request, with zeros behind the input: what the I/O manager left there may be
+/// another program's data.
+///
+/// # Safety
+///
+/// `buffer` is the system buffer of such a request with these lengths, for as long as the result is used.
+unsafe fn system_buffer_of<'a>(buffer: *mut u8, input: usize, output: usize) -> &'a mut [u8] {
+    let length = input.max(output);
+    if buffer.is_null() || length == 0 {
+        return &mut [];
+    }
+    // SAFETY: `input` is not above the buffer's length.
+    let rest = unsafe { buffer.add(input) };
+    // SAFETY: there are `length - input` bytes behind the input.
+    unsafe { rest.write_bytes(0, length - input) };
+    // SAFETY: all `length` bytes are initialised and belong to this request alone.
+    unsafe { slice::from_raw_parts_mut(buffer, length) }
+}
+
+/// IoGetCurrentIrpStackLocation, which is a macro in C.
+///
+/// # Safety
+///
+/// `irp` is a request that this driver owns.
+unsafe fn current_stack_location(irp: *mut IRP) -> *mut IO_STACK_LOCATION {
+    // SAFETY: the caller owns the request; the I/O manager set this member of the union before it called.
+    unsafe { (*irp).Tail.Overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation }
+}
+
+/// Completes a request and returns its status.
+///
+/// # Safety
+///
+/// This driver owns `irp`; it is gone afterwards.
+unsafe fn complete(irp: *mut IRP, status: NTSTATUS, information: usize) -> NTSTATUS {
+    // SAFETY: the caller owns the request.
+    let io_status = unsafe { &mut (*irp).IoStatus };
+    io_status.__bindgen_anon_1.Status = status;
+    io_status.Information = information as _;
+    // SAFETY: the caller gives the request up.
+    unsafe { IofCompleteRequest(irp, IO_NO_INCREMENT as i8) };
+    status
+}

@@ -1,0 +1,25 @@
+//! Counted strings of the kernel.
+
+use sluice_control::name::Name;
+use wdk_sys::UNICODE_STRING;
+
+/// `name` in the form that the kernel takes. It points into `name`.
+pub(crate) fn unicode_string(name: &Name) -> UNICODE_STRING {
+    let bytes = size_of_val(name.as_slice()) as u16;
+    UNICODE_STRING { Length: bytes, MaximumLength: bytes, Buffer: name.as_slice().as_ptr().cast_mut() }
+}
+
+/// The UTF-16 units of a string that the kernel made.
+///
+/// # Safety
+///
+/// `string` describes memory that holds what it says, and goes on to while the result is used.
+#[must_use]
+pub unsafe fn units_of(string: &UNICODE_STRING) -> &[u16] {
+    if string.Buffer.is_null() {
+        return &[];
+    }
+    let count = usize::from(string.Length) / size_of::<u16>();
+    // SAFETY: the caller vouches for the memory; the kernel aligns its strings.
+    unsafe { core::slice::from_raw_parts(string.Buffer, count) }
+}

@@ -1,0 +1,46 @@
+//! Processors and time.
+
+use wdk_sys::{
+    ALL_PROCESSOR_GROUPS, LARGE_INTEGER,
+    ntddk::{
+        KeDelayExecutionThread, KeGetCurrentProcessorNumberEx, KeQueryActiveProcessorCountEx,
+        KeQueryUnbiasedInterruptTime,
+    },
+};
+
+/// `_MODE::KernelMode`: the wait is the kernel's own.
+const KERNEL_MODE: i8 = 0;
+
+/// One millisecond from now, in the units of a relative time-out.
+const ONE_MILLISECOND: LARGE_INTEGER = LARGE_INTEGER { QuadPart: -10_000 };
+
+/// The number of the processor that runs this code, from 0. At any IRQL; below DISPATCH_LEVEL it may be out of date as
+/// soon as it is returned, so it may choose between equals and nothing else.
+#[must_use]
+pub fn processor() -> usize {
+    // SAFETY: NULL says that group and number within it are not asked for.
+    let number = unsafe { KeGetCurrentProcessorNumberEx(core::ptr::null_mut()) };
+    number as usize
+}
+
+/// How many processors are active, in all groups. Up to DISPATCH_LEVEL.
+#[must_use]
+pub fn processors() -> usize {
+    // SAFETY: the function takes a number and touches no memory of ours.
+    let count = unsafe { KeQueryActiveProcessorCountEx(ALL_PROCESSOR_GROUPS as u16) };
+    count as usize
+}
+
+/// How long the system has been running, without the time that it slept, in units of 100 ns. At any IRQL.
+#[must_use]
+pub fn uptime_100ns() -> u64 {
+    // SAFETY: the function has no arguments and no conditions.
+    unsafe { KeQueryUnbiasedInterruptTime() }
+}
+
+/// Lets other threads run for about a millisecond. At PASSIVE_LEVEL.
+pub fn pause() {
+    let mut interval = ONE_MILLISECOND;
+    // SAFETY: the interval is ours for the duration of the call.
+    let _ = unsafe { KeDelayExecutionThread(KERNEL_MODE, 0, &raw mut interval) };
+}
