@@ -1,0 +1,21 @@
+/*
+ * bcryptprimitives.dll for Wine before 9.0, which has none.
+ *
+ * Rust's standard library takes its random numbers from ProcessPrng and nothing else of that DLL. advapi32.dll offers the
+ * same generator under the name SystemFunction036 (RtlGenRandom), in pieces that a ULONG can count.
+ */
+#include <windows.h>
+
+BOOLEAN WINAPI SystemFunction036(PVOID buffer, ULONG length);
+
+__declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE data, SIZE_T length)
+{
+    while (length > 0) {
+        ULONG piece = length > MAXLONG ? MAXLONG : (ULONG)length;
+        if (!SystemFunction036(data, piece))
+            return FALSE;
+        data += piece;
+        length -= piece;
+    }
+    return TRUE;
+}

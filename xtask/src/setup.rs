@@ -1,0 +1,357 @@
+//! `cargo xtask setup`: finds the programs that building and running the drivers needs, and installs the missing ones.
+//!
+//! Every other command asks [`ensure`] for its [`Tools`], which looks for files only, so that nothing is slower when
+//! nothing is missing. What a tool is and which Debian package has it is said once, in [`Tool`]; what is to be done
+//! about missing ones is decided by [`plan`], a function of facts, and carried out by [`install`].
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::layout::{self, Arch};
+use crate::run::{self, line, output, program, succeeds};
+
+/// Where the tools are.
+#[derive(Debug)]
+pub(crate) struct Tools {
+    /// Builds for Windows.
+    pub(crate) rust: Rust,
+    /// lld, called with `-flavor link` as first arguments.
+    pub(crate) linker: PathBuf,
+    /// The folder of libclang.so, which bindgen reads headers with.
+    pub(crate) libclang: PathBuf,
+    /// clang's own headers, of the same version.
+    pub(crate) clang_headers: PathBuf,
+    /// Makes import libraries.
+    pub(crate) dlltool: PathBuf,
+    /// Lists the symbols of mingw-w64's import libraries.
+    pub(crate) nm: PathBuf,
+    /// The headers of mingw-w64; ddk/ is among them.
+    pub(crate) mingw_headers: PathBuf,
+    /// The import libraries of mingw-w64.
+    pub(crate) mingw_libraries: PathBuf,
+    /// Links user-mode programs.
+    pub(crate) mingw_gcc: PathBuf,
+}
+
+/// A Rust tool chain that has the core library of Windows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rust {
+    /// cargo itself, no rustup proxy.
+    pub(crate) cargo: PathBuf,
+    /// rustc itself, no rustup proxy.
+    pub(crate) rustc: PathBuf,
+    /// Whether the libraries of the target are there as source only, for `-Zbuild-std`.
+    pub(crate) build_std: bool,
+}
+
+/// What can be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tool {
+    Rust,
+    Linker,
+    Clang,
+    Llvm,
+    MingwHeaders,
+    MingwGcc,
+    Wine,
+    Osslsigncode,
+}
+
+impl Tool {
+    fn description(self) -> &'static str {
+        match self {
+            Self::Rust => {
+                "the Rust core library for Windows (rustup target add x86_64-pc-windows-msvc x86_64-pc-windows-gnu)"
+            }
+            Self::Linker => "lld, the linker (rust-lld of a rustup tool chain, or lld-link)",
+            Self::Clang => "clang and libclang, which read the headers",
+            Self::Llvm => "llvm-dlltool and llvm-nm, which make the import libraries",
+            Self::MingwHeaders => "the headers and import libraries of mingw-w64",
+            Self::MingwGcc => "x86_64-w64-mingw32-gcc, which links user-mode programs",
+            Self::Wine => "wine (64 bit), which runs the drivers",
+            Self::Osslsigncode => "osslsigncode, which signs the drivers",
+        }
+    }
+
+    /// The packages of Debian and Ubuntu that have it.
+    fn packages(self) -> &'static [&'static str] {
+        match self {
+            Self::Rust => &["rustc-web", "cargo-web", "rust-web-src"],
+            Self::Linker => &["lld"],
+            Self::Clang => &["clang"],
+            Self::Llvm => &["llvm"],
+            Self::MingwHeaders => &["mingw-w64-x86-64-dev"],
+            Self::MingwGcc => &["gcc-mingw-w64-x86-64-win32"],
+            Self::Wine => &["wine64"],
+            Self::Osslsigncode => &["osslsigncode"],
+        }
+    }
+}
+
+/// `cargo xtask setup`.
+///
+/// # Errors
+/// Something is missing and cannot be installed.
+pub(crate) fn run() -> Result<()> {
+    let tools = ensure(Arch::X64)?;
+    let library = if tools.rust.build_std { "built from source with" } else { "of" };
+    println!("Everything is there. The core library for Windows is {library} {}.", tools.rust.rustc.display());
+    Ok(())
+}
+
+/// The tools for drivers of `arch`. Installs what is missing.
+///
+/// # Errors
+/// Something is missing and cannot be installed.
+pub(crate) fn ensure(arch: Arch) -> Result<Tools> {
+    match find(arch) {
+        Ok(tools) => Ok(tools),
+        Err(missing) => {
+            install(&missing, arch)?;
+            find(arch).or_else(|missing| bail!("still missing after the installation:\n{}", list(&missing)))
+        }
+    }
+}
+
+/// The targets that must be there for drivers of `arch` and the programs that go with them.
+fn targets(arch: Arch) -> impl Iterator<Item = &'static str> + Clone {
+    std::iter::once(arch.driver_target()).chain(arch.program_target())
+}
+
+fn find(arch: Arch) -> Result<Tools, Vec<Tool>> {
+    let mut missing = Vec::new();
+    let mut need = |tool, found: Option<PathBuf>| {
+        found.unwrap_or_else(|| {
+            if !missing.contains(&tool) {
+                missing.push(tool);
+            }
+            PathBuf::new()
+        })
+    };
+
+    let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(layout::root())).ok();
+    let sysroot = sysroot.as_deref().map(|path| Path::new(path.trim_end()));
+    let rust = find_rust(sysroot, Path::new("/usr"), arch);
+    need(Tool::Rust, rust.as_ref().map(|rust| rust.rustc.clone()));
+    let llvm = newest_llvm(Path::new("/usr/lib"));
+    let in_llvm = |name: &str| {
+        let versioned = llvm.as_ref().map(|llvm| llvm.join("bin").join(name)).filter(|file| file.is_file());
+        program(name).or(versioned)
+    };
+    // wine64 and osslsigncode are run by others, which find them in these same places.
+    need(Tool::Wine, program("wine64").or_else(|| program("wine")).or_else(|| file("/usr/lib/wine/wine64")));
+    need(Tool::Osslsigncode, program("osslsigncode"));
+    let tools = Tools {
+        rust: rust.unwrap_or_else(|| Rust { cargo: PathBuf::new(), rustc: PathBuf::new(), build_std: false }),
+        linker: need(Tool::Linker, sysroot.and_then(rust_lld).or_else(|| in_llvm("lld-link"))),
+        libclang: need(Tool::Clang, llvm.as_ref().map(|llvm| llvm.join("lib"))),
+        clang_headers: need(Tool::Clang, llvm.as_deref().and_then(clang_headers)),
+        dlltool: need(Tool::Llvm, in_llvm("llvm-dlltool")),
+        nm: need(Tool::Llvm, in_llvm("llvm-nm")),
+        mingw_headers: need(Tool::MingwHeaders, folder_with("/usr/share/mingw-w64/include", "ddk/wdm.h")),
+        mingw_libraries: need(Tool::MingwHeaders, folder_with("/usr/x86_64-w64-mingw32/lib", "libntoskrnl.a")),
+        mingw_gcc: need(Tool::MingwGcc, program("x86_64-w64-mingw32-gcc")),
+    };
+    if missing.is_empty() { Ok(tools) } else { Err(missing) }
+}
+
+/// The tool chain that can build for Windows: that of the workspace if it has the targets or can build them, else the
+/// one under `usr`, whose library source comes as a Debian package.
+fn find_rust(sysroot: Option<&Path>, usr: &Path, arch: Arch) -> Option<Rust> {
+    let with =
+        |root: &Path, build_std| Rust { cargo: root.join("bin/cargo"), rustc: root.join("bin/rustc"), build_std };
+    let has = |root: &Path, part: &str| root.join("lib/rustlib").join(part).is_dir();
+    let complete = |root: &&Path| targets(arch).all(|target| has(root, &format!("{target}/lib")));
+    if let Some(root) = sysroot.filter(complete) {
+        return Some(with(root, false));
+    }
+    sysroot
+        .into_iter()
+        .chain([usr])
+        .find(|root| has(root, "src/rust/library/core"))
+        .map(|root| with(root, true))
+        .filter(|rust| rust.cargo.is_file() && rust.rustc.is_file())
+}
+
+/// The linker that rustup brings with every tool chain.
+fn rust_lld(sysroot: &Path) -> Option<PathBuf> {
+    let hosts = fs::read_dir(sysroot.join("lib/rustlib")).ok()?.flatten();
+    hosts.map(|host| host.path().join("bin/rust-lld")).find(|file| file.is_file())
+}
+
+/// The newest of Debian's LLVM installations that has libclang and the headers that belong to it.
+fn newest_llvm(lib: &Path) -> Option<PathBuf> {
+    let version = |path: &Path| path.file_name()?.to_str()?.strip_prefix("llvm-")?.parse::<u32>().ok();
+    let folders = fs::read_dir(lib).ok()?.flatten().map(|entry| entry.path());
+    folders.filter(|path| clang_headers(path).is_some() && has_libclang(path)).max_by_key(|path| version(path))
+}
+
+fn has_libclang(llvm: &Path) -> bool {
+    fs::read_dir(llvm.join("lib")).is_ok_and(|entries| {
+        entries.flatten().any(|entry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            // Not libclang-cpp.so, which is another library.
+            name.strip_prefix("libclang").is_some_and(|rest| rest.contains(".so") && !rest.starts_with("-cpp"))
+        })
+    })
+}
+
+fn clang_headers(llvm: &Path) -> Option<PathBuf> {
+    let versions = fs::read_dir(llvm.join("lib/clang")).ok()?.flatten();
+    versions.map(|version| version.path().join("include")).find(|include| include.join("stddef.h").is_file())
+}
+
+fn file(path: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(path)).filter(|path| path.is_file())
+}
+
+fn folder_with(path: &str, content: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(path)).filter(|path| path.join(content).is_file())
+}
+
+fn list(tools: &[Tool]) -> String {
+    tools.iter().map(|tool| format!("  {}", tool.description())).collect::<Vec<_>>().join("\n")
+}
+
+/// What the machine allows.
+#[derive(Debug, Clone, Copy)]
+struct Host {
+    /// It has apt-get.
+    apt: bool,
+    right: Right,
+}
+
+/// How packages can be installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Right {
+    Root,
+    SudoWithoutPassword,
+    None,
+}
+
+/// What to do about missing tools.
+#[derive(Debug, PartialEq, Eq)]
+enum Plan {
+    /// Install these packages, running apt-get with this in front of it.
+    Install { prefix: &'static [&'static str], packages: Vec<&'static str> },
+    /// The person has to type this.
+    Ask(String),
+    /// The person has to find these tools for their own system.
+    Explain(String),
+}
+
+fn plan(missing: &[Tool], host: Host) -> Plan {
+    let packages: Vec<_> = missing.iter().flat_map(|tool| tool.packages()).copied().collect();
+    if !host.apt {
+        return Plan::Explain(format!(
+            "This is not Debian or Ubuntu, so these have to be installed by hand:\n{}",
+            list(missing)
+        ));
+    }
+    match host.right {
+        Right::Root => Plan::Install { prefix: &[], packages },
+        Right::SudoWithoutPassword => Plan::Install { prefix: &["sudo", "-n"], packages },
+        Right::None => Plan::Ask(format!(
+            "sudo apt-get update && sudo apt-get install -y --no-install-recommends {}",
+            packages.join(" ")
+        )),
+    }
+}
+
+fn install(missing: &[Tool], arch: Arch) -> Result<()> {
+    println!("Missing:\n{}", list(missing));
+    let mut missing = missing.to_vec();
+    if missing.contains(&Tool::Rust) && rustup_target_add(arch) {
+        missing.retain(|tool| *tool != Tool::Rust);
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    match plan(&missing, host()) {
+        Plan::Install { prefix, packages } => apt_get(prefix, &packages),
+        Plan::Ask(what) => bail!("root has to install the rest. Type this, then try again:\n  {what}"),
+        Plan::Explain(what) => bail!(what),
+    }
+}
+
+/// Whether rustup could fetch the targets. Without a network, or behind a mirror that has none, it fails fast.
+fn rustup_target_add(arch: Arch) -> bool {
+    let mut command = Command::new("rustup");
+    command.args(["target", "add"]).args(targets(arch)).current_dir(layout::root());
+    println!("$ {}", line(&command));
+    let added = succeeds(&mut command);
+    if !added {
+        println!("rustup cannot fetch them here.");
+    }
+    added
+}
+
+fn host() -> Host {
+    let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim_end() == "0");
+    let right = if root {
+        Right::Root
+    } else if succeeds(Command::new("sudo").args(["-n", "true"])) {
+        Right::SudoWithoutPassword
+    } else {
+        Right::None
+    };
+    Host { apt: program("apt-get").is_some(), right }
+}
+
+fn apt_get(prefix: &[&str], packages: &[&str]) -> Result<()> {
+    let known = |package: &&str| succeeds(Command::new("apt-cache").args(["show", "--no-all-versions", package]));
+    if !packages.iter().all(known) {
+        apt(prefix, &["update"])?;
+    }
+    apt(prefix, &[&["install", "-y", "--no-install-recommends"], packages].concat())
+}
+
+fn apt(prefix: &[&str], arguments: &[&str]) -> Result<()> {
+    // `env` sets the variable behind sudo as well.
+    let words = [prefix, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"], arguments].concat();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
+    println!("$ {}", line(&command));
+    run::run(&mut command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_installs_exactly_the_packages_of_what_is_missing() {
+        let host = Host { apt: true, right: Right::Root };
+        assert_eq!(
+            plan(&[Tool::Wine, Tool::Rust], host),
+            Plan::Install { prefix: &[], packages: vec!["wine64", "rustc-web", "cargo-web", "rust-web-src"] }
+        );
+    }
+
+    #[test]
+    fn sudo_is_used_only_where_it_asks_nothing() {
+        let host = Host { apt: true, right: Right::SudoWithoutPassword };
+        let Plan::Install { prefix, .. } = plan(&[Tool::Llvm], host) else { panic!("nothing is installed") };
+        assert_eq!(prefix, ["sudo", "-n"]);
+    }
+
+    #[test]
+    fn without_the_right_the_person_gets_one_line_to_type() {
+        let host = Host { apt: true, right: Right::None };
+        let Plan::Ask(line) = plan(&[Tool::Llvm, Tool::Clang], host) else { panic!("nobody is asked") };
+        assert_eq!(line.lines().count(), 1);
+        assert!(line.ends_with(" llvm clang"), "{line}");
+        assert!(line.contains("apt-get update &&"), "{line}");
+    }
+
+    #[test]
+    fn another_system_is_told_which_tools_it_lacks() {
+        let host = Host { apt: false, right: Right::Root };
+        let Plan::Explain(text) = plan(&[Tool::MingwGcc], host) else { panic!("no explanation") };
+        assert!(text.contains("x86_64-w64-mingw32-gcc"), "{text}");
+    }
+}
