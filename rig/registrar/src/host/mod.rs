@@ -1,0 +1,148 @@
+//! The platform for tests on a host: locks and events of std, an IRQL per thread, and one registrar for the process,
+//! which the nine functions use and a [`Session`](session::Session) configures.
+
+pub mod irql;
+pub(crate) mod session;
+#[cfg(feature = "symbols")]
+mod symbols;
+
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use std::eprintln;
+use std::string::{String, ToString};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread_local;
+use std::time::Instant;
+
+use wdk_nmr_sys::NTSTATUS;
+
+use crate::platform::{Event, Lock, PausePoint, Platform};
+use crate::registrar::Registrar;
+use crate::report::SlowWait;
+use crate::violation::{Function, Violation};
+
+use session::Control;
+
+/// The registrar behind the nine functions of this process.
+pub fn registrar() -> &'static Registrar<Host> {
+    static REGISTRAR: LazyLock<Registrar<Host>> = LazyLock::new(|| {
+        let registrar = Registrar::new(Host { began: Instant::now(), control: Mutex::new(None) });
+        registrar.set_slow_wait(Some(session::SLOW_WAIT));
+        registrar
+    });
+    &REGISTRAR
+}
+
+/// A host, as the registrar sees it.
+pub struct Host {
+    began: Instant,
+    /// What the session that is running wants, if one is.
+    control: Mutex<Option<Arc<Control>>>,
+}
+
+impl Host {
+    fn control(&self) -> Option<Arc<Control>> {
+        locked(&self.control).clone()
+    }
+}
+
+/// Locks a mutex whether or not a test has panicked while it held it: no state of ours is left half changed.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A mutex of std.
+pub struct HostLock<T>(Mutex<T>);
+
+impl<T: Send> Lock<T> for HostLock<T> {
+    fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        f(&mut locked(&self.0))
+    }
+}
+
+/// A flag and a condition variable.
+pub struct HostEvent {
+    is_set: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Event for HostEvent {
+    fn new() -> Self {
+        Self { is_set: Mutex::new(false), changed: Condvar::new() }
+    }
+
+    fn set(&self) {
+        *locked(&self.is_set) = true;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, timeout: Option<Duration>) -> bool {
+        let is_set = locked(&self.is_set);
+        match timeout {
+            None => *self.changed.wait_while(is_set, |is_set| !*is_set).unwrap_or_else(PoisonError::into_inner),
+            Some(timeout) => {
+                let waited = self.changed.wait_timeout_while(is_set, timeout, |is_set| !*is_set);
+                *waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
+    }
+}
+
+impl Platform for Host {
+    type Lock<T: Send> = HostLock<T>;
+    type Event = HostEvent;
+
+    fn irql(&self) -> u8 {
+        irql::current()
+    }
+
+    fn thread(&self) -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        thread_local!(static NUMBER: u64 = NEXT.fetch_add(1, Ordering::Relaxed));
+        NUMBER.with(|number| *number)
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn violation(&self, violation: &Violation) {
+        match self.control() {
+            Some(control) => control.record(violation),
+            None => {
+                eprintln!("nmr-registrar: {violation}");
+                // A callback of C cannot be unwound through, and no session knows which test this is.
+                std::process::abort();
+            }
+        }
+    }
+
+    fn slow_wait(&self, wait: &SlowWait) {
+        match self.control() {
+            Some(control) => control.slow_wait(wait),
+            None => eprintln!("nmr-registrar: {wait}"),
+        }
+    }
+
+    fn fault(&self, function: Function) -> Option<NTSTATUS> {
+        self.control()?.fault(function)
+    }
+
+    fn pause(&self, point: &PausePoint) {
+        if let Some(control) = self.control() {
+            control.pause(point);
+        }
+    }
+
+    fn image(&self, address: usize) -> Option<String> {
+        self.control()?.image(address).map(|name| name.to_string())
+    }
+
+    fn restore_irql(&self, level: u8) {
+        irql::set(level);
+    }
+}

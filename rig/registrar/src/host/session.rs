@@ -1,0 +1,350 @@
+//! A session: one test's view of the registrar of the process.
+
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use std::borrow::ToOwned;
+use std::eprintln;
+use std::format;
+use std::string::{String, ToString};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Instant;
+use std::vec::Vec;
+
+use wdk_nmr_sys::NTSTATUS;
+
+use super::{irql, locked, registrar};
+use crate::platform::{PausePoint, When};
+use crate::registrar::Strictness;
+use crate::report::{Report, SlowWait};
+use crate::violation::{Callback, Function, Violation};
+
+/// How long a wait lasts before it is reported, unless a session says otherwise.
+pub(crate) const SLOW_WAIT: Duration = Duration::from_secs(10);
+/// How long a test waits for a thread to reach a pause point before it fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a session asks of the platform.
+#[derive(Default)]
+pub(crate) struct Control {
+    violations: Mutex<Vec<Violation>>,
+    slow_waits: Mutex<Vec<SlowWait>>,
+    faults: Mutex<Vec<Fault>>,
+    pauses: Mutex<Vec<Arc<Gate>>>,
+    images: Mutex<Vec<(String, Range<usize>)>>,
+}
+
+struct Fault {
+    function: Function,
+    /// How many calls succeed before it happens.
+    after: usize,
+    status: NTSTATUS,
+}
+
+/// A place at which the next thread stops.
+struct Gate {
+    callback: Callback,
+    when: When,
+    state: Mutex<GateState>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum GateState {
+    Armed,
+    Reached(PausePoint),
+    Open,
+}
+
+impl Control {
+    pub(crate) fn record(&self, violation: &Violation) {
+        eprintln!("nmr-registrar: {violation}");
+        locked(&self.violations).push(violation.clone());
+    }
+
+    pub(crate) fn slow_wait(&self, wait: &SlowWait) {
+        eprintln!("nmr-registrar: {wait}");
+        locked(&self.slow_waits).push(wait.clone());
+    }
+
+    pub(crate) fn fault(&self, function: Function) -> Option<NTSTATUS> {
+        let mut faults = locked(&self.faults);
+        let index = faults.iter().position(|fault| fault.function == function)?;
+        if faults[index].after > 0 {
+            faults[index].after -= 1;
+            return None;
+        }
+        Some(faults.remove(index).status)
+    }
+
+    pub(crate) fn pause(&self, point: &PausePoint) {
+        let gate = {
+            let pauses = locked(&self.pauses);
+            let matches = |gate: &&Arc<Gate>| gate.callback == point.callback && gate.when == point.when;
+            let armed = |gate: &&Arc<Gate>| *locked(&gate.state) == GateState::Armed;
+            let Some(gate) = pauses.iter().filter(matches).find(armed) else { return };
+            // Under the lock of the list, so that one thread alone stops at each.
+            *locked(&gate.state) = GateState::Reached(*point);
+            gate.clone()
+        };
+        gate.changed.notify_all();
+        let state = locked(&gate.state);
+        drop(gate.changed.wait_while(state, |state| *state != GateState::Open));
+    }
+
+    pub(crate) fn image(&self, address: usize) -> Option<String> {
+        locked(&self.images).iter().find(|(_, range)| range.contains(&address)).map(|(name, _)| name.clone())
+    }
+}
+
+/// What a session has found.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The violations that no [`Session::expect_violation`] took.
+    pub violations: Vec<Violation>,
+    /// What was still alive.
+    pub leaks: Report,
+}
+
+/// One test's use of the registrar of this process.
+///
+/// Sessions run one after the other: [`Session::new`] waits until no other one exists. When a session is dropped, every
+/// violation that was not expected and everything that is still alive make it panic, and so fail the test.
+pub struct Session {
+    control: Arc<Control>,
+    seed: Mutex<Option<u64>>,
+    finished: bool,
+    _exclusive: MutexGuard<'static, ()>,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Session {
+    /// A strict session with the fixed order: client before provider, older before newer.
+    #[must_use]
+    pub fn new() -> Self {
+        static EXCLUSIVE: Mutex<()> = Mutex::new(());
+        let exclusive = locked(&EXCLUSIVE);
+        let control = Arc::new(Control::default());
+        let registrar = registrar();
+        registrar.purge();
+        registrar.set_strictness(Strictness::Strict);
+        registrar.set_order(None);
+        registrar.set_slow_wait(Some(SLOW_WAIT));
+        *locked(&registrar.platform().control) = Some(control.clone());
+        Self { control, seed: Mutex::new(None), finished: false, _exclusive: exclusive }
+    }
+
+    /// A strict session with a random order. The seed is the environment variable `NMR_REGISTRAR_SEED` if that is set;
+    /// it is printed when the session fails.
+    #[must_use]
+    pub fn adversary() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let session = Self::new();
+        let seed = std::env::var("NMR_REGISTRAR_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            // A number that is short enough to type.
+            u64::from(now.subsec_nanos()).wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed))
+        });
+        session.set_seed(Some(seed));
+        session
+    }
+
+    /// Chooses what counts as a violation from now on.
+    pub fn set_strictness(&self, strictness: Strictness) {
+        registrar().set_strictness(strictness);
+    }
+
+    /// Chooses the order of what the contract leaves open, from now on: drawn from a seed, or fixed.
+    pub fn set_seed(&self, seed: Option<u64>) {
+        *locked(&self.seed) = seed;
+        registrar().set_order(seed);
+    }
+
+    /// Sets how long a wait may last before it is reported.
+    pub fn set_slow_wait(&self, limit: Duration) {
+        registrar().set_slow_wait(Some(limit));
+    }
+
+    /// Lets `function` fail once with `status`, after `after` calls that are not disturbed. The two Complete functions
+    /// return nothing, so they cannot fail.
+    ///
+    /// # Panics
+    /// If `function` is one of those two, or `status` is not a failure.
+    pub fn fail(&self, function: Function, after: usize, status: NTSTATUS) {
+        assert!(
+            !matches!(function, Function::ClientDetachProviderComplete | Function::ProviderDetachClientComplete),
+            "{} returns no status and cannot fail",
+            function.name()
+        );
+        assert!(status < 0, "{status:#x} is not a failure");
+        locked(&self.control.faults).push(Fault { function, after, status });
+    }
+
+    /// Stops the next thread that comes to this side of this callback, until [`Pause::resume`].
+    #[must_use = "dropping it lets the thread go on"]
+    pub fn pause(&self, when: When, callback: Callback) -> Pause {
+        let gate = Arc::new(Gate { callback, when, state: Mutex::new(GateState::Armed), changed: Condvar::new() });
+        locked(&self.control.pauses).push(gate.clone());
+        Pause { gate, control: self.control.clone() }
+    }
+
+    /// Runs `f` with this thread at `level`.
+    pub fn at_irql<R>(&self, level: u8, f: impl FnOnce() -> R) -> R {
+        let _raised = irql::raise(level);
+        f()
+    }
+
+    /// Gives a name to the image whose callbacks lie in `range`, for reports.
+    pub fn name_image(&self, name: &str, range: Range<usize>) {
+        locked(&self.control.images).push((name.to_owned(), range));
+    }
+
+    /// The image whose callbacks lie in `range` is unloaded. What it leaves behind is a violation of R65; none of its
+    /// callbacks is called any more. Returns how many registrations it left.
+    pub fn unload_image(&self, range: Range<usize>) -> usize {
+        registrar().image_unloaded(range)
+    }
+
+    /// What is alive now.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        registrar().report()
+    }
+
+    /// The violations so far that were not expected yet.
+    #[must_use]
+    pub fn violations(&self) -> Vec<Violation> {
+        locked(&self.control.violations).clone()
+    }
+
+    /// The slow waits so far.
+    #[must_use]
+    pub fn slow_waits(&self) -> Vec<SlowWait> {
+        locked(&self.control.slow_waits).clone()
+    }
+
+    /// Takes the oldest violation of a rule: the test has provoked it.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn expect_violation(&self, rule: u8) -> Violation {
+        let mut violations = locked(&self.control.violations);
+        match violations.iter().position(|violation| violation.rule == rule) {
+            Some(index) => violations.remove(index),
+            None => {
+                let others = describe(&violations);
+                drop(violations);
+                panic!("no violation of R{rule} was reported{others}");
+            }
+        }
+    }
+
+    /// Ends the session and says what it found, without a panic.
+    #[must_use]
+    pub fn finish(mut self) -> Outcome {
+        self.end()
+    }
+
+    fn end(&mut self) -> Outcome {
+        self.finished = true;
+        for gate in locked(&self.control.pauses).drain(..) {
+            gate.open();
+        }
+        let registrar = registrar();
+        let leaks = registrar.report();
+        registrar.purge();
+        *locked(&registrar.platform().control) = None;
+        Outcome { violations: core::mem::take(&mut *locked(&self.control.violations)), leaks }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        let Outcome { violations, leaks } = self.end();
+        if violations.is_empty() && leaks.is_empty() {
+            return;
+        }
+        let mut message = String::from("the session ended with violations or leaks");
+        if let Some(seed) = *locked(&self.seed) {
+            message += &format!(" (NMR_REGISTRAR_SEED={seed} repeats its order)");
+        }
+        message += &describe(&violations);
+        if !leaks.is_empty() {
+            message += "\nstill alive: ";
+            message += &leaks.to_string();
+        }
+        if std::thread::panicking() {
+            eprintln!("nmr-registrar: {message}");
+        } else {
+            panic!("{message}");
+        }
+    }
+}
+
+fn describe(violations: &[Violation]) -> String {
+    violations.iter().map(|violation| format!("\n  {violation}")).collect()
+}
+
+impl Gate {
+    fn open(&self) {
+        *locked(&self.state) = GateState::Open;
+        self.changed.notify_all();
+    }
+}
+
+/// A pause point that a test has set. Dropping it lets the thread go on.
+pub struct Pause {
+    gate: Arc<Gate>,
+    control: Arc<Control>,
+}
+
+impl Pause {
+    /// Waits until a thread stands there.
+    ///
+    /// # Panics
+    /// If none has come after half a minute.
+    pub fn wait_until_reached(&self) -> PausePoint {
+        let until = Instant::now() + PATIENCE;
+        let mut state = locked(&self.gate.state);
+        loop {
+            if let GateState::Reached(point) = *state {
+                return point;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(
+                !left.is_zero() && *state == GateState::Armed,
+                "no thread came to {:?} {} within {PATIENCE:?}",
+                self.gate.when,
+                self.gate.callback.name()
+            );
+            state = match self.gate.changed.wait_timeout(state, left) {
+                Ok((state, _)) => state,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+    }
+
+    /// Whether a thread stands there now.
+    #[must_use]
+    pub fn is_reached(&self) -> bool {
+        matches!(*locked(&self.gate.state), GateState::Reached(_))
+    }
+
+    /// Lets the thread go on, or nobody stop any more.
+    pub fn resume(self) {}
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        locked(&self.control.pauses).retain(|gate| !Arc::ptr_eq(gate, &self.gate));
+        self.gate.open();
+    }
+}

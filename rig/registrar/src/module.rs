@@ -1,0 +1,273 @@
+//! What a module registered: where its structure lies, and what that said at the time.
+//!
+//! The registrar keeps the module's pointers (R10): peers are given the module's own registration instance, and a
+//! structure that changes or goes away while it is registered is noticed by its checksum.
+
+use core::ffi::c_void;
+
+use wdk_nmr_sys::{
+    MIT_GUID, MIT_IF_LUID, NPI_CLIENT_ATTACH_PROVIDER_FN, NPI_CLIENT_CHARACTERISTICS, NPI_MODULEID,
+    NPI_PROVIDER_ATTACH_CLIENT_FN, NPI_PROVIDER_CHARACTERISTICS, NPI_REGISTRATION_INSTANCE, NPIID, NTSTATUS,
+};
+
+use crate::life::Side;
+use crate::platform::Platform;
+use crate::violation::ModuleId;
+
+/// A pointer that belongs to a module: carried, compared, handed on, never dereferenced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Opaque(pub(crate) *mut c_void);
+
+// SAFETY: the registrar never dereferences it; whether its target may be used on another thread is for the modules.
+unsafe impl Send for Opaque {}
+// SAFETY: as above.
+unsafe impl Sync for Opaque {}
+
+pub(crate) type DetachFn = unsafe extern "system" fn(*mut c_void) -> NTSTATUS;
+pub(crate) type CleanupFn = unsafe extern "system" fn(*mut c_void);
+
+/// The attach callback, which differs between the sides.
+#[derive(Clone, Copy)]
+pub(crate) enum AttachFn {
+    Client(NPI_CLIENT_ATTACH_PROVIDER_FN),
+    Provider(NPI_PROVIDER_ATTACH_CLIENT_FN),
+}
+
+impl AttachFn {
+    fn address(self) -> usize {
+        match self {
+            Self::Client(callback) => callback as usize,
+            Self::Provider(callback) => callback as usize,
+        }
+    }
+}
+
+/// Where the module keeps its characteristics.
+#[derive(Clone, Copy)]
+pub(crate) enum Source {
+    Client(*const NPI_CLIENT_CHARACTERISTICS),
+    Provider(*const NPI_PROVIDER_CHARACTERISTICS),
+}
+
+// SAFETY: the structure stays valid, unmoved and unchanged as long as the module is registered (R10), so it may be read
+// from any thread.
+unsafe impl Send for Source {}
+// SAFETY: as above.
+unsafe impl Sync for Source {}
+
+/// The characteristics of either side under one roof; a copy of what was read, for comparison only.
+#[derive(Clone, Copy)]
+pub(crate) struct Characteristics {
+    pub(crate) version: u16,
+    pub(crate) length: u16,
+    pub(crate) expected_length: u16,
+    pub(crate) attach: Option<AttachFn>,
+    pub(crate) detach: Option<DetachFn>,
+    pub(crate) cleanup: Option<CleanupFn>,
+    pub(crate) instance: NPI_REGISTRATION_INSTANCE,
+}
+
+impl Source {
+    pub(crate) fn side(self) -> Side {
+        match self {
+            Self::Client(_) => Side::Client,
+            Self::Provider(_) => Side::Provider,
+        }
+    }
+
+    pub(crate) fn address(self) -> usize {
+        match self {
+            Self::Client(characteristics) => characteristics.addr(),
+            Self::Provider(characteristics) => characteristics.addr(),
+        }
+    }
+
+    pub(crate) fn is_aligned(self) -> bool {
+        match self {
+            Self::Client(characteristics) => characteristics.is_aligned(),
+            Self::Provider(characteristics) => characteristics.is_aligned(),
+        }
+    }
+
+    /// The module's own registration instance, which its peers are given (R10).
+    pub(crate) fn instance(self) -> *const NPI_REGISTRATION_INSTANCE {
+        match self {
+            Self::Client(characteristics) => characteristics
+                .cast::<u8>()
+                .wrapping_add(core::mem::offset_of!(NPI_CLIENT_CHARACTERISTICS, ClientRegistrationInstance))
+                .cast(),
+            Self::Provider(characteristics) => characteristics
+                .cast::<u8>()
+                .wrapping_add(core::mem::offset_of!(NPI_PROVIDER_CHARACTERISTICS, ProviderRegistrationInstance))
+                .cast(),
+        }
+    }
+
+    /// # Safety
+    /// The structure is readable.
+    pub(crate) unsafe fn read(self) -> Characteristics {
+        match self {
+            Self::Client(characteristics) => {
+                // SAFETY: the caller says that it is readable; every bit pattern of it is valid.
+                let c = unsafe { characteristics.read() };
+                Characteristics {
+                    version: c.Version,
+                    length: c.Length,
+                    expected_length: size_of::<NPI_CLIENT_CHARACTERISTICS>() as u16,
+                    attach: c.ClientAttachProvider.map(AttachFn::Client),
+                    detach: c.ClientDetachProvider,
+                    cleanup: c.ClientCleanupBindingContext,
+                    instance: c.ClientRegistrationInstance,
+                }
+            }
+            Self::Provider(characteristics) => {
+                // SAFETY: the caller says that it is readable; every bit pattern of it is valid.
+                let c = unsafe { characteristics.read() };
+                Characteristics {
+                    version: c.Version,
+                    length: c.Length,
+                    expected_length: size_of::<NPI_PROVIDER_CHARACTERISTICS>() as u16,
+                    attach: c.ProviderAttachClient.map(AttachFn::Provider),
+                    detach: c.ProviderDetachClient,
+                    cleanup: c.ProviderCleanupBindingContext,
+                    instance: c.ProviderRegistrationInstance,
+                }
+            }
+        }
+    }
+}
+
+/// What a registration keeps of its module.
+#[derive(Clone, Copy)]
+pub(crate) struct Registered {
+    pub(crate) source: Source,
+    pub(crate) context: Opaque,
+    pub(crate) attach: AttachFn,
+    pub(crate) detach: DetachFn,
+    pub(crate) cleanup: Option<CleanupFn>,
+    pub(crate) npi: NPIID,
+    pub(crate) id: ModuleId,
+    pub(crate) number: u32,
+    checksum: u64,
+}
+
+impl Registered {
+    /// # Safety
+    /// All that `c` points to is readable.
+    pub(crate) unsafe fn new(
+        source: Source,
+        context: Opaque,
+        c: &Characteristics,
+        attach: AttachFn,
+        detach: DetachFn,
+    ) -> Self {
+        // SAFETY: the registrar has refused a NULL NpiId, and the caller says that what is there is readable.
+        let npi = unsafe { c.instance.NpiId.read() };
+        // SAFETY: the caller says that it is readable.
+        let id = unsafe { read_module_id(c.instance.ModuleId) };
+        let checksum = checksum(c, &npi, &id);
+        Self { source, context, attach, detach, cleanup: c.cleanup, npi, id, number: c.instance.Number, checksum }
+    }
+
+    pub(crate) fn side(&self) -> Side {
+        self.source.side()
+    }
+
+    /// Whether the structure still says what it said when it was registered, as far as that can be read.
+    pub(crate) fn is_unchanged<P: Platform>(&self, platform: &P) -> bool {
+        let length = match self.source {
+            Source::Client(_) => size_of::<NPI_CLIENT_CHARACTERISTICS>(),
+            Source::Provider(_) => size_of::<NPI_PROVIDER_CHARACTERISTICS>(),
+        };
+        if !platform.readable(self.source.address(), length) {
+            return false;
+        }
+        // SAFETY: the module keeps the structure valid while it is registered (R10), and the platform says that the
+        // memory is there even if the module does not.
+        let c = unsafe { self.source.read() };
+        let NPI_REGISTRATION_INSTANCE { NpiId, ModuleId, .. } = c.instance;
+        if NpiId.is_null() || !NpiId.is_aligned() || !platform.readable(NpiId.addr(), size_of::<NPIID>()) {
+            return false;
+        }
+        if !ModuleId.is_null()
+            && (!ModuleId.is_aligned() || !platform.readable(ModuleId.addr(), size_of::<NPI_MODULEID>()))
+        {
+            return false;
+        }
+        // SAFETY: as for the structure.
+        let npi = unsafe { NpiId.read() };
+        // SAFETY: as for the structure.
+        let id = unsafe { read_module_id(ModuleId) };
+        checksum(&c, &npi, &id) == self.checksum
+    }
+
+    /// The addresses of its callbacks.
+    pub(crate) fn callbacks(&self) -> impl Iterator<Item = usize> {
+        [Some(self.attach.address()), Some(self.detach as usize), self.cleanup.map(|cleanup| cleanup as usize)]
+            .into_iter()
+            .flatten()
+    }
+
+    pub(crate) fn attach_address(&self) -> usize {
+        self.attach.address()
+    }
+}
+
+/// # Safety
+/// `id` is NULL or readable.
+unsafe fn read_module_id(id: *const NPI_MODULEID) -> ModuleId {
+    if id.is_null() {
+        return ModuleId::None;
+    }
+    // SAFETY: it is not NULL, and the caller says that it is readable then.
+    let id = unsafe { id.read() };
+    match id.Type {
+        MIT_GUID => {
+            // SAFETY: `Type` names this member.
+            ModuleId::Guid(unsafe { id.Id.Guid })
+        }
+        MIT_IF_LUID => {
+            // SAFETY: `Type` names this member.
+            ModuleId::IfLuid(unsafe { id.Id.IfLuid })
+        }
+        _ => ModuleId::None,
+    }
+}
+
+/// FNV-1a over everything that has to stay as it is.
+fn checksum(c: &Characteristics, npi: &NPIID, id: &ModuleId) -> u64 {
+    let guid = |guid: &NPIID| {
+        [
+            u64::from(guid.Data1) << 32 | u64::from(guid.Data2) << 16 | u64::from(guid.Data3),
+            u64::from_le_bytes(guid.Data4),
+        ]
+    };
+    let [npi_high, npi_low] = guid(npi);
+    let (kind, [id_high, id_low]) = match id {
+        ModuleId::None => (0, [0, 0]),
+        ModuleId::Guid(id) => (1, guid(id)),
+        ModuleId::IfLuid(luid) => (2, [luid.HighPart as u32 as u64, u64::from(luid.LowPart)]),
+    };
+    let instance = &c.instance;
+    let words = [
+        u64::from(c.version) << 48
+            | u64::from(c.length) << 32
+            | u64::from(instance.Version) << 16
+            | u64::from(instance.Size),
+        c.attach.map_or(0, |callback| callback.address() as u64),
+        c.detach.map_or(0, |callback| callback as usize as u64),
+        c.cleanup.map_or(0, |callback| callback as usize as u64),
+        instance.NpiId.addr() as u64,
+        instance.ModuleId.addr() as u64,
+        u64::from(instance.Number),
+        instance.NpiSpecificCharacteristics.addr() as u64,
+        npi_high,
+        npi_low,
+        kind,
+        id_high,
+        id_low,
+    ];
+    words.iter().fold(0xCBF2_9CE4_8422_2325, |hash: u64, word| {
+        (hash ^ word).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(29)
+    })
+}
