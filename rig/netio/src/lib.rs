@@ -1,1 +1,77 @@
-//! A netio.sys for Wine: the registrar on kernel primitives, and import hooks.
+//! A NETIO.SYS for Wine: the registrar on kernel primitives, and import hooks.
+//!
+//! Drivers that are loaded after it get the nine Nmr* functions from here, and a kernel that is closer to Windows than
+//! Wine's alone: functions that Wine lacks, debug output in a log, an account of every pool allocation, and bug checks
+//! that name the driver. It stands in for Windows on a Linux machine and refuses to start anywhere but in Wine: on
+//! Windows it would take the place of a file that the network depends on.
+#![no_std]
+#![allow(clippy::missing_safety_doc, reason = "functions that drivers call have the contract of the WDK's functions")]
+
+extern crate alloc;
+
+mod bugcheck;
+mod debug;
+mod drivers;
+mod etw;
+mod heap;
+mod hooks;
+mod image;
+mod irql;
+mod lock;
+mod log;
+mod nmr;
+mod pool;
+mod report;
+mod sys;
+mod system_routine;
+mod thunk;
+
+use core::ffi::c_void;
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// What the entry point of a DLL gets as its second argument when the DLL is loaded; all four reasons are at most 3.
+const DLL_PROCESS_ATTACH: usize = 1;
+const LAST_DLL_REASON: usize = 3;
+
+/// Called in two roles: as the entry point of a DLL when a driver imports NETIO.SYS or Wine loads the file (`second` is
+/// the reason), and as DriverEntry when the service starts (`second` is the address of the registry path).
+#[unsafe(no_mangle)]
+pub extern "system" fn DriverEntry(object: *mut c_void, second: usize) -> sys::NtStatus {
+    if second > LAST_DLL_REASON {
+        return if RUNNING.load(Ordering::Acquire) { sys::STATUS_SUCCESS } else { sys::STATUS_NOT_SUPPORTED };
+    }
+    if second == DLL_PROCESS_ATTACH {
+        return i32::from(start());
+    }
+    let _ = object;
+    1
+}
+
+static RUNNING: AtomicBool = AtomicBool::new(false);
+
+/// Sets everything up, before any other driver is loaded. False where this is not Wine.
+fn start() -> bool {
+    heap::initialise();
+    if !sys::ntdll_exports(c"wine_get_version") {
+        return false;
+    }
+    nmr::start();
+    let started = log::open() >= 0 && image::watch() >= 0;
+    if started {
+        log::event("netio", "start", format_args!("version={}", env!("CARGO_PKG_VERSION")));
+    }
+    RUNNING.store(started, Ordering::Release);
+    started
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    let text = alloc::format!("{info}");
+    log::event("netio", "panic", format_args!("text={}", log::Text(text.as_bytes())));
+    bugcheck::stop(bugcheck::code::NMR_INVALID_STATE)
+}
+
+/// The linker wants this symbol in every image that uses floating point anywhere, which core does.
+#[unsafe(no_mangle)]
+pub static _fltused: i32 = 0;

@@ -1,0 +1,82 @@
+//! A driver that misbehaves on purpose. How, is decided by the name of the service that it is started as:
+//!
+//! | service | what it does |
+//! | --- | --- |
+//! | `leaker` | allocates three blocks and frees none |
+//! | `overrunner` | writes one byte behind a block, then frees it |
+//! | `doublefreer` | frees a block twice |
+//! | `failer` | fails to start, and leaks a block |
+//! | `crasher` | reads address 0 when it is started |
+//! | `hanger` | never returns from its unload routine |
+//! | `refuser` | registers as a provider of Sluice's interface and refuses every client |
+//! | `decliner` | registers as a client of Sluice's interface and declines every provider |
+//! | `stranger` | registers as a client and offers Sluice a dispatch table of a version that does not exist |
+//! | `rulebreaker` | registers as a client and waits for its end without having deregistered (R62) |
+//! | `deserter` | registers as a client and is unloaded without deregistering (R65) |
+//!
+//! It talks to NMR without wdk-nmr, with which most of this could not be written.
+#![no_std]
+
+mod nmr;
+mod wdm;
+
+use core::panic::PanicInfo;
+use core::ptr::null_mut;
+
+use wdm::{DriverObject, NtStatus, STATUS_SUCCESS, STATUS_UNSUCCESSFUL, UnicodeString};
+
+const TAG: u32 = u32::from_le_bytes(*b"Leak");
+const BLOCK_SIZE: usize = 32;
+
+/// Called when the service starts, and by Wine's loader with something else as the second argument.
+#[unsafe(no_mangle)]
+pub extern "system" fn DriverEntry(driver: *mut DriverObject, path: *const UnicodeString) -> NtStatus {
+    // SAFETY: the I/O manager passes its driver object, which nobody else uses yet.
+    unsafe { wdm::set_unload(driver, unload) };
+    // SAFETY: the I/O manager passes the service's registry path.
+    let service = unsafe { wdm::last_component(path) };
+    let is = |name: &str| wdm::equal(service, name);
+    if is("leaker") {
+        (0..3).for_each(|_| drop_on_purpose(wdm::allocate(BLOCK_SIZE, TAG)));
+        STATUS_SUCCESS
+    } else if is("overrunner") {
+        let block = wdm::allocate(BLOCK_SIZE, TAG);
+        // SAFETY: it is not: the byte is the first one that does not belong to the block. That is the point.
+        unsafe { block.wrapping_add(BLOCK_SIZE).write(0) };
+        wdm::free(block, TAG);
+        STATUS_SUCCESS
+    } else if is("doublefreer") {
+        let block = wdm::allocate(BLOCK_SIZE, TAG);
+        wdm::free(block, TAG);
+        wdm::free(block, TAG);
+        STATUS_SUCCESS
+    } else if is("failer") {
+        drop_on_purpose(wdm::allocate(BLOCK_SIZE, TAG));
+        STATUS_UNSUCCESSFUL
+    } else if is("crasher") {
+        // SAFETY: it is not: nothing is mapped at address 0. That is the point.
+        unsafe { null_mut::<u32>().read_volatile() };
+        STATUS_SUCCESS
+    } else if is("hanger") {
+        // SAFETY: as for `unload`.
+        unsafe { wdm::set_unload(driver, hang) };
+        STATUS_SUCCESS
+    } else {
+        nmr::start(is)
+    }
+}
+
+fn drop_on_purpose(_: *mut u8) {}
+
+extern "system" fn unload(_: *mut DriverObject) {
+    nmr::stop();
+}
+
+extern "system" fn hang(_: *mut DriverObject) {
+    wdm::sleep_for_ever();
+}
+
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    wdm::sleep_for_ever()
+}

@@ -1,0 +1,155 @@
+//! The misfit's behaviours as a network module.
+
+use core::ffi::c_void;
+use core::ptr::{null, null_mut};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+use wdk_nmr_sys as nmr;
+use wdk_nmr_sys::{
+    GUID, HANDLE, MIT_GUID, NPI_MODULEID, NPI_MODULEID_ID, NPI_REGISTRATION_INSTANCE, NPIID, NTSTATUS,
+    STATUS_NOINTERFACE, STATUS_SUCCESS,
+};
+
+use crate::wdm::{STATUS_UNSUCCESSFUL, print};
+
+/// `SLUICE_NPI_ID` of sluice_npi.h.
+static NPI: NPIID =
+    NPIID { Data1: 0x0B8F_760A, Data2: 0x70AF, Data3: 0x4860, Data4: [0xBA, 0x3E, 0xDE, 0x22, 0xA7, 0x6F, 0xC2, 0xEE] };
+
+/// A structure for NMR, never written to.
+struct Shared<T>(T);
+
+// SAFETY: nobody writes to it.
+unsafe impl<T> Sync for Shared<T> {}
+
+static MODULE: Shared<NPI_MODULEID> = Shared(NPI_MODULEID {
+    Length: size_of::<NPI_MODULEID>() as u16,
+    Type: MIT_GUID,
+    Id: NPI_MODULEID_ID { Guid: GUID { Data1: 0x6D69_7366, Data2: 0x6974, Data3: 0, Data4: [0; 8] } },
+});
+
+const INSTANCE: NPI_REGISTRATION_INSTANCE = NPI_REGISTRATION_INSTANCE {
+    Version: 0,
+    Size: size_of::<NPI_REGISTRATION_INSTANCE>() as u16,
+    NpiId: &raw const NPI,
+    ModuleId: &raw const MODULE.0,
+    Number: 0,
+    NpiSpecificCharacteristics: null(),
+};
+
+const fn client(attach: nmr::NPI_CLIENT_ATTACH_PROVIDER_FN) -> Shared<nmr::NPI_CLIENT_CHARACTERISTICS> {
+    Shared(nmr::NPI_CLIENT_CHARACTERISTICS {
+        Version: 0,
+        Length: size_of::<nmr::NPI_CLIENT_CHARACTERISTICS>() as u16,
+        ClientAttachProvider: Some(attach),
+        ClientDetachProvider: Some(detach),
+        ClientCleanupBindingContext: None,
+        ClientRegistrationInstance: INSTANCE,
+    })
+}
+
+static DECLINER: Shared<nmr::NPI_CLIENT_CHARACTERISTICS> = client(decline);
+static STRANGER: Shared<nmr::NPI_CLIENT_CHARACTERISTICS> = client(offer_unknown_version);
+static REFUSER: Shared<nmr::NPI_PROVIDER_CHARACTERISTICS> = Shared(nmr::NPI_PROVIDER_CHARACTERISTICS {
+    Version: 0,
+    Length: size_of::<nmr::NPI_PROVIDER_CHARACTERISTICS>() as u16,
+    ProviderAttachClient: Some(refuse),
+    ProviderDetachClient: Some(detach),
+    ProviderCleanupBindingContext: None,
+    ProviderRegistrationInstance: INSTANCE,
+});
+
+/// The registration that `stop` ends; NULL if there is none, or none that should be ended.
+static REGISTRATION: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+static IS_PROVIDER: AtomicBool = AtomicBool::new(false);
+
+/// Registers as the service name says. A name that says nothing is an error.
+pub(crate) fn start(is: impl Fn(&str) -> bool) -> NTSTATUS {
+    let mut handle = null_mut();
+    if is("refuser") {
+        IS_PROVIDER.store(true, Ordering::Relaxed);
+        // SAFETY: static characteristics; `stop` ends the registration before the image goes.
+        let status = unsafe { nmr::NmrRegisterProvider(&REFUSER.0, null_mut(), &mut handle) };
+        REGISTRATION.store(handle, Ordering::Relaxed);
+        return status;
+    }
+    let characteristics = if is("stranger") {
+        &STRANGER.0
+    } else if is("decliner") || is("rulebreaker") || is("deserter") {
+        &DECLINER.0
+    } else {
+        print(c"misfit: the service name says nothing", STATUS_UNSUCCESSFUL);
+        return STATUS_UNSUCCESSFUL;
+    };
+    // SAFETY: static characteristics; `stop` ends the registration before the image goes, except for the deserter,
+    // whose point it is to break that.
+    let status = unsafe { nmr::NmrRegisterClient(characteristics, null_mut(), &mut handle) };
+    if is("rulebreaker") {
+        // SAFETY: it breaks R62, which is the point.
+        let waited = unsafe { nmr::NmrWaitForClientDeregisterComplete(handle) };
+        print(c"misfit: the wait returned", waited);
+    }
+    if !is("deserter") {
+        REGISTRATION.store(handle, Ordering::Relaxed);
+    }
+    status
+}
+
+/// Ends the registration, if there is one.
+pub(crate) fn stop() {
+    let handle = REGISTRATION.swap(null_mut(), Ordering::Relaxed);
+    if handle.is_null() {
+        return;
+    }
+    let waited = if IS_PROVIDER.load(Ordering::Relaxed) {
+        // SAFETY: a provider handle, and nobody else has it any more.
+        unsafe { nmr::NmrDeregisterProvider(handle) };
+        // SAFETY: as above, and deregistering.
+        unsafe { nmr::NmrWaitForProviderDeregisterComplete(handle) }
+    } else {
+        // SAFETY: a client handle, and nobody else has it any more.
+        unsafe { nmr::NmrDeregisterClient(handle) };
+        // SAFETY: as above, and deregistering.
+        unsafe { nmr::NmrWaitForClientDeregisterComplete(handle) }
+    };
+    print(c"misfit: deregistered", waited);
+}
+
+unsafe extern "system" fn decline(_: HANDLE, _: *mut c_void, _: *const NPI_REGISTRATION_INSTANCE) -> NTSTATUS {
+    print(c"misfit: declined a provider", STATUS_NOINTERFACE);
+    STATUS_NOINTERFACE
+}
+
+unsafe extern "system" fn offer_unknown_version(
+    binding: HANDLE,
+    _: *mut c_void,
+    _: *const NPI_REGISTRATION_INSTANCE,
+) -> NTSTATUS {
+    /// The header of a client dispatch table of version 999, and nothing behind it.
+    static TABLE: [u16; 2] = [999, 4];
+    let (mut context, mut dispatch) = (null_mut(), null());
+    // SAFETY: called from the attach callback with its handle; the table is what a provider has to look at.
+    let status = unsafe {
+        nmr::NmrClientAttachProvider(binding, null_mut(), TABLE.as_ptr().cast(), &mut context, &mut dispatch)
+    };
+    print(c"misfit: the provider answered version 999 with", status);
+    status
+}
+
+unsafe extern "system" fn refuse(
+    _: HANDLE,
+    _: *mut c_void,
+    _: *const NPI_REGISTRATION_INSTANCE,
+    _: *mut c_void,
+    _: *const c_void,
+    _: *mut *mut c_void,
+    _: *mut *const c_void,
+) -> NTSTATUS {
+    print(c"misfit: refused a client", STATUS_NOINTERFACE);
+    STATUS_NOINTERFACE
+}
+
+unsafe extern "system" fn detach(_: *mut c_void) -> NTSTATUS {
+    print(c"misfit: detached", STATUS_SUCCESS);
+    STATUS_SUCCESS
+}

@@ -1,0 +1,85 @@
+//! As much of the WDM as the misfit needs.
+
+use core::ffi::c_void;
+
+pub(crate) type NtStatus = i32;
+pub(crate) const STATUS_SUCCESS: NtStatus = 0;
+pub(crate) const STATUS_UNSUCCESSFUL: NtStatus = 0xC000_0001_u32 as NtStatus;
+
+const POOL_FLAG_NON_PAGED: u64 = 0x40;
+const KERNEL_MODE: i8 = 0;
+
+/// `DRIVER_OBJECT`, up to the field that is set here.
+#[repr(C)]
+pub struct DriverObject {
+    before: [usize; 13],
+    unload: Option<extern "system" fn(*mut DriverObject)>,
+}
+
+/// `UNICODE_STRING`
+#[repr(C)]
+pub struct UnicodeString {
+    length: u16,
+    maximum_length: u16,
+    buffer: *const u16,
+}
+
+#[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
+unsafe extern "system" {
+    fn ExAllocatePool2(flags: u64, size: usize, tag: u32) -> *mut c_void;
+    fn ExFreePoolWithTag(block: *mut c_void, tag: u32);
+    fn KeDelayExecutionThread(mode: i8, alertable: u8, interval: *const i64) -> NtStatus;
+}
+#[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
+unsafe extern "C" {
+    fn DbgPrint(format: *const u8, ...) -> u32;
+}
+
+/// # Safety
+///
+/// `driver` is the driver object that DriverEntry was given, during that call.
+pub(crate) unsafe fn set_unload(driver: *mut DriverObject, unload: extern "system" fn(*mut DriverObject)) {
+    // SAFETY: the caller says that this is a driver object that nobody else uses now.
+    unsafe { (*driver).unload = Some(unload) };
+}
+
+/// The part of a path behind its last backslash.
+///
+/// # Safety
+///
+/// `path` points to a counted string that stays valid and unchanged for `'a`.
+pub(crate) unsafe fn last_component<'a>(path: *const UnicodeString) -> &'a [u16] {
+    // SAFETY: passed on to the caller.
+    let path = unsafe { &*path };
+    // SAFETY: a counted string has `length` bytes.
+    let characters = unsafe { core::slice::from_raw_parts(path.buffer, usize::from(path.length) / 2) };
+    characters.rsplit(|&character| character == u16::from(b'\\')).next().unwrap_or_default()
+}
+
+pub(crate) fn equal(wide: &[u16], name: &str) -> bool {
+    wide.iter().copied().eq(name.bytes().map(u16::from))
+}
+
+pub(crate) fn allocate(size: usize, tag: u32) -> *mut u8 {
+    // SAFETY: any size and tag will do.
+    unsafe { ExAllocatePool2(POOL_FLAG_NON_PAGED, size, tag) }.cast()
+}
+
+pub(crate) fn free(block: *mut u8, tag: u32) {
+    // SAFETY: what is wrong with it, the rig is to find out.
+    unsafe { ExFreePoolWithTag(block.cast(), tag) };
+}
+
+/// Prints a line `what status`.
+pub(crate) fn print(what: &'static core::ffi::CStr, status: NtStatus) {
+    // SAFETY: the format takes a string that ends in a zero and a 32-bit number, and gets those.
+    unsafe { DbgPrint(c"%s 0x%08X\n".as_ptr().cast(), what.as_ptr(), status) };
+}
+
+pub(crate) fn sleep_for_ever() -> ! {
+    const AN_HOUR: i64 = -36_000_000_000;
+    loop {
+        // SAFETY: the interval is a constant. NULL would be no interval at all.
+        unsafe { KeDelayExecutionThread(KERNEL_MODE, 0, &AN_HOUR) };
+    }
+}

@@ -1,0 +1,159 @@
+//! Driver images as they come and go: hooks in their import tables, and the account at the end.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use core::ffi::{CStr, c_void};
+use core::ptr::null_mut;
+
+use crate::drivers::{self, Driver, DriverId};
+use crate::lock::Lock;
+use crate::thunk::Thunks;
+use crate::{hooks, log, report, sys};
+
+const PAGE_READWRITE: u32 = 4;
+/// Where the PE header's offset is, and what lies where in a 64-bit PE header.
+const PE_OFFSET: usize = 0x3C;
+const IMPORT_DIRECTORY: usize = 0x90;
+/// Fields of an import descriptor.
+const DESCRIPTOR_SIZE: usize = 20;
+const DESCRIPTOR_DLL: usize = 12;
+const DESCRIPTOR_ADDRESSES: usize = 16;
+/// Set in a name table entry that is an ordinal.
+const BY_ORDINAL: u64 = 1 << 63;
+/// An import by name starts with a 16-bit hint.
+const HINT_SIZE: usize = 2;
+
+static THUNKS: Lock<BTreeMap<DriverId, Thunks>> = Lock::new(BTreeMap::new());
+
+/// Asks the loader to be told of every image from now on.
+pub(crate) fn watch() -> sys::NtStatus {
+    let mut cookie = null_mut();
+    // SAFETY: `notified` has the right signature, and this image is never unloaded.
+    unsafe { sys::LdrRegisterDllNotification(0, notified, null_mut(), &mut cookie) }
+}
+
+unsafe extern "system" fn notified(reason: u32, data: *const sys::LDR_DLL_NOTIFICATION_DATA, _: *mut c_void) {
+    // SAFETY: the loader passes a structure that is valid during the call.
+    let data = unsafe { &*data };
+    if reason != sys::LDR_DLL_NOTIFICATION_REASON_LOADED {
+        unloaded(data.DllBase as usize);
+        return;
+    }
+    // SAFETY: as above; the name belongs to the structure.
+    let mut name = String::from_utf16_lossy(unsafe { counted(data.BaseDllName) });
+    name.make_ascii_lowercase();
+    if let Some(name) = name.strip_suffix(".sys") {
+        loaded(drivers::add(name.into(), data.DllBase as usize, data.SizeOfImage as usize));
+    }
+}
+
+fn loaded(driver: Driver) {
+    log::event(&driver.name, "load", format_args!("base={:#x} size={:#x}", driver.base, driver.size));
+    let Some(thunks) = Thunks::new(driver.id) else {
+        log::event(&driver.name, "error", format_args!("text=\"no memory for hooks\""));
+        return;
+    };
+    THUNKS.with(|all| all.insert(driver.id, thunks));
+    hook_imports(&driver, thunks);
+}
+
+fn unloaded(base: usize) {
+    if let Some(driver) = drivers::at(base) {
+        report::unloaded(&driver);
+        drivers::remove(driver.id);
+        if let Some(thunks) = THUNKS.with(|all| all.remove(&driver.id)) {
+            thunks.free();
+        }
+    }
+}
+
+/// The thunk of a loaded driver for a hook.
+pub(crate) fn thunk(driver: DriverId, hook: usize) -> Option<usize> {
+    THUNKS.with(|all| all.get(&driver).map(|thunks| thunks.of(hook)))
+}
+
+/// The characters of a counted string.
+///
+/// # Safety
+///
+/// `text` points to a counted string that stays valid and unchanged for `'a`.
+pub(crate) unsafe fn counted<'a>(text: *const sys::UNICODE_STRING) -> &'a [u16] {
+    // SAFETY: passed on to the caller.
+    let text = unsafe { &*text };
+    if text.Buffer.is_null() {
+        return &[];
+    }
+    // SAFETY: a counted string has that many bytes; two make a character.
+    unsafe { core::slice::from_raw_parts(text.Buffer, usize::from(text.Length) / 2) }
+}
+
+/// An image in memory, read by offsets from its base.
+#[derive(Clone, Copy)]
+struct Pe(usize);
+
+impl Pe {
+    fn read<T: Copy>(self, offset: usize) -> T {
+        // SAFETY: the loader has mapped and checked the image; the offsets come from its own headers.
+        unsafe { ((self.0 + offset) as *const T).read_unaligned() }
+    }
+
+    fn string(self, offset: usize) -> &'static CStr {
+        // SAFETY: as above; names in an image end in a zero, and the loader has just used them.
+        unsafe { CStr::from_ptr((self.0 + offset) as *const _) }
+    }
+}
+
+/// Points the imports that have a hook at the driver's thunks, and names those that nobody exports.
+fn hook_imports(driver: &Driver, thunks: Thunks) {
+    let image = Pe(driver.base);
+    let header = image.read::<u32>(PE_OFFSET) as usize;
+    let mut descriptor = image.read::<u32>(header + IMPORT_DIRECTORY) as usize;
+    if descriptor == 0 {
+        return;
+    }
+    loop {
+        let names = image.read::<u32>(descriptor) as usize;
+        let addresses = image.read::<u32>(descriptor + DESCRIPTOR_ADDRESSES) as usize;
+        if names == 0 || addresses == 0 {
+            break;
+        }
+        let dll = image.string(image.read::<u32>(descriptor + DESCRIPTOR_DLL) as usize);
+        for slot in 0.. {
+            let entry = image.read::<u64>(names + slot * 8);
+            if entry == 0 {
+                break;
+            }
+            if entry & BY_ORDINAL != 0 {
+                continue;
+            }
+            let name = image.string(entry as usize + HINT_SIZE);
+            let slot = addresses + slot * 8;
+            match name.to_str().ok().and_then(hooks::find) {
+                Some(hook) => replace(driver.base + slot, thunks.of(hook)),
+                // What nobody exports, Wine binds to code of its own making that ends the process when it is called.
+                None if sys::image_of(image.read(slot)).is_none() => {
+                    let (name, dll) = (log::Text(name.to_bytes()), log::Text(dll.to_bytes()));
+                    log::event(&driver.name, "missing", format_args!("function={name} dll={dll}"));
+                }
+                None => {}
+            }
+        }
+        descriptor += DESCRIPTOR_SIZE;
+    }
+}
+
+/// Writes one slot of an import table, which is read-only memory by now.
+fn replace(slot: usize, target: usize) {
+    let protect = |protection: u32| {
+        let mut base = slot as *mut c_void;
+        let mut size = size_of::<usize>();
+        let mut old = 0;
+        // SAFETY: the slot is in an image that is being loaded; all pointers are to locals.
+        unsafe { sys::NtProtectVirtualMemory(sys::THIS_PROCESS, &mut base, &mut size, protection, &mut old) };
+        old
+    };
+    let old = protect(PAGE_READWRITE);
+    // SAFETY: an aligned slot of the import table, writable now; no code of the driver has run yet.
+    unsafe { (slot as *mut usize).write(target) };
+    protect(old);
+}

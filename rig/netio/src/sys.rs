@@ -1,0 +1,226 @@
+//! The few functions of Wine's ntdll and ntoskrnl that everything here stands on.
+//!
+//! Drivers run in a process of Wine (winedevice.exe), so what looks like kernel code may call ntdll like any program.
+
+#![allow(non_camel_case_types, non_snake_case, reason = "the names are those of the C headers")]
+
+use core::ffi::{CStr, c_void};
+
+pub(crate) type Handle = *mut c_void;
+pub(crate) type NtStatus = i32;
+
+pub(crate) const STATUS_SUCCESS: NtStatus = 0;
+pub(crate) const STATUS_NOT_SUPPORTED: NtStatus = 0xC000_00BB_u32 as NtStatus;
+
+/// The pseudo handle of the process that calls.
+pub(crate) const THIS_PROCESS: Handle = -1isize as Handle;
+
+#[repr(C)]
+pub(crate) struct UNICODE_STRING {
+    pub(crate) Length: u16,
+    pub(crate) MaximumLength: u16,
+    pub(crate) Buffer: *const u16,
+}
+
+#[repr(C)]
+struct ANSI_STRING {
+    Length: u16,
+    MaximumLength: u16,
+    Buffer: *const u8,
+}
+
+#[repr(C)]
+pub(crate) struct OBJECT_ATTRIBUTES {
+    pub(crate) Length: u32,
+    pub(crate) RootDirectory: Handle,
+    pub(crate) ObjectName: *const UNICODE_STRING,
+    pub(crate) Attributes: u32,
+    pub(crate) SecurityDescriptor: *const c_void,
+    pub(crate) SecurityQualityOfService: *const c_void,
+}
+
+#[repr(C)]
+pub(crate) struct IO_STATUS_BLOCK {
+    pub(crate) Status: NtStatus,
+    pub(crate) Information: usize,
+}
+
+/// What the loader tells when an image comes or goes: the same fields in both cases.
+#[repr(C)]
+pub(crate) struct LDR_DLL_NOTIFICATION_DATA {
+    pub(crate) Flags: u32,
+    pub(crate) FullDllName: *const UNICODE_STRING,
+    pub(crate) BaseDllName: *const UNICODE_STRING,
+    pub(crate) DllBase: *mut c_void,
+    pub(crate) SizeOfImage: u32,
+}
+
+pub(crate) const LDR_DLL_NOTIFICATION_REASON_LOADED: u32 = 1;
+
+pub(crate) type LdrDllNotification =
+    unsafe extern "system" fn(reason: u32, data: *const LDR_DLL_NOTIFICATION_DATA, context: *mut c_void);
+
+/// A slim reader/writer lock; all zeros is unlocked.
+#[repr(transparent)]
+pub(crate) struct RTL_SRWLOCK(pub(crate) usize);
+
+#[cfg_attr(windows, link(name = "ntdll.dll", kind = "raw-dylib", modifiers = "+verbatim"))]
+unsafe extern "system" {
+    pub(crate) fn LdrRegisterDllNotification(
+        Flags: u32,
+        Function: LdrDllNotification,
+        Context: *mut c_void,
+        Cookie: *mut *mut c_void,
+    ) -> NtStatus;
+    fn LdrGetProcedureAddress(
+        Base: *mut c_void,
+        Name: *const ANSI_STRING,
+        Ordinal: u32,
+        Address: *mut *mut c_void,
+    ) -> NtStatus;
+    fn RtlPcToFileHeader(Address: *const c_void, Base: *mut *mut c_void) -> *mut c_void;
+
+    pub(crate) fn RtlCreateHeap(
+        Flags: u32,
+        Base: *mut c_void,
+        Reserve: usize,
+        Commit: usize,
+        Lock: *mut c_void,
+        Parameters: *mut c_void,
+    ) -> *mut c_void;
+    pub(crate) fn RtlAllocateHeap(Heap: *mut c_void, Flags: u32, Size: usize) -> *mut c_void;
+    pub(crate) fn RtlFreeHeap(Heap: *mut c_void, Flags: u32, Block: *mut c_void) -> u8;
+
+    pub(crate) fn RtlAcquireSRWLockExclusive(Lock: *mut RTL_SRWLOCK);
+    pub(crate) fn RtlReleaseSRWLockExclusive(Lock: *mut RTL_SRWLOCK);
+    pub(crate) fn RtlWaitOnAddress(
+        Address: *const c_void,
+        Compare: *const c_void,
+        Size: usize,
+        Timeout: *const i64,
+    ) -> NtStatus;
+    pub(crate) fn RtlWakeAddressAll(Address: *const c_void);
+
+    pub(crate) fn NtAllocateVirtualMemory(
+        Process: Handle,
+        Base: *mut *mut c_void,
+        ZeroBits: usize,
+        Size: *mut usize,
+        Type: u32,
+        Protect: u32,
+    ) -> NtStatus;
+    pub(crate) fn NtFreeVirtualMemory(Process: Handle, Base: *mut *mut c_void, Size: *mut usize, Type: u32)
+    -> NtStatus;
+    pub(crate) fn NtProtectVirtualMemory(
+        Process: Handle,
+        Base: *mut *mut c_void,
+        Size: *mut usize,
+        Protect: u32,
+        OldProtect: *mut u32,
+    ) -> NtStatus;
+
+    fn NtQueryVirtualMemory(
+        Process: Handle,
+        Address: *const c_void,
+        Class: u32,
+        Information: *mut MEMORY_BASIC_INFORMATION,
+        Length: usize,
+        ReturnLength: *mut usize,
+    ) -> NtStatus;
+    pub(crate) fn RtlCaptureStackBackTrace(Skip: u32, Count: u32, Frames: *mut *const c_void, Hash: *mut u32) -> u16;
+
+    pub(crate) fn NtCreateFile(
+        File: *mut Handle,
+        Access: u32,
+        Attributes: *const OBJECT_ATTRIBUTES,
+        Status: *mut IO_STATUS_BLOCK,
+        AllocationSize: *const i64,
+        FileAttributes: u32,
+        Share: u32,
+        Disposition: u32,
+        Options: u32,
+        EaBuffer: *const c_void,
+        EaLength: u32,
+    ) -> NtStatus;
+    pub(crate) fn NtWriteFile(
+        File: Handle,
+        Event: Handle,
+        Apc: *const c_void,
+        ApcContext: *mut c_void,
+        Status: *mut IO_STATUS_BLOCK,
+        Buffer: *const c_void,
+        Length: u32,
+        Offset: *const i64,
+        Key: *const u32,
+    ) -> NtStatus;
+    pub(crate) fn NtClose(Handle: Handle) -> NtStatus;
+
+    pub(crate) fn NtQueryPerformanceCounter(Counter: *mut i64, Frequency: *mut i64) -> NtStatus;
+    pub(crate) fn NtTerminateProcess(Process: Handle, Status: NtStatus) -> NtStatus;
+
+    /// Formats as C does; the arguments are at `Arguments`, 8 bytes each.
+    pub(crate) fn _vsnprintf(Buffer: *mut u8, Size: usize, Format: *const u8, Arguments: *const c_void) -> i32;
+}
+
+/// What NtQueryVirtualMemory says about a range of pages that are alike.
+#[repr(C)]
+#[derive(Default)]
+struct MEMORY_BASIC_INFORMATION {
+    BaseAddress: usize,
+    AllocationBase: usize,
+    AllocationProtect: u32,
+    PartitionId: u16,
+    RegionSize: usize,
+    State: u32,
+    Protect: u32,
+    Type: u32,
+}
+
+/// Whether all of some memory is there and may be read.
+pub(crate) fn readable(address: usize, length: usize) -> bool {
+    const BASIC_INFORMATION: u32 = 0;
+    const MEM_COMMIT: u32 = 0x1000;
+    const PAGE_NOACCESS: u32 = 1;
+    const PAGE_GUARD: u32 = 0x100;
+    let Some(end) = address.checked_add(length) else { return false };
+    let mut next = address;
+    while next < end {
+        let mut pages = MEMORY_BASIC_INFORMATION::default();
+        let size = size_of::<MEMORY_BASIC_INFORMATION>();
+        // SAFETY: the structure is a local of the size given; any address may be asked about.
+        let status = unsafe {
+            NtQueryVirtualMemory(
+                THIS_PROCESS,
+                next as *const c_void,
+                BASIC_INFORMATION,
+                &mut pages,
+                size,
+                core::ptr::null_mut(),
+            )
+        };
+        if status < 0 || pages.State != MEM_COMMIT || pages.Protect & (PAGE_NOACCESS | PAGE_GUARD) != 0 {
+            return false;
+        }
+        next = pages.BaseAddress + pages.RegionSize;
+    }
+    true
+}
+
+/// The base of the image that contains an address.
+pub(crate) fn image_of(address: usize) -> Option<*mut c_void> {
+    let mut base = core::ptr::null_mut();
+    // SAFETY: any address may be asked about; the result goes to a local.
+    unsafe { RtlPcToFileHeader(address as *const c_void, &mut base) };
+    (!base.is_null()).then_some(base)
+}
+
+/// Whether ntdll exports a function.
+pub(crate) fn ntdll_exports(name: &CStr) -> bool {
+    let Some(ntdll) = image_of(NtClose as *const () as usize) else { return false };
+    let length = name.count_bytes() as u16;
+    let name = ANSI_STRING { Length: length, MaximumLength: length + 1, Buffer: name.as_ptr().cast() };
+    let mut address = core::ptr::null_mut();
+    // SAFETY: the base is that of a loaded image; the other pointers are to locals.
+    let status = unsafe { LdrGetProcedureAddress(ntdll, &name, 0, &mut address) };
+    status >= 0 && !address.is_null()
+}

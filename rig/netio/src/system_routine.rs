@@ -1,0 +1,25 @@
+//! MmGetSystemRoutineAddress: a driver that looks a function up at run time gets the same one as from its import table.
+
+use alloc::string::String;
+use core::ffi::c_void;
+use core::ptr::null_mut;
+
+use crate::drivers::DriverId;
+use crate::{hooks, image, sys};
+
+#[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
+unsafe extern "system" {
+    fn MmGetSystemRoutineAddress(name: *const sys::UNICODE_STRING) -> *mut c_void;
+}
+
+/// MmGetSystemRoutineAddress.
+pub(crate) unsafe extern "system" fn address(name: *const sys::UNICODE_STRING, caller: DriverId) -> *mut c_void {
+    // SAFETY: the driver passes a counted string, valid during the call.
+    let text = String::from_utf16_lossy(unsafe { image::counted(name) });
+    match hooks::find(&text).and_then(|hook| image::thunk(caller, hook)) {
+        Some(thunk) => thunk as *mut c_void,
+        None if text.is_empty() => null_mut(),
+        // SAFETY: as above.
+        None => unsafe { MmGetSystemRoutineAddress(name) },
+    }
+}
