@@ -1,6 +1,24 @@
-//! Packets to flows to verdicts: parser and policy of Sluice, no_std, safe, never panicking.
+//! Packets to flows to verdicts: the parser and the policy of Sluice.
+//!
+//! [`parse`] reads the headers of a packet into a [`Flow`](sluice_npi::Flow). A [`Policy`] is an ordered list of rules,
+//! compiled to a table by [`compile`](compile::compile) on a host and checked by [`Policy::new`] in the kernel.
+//! [`classify`] does both.
+//!
+//! Nothing here panics, allocates, locks or recurs, whatever the bytes are, and the work for one packet has a limit. The
+//! code runs at any IRQL. Only the compiler allocates; it is for hosts, behind the feature `compile`.
 #![no_std]
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 #[cfg(feature = "compile")]
 extern crate alloc;
@@ -8,5 +26,17 @@ extern crate alloc;
 mod action;
 #[cfg(feature = "compile")]
 pub mod compile;
+mod entry;
+mod extra;
+mod key;
+mod names;
+mod parse;
+mod policy;
+mod table;
+mod validate;
 
 pub use action::{Action, Direction};
+pub use parse::{UnknownLinkType, parse, parse_into};
+pub use policy::{Decision, Policy, classify};
+pub use table::{MAX_ENTRIES, MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE};
+pub use validate::TableError;

@@ -1,0 +1,240 @@
+//! Entries: the boxes of the space of all packets that a rule covers, as the leaves of the trees hold them.
+//!
+//! An entry is compared without a branch until the end: which of its parts fails is as good as random, and a branch that
+//! is not foreseen costs more than all of the comparison.
+
+use crate::key::Key;
+use crate::table::{ENTRY_HAS_EXTRA, size, word};
+
+/// The word at `index` of a record of `N` bytes.
+macro_rules! word_at {
+    ($bytes:expr, $index:literal) => {
+        u32::from_le_bytes([$bytes[$index * 4], $bytes[$index * 4 + 1], $bytes[$index * 4 + 2], $bytes[$index * 4 + 3]])
+    };
+}
+
+/// What both kinds of entries have: everything but the addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Common {
+    /// The first source port and the first destination port.
+    pub(crate) first_ports: u32,
+    /// The last source port and the last destination port.
+    pub(crate) last_ports: u32,
+    /// What the properties in `meta_mask` have to be.
+    pub(crate) meta_value: u32,
+    pub(crate) meta_mask: u32,
+    /// The index of the rule, and [`ENTRY_HAS_EXTRA`].
+    pub(crate) rule: u32,
+    /// How many entries from this one on are in order of their rules; this one counts.
+    pub(crate) run: u32,
+}
+
+impl Common {
+    #[inline]
+    pub(crate) fn rule_index(&self) -> u32 {
+        self.rule & !ENTRY_HAS_EXTRA
+    }
+
+    /// 0 if ports and properties are as they should be.
+    #[inline]
+    fn mismatch(&self, key: &Key) -> u32 {
+        /// The bit above each port, when a port has 32 bits.
+        const BORROW: u64 = 1 << 16 | 1 << 48;
+        let spread = |halves: u32| u64::from(halves & 0xFFFF) | u64::from(halves >> 16) << 32;
+        let ports = spread(key.0[word::PORTS]);
+        // Each difference borrows the bit above the port if the port is out of range.
+        let above_first = (ports | BORROW).wrapping_sub(spread(self.first_ports));
+        let below_last = (spread(self.last_ports) | BORROW).wrapping_sub(ports);
+        let out_of_range = !(above_first & below_last) & BORROW;
+        (out_of_range | out_of_range >> 32) as u32 | (key.0[word::META] ^ self.meta_value) & self.meta_mask
+    }
+}
+
+/// An entry of an IPv4 tree, or of the tree for packets that are not IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry4 {
+    pub(crate) source: u32,
+    pub(crate) destination: u32,
+    /// How many low bits of the addresses do not count: 0 to 32.
+    pub(crate) source_shift: u32,
+    pub(crate) destination_shift: u32,
+    pub(crate) common: Common,
+}
+
+/// An entry of an IPv6 tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry6 {
+    pub(crate) source: u128,
+    pub(crate) destination: u128,
+    /// How many low bits of the addresses do not count: 0 to 128.
+    pub(crate) source_shift: u32,
+    pub(crate) destination_shift: u32,
+    pub(crate) common: Common,
+}
+
+/// A record of a section of entries.
+pub(crate) trait Entry: Sized {
+    /// Its bytes.
+    type Bytes: for<'bytes> TryFrom<&'bytes [u8]> + AsRef<[u8]>;
+    /// How many there are.
+    const SIZE: usize;
+
+    fn read(bytes: &Self::Bytes) -> Self;
+    fn common(&self) -> &Common;
+    fn matches(&self, key: &Key) -> bool;
+    /// Whether every bit that is no part of a value is 0 and every value in its limits.
+    fn is_canonical(&self, bytes: &Self::Bytes) -> bool;
+    #[cfg(feature = "compile")]
+    fn write(&self) -> Self::Bytes;
+}
+
+impl Entry for Entry4 {
+    type Bytes = [u8; size::ENTRY4];
+    const SIZE: usize = size::ENTRY4;
+
+    #[inline]
+    fn read(b: &Self::Bytes) -> Self {
+        let shape = word_at!(b, 7);
+        Self {
+            source: word_at!(b, 0),
+            destination: word_at!(b, 1),
+            source_shift: shape >> 20 & 0x3F,
+            destination_shift: shape >> 26,
+            common: Common {
+                first_ports: word_at!(b, 2),
+                last_ports: word_at!(b, 3),
+                meta_value: word_at!(b, 4),
+                meta_mask: word_at!(b, 5),
+                rule: word_at!(b, 6),
+                run: shape & 0xF_FFFF,
+            },
+        }
+    }
+
+    #[inline]
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    #[inline]
+    fn matches(&self, key: &Key) -> bool {
+        let source = u64::from(key.0[word::SOURCE4] ^ self.source) >> (self.source_shift & 63);
+        let destination = u64::from(key.0[word::DESTINATION4] ^ self.destination) >> (self.destination_shift & 63);
+        source | destination | u64::from(self.common.mismatch(key)) == 0
+    }
+
+    fn is_canonical(&self, _: &Self::Bytes) -> bool {
+        self.source_shift <= 32
+            && self.destination_shift <= 32
+            && low_bits_are_zero(self.source.into(), self.source_shift)
+            && low_bits_are_zero(self.destination.into(), self.destination_shift)
+    }
+
+    #[cfg(feature = "compile")]
+    fn write(&self) -> Self::Bytes {
+        let c = &self.common;
+        let shape = c.run | self.source_shift << 20 | self.destination_shift << 26;
+        write_words([
+            self.source,
+            self.destination,
+            c.first_ports,
+            c.last_ports,
+            c.meta_value,
+            c.meta_mask,
+            c.rule,
+            shape,
+        ])
+    }
+}
+
+impl Entry for Entry6 {
+    type Bytes = [u8; size::ENTRY6];
+    const SIZE: usize = size::ENTRY6;
+
+    #[inline]
+    fn read(b: &Self::Bytes) -> Self {
+        let address = |a, b, c, d| u128::from(a) << 96 | u128::from(b) << 64 | u128::from(c) << 32 | u128::from(d);
+        let shifts = word_at!(b, 14);
+        Self {
+            source: address(word_at!(b, 0), word_at!(b, 1), word_at!(b, 2), word_at!(b, 3)),
+            destination: address(word_at!(b, 4), word_at!(b, 5), word_at!(b, 6), word_at!(b, 7)),
+            source_shift: shifts & 0xFF,
+            destination_shift: shifts >> 8,
+            common: Common {
+                first_ports: word_at!(b, 8),
+                last_ports: word_at!(b, 9),
+                meta_value: word_at!(b, 10),
+                meta_mask: word_at!(b, 11),
+                rule: word_at!(b, 12),
+                run: word_at!(b, 13),
+            },
+        }
+    }
+
+    #[inline]
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    #[inline]
+    fn matches(&self, key: &Key) -> bool {
+        let w = &key.0;
+        let address = |a: u32, b: u32, c: u32, d: u32| {
+            u128::from(a) << 96 | u128::from(b) << 64 | u128::from(c) << 32 | u128::from(d)
+        };
+        let source = (address(w[2], w[3], w[4], w[5]) ^ self.source).checked_shr(self.source_shift);
+        let destination = (address(w[6], w[7], w[8], w[9]) ^ self.destination).checked_shr(self.destination_shift);
+        source.unwrap_or(0) | destination.unwrap_or(0) | u128::from(self.common.mismatch(key)) == 0
+    }
+
+    fn is_canonical(&self, bytes: &Self::Bytes) -> bool {
+        self.source_shift <= 128
+            && self.destination_shift <= 128
+            && low_bits_are_zero(self.source, self.source_shift)
+            && low_bits_are_zero(self.destination, self.destination_shift)
+            && word_at!(bytes, 15) == 0
+    }
+
+    #[cfg(feature = "compile")]
+    fn write(&self) -> Self::Bytes {
+        let words =
+            |address: u128| [(address >> 96) as u32, (address >> 64) as u32, (address >> 32) as u32, address as u32];
+        let c = &self.common;
+        let [s0, s1, s2, s3] = words(self.source);
+        let [d0, d1, d2, d3] = words(self.destination);
+        let shifts = self.source_shift | self.destination_shift << 8;
+        write_words([
+            s0,
+            s1,
+            s2,
+            s3,
+            d0,
+            d1,
+            d2,
+            d3,
+            c.first_ports,
+            c.last_ports,
+            c.meta_value,
+            c.meta_mask,
+            c.rule,
+            c.run,
+            shifts,
+            0,
+        ])
+    }
+}
+
+const _: () = assert!(word::SOURCE6 == 2 && word::DESTINATION6 == 6, "Entry6::matches relies on it");
+
+fn low_bits_are_zero(address: u128, count: u32) -> bool {
+    address.trailing_zeros() >= count || address == 0
+}
+
+#[cfg(feature = "compile")]
+fn write_words<const WORDS: usize, const BYTES: usize>(words: [u32; WORDS]) -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    for (to, word) in bytes.chunks_exact_mut(4).zip(words) {
+        to.copy_from_slice(&word.to_le_bytes());
+    }
+    bytes
+}

@@ -1,0 +1,189 @@
+//! Conditions that few rules have: they are looked at when everything else of a rule matches.
+
+use sluice_npi::{Flow, flags};
+
+use crate::key::{Key, halves, words_of};
+use crate::policy::Table;
+use crate::table::{extra, word};
+
+/// One condition: its kind, how many items it has, and the index of the first word of the first one.
+#[derive(Clone, Copy)]
+struct Condition {
+    kind: u32,
+    count: u32,
+    items: u32,
+}
+
+/// Whether all conditions at `index` hold. 0 stands for no conditions.
+pub(crate) fn matches(table: &Table<'_>, mut index: u32, link_type: u16, key: &Key, flow: &Flow) -> bool {
+    if index == 0 {
+        return true;
+    }
+    // Every step goes forward, so that this ends with the section.
+    while let Some(head) = table.word(table.layout.extra_words, index) {
+        let condition = Condition { kind: head & 0xFF, count: head >> 8, items: index.wrapping_add(1) };
+        let Some(words) = extra::item_words(condition.kind) else {
+            // The end of the list, as nothing else has passed the check of the table.
+            return true;
+        };
+        if !holds(table, condition, link_type, key, flow) {
+            return false;
+        }
+        index = condition.items.wrapping_add(condition.count.wrapping_mul(words as u32));
+    }
+    true
+}
+
+fn holds(table: &Table<'_>, condition: Condition, link_type: u16, key: &Key, flow: &Flow) -> bool {
+    let ranges = |value: u16| in_ranges(table, condition, u32::from(value));
+    let ports = key.has_ports();
+    match condition.kind {
+        extra::LINK_TYPES => is_listed(table, condition, link_type),
+        extra::VLANS => flow.vlan_count != 0 && ranges(flow.vlan_ids[0]),
+        extra::ETHER_TYPES => flow.has(flags::ETHER_TYPE) && is_listed(table, condition, flow.ether_type),
+        extra::PROTOCOLS => flow.has(flags::PROTOCOL) && has_bit(table, condition, flow.protocol),
+        extra::SOURCE_PORTS => ports && ranges(flow.source_port),
+        extra::DESTINATION_PORTS => ports && ranges(flow.destination_port),
+        extra::ICMP => flow.has(flags::ICMP) && has_icmp(table, condition, flow),
+        extra::SOURCES4 => flow.ip_version != 4 || in_ranges4(table, condition, key.0[word::SOURCE4]),
+        extra::DESTINATIONS4 => flow.ip_version != 4 || in_ranges4(table, condition, key.0[word::DESTINATION4]),
+        extra::SOURCES6 => flow.ip_version != 6 || in_ranges6(table, condition, &flow.source_address),
+        extra::DESTINATIONS6 => flow.ip_version != 6 || in_ranges6(table, condition, &flow.destination_address),
+        _ => false,
+    }
+}
+
+/// Item `index` of a condition, of `WORDS` words.
+fn item<const WORDS: usize>(table: &Table<'_>, condition: Condition, index: u32) -> Option<[u32; WORDS]> {
+    let first = condition.items.wrapping_add(index.wrapping_mul(WORDS as u32));
+    let mut item = [0; WORDS];
+    for (word, at) in item.iter_mut().zip(first..) {
+        *word = table.word(table.layout.extra_words, at)?;
+    }
+    Some(item)
+}
+
+/// How many items come before the first one for which `before` does not hold. The items are sorted accordingly.
+fn partition_point<const WORDS: usize>(
+    table: &Table<'_>,
+    condition: Condition,
+    before: impl Fn(&[u32; WORDS]) -> bool,
+) -> u32 {
+    let (mut low, mut high) = (0, condition.count);
+    while low < high {
+        let middle = low.midpoint(high);
+        if item(table, condition, middle).is_some_and(|item| before(&item)) {
+            low = middle.wrapping_add(1);
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
+
+fn is_listed(table: &Table<'_>, condition: Condition, value: u16) -> bool {
+    let index = partition_point(table, condition, |[item]| *item < u32::from(value));
+    index < condition.count && item(table, condition, index) == Some([u32::from(value)])
+}
+
+/// Ranges of one word: first in the low half, last in the high half.
+fn in_ranges(table: &Table<'_>, condition: Condition, value: u32) -> bool {
+    let index = partition_point(table, condition, |[range]| range >> 16 < value);
+    index < condition.count && item(table, condition, index).is_some_and(|[range]| range & 0xFFFF <= value)
+}
+
+fn has_bit(table: &Table<'_>, condition: Condition, bit: u8) -> bool {
+    let index = condition.items.wrapping_add(u32::from(bit >> 5));
+    table.word(table.layout.extra_words, index).is_some_and(|word| word >> (bit & 31) & 1 != 0)
+}
+
+fn has_icmp(table: &Table<'_>, condition: Condition, flow: &Flow) -> bool {
+    (0..condition.count).any(|index| {
+        item(table, condition, index).is_some_and(|[item]| {
+            let [kind, first, last, _] = item.to_le_bytes();
+            kind == flow.icmp_type && first <= flow.icmp_code && flow.icmp_code <= last
+        })
+    })
+}
+
+fn in_ranges4(table: &Table<'_>, condition: Condition, address: u32) -> bool {
+    let index = partition_point(table, condition, |[_, last]| *last < address);
+    index < condition.count && item(table, condition, index).is_some_and(|[first, _]| first <= address)
+}
+
+fn in_ranges6(table: &Table<'_>, condition: Condition, address: &[u8; 16]) -> bool {
+    let address = words_of(address);
+    let index = partition_point(table, condition, |[_, _, _, _, last @ ..]: &[u32; 8]| *last < address);
+    index < condition.count
+        && item(table, condition, index).is_some_and(|[a, b, c, d, ..]: [u32; 8]| [a, b, c, d] <= address)
+}
+
+/// Whether the conditions at `index` of a table that is being checked are well-formed: known kinds, items inside the
+/// section, values inside their ranges and in order. Gives where the next rule's conditions start.
+pub(crate) fn check(table: &Table<'_>, mut index: u32) -> Option<u32> {
+    let end = table.layout.counts.extra_words;
+    let mut previous = extra::END;
+    loop {
+        if index >= end {
+            return None;
+        }
+        let head = table.word(table.layout.extra_words, index)?;
+        let condition = Condition { kind: head & 0xFF, count: head >> 8, items: index.checked_add(1)? };
+        if condition.kind == extra::END {
+            // A list without conditions would be none.
+            return (condition.count == 0 && previous != extra::END).then_some(condition.items);
+        }
+        let words = u32::try_from(extra::item_words(condition.kind)?).ok()?;
+        let next = condition.items.checked_add(condition.count.checked_mul(words)?)?;
+        if condition.kind <= previous || condition.count == 0 || next >= end || !items_are_canonical(table, condition) {
+            return None;
+        }
+        previous = condition.kind;
+        index = next;
+    }
+}
+
+fn items_are_canonical(table: &Table<'_>, condition: Condition) -> bool {
+    let all = 0..condition.count;
+    match condition.kind {
+        extra::LINK_TYPES | extra::ETHER_TYPES => {
+            ascending(table, condition, |[value]: [u32; 1]| (value <= 0xFFFF).then_some((value, value)))
+        }
+        extra::VLANS | extra::SOURCE_PORTS | extra::DESTINATION_PORTS => {
+            ascending(table, condition, |[range]: [u32; 1]| Some((range & 0xFFFF, range >> 16)))
+        }
+        extra::SOURCES4 | extra::DESTINATIONS4 => {
+            ascending(table, condition, |[first, last]: [u32; 2]| Some((first, last)))
+        }
+        extra::SOURCES6 | extra::DESTINATIONS6 => {
+            ascending(table, condition, |[a, b, c, d, last @ ..]: [u32; 8]| Some(([a, b, c, d], last)))
+        }
+        extra::PROTOCOLS => condition.count == 1,
+        extra::ICMP => all.into_iter().all(|index| {
+            item(table, condition, index).is_some_and(|[item]| {
+                let [_, first, last, zero] = item.to_le_bytes();
+                first <= last && zero == 0
+            })
+        }),
+        _ => false,
+    }
+}
+
+/// Whether ranges are not empty and each lies behind the one before it.
+fn ascending<const WORDS: usize, T: Ord + Copy>(
+    table: &Table<'_>,
+    condition: Condition,
+    range: impl Fn([u32; WORDS]) -> Option<(T, T)>,
+) -> bool {
+    let mut previous = None;
+    (0..condition.count).all(|index| {
+        let Some((first, last)) = item(table, condition, index).and_then(&range) else {
+            return false;
+        };
+        let behind = previous.is_none_or(|previous| previous < first);
+        previous = Some(last);
+        behind && first <= last
+    })
+}
+
+const _: () = assert!(halves(1, 0) == 0x1_0000);

@@ -1,0 +1,57 @@
+//! What of a packet a policy looks at, in a form that is quick to compare.
+
+use sluice_npi::{Flow, flags};
+
+use crate::Direction;
+use crate::table::{meta, word};
+
+/// The words of [`word`], with zeros for what the packet does not have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key(pub(crate) [u32; word::COUNT]);
+
+impl Key {
+    #[inline]
+    pub(crate) fn new(direction: Direction, flow: &Flow) -> Self {
+        let mut words = [0; word::COUNT];
+        // At most one of the two is there; the other is 0.
+        words[word::PORTS] = halves(flow.source_port, flow.destination_port)
+            | halves(u16::from(flow.icmp_type), u16::from(flow.icmp_code));
+        words[word::META] = flow.flags & meta::FLOW_FLAGS
+            | if flow.vlan_count == 0 { 0 } else { meta::TAGGED }
+            | u32::from(direction.number()) << meta::DIRECTION_SHIFT
+            | u32::from(flow.tcp_flags) << meta::TCP_FLAGS_SHIFT
+            | u32::from(flow.protocol) << meta::PROTOCOL_SHIFT;
+        let [source, destination] = [&flow.source_address, &flow.destination_address];
+        if flow.ip_version == 6 {
+            let [a, b, c, d] = words_of(source);
+            [words[2], words[3], words[4], words[5]] = [a, b, c, d];
+            let [a, b, c, d] = words_of(destination);
+            [words[6], words[7], words[8], words[9]] = [a, b, c, d];
+        } else {
+            words[word::SOURCE4] = words_of(source)[0];
+            words[word::DESTINATION4] = words_of(destination)[0];
+        }
+        Self(words)
+    }
+
+    #[inline]
+    pub(crate) fn has_ports(&self) -> bool {
+        self.0[word::META] & flags::PORTS != 0
+    }
+}
+
+#[inline]
+pub(crate) const fn halves(high: u16, low: u16) -> u32 {
+    (high as u32) << 16 | low as u32
+}
+
+/// The four words of an IPv6 address, most significant first.
+#[inline]
+pub(crate) const fn words_of(b: &[u8; 16]) -> [u32; 4] {
+    [
+        u32::from_be_bytes([b[0], b[1], b[2], b[3]]),
+        u32::from_be_bytes([b[4], b[5], b[6], b[7]]),
+        u32::from_be_bytes([b[8], b[9], b[10], b[11]]),
+        u32::from_be_bytes([b[12], b[13], b[14], b[15]]),
+    ]
+}

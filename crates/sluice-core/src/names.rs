@@ -1,0 +1,140 @@
+//! Rules with host names: a hash table from name suffixes to trees of the rules that name them.
+
+use sluice_npi::{Flow, name_kind};
+
+use crate::entry::{Entry4, Entry6};
+use crate::key::Key;
+use crate::policy::Table;
+use crate::table::{MAX_NAME_LENGTH, MAX_PROBES, root, size};
+
+/// A name as rules have it: lower case, labels with dots between them, no dot at the end.
+pub(crate) struct Name {
+    text: [u8; MAX_NAME_LENGTH],
+    length: usize,
+}
+
+impl Name {
+    /// The name that `flow` found in `packet`. `None` if it is longer than a name can be.
+    fn read(packet: &[u8], flow: &Flow) -> Option<Self> {
+        let start = usize::try_from(flow.name_offset).ok()?;
+        let bytes = packet.get(start..)?.get(..usize::from(flow.name_length))?;
+        let mut name = Self { text: [0; MAX_NAME_LENGTH], length: 0 };
+        if flow.name_kind == name_kind::DNS {
+            let mut rest = bytes;
+            while let Some((length, behind)) = rest.split_first() {
+                let (label, behind) = behind.split_at_checked(usize::from(*length))?;
+                if name.length != 0 {
+                    name.push(b'.')?;
+                }
+                for byte in label {
+                    // A dot inside a label is no boundary. No rule has the byte that stands for it.
+                    name.push(if *byte == b'.' { 0xFF } else { *byte })?;
+                }
+                rest = behind;
+            }
+        } else {
+            for byte in bytes.strip_suffix(b".").unwrap_or(bytes) {
+                name.push(*byte)?;
+            }
+        }
+        Some(name)
+    }
+
+    fn push(&mut self, byte: u8) -> Option<()> {
+        *self.text.get_mut(self.length)? = byte.to_ascii_lowercase();
+        self.length = self.length.checked_add(1)?;
+        Some(())
+    }
+
+    fn text(&self) -> &[u8] {
+        self.text.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// The hash of a text, read from its end, so that the hashes of all suffixes of a name come out on the way.
+#[derive(Clone, Copy)]
+struct SuffixHash(u32);
+
+impl SuffixHash {
+    const START: Self = Self(0x811C_9DC5);
+
+    #[inline]
+    fn push(self, byte: u8) -> Self {
+        // FNV-1a.
+        Self((self.0 ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    }
+}
+
+/// The hash of a whole text.
+pub(crate) fn hash(text: &[u8]) -> u32 {
+    text.iter().rev().fold(SuffixHash::START, |hash, byte| hash.push(*byte)).0
+}
+
+/// The slot that a lookup looks at in its `probe`th step.
+pub(crate) fn slot(hash: u32, probe: u32, slots: u32) -> u32 {
+    // FNV's low bits are its good ones; the high ones are mixed in for large tables.
+    (hash ^ hash >> 16).wrapping_add(probe) & slots.wrapping_sub(1)
+}
+
+/// A suffix in a table: its hash and where its text is.
+pub(crate) struct Suffix {
+    pub(crate) hash: u32,
+    pub(crate) offset: u32,
+    pub(crate) length: u32,
+}
+
+/// Suffix `index` of a table.
+pub(crate) fn suffix(table: &Table<'_>, index: u32) -> Option<Suffix> {
+    let b = table.record::<{ size::SUFFIX }>(table.layout.suffixes, index)?;
+    Some(Suffix {
+        hash: u32::from_le_bytes([b[0], b[1], b[2], b[3]]),
+        offset: u32::from_le_bytes([b[4], b[5], b[6], b[7]]),
+        length: u32::from_le_bytes([b[8], b[9], b[10], b[11]]),
+    })
+}
+
+pub(crate) fn text<'table>(table: &Table<'table>, suffix: &Suffix) -> Option<&'table [u8]> {
+    let start = table.layout.text.checked_add(usize::try_from(suffix.offset).ok()?)?;
+    table.bytes.get(start..)?.get(..usize::try_from(suffix.length).ok()?)
+}
+
+/// The index of the suffix with this text.
+pub(crate) fn find(table: &Table<'_>, hash: u32, wanted: &[u8]) -> Option<u32> {
+    for probe in 0..MAX_PROBES {
+        // 0 is an empty slot, and suffix 0 is in slots as 1.
+        let index = table.word(table.layout.slots, slot(hash, probe, table.layout.counts.slots))?.checked_sub(1)?;
+        let suffix = suffix(table, index)?;
+        if suffix.hash == hash && text(table, &suffix) == Some(wanted) {
+            return Some(index);
+        }
+    }
+    None
+}
+
+/// Lowers `best` to the first rule that names a suffix of the packet's name and matches.
+#[cold]
+pub(crate) fn classify(table: &Table<'_>, link_type: u16, packet: &[u8], key: &Key, flow: &Flow, best: &mut u32) {
+    let Some(name) = Name::read(packet, flow) else {
+        return;
+    };
+    let text = name.text();
+    let mut hash = SuffixHash::START;
+    let mut start = text.len();
+    while let Some(next) = start.checked_sub(1) {
+        start = next;
+        hash = hash.push(text.get(start).copied().unwrap_or_default());
+        let at_boundary = start.checked_sub(1).is_none_or(|before| text.get(before) == Some(&b'.'));
+        if !at_boundary {
+            continue;
+        }
+        let Some(index) = text.get(start..).and_then(|suffix| find(table, hash.0, suffix)) else {
+            continue;
+        };
+        let first = index.wrapping_mul(root::PER_SUFFIX).wrapping_add(root::FIRST_SUFFIX);
+        match flow.ip_version {
+            4 => table.search::<Entry4>(first, link_type, key, flow, best),
+            6 => table.search::<Entry6>(first.wrapping_add(1), link_type, key, flow, best),
+            _ => {}
+        }
+    }
+}

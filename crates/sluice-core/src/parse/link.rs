@@ -1,0 +1,214 @@
+//! Link layers: what comes before the network header.
+
+use sluice_npi::{MAX_VLANS, flags, link_type};
+
+use super::{Parser, UnknownLinkType, be16};
+
+/// How many VLAN tags are skipped over; a packet with more is malformed.
+const MAX_TAGS: u8 = 16;
+
+pub(super) mod ether_type {
+    pub(crate) const IPV4: u16 = 0x0800;
+    pub(crate) const ARP: u16 = 0x0806;
+    pub(crate) const VLAN: u16 = 0x8100;
+    pub(crate) const IPV6: u16 = 0x86DD;
+    pub(crate) const MPLS: u16 = 0x8847;
+    pub(crate) const MPLS_UPSTREAM: u16 = 0x8848;
+    pub(crate) const SERVICE_VLAN: u16 = 0x88A8;
+    pub(crate) const MACSEC: u16 = 0x88E5;
+    /// Stacked tags from before 802.1ad.
+    pub(crate) const OLD_STACKED_VLAN: u16 = 0x9100;
+    pub(crate) const OLD_STACKED_VLAN_2: u16 = 0x9200;
+    /// The smallest EtherType; what is below is a length (IEEE 802.3, 3.2.6).
+    pub(crate) const FIRST: u16 = 0x0600;
+    /// The largest length.
+    pub(crate) const LAST_LENGTH: u16 = 1500;
+}
+
+/// Address families of the BSD loopback header. IPv6 has another number on every system.
+mod family {
+    pub(super) const INET: u32 = 2;
+    pub(super) const INET6: [u32; 5] = [10, 23, 24, 28, 30];
+}
+
+/// Hardware types for which the protocol field of a Linux cooked header is no EtherType.
+mod arphrd {
+    pub(super) const FRAME_RELAY: u16 = 770;
+    pub(super) const IEEE80211: u16 = 801;
+    pub(super) const IEEE80211_PRISM: u16 = 802;
+    pub(super) const IEEE80211_RADIOTAP: u16 = 803;
+    pub(super) const NETLINK: u16 = 824;
+}
+
+impl<'packet> Parser<'packet, '_> {
+    #[inline]
+    pub(super) fn link(&mut self, link_type: u16) -> Result<(), UnknownLinkType> {
+        let packet = self.packet;
+        match link_type {
+            link_type::ETHERNET => self.ethernet(packet),
+            link_type::RAW => self.raw(packet),
+            link_type::IPV4 => self.ipv4(packet),
+            link_type::IPV6 => self.ipv6(packet),
+            link_type::NULL => self.loopback(packet, |family| {
+                // The byte order is that of the machine that captured. A family is a small number.
+                let family = u32::from_le_bytes(family);
+                if family > 0xFFFF { family.swap_bytes() } else { family }
+            }),
+            link_type::LOOP => self.loopback(packet, u32::from_be_bytes),
+            link_type::LINUX_SLL => match packet.split_first_chunk::<16>() {
+                Some((header, rest)) => {
+                    self.cooked(be16([header[2], header[3]]), be16([header[14], header[15]]), rest);
+                }
+                None => self.short(),
+            },
+            link_type::LINUX_SLL2 => match packet.split_first_chunk::<20>() {
+                Some((header, rest)) => {
+                    self.cooked(be16([header[8], header[9]]), be16([header[0], header[1]]), rest);
+                }
+                None => self.short(),
+            },
+            unknown => return Err(UnknownLinkType(unknown)),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn ethernet(&mut self, packet: &'packet [u8]) {
+        match packet.split_first_chunk::<14>() {
+            Some((header, rest)) => self.ether_type(be16([header[12], header[13]]), rest),
+            None => self.short(),
+        }
+    }
+
+    /// Raw IP says which version it is only in its own header.
+    fn raw(&mut self, packet: &'packet [u8]) {
+        match packet.first().map(|first| first >> 4) {
+            Some(4) => self.ipv4(packet),
+            Some(6) => self.ipv6(packet),
+            Some(_) => self.malformed(),
+            None => self.short(),
+        }
+    }
+
+    fn loopback(&mut self, packet: &'packet [u8], number: fn([u8; 4]) -> u32) {
+        let Some((header, rest)) = packet.split_first_chunk::<4>() else {
+            return self.short();
+        };
+        match number(*header) {
+            family::INET => self.ipv4(rest),
+            family if family::INET6.contains(&family) => self.ipv6(rest),
+            _ => {}
+        }
+    }
+
+    fn cooked(&mut self, hardware: u16, protocol: u16, rest: &'packet [u8]) {
+        /// The protocol field of a cooked header for a frame that starts with LLC.
+        const LLC: u16 = 4;
+        match hardware {
+            arphrd::FRAME_RELAY
+            | arphrd::IEEE80211
+            | arphrd::IEEE80211_PRISM
+            | arphrd::IEEE80211_RADIOTAP
+            | arphrd::NETLINK => {}
+            _ if protocol == LLC => self.llc(rest),
+            _ if protocol < ether_type::FIRST => {}
+            _ => self.ether_type(protocol, rest),
+        }
+    }
+
+    /// Goes on behind an EtherType, or a length in its place.
+    #[inline]
+    fn ether_type(&mut self, number: u16, rest: &'packet [u8]) {
+        match number {
+            ether_type::IPV4 => {
+                self.flow.ether_type = number;
+                self.set(flags::ETHER_TYPE);
+                self.ipv4(rest);
+            }
+            ether_type::IPV6 => {
+                self.flow.ether_type = number;
+                self.set(flags::ETHER_TYPE);
+                self.ipv6(rest);
+            }
+            _ => self.other_ether_type(number, rest),
+        }
+    }
+
+    fn other_ether_type(&mut self, mut number: u16, mut rest: &'packet [u8]) {
+        while let ether_type::VLAN
+        | ether_type::SERVICE_VLAN
+        | ether_type::OLD_STACKED_VLAN
+        | ether_type::OLD_STACKED_VLAN_2 = number
+        {
+            if self.flow.vlan_count == MAX_TAGS {
+                return self.malformed();
+            }
+            let Some((tag, behind)) = rest.split_first_chunk::<4>() else {
+                return self.short();
+            };
+            if let Some(id) = self.flow.vlan_ids.get_mut(usize::from(self.flow.vlan_count)) {
+                *id = be16([tag[0], tag[1]]) & 0x0FFF;
+            }
+            self.flow.vlan_count = self.flow.vlan_count.wrapping_add(1);
+            number = be16([tag[2], tag[3]]);
+            rest = behind;
+        }
+        if number < ether_type::FIRST {
+            return self.length(number, rest);
+        }
+        self.flow.ether_type = number;
+        self.set(flags::ETHER_TYPE);
+        match number {
+            ether_type::IPV4 => self.ipv4(rest),
+            ether_type::IPV6 => self.ipv6(rest),
+            ether_type::ARP => self.arp(rest),
+            ether_type::MACSEC => self.set(flags::MACSEC),
+            ether_type::MPLS | ether_type::MPLS_UPSTREAM => self.set(flags::MPLS),
+            _ => {}
+        }
+    }
+
+    /// An IEEE 802.3 frame: a length instead of an EtherType, then LLC.
+    fn length(&mut self, length: u16, rest: &'packet [u8]) {
+        if length > ether_type::LAST_LENGTH {
+            return self.malformed();
+        }
+        let rest = self.limit(rest, usize::from(length));
+        self.llc(rest);
+    }
+
+    /// LLC with a SNAP header of organisation 0 carries an EtherType (RFC 1042). Other LLC is left alone.
+    fn llc(&mut self, rest: &'packet [u8]) {
+        if let Some(([0xAA, 0xAA, 0x03, 0, 0, 0, high, low], rest)) = rest.split_first_chunk::<8>() {
+            let number = be16([*high, *low]);
+            if number >= ether_type::FIRST {
+                self.snap(number, rest);
+            }
+        }
+    }
+
+    /// What SNAP carries. VLAN tags are not looked for again: no second length can follow, so nothing recurs.
+    fn snap(&mut self, number: u16, rest: &'packet [u8]) {
+        self.flow.ether_type = number;
+        self.set(flags::ETHER_TYPE);
+        match number {
+            ether_type::IPV4 => self.ipv4(rest),
+            ether_type::IPV6 => self.ipv6(rest),
+            ether_type::ARP => self.arp(rest),
+            _ => {}
+        }
+    }
+
+    /// ARP (RFC 826): the fixed part, and that the addresses which it announces fit.
+    fn arp(&mut self, rest: &'packet [u8]) {
+        let Some((header, addresses)) = rest.split_first_chunk::<8>() else {
+            return self.short();
+        };
+        let pair = usize::from(header[4]).wrapping_add(usize::from(header[5]));
+        if addresses.len() < pair.wrapping_mul(2) {
+            self.short();
+        }
+    }
+}
+
+const _: () = assert!(MAX_VLANS < MAX_TAGS as usize);

@@ -1,0 +1,167 @@
+//! From the bytes of a packet to a [`Flow`].
+//!
+//! Data goes down the layers: [`link`] finds the EtherType, [`network`] the protocol behind the IP headers, [`transport`]
+//! the ports, and [`dns`], [`tls`], [`http`] and [`quic`] look into the payload. What each of them reads, checks and leaves
+//! alone, and every limit, is in `docs/packets.md`.
+//!
+//! A layer gets the rest of the packet as a slice that starts with its header and ends where the layer around it ends.
+
+mod dns;
+mod http;
+mod link;
+mod network;
+mod quic;
+mod tls;
+mod transport;
+
+use core::fmt;
+
+use sluice_npi::{Flow, flags};
+
+/// A link type that Sluice does not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownLinkType(pub u16);
+
+impl fmt::Display for UnknownLinkType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(number) = self;
+        write!(f, "link type {number} is not supported: it has to be one of 0, 1, 101, 108, 113, 228, 229 and 276")
+    }
+}
+
+impl core::error::Error for UnknownLinkType {}
+
+/// Reads a packet of `wire_length` bytes, of which `packet` are the first.
+///
+/// `link_type` is one of [`sluice_npi::link_type`]. No packet is an error: what is wrong with it is in
+/// [`Flow::flags`], and what could be read in spite of it is given. A `wire_length` below `packet.len()` is taken as
+/// `packet.len()`.
+///
+/// # Errors
+///
+/// [`UnknownLinkType`] if `link_type` is none of those.
+///
+/// # Examples
+///
+/// ```
+/// use sluice_npi::{flags, link_type};
+///
+/// // An IPv4 packet that carries UDP from 192.0.2.1, port 68, to 192.0.2.2, port 67.
+/// let packet = [
+///     0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, 0, 68, 0, 67, 0, 8, 0, 0,
+/// ];
+/// let flow = sluice_core::parse(link_type::RAW, &packet, 28)?;
+/// assert!(flow.has(flags::PORTS) && flow.destination_port == 67);
+/// # Ok::<(), sluice_core::UnknownLinkType>(())
+/// ```
+#[inline]
+pub fn parse(link_type: u16, packet: &[u8], wire_length: u32) -> Result<Flow, UnknownLinkType> {
+    let mut flow = Flow::default();
+    parse_into(link_type, packet, wire_length, &mut flow)?;
+    Ok(flow)
+}
+
+/// Does what [`parse`] does, and writes the result where the caller wants it. `flow` has to be [`Flow::default`].
+///
+/// # Errors
+///
+/// As [`parse`]; `flow` is as it was.
+#[inline]
+pub fn parse_into(link_type: u16, packet: &[u8], wire_length: u32, flow: &mut Flow) -> Result<(), UnknownLinkType> {
+    let wire_length = packet.len().max(usize::try_from(wire_length).unwrap_or(usize::MAX));
+    let ends = if wire_length > packet.len() { Ends::Capture } else { Ends::Packet };
+    Parser { packet, wire_length, ends, flow }.link(link_type)
+}
+
+/// Why the bytes of the current layer end where they do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    /// The layer is complete.
+    Packet,
+    /// The capture stopped before the end of the layer.
+    Capture,
+    /// The rest of the layer is in other fragments.
+    Fragment,
+}
+
+/// A packet on its way down the layers.
+struct Parser<'packet, 'flow> {
+    /// The packet up to the end of the current layer.
+    packet: &'packet [u8],
+    /// How many bytes the whole packet has; at least as many as were captured.
+    wire_length: usize,
+    /// Why `packet` ends where it does.
+    ends: Ends,
+    flow: &'flow mut Flow,
+}
+
+impl<'packet> Parser<'packet, '_> {
+    /// Where in the packet `rest` starts. `rest` ends where `self.packet` ends.
+    #[inline]
+    fn offset(&self, rest: &[u8]) -> u32 {
+        // A packet is no longer than its u32 length says; rest is a part of it.
+        self.packet.len().wrapping_sub(rest.len()) as u32
+    }
+
+    #[inline]
+    fn set(&mut self, bits: u32) {
+        self.flow.flags |= bits;
+    }
+
+    /// The packet contradicts itself.
+    #[cold]
+    fn malformed(&mut self) {
+        self.set(flags::MALFORMED);
+    }
+
+    /// A header does not fit into its layer. In a first fragment that is no accident either: the header chain has to be
+    /// in it whole (RFC 1858, RFC 7112).
+    #[cold]
+    fn short(&mut self) {
+        self.set(match self.ends {
+            Ends::Capture => flags::TRUNCATED,
+            Ends::Packet | Ends::Fragment => flags::MALFORMED,
+        });
+    }
+
+    /// A datagram's payload ends before what it announced.
+    #[cold]
+    fn short_datagram(&mut self) {
+        match self.ends {
+            Ends::Capture => self.set(flags::TRUNCATED),
+            Ends::Packet => self.set(flags::MALFORMED),
+            Ends::Fragment => {}
+        }
+    }
+
+    /// The part of a stream that this segment carries ends before what it announced: the next segment goes on.
+    #[cold]
+    fn short_stream(&mut self) {
+        if self.ends == Ends::Capture {
+            self.set(flags::TRUNCATED);
+        }
+    }
+
+    /// Ends the current layer after `length` bytes of `rest`, as its own header demands; gives what of it was captured.
+    #[inline]
+    fn limit(&mut self, rest: &'packet [u8], length: usize) -> &'packet [u8] {
+        if let Some(layer) = rest.get(..length) {
+            if self.ends == Ends::Capture || layer.len() < rest.len() {
+                let end = self.packet.len().wrapping_sub(rest.len()).wrapping_add(length);
+                self.packet = self.packet.get(..end).unwrap_or(self.packet);
+                self.ends = Ends::Packet;
+            }
+            return layer;
+        }
+        let behind = self.wire_length.saturating_sub(self.packet.len());
+        if self.ends != Ends::Capture || length.wrapping_sub(rest.len()) > behind {
+            self.malformed();
+        }
+        rest
+    }
+}
+
+#[inline]
+fn be16(bytes: [u8; 2]) -> u16 {
+    u16::from_be_bytes(bytes)
+}

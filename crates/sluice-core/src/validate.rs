@@ -1,0 +1,311 @@
+//! The check of a table that may have come from anybody: one pass over its bytes, nothing allocated, nothing trusted.
+//!
+//! A table that passes cannot make a lookup read outside of it, run without end, or take more than
+//! [`MAX_WORK`](crate::table::MAX_WORK) steps in any tree.
+
+use core::fmt;
+
+use crate::Action;
+use crate::entry::{Entry4, Entry6};
+use crate::policy::{InTable, Table};
+use crate::table::{
+    Counts, ENTRY_HAS_EXTRA, HEADER_SIZE, Layout, MAGIC, MAX_ENTRIES, MAX_NAME_LENGTH, MAX_PENDING, MAX_RULES,
+    MAX_WORK, NO_RULE, Node, RULE_BLOCKS, VERSION, root, size, word,
+};
+use crate::{extra, names};
+
+/// Why bytes are no policy table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TableError {
+    /// The header is not complete, or does not start with "SLPT".
+    NotATable,
+    /// The layout is of another version: a newer `sluicectl`, perhaps.
+    UnknownVersion(u32),
+    /// The header says that the table has another size than it has.
+    WrongSize {
+        /// What the header says, as far as it can be told.
+        expected: Option<usize>,
+        /// What it is.
+        actual: usize,
+    },
+    /// The header has a count that is out of range.
+    CountOutOfRange,
+    /// The default action is neither permit nor block.
+    UnknownAction,
+    /// Bytes that have to be 0 are not.
+    ReservedBytes,
+    /// A rule has the id 0, or extra conditions that are not there.
+    BadRule(u32),
+    /// A list of extra conditions is not well-formed.
+    BadExtra(u32),
+    /// An entry has an impossible value.
+    BadEntry(u32),
+    /// A node refers to something that is not there, is not where it has to be, or promises too little.
+    BadNode(u32),
+    /// A name suffix is not well-formed or cannot be found.
+    BadSuffix(u32),
+}
+
+impl fmt::Display for TableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotATable => {
+                write!(f, "not a policy table: it does not start with \"SLPT\" and a header of 64 bytes")
+            }
+            Self::UnknownVersion(version) => {
+                write!(f, "policy table of version {version}; only version {VERSION} is known")
+            }
+            Self::WrongSize { expected: Some(expected), actual } => {
+                write!(f, "policy table of {actual} bytes whose header says {expected}")
+            }
+            Self::WrongSize { expected: None, actual } => {
+                write!(f, "policy table of {actual} bytes whose header asks for more than is allowed")
+            }
+            Self::CountOutOfRange => write!(f, "policy table with a count out of range in its header"),
+            Self::UnknownAction => write!(f, "policy table whose default action is neither permit (1) nor block (2)"),
+            Self::ReservedBytes => write!(f, "policy table with reserved bytes that are not 0"),
+            Self::BadRule(index) => write!(f, "policy table with a bad rule at index {index}"),
+            Self::BadExtra(index) => write!(f, "policy table with bad extra conditions at word {index}"),
+            Self::BadEntry(index) => write!(f, "policy table with a bad entry at index {index}"),
+            Self::BadNode(index) => write!(f, "policy table with a bad node at index {index}"),
+            Self::BadSuffix(index) => write!(f, "policy table with a bad name suffix at index {index}"),
+        }
+    }
+}
+
+impl core::error::Error for TableError {}
+
+/// Checks a table. Gives where its sections are, and its default action.
+pub(crate) fn table(bytes: &[u8]) -> Result<(Layout, Action), TableError> {
+    let (layout, action) = header(bytes)?;
+    let table = Table { bytes, layout: &layout };
+    padding(&table)?;
+    rules(&table)?;
+    entries::<Entry4>(&table, layout.counts.entries4)?;
+    entries::<Entry6>(&table, layout.counts.entries6)?;
+    nodes(&table)?;
+    suffixes(&table)?;
+    Ok((layout, action))
+}
+
+fn header(bytes: &[u8]) -> Result<(Layout, Action), TableError> {
+    let header = bytes.first_chunk::<HEADER_SIZE>().ok_or(TableError::NotATable)?;
+    let mut words = [0; HEADER_SIZE / size::WORD];
+    for (word, bytes) in words.iter_mut().zip(header.chunks_exact(size::WORD)) {
+        *word = bytes.first_chunk().copied().map(u32::from_le_bytes).unwrap_or_default();
+    }
+    let [magic, version, length, action, counts @ .., _, _, _, _] = words;
+    if magic != MAGIC {
+        return Err(TableError::NotATable);
+    }
+    if version != VERSION {
+        return Err(TableError::UnknownVersion(version));
+    }
+    if words.iter().rev().take(4).any(|word| *word != 0) {
+        return Err(TableError::ReservedBytes);
+    }
+    let action = u16::try_from(action).ok().and_then(Action::from_number).ok_or(TableError::UnknownAction)?;
+    let [rules, nodes, entries4, entries6, extra_words, suffixes, slots, text_bytes] = counts;
+    let counts = Counts { rules, nodes, entries4, entries6, extra_words, suffixes, slots, text_bytes };
+    let roots = u64::from(suffixes).wrapping_mul(root::PER_SUFFIX.into()).wrapping_add(root::FIRST_SUFFIX.into());
+    let no_more = |count: u32, maximum: usize| usize::try_from(count).is_ok_and(|count| count <= maximum);
+    if !no_more(rules, MAX_RULES)
+        || !no_more(entries4, MAX_ENTRIES)
+        || !no_more(entries6, MAX_ENTRIES)
+        || u64::from(nodes) < roots
+        || extra_words >= RULE_BLOCKS
+        || if suffixes == 0 { slots != 0 } else { !slots.is_power_of_two() || slots <= suffixes }
+    {
+        return Err(TableError::CountOutOfRange);
+    }
+    let layout = Layout::new(counts);
+    let expected = layout.map(|layout| layout.end);
+    match layout {
+        Some(layout) if layout.end == bytes.len() && usize::try_from(length) == Ok(layout.end) => Ok((layout, action)),
+        _ => Err(TableError::WrongSize { expected, actual: bytes.len() }),
+    }
+}
+
+/// The gaps behind the sections have to be 0.
+fn padding(table: &Table<'_>) -> Result<(), TableError> {
+    let l = table.layout;
+    let sections = [
+        (l.rules, l.counts.rules, size::RULE, l.nodes),
+        (l.nodes, l.counts.nodes, size::NODE, l.entries4),
+        (l.entries4, l.counts.entries4, size::ENTRY4, l.entries6),
+        (l.entries6, l.counts.entries6, size::ENTRY6, l.extra_words),
+        (l.extra_words, l.counts.extra_words, size::WORD, l.suffixes),
+        (l.suffixes, l.counts.suffixes, size::SUFFIX, l.slots),
+        (l.slots, l.counts.slots, size::SLOT, l.text),
+        (l.text, l.counts.text_bytes, 1, l.end),
+    ];
+    let clean = sections.iter().all(|(start, count, size, next)| {
+        let end = (*count as usize).wrapping_mul(*size).wrapping_add(*start);
+        table.bytes.get(end..*next).is_some_and(|gap| gap.iter().all(|byte| *byte == 0))
+    });
+    if clean { Ok(()) } else { Err(TableError::ReservedBytes) }
+}
+
+/// Rules own the lists of extra conditions, in order and without gaps.
+fn rules(table: &Table<'_>) -> Result<(), TableError> {
+    let mut next = 1;
+    for index in 0..table.layout.counts.rules {
+        let (id, word) = table.rule(index).ok_or(TableError::BadRule(index))?;
+        let extra = word & !RULE_BLOCKS;
+        if id == 0 || (extra != 0 && extra != next) {
+            return Err(TableError::BadRule(index));
+        }
+        if extra != 0 {
+            next = extra::check(table, extra).ok_or(TableError::BadExtra(extra))?;
+        }
+    }
+    let words = table.layout.counts.extra_words;
+    let first_is_zero = words == 0 || table.word(table.layout.extra_words, 0) == Some(0);
+    if first_is_zero && next == words.max(1) { Ok(()) } else { Err(TableError::BadExtra(next)) }
+}
+
+fn entries<E: InTable>(table: &Table<'_>, count: u32) -> Result<(), TableError> {
+    // From the back, so that each entry can be compared with the one behind it.
+    let mut behind: Option<(u32, u32)> = None;
+    for index in (0..count).rev() {
+        let error = TableError::BadEntry(index);
+        let (entry, canonical) = entry::<E>(table, index).ok_or(error)?;
+        let common = entry.common();
+        let (_, word) = table.rule(common.rule_index()).ok_or(error)?;
+        let has_extra = word & !RULE_BLOCKS != 0;
+        let longest = match behind {
+            Some((rule, run)) if common.rule_index() <= rule => run.saturating_add(1),
+            _ => 1,
+        };
+        if !canonical
+            || has_extra != (common.rule & ENTRY_HAS_EXTRA != 0)
+            || common.run == 0
+            || common.run > longest
+            || common.meta_value & !common.meta_mask != 0
+        {
+            return Err(error);
+        }
+        behind = Some((common.rule_index(), common.run));
+    }
+    Ok(())
+}
+
+fn entry<E: InTable>(table: &Table<'_>, index: u32) -> Option<(E, bool)> {
+    let start = (index as usize).checked_mul(E::SIZE)?.checked_add(E::start(table.layout))?;
+    let bytes = table.bytes.get(start..)?.get(..E::SIZE)?;
+    let entry = E::read_from(bytes)?;
+    let bytes = E::Bytes::try_from(bytes).ok()?;
+    let canonical = entry.is_canonical(&bytes);
+    Some((entry, canonical))
+}
+
+/// Nodes lie in the order in which a search by breadth finds them: every node belongs to one parent, which lies before
+/// it, and so all of them are trees.
+fn nodes(table: &Table<'_>) -> Result<(), TableError> {
+    let counts = &table.layout.counts;
+    // No overflow: the header was checked for it.
+    let roots = counts.suffixes.wrapping_mul(root::PER_SUFFIX).wrapping_add(root::FIRST_SUFFIX);
+    let mut next_child = roots;
+    for index in 0..counts.nodes {
+        let node = table.node(index).ok_or(TableError::BadNode(index))?;
+        let sound = match (node.is_leaf(), node.is_wide()) {
+            (true, false) => leaf::<Entry4>(table, counts.entries4, &node),
+            (true, true) => leaf::<Entry6>(table, counts.entries6, &node),
+            (false, _) => inner(table, &node, &mut next_child),
+        };
+        let right_kind = index >= roots || node.is_wide() == root::is_wide(index);
+        if !right_kind
+            || sound.is_none()
+            || (index < roots && node.work() > MAX_WORK)
+            || node.pending() as usize > MAX_PENDING
+        {
+            return Err(TableError::BadNode(index));
+        }
+    }
+    if next_child == counts.nodes { Ok(()) } else { Err(TableError::BadNode(next_child)) }
+}
+
+fn leaf<E: InTable>(table: &Table<'_>, entries: u32, node: &Node) -> Option<()> {
+    let count = node.entry_count();
+    let sound = if count == 0 {
+        node.base == 0 && node.first_rule == NO_RULE
+    } else {
+        let (first, _) = entry::<E>(table, node.base)?;
+        node.base.checked_add(count)? <= entries
+            && first.common().run >= count
+            && first.common().rule_index() == node.first_rule
+    };
+    (sound && node.work() == count.checked_add(1)? && node.pending() == 0).then_some(())
+}
+
+fn inner(table: &Table<'_>, node: &Node, next_child: &mut u32) -> Option<()> {
+    let (a, b) = (node.first_window(), node.second_window());
+    let in_word = |window: crate::table::Window| {
+        window.word() < word::COUNT && window.shift().checked_add(window.bits()).is_some_and(|end| end <= 32)
+    };
+    let bits = a.bits().checked_add(b.bits())?;
+    if !in_word(a) || !in_word(b) || bits == 0 || bits > 20 {
+        return None;
+    }
+    let remainder = u32::from(node.has_remainder());
+    let children = 1_u32.checked_shl(bits)?.checked_add(remainder)?;
+    if node.base != *next_child {
+        return None;
+    }
+    *next_child = node.base.checked_add(children)?;
+    if *next_child > table.layout.counts.nodes {
+        return None;
+    }
+    let (mut work, mut pending, mut first_rule) = (0, 0, NO_RULE);
+    let mut remainder_work = 0;
+    for child in node.base..*next_child {
+        let is_remainder = remainder != 0 && child == node.base;
+        let child = table.node(child)?;
+        if child.is_wide() != node.is_wide() {
+            return None;
+        }
+        first_rule = first_rule.min(child.first_rule);
+        if is_remainder {
+            remainder_work = child.work();
+            pending = child.pending();
+        } else {
+            work = work.max(child.work());
+            pending = pending.max(child.pending().checked_add(remainder)?);
+        }
+    }
+    let work = work.checked_add(remainder_work)?.checked_add(1)?;
+    (node.first_rule == first_rule && node.work() == work && node.pending() == pending).then_some(())
+}
+
+fn suffixes(table: &Table<'_>) -> Result<(), TableError> {
+    let counts = &table.layout.counts;
+    let mut text_end = 0;
+    for index in 0..counts.suffixes {
+        let error = TableError::BadSuffix(index);
+        let suffix = names::suffix(table, index).ok_or(error)?;
+        let length = usize::try_from(suffix.length).map_err(|_| error)?;
+        if suffix.offset != text_end || length == 0 || length > MAX_NAME_LENGTH {
+            return Err(error);
+        }
+        text_end = suffix.offset.checked_add(suffix.length).filter(|end| *end <= counts.text_bytes).ok_or(error)?;
+        let text = names::text(table, &suffix).ok_or(error)?;
+        let canonical = text.iter().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase());
+        if !canonical || names::hash(text) != suffix.hash || names::find(table, suffix.hash, text) != Some(index) {
+            return Err(error);
+        }
+    }
+    let mut used = 0_u32;
+    for slot in 0..counts.slots {
+        let index = table.word(table.layout.slots, slot).ok_or(TableError::BadSuffix(slot))?;
+        if index > counts.suffixes {
+            return Err(TableError::BadSuffix(index));
+        }
+        used = used.wrapping_add(u32::from(index != 0));
+    }
+    if text_end == counts.text_bytes && used == counts.suffixes {
+        Ok(())
+    } else {
+        Err(TableError::BadSuffix(counts.suffixes))
+    }
+}
