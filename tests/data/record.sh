@@ -118,10 +118,10 @@ query @2001:db8::2 www.example.com AAAA
 query @192.0.2.2 pixel.tracker.test A
 query +tcp @192.0.2.2 static.example.com A
 get --resolve www.example.com:80:192.0.2.2 http://www.example.com/
-get --resolve pixel.tracker.test:80:192.0.2.2 http://pixel.tracker.test/1x1.gif
+get --resolve pixel.tracker.test:80:192.0.2.2 http://pixel.tracker.test/count
 get --resolve www.example.com:443:192.0.2.2 --tlsv1.3 --http2 https://www.example.com/
 get --resolve static.example.com:443:[2001:db8::2] --tls-max 1.2 --http1.1 https://static.example.com/style.css
-get --resolve pixel.tracker.test:443:192.0.2.2 --tlsv1.3 --http1.1 https://pixel.tracker.test/1x1.gif
+get --resolve pixel.tracker.test:443:192.0.2.2 --tlsv1.3 --http1.1 https://pixel.tracker.test/count
 # Nobody listens on the Telnet port: a SYN and a reset.
 get --max-time 2 telnet://192.0.2.2 2>>"$work/log" || true
 on_client ping -q -c 2 -i 0.2 192.0.2.2 >>"$work/log"
