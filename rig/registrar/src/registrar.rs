@@ -425,7 +425,7 @@ impl<P: Platform> Registrar<P> {
                 return Some((module, None));
             }
             registration.deregistering = Some(now);
-            let slots: Vec<u32> = registration.bindings.iter().copied().collect();
+            let slots: Vec<u32> = registration.bindings.values().copied().collect();
             shard.withdraw(key);
             let mut detaches = Vec::with_capacity(slots.len() * 2);
             for slot in slots {
@@ -554,9 +554,9 @@ impl<P: Platform> Registrar<P> {
         let thread = self.platform.thread();
         let start = self.shard(key).with(|shard| {
             let registration = shard.registrations.get(key)?;
-            let inside = registration.bindings.iter().find_map(|slot| {
+            let inside = registration.bindings.values().find_map(|slot| {
                 let binding = shard.bindings.get(shard.binding_key(*slot)?)?;
-                binding.running.iter().find(|(_, running)| *running == thread).map(|(callback, _)| *callback)
+                binding.running.iter().rfind(|(_, running)| *running == thread).map(|(callback, _)| *callback)
             });
             let (module, deregistering) = (registration.module, registration.deregistering.is_some());
             let second = registration.waiters > 0;
@@ -622,7 +622,7 @@ impl<P: Platform> Registrar<P> {
                 let now = self.platform.now();
                 let bindings = self.shard(key).with(|shard| {
                     let Some(registration) = shard.registrations.get(key) else { return Vec::new() };
-                    let keys = registration.bindings.iter().filter_map(|slot| shard.binding_key(*slot));
+                    let keys = registration.bindings.values().filter_map(|slot| shard.binding_key(*slot));
                     keys.filter_map(|key| Some(describe_binding(key, shard.bindings.get(key)?, now))).collect()
                 });
                 let wait =

@@ -1,7 +1,7 @@
 //! The registrations and bindings that exist. Split into shards by NPIID: everything that one interface is about lies
 //! in one shard, so interfaces do not disturb each other, and a match is looked up, not searched for.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -100,8 +100,9 @@ pub(crate) struct Registration<E> {
     /// Its place in the order of all registrations of the shard.
     sequence: u64,
     pub(crate) since: Duration,
-    /// Its bindings, by slot; they cannot outlive it, so that the slot names them.
-    pub(crate) bindings: BTreeSet<u32>,
+    /// The slots of its bindings, in the order in which they were offered: no order may depend on the slots, or a seed
+    /// would not repeat it. Bindings cannot outlive it, so that the slot names them.
+    pub(crate) bindings: BTreeMap<u64, u32>,
     /// When its NmrDeregister* was called.
     pub(crate) deregistering: Option<Duration>,
     pub(crate) waiters: u32,
@@ -122,6 +123,8 @@ impl<E> Registration<E> {
 
 /// One binding.
 pub(crate) struct Binding {
+    /// Its place in the order of all offers of the shard.
+    sequence: u64,
     pub(crate) client: Key,
     pub(crate) provider: Key,
     pub(crate) life: Life,
@@ -131,7 +134,7 @@ pub(crate) struct Binding {
     pub(crate) provider_context: Opaque,
     /// The thread in ClientAttachProvider.
     pub(crate) offering: u64,
-    /// Callbacks in progress and their threads.
+    /// Callbacks in progress and their threads, innermost last.
     pub(crate) running: Vec<(Callback, u64)>,
 }
 
@@ -151,8 +154,8 @@ impl Binding {
     }
 
     pub(crate) fn stops_running(&mut self, callback: Callback, thread: u64) {
-        if let Some(index) = self.running.iter().position(|entry| *entry == (callback, thread)) {
-            self.running.swap_remove(index);
+        if let Some(index) = self.running.iter().rposition(|entry| *entry == (callback, thread)) {
+            self.running.remove(index);
         }
     }
 }
@@ -185,7 +188,7 @@ impl<E> Shard<E> {
             module,
             sequence,
             since: now,
-            bindings: BTreeSet::new(),
+            bindings: BTreeMap::new(),
             deregistering: None,
             waiters: 0,
             drained: None,
@@ -225,7 +228,9 @@ impl<E> Shard<E> {
             return None;
         }
         let null = Opaque(core::ptr::null_mut());
+        let sequence = self.next_sequence;
         let (slot, generation) = self.bindings.insert(Binding {
+            sequence,
             client,
             provider,
             life: Life::new(),
@@ -235,9 +240,10 @@ impl<E> Shard<E> {
             offering: thread,
             running: Vec::new(),
         })?;
+        self.next_sequence += 1;
         for side in [client, provider] {
             if let Some(registration) = self.registrations.get_mut(side) {
-                registration.bindings.insert(slot);
+                registration.bindings.insert(sequence, slot);
             }
         }
         Some(Key { shard: self.number, slot, generation })
@@ -254,7 +260,7 @@ impl<E> Shard<E> {
         let Some(binding) = self.bindings.remove(key) else { return [None, None] };
         [binding.client, binding.provider].map(|side| {
             let registration = self.registrations.get_mut(side)?;
-            registration.bindings.remove(&key.slot);
+            registration.bindings.remove(&binding.sequence);
             if registration.is_drained() { registration.drained.clone() } else { None }
         })
     }

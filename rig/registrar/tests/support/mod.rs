@@ -88,7 +88,7 @@ pub struct Binding {
 }
 
 impl Binding {
-    fn allocate(owner: &Module, handle: HANDLE) -> *mut Self {
+    pub fn allocate(owner: &Module, handle: HANDLE) -> *mut Self {
         Box::into_raw(Box::new(Self {
             owner,
             handle: AtomicPtr::new(handle),
@@ -211,8 +211,6 @@ pub struct Module {
     pub on_provider_attach: Box<OnProviderAttach>,
     pub on_detach: Box<OnDetach>,
     pub on_cleanup: Box<OnCleanup>,
-    /// How many threads are to wait for the end when it is dropped; a test that has done so itself sets it to false.
-    pub ends_itself: bool,
 }
 
 // SAFETY: the callbacks of one module run on many threads; everything that changes is behind a lock or atomic.
@@ -265,7 +263,6 @@ fn boxed_module(name: &'static str, side: Side, npi: NPIID, log: &Log) -> Box<Mo
         on_detach: Box::new(|_, _| STATUS_SUCCESS),
         // SAFETY: the default attach allocated it, and cleanup is the last use (R59).
         on_cleanup: Box::new(|_, context| drop(unsafe { Box::from_raw(context.cast::<Binding>()) })),
-        ends_itself: true,
     })
 }
 
@@ -341,7 +338,9 @@ impl Module {
             // SAFETY: as above.
             Side::Provider => unsafe { NmrRegisterProvider(&raw const self.provider, self.context(), &raw mut handle) },
         };
-        self.handle.store(handle, Ordering::SeqCst);
+        if status == STATUS_SUCCESS {
+            self.handle.store(handle, Ordering::SeqCst);
+        }
         status
     }
 
@@ -363,11 +362,16 @@ impl Module {
         wait(self.side, self.handle())
     }
 
+    /// Waits, which must succeed; it may register again then.
+    pub fn waited(&self) {
+        assert_eq!(self.wait(), STATUS_SUCCESS);
+        self.handle.store(null_mut(), Ordering::SeqCst);
+    }
+
     /// Deregisters and waits; it may register again then.
     pub fn end(&self) {
         assert_eq!(self.deregister(), STATUS_PENDING);
-        assert_eq!(self.wait(), STATUS_SUCCESS);
-        self.handle.store(null_mut(), Ordering::SeqCst);
+        self.waited();
     }
 
     /// The binding that attached as number `index`.
@@ -400,8 +404,7 @@ pub fn wait(side: Side, handle: HANDLE) -> NTSTATUS {
 
 impl Drop for Module {
     fn drop(&mut self) {
-        let registered = !self.handle().is_null() && self.ends_itself;
-        if registered && !thread::panicking() {
+        if !self.handle().is_null() && !thread::panicking() {
             self.end();
         }
     }
