@@ -1,2 +1,62 @@
 //! The user-mode tool of the Sluice driver.
-fn main() {}
+
+mod args;
+mod capture;
+mod classify;
+mod described;
+mod device;
+mod failure;
+mod offline;
+mod policy;
+mod record;
+mod status;
+mod table;
+mod terms;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anstyle::{AnsiColor, Style};
+use clap::{CommandFactory, Parser};
+
+use self::{
+    args::{Cli, ColorChoice, Command},
+    failure::Failure,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let color = match cli.color {
+        ColorChoice::Auto => anstream::ColorChoice::Auto,
+        ColorChoice::Always => anstream::ColorChoice::Always,
+        ColorChoice::Never => anstream::ColorChoice::Never,
+    };
+    color.write_global();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let message = failure.to_string();
+            if !message.is_empty() && failure.exit_code() != 0 {
+                let error = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+                anstream::eprintln!("{error}error{error:#}: {message}");
+            }
+            failure.exit_code().into()
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Status(args) => status::status(&args),
+        Command::Stats(args) => status::stats(&args),
+        Command::Policy(command) => policy::commands::run(command),
+        Command::Classify(args) => classify::run(&args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "sluicectl", &mut script);
+            Ok(io::stdout().write_all(&script)?)
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The command line.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sluice_control::name::PROBE;
+use sluice_core::Direction;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the machine is not in the state for it: a driver is not loaded, no access
+  2  the input is wrong: arguments, a policy, a capture";
+
+/// Controls the Sluice driver and classifies packets with it.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES, arg_required_else_help = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// When to use colours.
+    #[arg(long, value_enum, default_value_t = ColorChoice::Auto, global = true, value_name = "WHEN")]
+    pub(crate) color: ColorChoice,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal.
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the driver, the policy in force and the clients.
+    Status(StatusArgs),
+    /// Show the counters of all clients together and of each.
+    Stats(StatsArgs),
+    /// Check, test, load, show or clear a policy.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Classify the packets of a capture file.
+    Classify(ClassifyArgs),
+    /// Print a script that completes sluicectl's arguments in a shell.
+    #[command(after_help = "Example:\n  sluicectl completions powershell >> $PROFILE")]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  sluicectl status\n  sluicectl status --watch\n  sluicectl status --watch 5 --json"
+)]
+pub(crate) struct StatusArgs {
+    /// Show it again every so many seconds until interrupted.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1",
+          value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub(crate) watch: Option<u64>,
+    /// Write one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  sluicectl stats\n  sluicectl stats --device probe --json")]
+pub(crate) struct StatsArgs {
+    /// Ask the client driver of this service name instead, for its counters with every provider that it is attached to.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) device: Option<String>,
+    /// Write one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Check a policy file, without a driver.
+    #[command(
+        after_help = "Examples:\n  sluicectl policy check office.toml\n  sluicectl policy check office.toml --json"
+    )]
+    Check {
+        /// The policy, in TOML (docs/policy.md).
+        file: PathBuf,
+        /// Write one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a policy in force. If anything is wrong, the one before it stays in force.
+    #[command(
+        after_help = "Examples:\n  sluicectl policy load office.toml\n  sluicectl policy load office.toml --persist"
+    )]
+    Load {
+        /// The policy, in TOML (docs/policy.md).
+        file: PathBuf,
+        /// Keep the policy across a restart of the driver.
+        #[arg(long)]
+        persist: bool,
+        /// Write one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the policy in force.
+    #[command(after_help = "Examples:\n  sluicectl policy show\n  sluicectl policy show --compare office.toml")]
+    Show {
+        /// Also compare it with the policy in this file: exit code 1 if they differ.
+        #[arg(long, value_name = "FILE")]
+        compare: Option<PathBuf>,
+        /// Write one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take the policy out of force, which permits everything.
+    #[command(after_help = "Example:\n  sluicectl policy clear --persist")]
+    Clear {
+        /// Also forget the policy that was kept across restarts.
+        #[arg(long)]
+        persist: bool,
+        /// Write one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say which rule of a policy file decides on a packet, and why, without a driver.
+    #[command(after_help = "\
+Examples:
+  sluicectl policy test office.toml --protocol tcp --destination 192.0.2.1 --destination-port 443
+  sluicectl policy test office.toml --protocol udp --destination 192.0.2.53 --name www.example.com
+  sluicectl policy test office.toml --capture trace.pcap --packet 7")]
+    Test(TestArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// The policy, in TOML (docs/policy.md).
+    pub(crate) file: PathBuf,
+    /// Take the packets from this pcap or pcapng file.
+    #[arg(long, value_name = "FILE", conflicts_with = "Described")]
+    pub(crate) capture: Option<PathBuf>,
+    /// Take only the packet with this number, from 1.
+    #[arg(long, value_name = "NUMBER", requires = "capture", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) packet: Option<u64>,
+    #[command(flatten)]
+    pub(crate) described: Described,
+    /// Which way the packet goes.
+    #[arg(long, value_enum)]
+    pub(crate) direction: Option<DirectionArg>,
+    /// Write one JSON object for each packet.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A packet in words.
+#[derive(Debug, Args)]
+#[group(multiple = true)]
+pub(crate) struct Described {
+    /// The protocol: a name such as tcp, or an IANA protocol number.
+    #[arg(long, value_parser = protocol)]
+    pub(crate) protocol: Option<u8>,
+    /// Where the packet comes from.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) source: Option<IpAddr>,
+    /// Where the packet goes to.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) destination: Option<IpAddr>,
+    /// The source port.
+    #[arg(long, value_name = "PORT")]
+    pub(crate) source_port: Option<u16>,
+    /// The destination port.
+    #[arg(long, value_name = "PORT")]
+    pub(crate) destination_port: Option<u16>,
+    /// The host name that the packet asks for: in a DNS question (udp) or a TLS ClientHello (tcp).
+    #[arg(long, value_name = "HOST")]
+    pub(crate) name: Option<String>,
+    /// The id of its VLAN tag.
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(0..=4095))]
+    pub(crate) vlan: Option<u16>,
+    /// The type and the code of an ICMP message, as TYPE or TYPE/CODE.
+    #[arg(long, value_name = "TYPE", value_parser = icmp)]
+    pub(crate) icmp: Option<(u8, u8)>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sluicectl classify trace.pcap
+  sluicectl classify trace.pcapng --json
+  sluicectl classify trace.pcap --offline --policy office.toml
+  tcpdump -w - | sluicectl classify - --offline")]
+pub(crate) struct ClassifyArgs {
+    /// A pcap or pcapng file; - is the standard input.
+    pub(crate) file: PathBuf,
+    /// Classify in this program instead of in the driver.
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// The policy for --offline; without one everything is permitted.
+    #[arg(long, value_name = "FILE", requires = "offline")]
+    pub(crate) policy: Option<PathBuf>,
+    /// The client driver to classify with: its service name.
+    #[arg(long, value_name = "NAME", default_value = PROBE, conflicts_with = "offline")]
+    pub(crate) device: String,
+    /// Which way the packets go. Without it, what the capture says, if it does.
+    #[arg(long, value_enum)]
+    pub(crate) direction: Option<DirectionArg>,
+    /// Show only how many packets there were.
+    #[arg(long)]
+    pub(crate) summary: bool,
+    /// Write one JSON object for each packet, each on its own line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DirectionArg {
+    /// Towards this machine.
+    Inbound,
+    /// Away from this machine.
+    Outbound,
+    /// Not known: rules with a direction do not match.
+    Unspecified,
+}
+
+impl DirectionArg {
+    /// One of [`sluice_npi::direction`].
+    pub(crate) fn number(self) -> u16 {
+        match self {
+            Self::Inbound => Direction::Inbound,
+            Self::Outbound => Direction::Outbound,
+            Self::Unspecified => Direction::Unspecified,
+        }
+        .number()
+    }
+}
+
+fn protocol(text: &str) -> Result<u8, String> {
+    let known = text.parse().ok().or_else(|| crate::terms::protocol_number(text));
+    known.ok_or_else(|| "neither a number from 0 to 255 nor the name of a protocol, such as tcp, udp, icmp".to_owned())
+}
+
+fn icmp(text: &str) -> Result<(u8, u8), String> {
+    let (kind, code) = text.split_once('/').unwrap_or((text, "0"));
+    let byte = |text: &str| text.parse().map_err(|_| "no type and code from 0 to 255, such as 8 or 3/4".to_owned());
+    Ok((byte(kind)?, byte(code)?))
+}

@@ -1,0 +1,200 @@
+//! `sluicectl classify`: a capture, packet by packet, with the verdict on each.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use sluice_npi::{MAX_BATCH, Verdict};
+
+use crate::{
+    args::ClassifyArgs,
+    capture::{Capture, Packet},
+    device::{Probe, size_in_batch},
+    failure::Failure,
+    offline::Offline,
+    policy,
+    record::Record,
+    table::PacketTable,
+};
+
+/// How many bytes of packets go into one batch, unless a single packet is larger.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Who classifies.
+enum Classifier {
+    Driver(Probe),
+    InProcess(Box<Offline>),
+}
+
+impl Classifier {
+    fn classify(&self, packets: &[Packet]) -> Result<Vec<Verdict>, Failure> {
+        match self {
+            Self::Driver(probe) => probe.classify(packets),
+            Self::InProcess(offline) => packets.iter().map(|packet| offline.classify(packet)).collect(),
+        }
+    }
+}
+
+pub(crate) fn run(args: &ClassifyArgs) -> Result<(), Failure> {
+    // What is wrong with the files is said before anything is asked of a driver.
+    let mut capture = Capture::open(&args.file)?;
+    let classifier = if args.offline {
+        let policy = args.policy.as_deref().map(policy::load).transpose()?;
+        Classifier::InProcess(Box::new(Offline::new(policy)?))
+    } else {
+        Classifier::Driver(Probe::open(&args.device)?)
+    };
+    let progress = progress(args);
+    let mut report = Report::new(args);
+    loop {
+        let (packets, end) = next_batch(&mut capture, args.direction.map(|direction| direction.number()));
+        if !packets.is_empty() {
+            let start = Instant::now();
+            let verdicts = classifier.classify(&packets)?;
+            report.summary.time += start.elapsed();
+            report.batch(&packets, &verdicts)?;
+        }
+        progress.set_position(capture.position());
+        match end {
+            None => {}
+            Some(Ok(())) => break,
+            Some(Err(failure)) => {
+                progress.finish_and_clear();
+                report.finish()?;
+                return Err(failure);
+            }
+        }
+    }
+    progress.finish_and_clear();
+    report.finish()
+}
+
+/// The next packets, and how the capture ends if it ends behind them.
+fn next_batch(capture: &mut Capture, direction: Option<u16>) -> (Vec<Packet>, Option<Result<(), Failure>>) {
+    let mut packets = Vec::new();
+    let mut bytes = 0;
+    while packets.len() < MAX_BATCH as usize && bytes < BATCH_BYTES {
+        match capture.next() {
+            Some(Ok(mut packet)) => {
+                packet.direction = direction.unwrap_or(packet.direction);
+                bytes += size_in_batch(&packet);
+                packets.push(packet);
+            }
+            Some(Err(failure)) => return (packets, Some(Err(failure))),
+            None => return (packets, Some(Ok(()))),
+        }
+    }
+    (packets, None)
+}
+
+/// A bar on the terminal, unless the packets themselves are shown there.
+fn progress(args: &ClassifyArgs) -> ProgressBar {
+    let length = std::fs::metadata(&args.file).map_or(0, |metadata| metadata.len());
+    let wanted = length > 0 && (args.summary || !io::stdout().is_terminal());
+    let target = if wanted { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let style = ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {eta}");
+    ProgressBar::with_draw_target(Some(length), target)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Writes the packets in the form that was asked for.
+struct Report {
+    json: bool,
+    packets: bool,
+    output: Box<dyn Write>,
+    table: PacketTable,
+    summary: Summary,
+}
+
+#[derive(Default)]
+struct Summary {
+    packets: u64,
+    permitted: u64,
+    blocked: u64,
+    malformed: u64,
+    truncated: u64,
+    generation: Option<u64>,
+    /// What the classification took, without reading and writing.
+    time: Duration,
+}
+
+impl Report {
+    fn new(args: &ClassifyArgs) -> Self {
+        let output: Box<dyn Write> = Box::new(io::BufWriter::new(anstream::stdout().lock()));
+        Self {
+            json: args.json,
+            packets: !args.summary,
+            output,
+            table: PacketTable::default(),
+            summary: Summary::default(),
+        }
+    }
+
+    fn batch(&mut self, packets: &[Packet], verdicts: &[Verdict]) -> Result<(), Failure> {
+        let records: Vec<_> =
+            packets.iter().zip(verdicts).map(|(packet, verdict)| Record::new(packet, verdict)).collect();
+        self.summary.count(&records, verdicts);
+        if !self.packets {
+            return Ok(());
+        }
+        if self.json {
+            for record in &records {
+                serde_json::to_writer(&mut self.output, record)?;
+                writeln!(self.output)?;
+            }
+        } else {
+            for line in self.table.lines(&records) {
+                writeln!(self.output, "{line}")?;
+            }
+        }
+        Ok(self.output.flush()?)
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        if self.packets && !self.json {
+            writeln!(self.output)?;
+        }
+        if self.json && !self.packets {
+            serde_json::to_writer(&mut self.output, &self.summary.json())?;
+            writeln!(self.output)?;
+        } else if !self.json {
+            writeln!(self.output, "{}", self.summary.text())?;
+        }
+        Ok(self.output.flush()?)
+    }
+}
+
+impl Summary {
+    fn count(&mut self, records: &[Record], verdicts: &[Verdict]) {
+        self.packets += records.len() as u64;
+        self.generation = verdicts.last().map(|verdict| verdict.generation).or(self.generation);
+        for record in records {
+            self.permitted += u64::from(record.action == "permit");
+            self.blocked += u64::from(record.action == "block");
+            self.malformed += u64::from(record.malformed);
+            self.truncated += u64::from(record.truncated);
+        }
+    }
+
+    fn text(&self) -> String {
+        let generation = self.generation.map_or_else(String::new, |number| format!(", policy generation {number}"));
+        format!(
+            "{} packets: {} permitted, {} blocked; {} malformed, {} truncated; classified in {:.1?}{generation}",
+            self.packets, self.permitted, self.blocked, self.malformed, self.truncated, self.time
+        )
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "packets": self.packets,
+            "permitted": self.permitted,
+            "blocked": self.blocked,
+            "malformed": self.malformed,
+            "truncated": self.truncated,
+            "generation": self.generation,
+            "seconds": self.time.as_secs_f64(),
+        })
+    }
+}

@@ -1,0 +1,225 @@
+//! The devices of the drivers, and requests to them.
+
+use sluice_control::{
+    code,
+    message::{
+        BatchAnswer, BatchEntry, BatchRequest, Client, PolicyAnswer, PolicyRequest, ProbeStatus, Provider, Status,
+        header_of, policy_flags,
+    },
+    name::SLUICE,
+    wire::Wire,
+};
+use sluice_npi::{Header, Verdict};
+
+use crate::{capture::Packet, failure::Failure};
+
+#[cfg(not(windows))]
+mod elsewhere;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(not(windows))]
+use elsewhere::Handle;
+#[cfg(windows)]
+use windows::Handle;
+
+/// How many clients or providers an answer has room for at first.
+const USUAL_LIST: u32 = 32;
+
+/// What a handle is opened for; each control code demands one of them or both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    Read,
+    ReadWrite,
+}
+
+/// The control device of sluice.sys.
+pub(crate) struct Sluice(Handle);
+
+impl Sluice {
+    /// Opens the device to read from it.
+    pub(crate) fn open() -> Result<Self, Failure> {
+        Handle::open(SLUICE, Access::Read).map(Self)
+    }
+
+    /// Opens the device to change the policy.
+    pub(crate) fn open_to_change() -> Result<Self, Failure> {
+        Handle::open(SLUICE, Access::ReadWrite).map(Self)
+    }
+
+    pub(crate) fn status(&self) -> Result<(Status, Vec<Client>), Failure> {
+        let counts = |status: &Status| (status.clients_total, status.clients_listed);
+        read_list(&self.0, code::SLUICE_STATUS, |status: &Status| status.header, counts)
+    }
+
+    /// Puts `table` in force.
+    pub(crate) fn load_policy(&self, table: &[u8], persist: bool) -> Result<PolicyAnswer, Failure> {
+        self.change_policy(code::SLUICE_POLICY_LOAD, table, persist)
+    }
+
+    /// Takes the policy out of force.
+    pub(crate) fn clear_policy(&self, persist: bool) -> Result<PolicyAnswer, Failure> {
+        self.change_policy(code::SLUICE_POLICY_CLEAR, &[], persist)
+    }
+
+    fn change_policy(&self, code: u32, table: &[u8], persist: bool) -> Result<PolicyAnswer, Failure> {
+        let table_length = u32::try_from(table.len())
+            .map_err(|_| Failure::Input(format!("the policy is too large: its table has {} bytes", table.len())))?;
+        let flags = if persist { policy_flags::PERSIST } else { 0 };
+        let mut request =
+            to_bytes(&PolicyRequest { header: header_of::<PolicyRequest>(), flags, table_length, reserved: 0 });
+        request.extend_from_slice(table);
+        let answer = self.0.control(code, &request, PolicyAnswer::SIZE)?;
+        fixed_part(&mut &answer[..], |answer: &PolicyAnswer| answer.header)
+    }
+
+    /// The policy in force and its table, which is empty if there is none.
+    pub(crate) fn read_policy(&self) -> Result<(PolicyAnswer, Vec<u8>), Failure> {
+        let mut room = 64 << 10;
+        loop {
+            let bytes = self.0.control(code::SLUICE_POLICY_READ, &[], PolicyAnswer::SIZE + room)?;
+            let mut rest = &bytes[..];
+            let answer = fixed_part(&mut rest, |answer: &PolicyAnswer| answer.header)?;
+            let length = answer.table_length as usize;
+            if rest.len() == length {
+                return Ok((answer, rest.to_vec()));
+            }
+            if length <= room {
+                return Err(nonsense());
+            }
+            // The table did not fit. By the next request another one may be in force.
+            room = length;
+        }
+    }
+}
+
+/// The device of probe.sys.
+pub(crate) struct Probe(Handle);
+
+impl Probe {
+    pub(crate) fn open(name: &str) -> Result<Self, Failure> {
+        Handle::open(name, Access::Read).map(Self)
+    }
+
+    /// One verdict for each packet.
+    pub(crate) fn classify(&self, packets: &[Packet]) -> Result<Vec<Verdict>, Failure> {
+        let answer = self.0.control(code::PROBE_CLASSIFY, &batch(packets)?, BatchAnswer::size_for(packets.len()))?;
+        let mut rest = &answer[..];
+        let answer = fixed_part(&mut rest, |answer: &BatchAnswer| answer.header)?;
+        if answer.count as usize != packets.len() {
+            return Err(nonsense());
+        }
+        packets.iter().map(|_| Verdict::read(&mut rest).ok_or_else(nonsense)).collect()
+    }
+
+    pub(crate) fn providers(&self) -> Result<Vec<Provider>, Failure> {
+        let counts = |status: &ProbeStatus| (status.providers_total, status.providers_listed);
+        read_list(&self.0, code::PROBE_STATUS, |status: &ProbeStatus| status.header, counts).map(|(_, list)| list)
+    }
+}
+
+/// How many bytes of a batch a packet takes.
+pub(crate) fn size_in_batch(packet: &Packet) -> usize {
+    BatchEntry::SIZE + packet.bytes.len()
+}
+
+/// The input of a request to classify.
+fn batch(packets: &[Packet]) -> Result<Vec<u8>, Failure> {
+    let too_large = |_| Failure::Input("a packet is too large to be classified".to_owned());
+    let count = u32::try_from(packets.len()).map_err(too_large)?;
+    let mut input = to_bytes(&BatchRequest { header: header_of::<BatchRequest>(), count, reserved: 0 });
+    let mut offset = BatchRequest::SIZE + BatchEntry::SIZE * packets.len();
+    for packet in packets {
+        input.extend(to_bytes(&BatchEntry {
+            link_type: packet.link_type,
+            direction: packet.direction,
+            captured_length: u32::try_from(packet.bytes.len()).map_err(too_large)?,
+            wire_length: packet.wire_length,
+            offset: u32::try_from(offset).map_err(too_large)?,
+        }));
+        offset += packet.bytes.len();
+    }
+    packets.iter().for_each(|packet| input.extend_from_slice(&packet.bytes));
+    Ok(input)
+}
+
+/// Asks for a fixed part with a list behind it, until the whole list has room.
+fn read_list<T: Wire, Item: Wire>(
+    handle: &Handle,
+    code: u32,
+    header: fn(&T) -> Header,
+    counts: impl Fn(&T) -> (u32, u32),
+) -> Result<(T, Vec<Item>), Failure> {
+    let mut room = USUAL_LIST;
+    loop {
+        let bytes = handle.control(code, &[], T::SIZE + Item::SIZE * room as usize)?;
+        let mut rest = &bytes[..];
+        let answer = fixed_part(&mut rest, header)?;
+        let (total, listed) = counts(&answer);
+        if listed < total && total > room {
+            // More may come while we ask again.
+            room = total.saturating_add(USUAL_LIST);
+            continue;
+        }
+        let list = (0..listed).map(|_| Item::read(&mut rest).ok_or_else(nonsense)).collect::<Result<_, _>>()?;
+        return Ok((answer, list));
+    }
+}
+
+/// The fixed part of an answer, whose version and size must be those that we know.
+fn fixed_part<T: Wire>(rest: &mut &[u8], header: fn(&T) -> Header) -> Result<T, Failure> {
+    let answer = T::read(rest).ok_or_else(nonsense)?;
+    if header(&answer) == header_of::<T>() { Ok(answer) } else { Err(other_version()) }
+}
+
+fn to_bytes<T: Wire>(message: &T) -> Vec<u8> {
+    let mut bytes = vec![0; T::SIZE];
+    let written = message.write(&mut &mut bytes[..]);
+    debug_assert!(written.is_some(), "a message takes T::SIZE bytes");
+    bytes
+}
+
+fn nonsense() -> Failure {
+    Failure::State("the driver gave an answer that makes no sense".to_owned())
+}
+
+fn other_version() -> Failure {
+    Failure::State(format!(
+        "the driver is of another version than this sluicectl ({}): use both from one release",
+        env!("CARGO_PKG_VERSION")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use sluice_control::probe::Batch;
+    use sluice_npi::{direction, link_type};
+
+    use super::*;
+
+    #[test]
+    fn a_batch_is_what_the_driver_expects() {
+        let packets: Vec<Packet> = [&b"abc"[..], b"", b"defgh"]
+            .into_iter()
+            .zip(1..)
+            .map(|(bytes, number)| Packet {
+                number,
+                link_type: link_type::RAW,
+                direction: direction::INBOUND,
+                wire_length: 1500,
+                bytes: bytes.to_vec(),
+            })
+            .collect();
+        let input = batch(&packets).unwrap();
+        let parsed = Batch::parse(&input).unwrap();
+        let seen: Vec<_> = parsed
+            .packets()
+            .map(|packet| (packet.link_type, packet.direction, packet.wire_length, packet.bytes))
+            .collect();
+        assert_eq!(
+            seen,
+            packets.iter().map(|p| (p.link_type, p.direction, p.wire_length, &p.bytes[..])).collect::<Vec<_>>()
+        );
+        assert_eq!(input.len(), BatchRequest::SIZE + packets.iter().map(size_in_batch).sum::<usize>());
+    }
+}

@@ -1,0 +1,98 @@
+//! Devices through Win32.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::windows::io::AsRawHandle,
+    ptr,
+};
+
+use sluice_control::name::{SLUICE, WIN32_PREFIX};
+use windows_sys::Win32::{
+    Foundation::{
+        ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_INVALID_FUNCTION, ERROR_NO_SYSTEM_RESOURCES, ERROR_NOT_READY,
+        ERROR_NOT_SUPPORTED, ERROR_PATH_NOT_FOUND, ERROR_REVISION_MISMATCH,
+    },
+    System::IO::DeviceIoControl,
+};
+
+use super::{Access, nonsense, other_version};
+use crate::failure::Failure;
+
+/// An open device.
+pub(super) struct Handle {
+    device: File,
+    name: String,
+}
+
+impl Handle {
+    pub(super) fn open(name: &str, access: Access) -> Result<Self, Failure> {
+        let path = format!("{WIN32_PREFIX}{name}");
+        let opened = OpenOptions::new().read(true).write(access == Access::ReadWrite).open(path);
+        let device = opened.map_err(|error| cannot_open(name, &error))?;
+        Ok(Self { device, name: name.to_owned() })
+    }
+
+    /// Sends a request and returns the answer, for which there is room for `room` bytes.
+    pub(super) fn control(&self, code: u32, input: &[u8], room: usize) -> Result<Vec<u8>, Failure> {
+        let length = |bytes: usize| {
+            u32::try_from(bytes).map_err(|_| Failure::Input(format!("a request of {bytes} bytes is too large")))
+        };
+        let (input_length, output_length) = (length(input.len())?, length(room)?);
+        let mut output = vec![0; room];
+        let mut returned = 0;
+        // SAFETY: the handle is open. The input is readable and the output writable for the lengths that are given with
+        // them, and all of it lives until the call returns, because the handle was opened for synchronous requests.
+        let done = unsafe {
+            DeviceIoControl(
+                self.device.as_raw_handle(),
+                code,
+                input.as_ptr().cast(),
+                input_length,
+                output.as_mut_ptr().cast(),
+                output_length,
+                &raw mut returned,
+                ptr::null_mut(),
+            )
+        };
+        if done == 0 {
+            return Err(self.refused(&io::Error::last_os_error()));
+        }
+        if returned > output_length {
+            return Err(nonsense());
+        }
+        output.truncate(returned as usize);
+        Ok(output)
+    }
+
+    fn refused(&self, error: &io::Error) -> Failure {
+        let why = match code_of(error) {
+            Some(ERROR_REVISION_MISMATCH | ERROR_INVALID_FUNCTION) => return other_version(),
+            Some(ERROR_NOT_READY) if self.name == SLUICE => "it is starting or stopping".to_owned(),
+            Some(ERROR_NOT_READY) => "it is attached to no provider; start sluice.sys (sc start sluice)".to_owned(),
+            Some(ERROR_NOT_SUPPORTED) => "it cannot keep a policy across a restart".to_owned(),
+            Some(ERROR_NO_SYSTEM_RESOURCES) => "the system has not enough memory for it".to_owned(),
+            _ => error.to_string(),
+        };
+        Failure::State(format!("the driver of {WIN32_PREFIX}{} refused the request: {why}", self.name))
+    }
+}
+
+fn cannot_open(name: &str, error: &io::Error) -> Failure {
+    Failure::State(match code_of(error) {
+        Some(ERROR_FILE_NOT_FOUND | ERROR_PATH_NOT_FOUND) => {
+            let driver = name.to_ascii_lowercase();
+            format!(
+                "there is no device {WIN32_PREFIX}{name}: its driver is not loaded (start it with: sc start {driver})"
+            )
+        }
+        Some(ERROR_ACCESS_DENIED) => {
+            format!("no access to {WIN32_PREFIX}{name}: only administrators may open it")
+        }
+        _ => format!("cannot open {WIN32_PREFIX}{name}: {error}"),
+    })
+}
+
+fn code_of(error: &io::Error) -> Option<u32> {
+    error.raw_os_error().map(i32::cast_unsigned)
+}

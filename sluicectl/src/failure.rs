@@ -1,0 +1,55 @@
+//! How a command fails, and the exit code that says so.
+
+use std::{fmt, io};
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What the user gave is wrong: arguments, a policy, a capture. Exit code 2.
+    Input(String),
+    /// The machine is not in the state for it: a driver is not loaded, access is denied. Exit code 1.
+    State(String),
+    /// What was found is bad, and has been printed already. Exit code 2.
+    Reported,
+    /// The output went wrong. Exit code 1, or 0 if its reader has just gone away.
+    Output(io::Error),
+}
+
+impl Failure {
+    /// A file that the user named cannot be read.
+    pub(crate) fn unreadable(path: &std::path::Path, error: &io::Error) -> Self {
+        Self::Input(format!("cannot read {}: {error}", path.display()))
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Input(_) | Self::Reported => 2,
+            Self::State(_) => 1,
+            Self::Output(error) => u8::from(error.kind() != io::ErrorKind::BrokenPipe),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input(message) | Self::State(message) => f.write_str(message),
+            Self::Reported => Ok(()),
+            Self::Output(error) => write!(f, "cannot write the output: {error}"),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// For `?` where output is written; every other I/O error is given its context where it arises.
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    /// For `?` where JSON is written: the values themselves can all be written.
+    fn from(error: serde_json::Error) -> Self {
+        Self::Output(error.into())
+    }
+}

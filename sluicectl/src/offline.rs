@@ -1,0 +1,31 @@
+//! What sluice.sys does with a packet, in this process.
+
+use sluice_core::{Direction, Policy, classify};
+use sluice_npi::Verdict;
+
+use crate::{capture::Packet, failure::Failure};
+
+/// The classifier of the driver with a policy, or with the one that the driver starts with.
+pub(crate) struct Offline {
+    policy: Policy<Vec<u8>>,
+    /// As the driver counts them: 0 until a policy is loaded.
+    generation: u64,
+}
+
+impl Offline {
+    /// `table` is what the compiler made, or nothing.
+    pub(crate) fn new(table: Option<Vec<u8>>) -> Result<Self, Failure> {
+        let Some(table) = table else {
+            return Ok(Self { policy: Policy::permit_everything(Vec::new()), generation: 0 });
+        };
+        let policy = Policy::new(table).map_err(|error| Failure::Input(format!("the policy table is bad: {error}")))?;
+        Ok(Self { policy, generation: 1 })
+    }
+
+    pub(crate) fn classify(&self, packet: &Packet) -> Result<Verdict, Failure> {
+        let direction = Direction::from_number(packet.direction).unwrap_or_default();
+        let Packet { link_type, wire_length, ref bytes, .. } = *packet;
+        classify(&self.policy, self.generation, direction, link_type, wire_length, bytes)
+            .map_err(|error| Failure::Input(format!("packet {}: {error}", packet.number)))
+    }
+}

@@ -1,0 +1,185 @@
+//! `sluicectl policy test`: which rule decides on a packet, and why.
+//!
+//! Whether a condition is met is not decided here a second time: a policy of one rule with that condition alone is
+//! compiled and asked.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+use sluice_core::{
+    Action,
+    compile::{Conditions, Rule, compile},
+};
+
+use super::{Checked, check, file::Entry};
+use crate::{
+    args::TestArgs,
+    capture::{Capture, Packet},
+    described,
+    failure::Failure,
+    offline::Offline,
+    record::Record,
+};
+
+/// The answer for one packet.
+#[derive(Debug, Serialize)]
+struct Explanation<'a> {
+    #[serde(flatten)]
+    packet: Record,
+    /// The description of the rule that decides.
+    description: Option<&'a str>,
+    /// Its conditions, all of which are met.
+    conditions: Vec<Condition<'a>>,
+    /// The rules before it, each with the first of its conditions that is not met.
+    passed_over: Vec<PassedOver<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Condition<'a> {
+    key: &'static str,
+    value: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct PassedOver<'a> {
+    rule: u32,
+    #[serde(flatten)]
+    unmet: Condition<'a>,
+}
+
+pub(crate) fn run(args: &TestArgs) -> Result<(), Failure> {
+    let checked = check(&args.file)?;
+    checked.show();
+    let Some(table) = checked.table.clone() else { return Err(Failure::Reported) };
+    let classifier = Offline::new(Some(table))?;
+    let packets: Box<dyn Iterator<Item = Result<Packet, Failure>>> = match &args.capture {
+        None => Box::new([described::packet(&args.described)].into_iter()),
+        Some(path) => {
+            let capture = Capture::open(path)?;
+            match args.packet {
+                None => Box::new(capture),
+                Some(number) => {
+                    let wanted = capture.skip_while(move |packet| packet.as_ref().is_ok_and(|p| p.number != number));
+                    let mut wanted = wanted.take(1).peekable();
+                    if wanted.peek().is_none() {
+                        return Err(Failure::Input(format!("{} has no packet {number}", path.display())));
+                    }
+                    Box::new(wanted)
+                }
+            }
+        }
+    };
+    // The rules that are passed over are of interest for one packet, and noise for a thousand.
+    let in_detail = args.capture.is_none() || args.packet.is_some();
+    let mut output = anstream::stdout().lock();
+    for packet in packets {
+        let mut packet = packet?;
+        packet.direction = args.direction.map_or(packet.direction, |direction| direction.number());
+        let record = Record::new(&packet, &classifier.classify(&packet)?);
+        let explanation = explain(&checked, &packet, record, in_detail)?;
+        if args.json {
+            serde_json::to_writer(&mut output, &explanation)?;
+            writeln!(output)?;
+        } else {
+            explanation.write(&mut output)?;
+        }
+    }
+    Ok(output.flush()?)
+}
+
+fn explain<'a>(
+    checked: &'a Checked,
+    packet: &Packet,
+    record: Record,
+    in_detail: bool,
+) -> Result<Explanation<'a>, Failure> {
+    let rules = &checked.file.rules;
+    let decider = rules.iter().position(|entry| Some(entry.rule.id) == record.rule);
+    let text = |entry: &Entry, key: &'static str| Condition {
+        key,
+        value: entry.keys.get(key).and_then(|span| checked.source.get(span.clone())).unwrap_or_default(),
+    };
+    let mut passed_over = Vec::new();
+    if in_detail {
+        for entry in &rules[..decider.unwrap_or(rules.len())] {
+            for (key, condition) in parts(&entry.rule.conditions) {
+                if !is_met(condition, packet)? {
+                    passed_over.push(PassedOver { rule: entry.rule.id, unmet: text(entry, key) });
+                    break;
+                }
+            }
+        }
+    }
+    let decider = decider.map(|position| &rules[position]);
+    Ok(Explanation {
+        packet: record,
+        description: decider.and_then(|entry| entry.description.as_deref()),
+        conditions: decider.map_or_else(Vec::new, |entry| {
+            parts(&entry.rule.conditions).into_iter().map(|(key, _)| text(entry, key)).collect()
+        }),
+        passed_over,
+    })
+}
+
+fn is_met(conditions: Conditions, packet: &Packet) -> Result<bool, Failure> {
+    let rule = Rule { id: 1, action: Action::Block, conditions };
+    let table = compile(&[rule], Action::Permit).map_err(|error| Failure::Input(error.to_string()))?;
+    Ok(Offline::new(Some(table))?.classify(packet)?.rule_id == 1)
+}
+
+/// Each condition that is set, alone, with its key in a policy file.
+fn parts(all: &Conditions) -> Vec<(&'static str, Conditions)> {
+    let mut parts = Vec::new();
+    macro_rules! part {
+        ($key:literal, $field:ident, $is_set:expr) => {
+            if $is_set {
+                parts.push(($key, Conditions { $field: all.$field.clone(), ..Conditions::default() }));
+            }
+        };
+    }
+    part!("direction", direction, all.direction.is_some());
+    part!("link_type", link_types, !all.link_types.is_empty());
+    part!("vlan", tagged, all.tagged.is_some());
+    part!("vlan", vlans, !all.vlans.is_empty());
+    part!("ether_type", ether_types, !all.ether_types.is_empty());
+    part!("ip_version", ip_version, all.ip_version.is_some());
+    part!("source", sources, !all.sources.is_empty());
+    part!("destination", destinations, !all.destinations.is_empty());
+    part!("protocol", protocols, !all.protocols.is_empty());
+    part!("source_port", source_ports, !all.source_ports.is_empty());
+    part!("destination_port", destination_ports, !all.destination_ports.is_empty());
+    part!("icmp", icmp, !all.icmp.is_empty());
+    part!("tcp_flags", tcp_flags, all.tcp_flags.is_some());
+    part!("name", names, !all.names.is_empty());
+    part!("fragment", fragment, all.fragment.is_some());
+    part!("malformed", malformed, all.malformed.is_some());
+    part!("truncated", truncated, all.truncated.is_some());
+    parts
+}
+
+impl Explanation<'_> {
+    fn write(&self, output: &mut impl Write) -> io::Result<()> {
+        let color = if self.packet.action == "permit" { AnsiColor::Green } else { AnsiColor::Red };
+        let style = Style::new().bold().fg_color(Some(color.into()));
+        let number = self.packet.number;
+        let action = self.packet.action;
+        match self.packet.rule {
+            Some(id) => {
+                let description = self.description.map_or_else(String::new, |text| format!(" ({text})"));
+                writeln!(output, "packet {number}: {style}{action}{style:#} by rule {id}{description}")?;
+                if self.conditions.is_empty() {
+                    writeln!(output, "  it has no conditions and matches every packet")?;
+                }
+                for Condition { key, value } in &self.conditions {
+                    writeln!(output, "  {key} = {value}: met")?;
+                }
+            }
+            None => writeln!(output, "packet {number}: {style}{action}{style:#} by default: no rule matches")?,
+        }
+        for PassedOver { rule, unmet: Condition { key, value } } in &self.passed_over {
+            writeln!(output, "  rule {rule} does not match: {key} = {value} is not met")?;
+        }
+        Ok(())
+    }
+}

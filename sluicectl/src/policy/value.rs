@@ -1,0 +1,266 @@
+//! Single values of a policy: what may be written, and what it means.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::RangeInclusive,
+};
+
+use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+use sluice_core::{
+    Action, Direction,
+    compile::{Fragment, Icmp, Prefix},
+};
+use toml::de::{DeInteger, DeValue};
+
+use crate::{
+    capture::LINK_TYPES,
+    terms::{ETHER_TYPES, PROTOCOLS, TCP_FLAGS, ether_type_number, link_type_number, protocol_number},
+};
+
+/// A kind of value.
+pub(crate) struct Kind<T> {
+    /// What it understands; the error is why it does not.
+    pub(crate) parse: fn(&DeValue<'_>) -> Result<T, String>,
+    /// What may be written, for a person.
+    pub(crate) allowed: fn() -> String,
+}
+
+pub(crate) const ACTION: Kind<Action> = Kind {
+    parse: |value| match text(value)? {
+        "permit" => Ok(Action::Permit),
+        "block" => Ok(Action::Block),
+        _ => Err("there is no such action".into()),
+    },
+    allowed: || r#""permit" or "block""#.into(),
+};
+
+pub(crate) const DIRECTION: Kind<Direction> = Kind {
+    parse: |value| match text(value)? {
+        "inbound" => Ok(Direction::Inbound),
+        "outbound" => Ok(Direction::Outbound),
+        _ => Err("there is no such direction".into()),
+    },
+    allowed: || r#""inbound" or "outbound"; leave the key out for both"#.into(),
+};
+
+pub(crate) const FRAGMENT: Kind<Fragment> = Kind {
+    parse: |value| match value {
+        DeValue::Boolean(true) => Ok(Fragment::Any),
+        DeValue::Boolean(false) => Ok(Fragment::No),
+        _ => match text(value)? {
+            "no" => Ok(Fragment::No),
+            "any" => Ok(Fragment::Any),
+            "first" => Ok(Fragment::First),
+            "later" => Ok(Fragment::Later),
+            _ => Err("there is no such kind of fragment".into()),
+        },
+    },
+    allowed: || r#""no", "any", "first" or "later""#.into(),
+};
+
+pub(crate) const BOOLEAN: Kind<bool> =
+    Kind { parse: |value| value.as_bool().ok_or_else(|| is_a(value)), allowed: || "true or false".into() };
+
+pub(crate) const RULE_ID: Kind<u32> = Kind {
+    parse: |value| number(value, 1..=u32::MAX),
+    allowed: || format!("an integer from 1 to {}, different for every rule", u32::MAX),
+};
+
+pub(crate) const IP_VERSION: Kind<u8> = Kind {
+    parse: |value| match number(value, 0..=u8::MAX)? {
+        version @ (4 | 6) => Ok(version),
+        _ => Err("there is no such version of IP".into()),
+    },
+    allowed: || "4 or 6".into(),
+};
+
+pub(crate) const TEXT: Kind<String> =
+    Kind { parse: |value| text(value).map(str::to_owned), allowed: || "a text".into() };
+
+pub(crate) const ADDRESS: Kind<Prefix> = Kind {
+    parse: |value| prefix(text(value)?),
+    allowed: || {
+        r#"an IPv4 or IPv6 address or prefix such as "192.0.2.1", "192.0.2.0/24", "2001:db8::/32", or "@" and the name of a set of [sets.addresses]"#
+            .into()
+    },
+};
+
+pub(crate) const PORT: Kind<RangeInclusive<u16>> = Kind {
+    parse: |value| range(value, 0..=u16::MAX),
+    allowed: || {
+        r#"a port from 0 to 65535, a range such as "8000-8999", or "@" and the name of a set of [sets.ports]"#.into()
+    },
+};
+
+pub(crate) const VLAN: Kind<RangeInclusive<u16>> = Kind {
+    parse: |value| range(value, 0..=4095),
+    allowed: || {
+        r#"a VLAN id from 0 to 4095, a range such as "100-199"; true for any tagged packet, false for any untagged one"#
+            .into()
+    },
+};
+
+pub(crate) const PROTOCOL: Kind<u8> = Kind {
+    parse: |value| match value {
+        DeValue::Integer(_) => number(value, 0..=u8::MAX),
+        _ => protocol_number(text(value)?).ok_or_else(|| "there is no protocol of that name".into()),
+    },
+    allowed: || format!("an IANA protocol number from 0 to 255 or one of {}", names(PROTOCOLS)),
+};
+
+pub(crate) const ETHER_TYPE: Kind<u16> = Kind {
+    parse: |value| match value {
+        DeValue::Integer(_) => number(value, 0x0600..=u16::MAX),
+        _ => ether_type_number(text(value)?).ok_or_else(|| "there is no EtherType of that name".into()),
+    },
+    allowed: || format!("an EtherType from 0x0600 to 0xFFFF or one of {}", names(ETHER_TYPES)),
+};
+
+pub(crate) const LINK_TYPE: Kind<u16> = Kind {
+    parse: |value| match value {
+        DeValue::Integer(_) => {
+            let number = number(value, 0..=u16::MAX)?;
+            let known = LINK_TYPES.iter().any(|(known, _)| *known == number);
+            if known { Ok(number) } else { Err("this link type is not supported".into()) }
+        }
+        _ => link_type_number(text(value)?).ok_or_else(|| "there is no link type of that name".into()),
+    },
+    allowed: || LINK_TYPES.map(|(number, name)| format!("{number} or \"{name}\"")).join(", "),
+};
+
+pub(crate) const ICMP: Kind<Icmp> = Kind {
+    parse: |value| match value {
+        DeValue::Integer(_) => Ok(Icmp { kind: number(value, 0..=u8::MAX)?, code: None }),
+        _ => {
+            let text = text(value)?;
+            let (kind, code) = text.split_once('/').map_or((text, None), |(kind, code)| (kind, Some(code)));
+            let byte = |text: &str| text.parse::<u8>().map_err(|_| "it is no type and code from 0 to 255".to_owned());
+            Ok(Icmp { kind: byte(kind)?, code: code.map(byte).transpose()? })
+        }
+    },
+    allowed: || r#"an ICMP type from 0 to 255, or type and code such as "3/4""#.into(),
+};
+
+/// Which bit, and what it has to be.
+pub(crate) const TCP_FLAG: Kind<(u8, bool)> = Kind {
+    parse: |value| {
+        let text = text(value)?;
+        let (name, set) = text.strip_prefix('!').map_or((text, true), |name| (name, false));
+        let bit = TCP_FLAGS.iter().position(|known| known.eq_ignore_ascii_case(name));
+        bit.map(|bit| (1 << bit, set)).ok_or_else(|| "there is no such TCP flag".into())
+    },
+    allowed: || format!("flags that are set, or with \"!\" before them are not set: {}", TCP_FLAGS.join(", ")),
+};
+
+pub(crate) const NAME: Kind<String> = Kind {
+    parse: |value| host_name(text(value)?),
+    allowed: || {
+        r#"a host name such as "example.com", which stands for the names below it as well, or "@" and the name of a set of [sets.names]"#
+            .into()
+    },
+};
+
+fn names<T, const N: usize>(terms: [(T, &str); N]) -> String {
+    terms.map(|(_, name)| name).join(", ")
+}
+
+fn is_a(value: &DeValue<'_>) -> String {
+    let article = if matches!(value, DeValue::Integer(_) | DeValue::Array(_)) { "an" } else { "a" };
+    format!("it is {article} {}", value.type_str())
+}
+
+pub(crate) fn text<'a>(value: &'a DeValue<'_>) -> Result<&'a str, String> {
+    value.as_str().ok_or_else(|| is_a(value))
+}
+
+fn number<T: TryFrom<i128> + Into<i128> + Copy>(value: &DeValue<'_>, allowed: RangeInclusive<T>) -> Result<T, String> {
+    let integer = value.as_integer().ok_or_else(|| is_a(value))?;
+    in_range(parse_integer(integer), allowed)
+}
+
+/// `None` for more digits than any number here may have.
+fn parse_integer(integer: &DeInteger<'_>) -> Option<i128> {
+    i128::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+fn in_range<T: TryFrom<i128> + Into<i128> + Copy>(
+    number: Option<i128>,
+    allowed: RangeInclusive<T>,
+) -> Result<T, String> {
+    let (least, most): (i128, i128) = ((*allowed.start()).into(), (*allowed.end()).into());
+    number
+        .filter(|number| (least..=most).contains(number))
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| format!("it is not from {least} to {most}"))
+}
+
+/// A number, or a text with a number or with two numbers and a hyphen.
+fn range(value: &DeValue<'_>, allowed: RangeInclusive<u16>) -> Result<RangeInclusive<u16>, String> {
+    let DeValue::String(text) = value else {
+        return number(value, allowed).map(|number| number..=number);
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let bound = |text: &str| {
+        let text = text.trim();
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err("it is neither a number nor a range of two numbers".to_owned());
+        }
+        in_range(text.parse().ok(), allowed.clone())
+    };
+    let range = bound(first)?..=bound(last)?;
+    if range.is_empty() {
+        return Err(format!("the range is empty; \"{}-{}\" would not be", range.end(), range.start()));
+    }
+    Ok(range)
+}
+
+fn prefix(text: &str) -> Result<Prefix, String> {
+    let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
+    let address: IpAddr = address.parse().map_err(|_| "it is not an IP address".to_owned())?;
+    let longest: u8 = if address.is_ipv4() { 32 } else { 128 };
+    let length = match length {
+        None => longest,
+        Some(length) => {
+            let plain = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
+            let length = if plain { length.parse().ok() } else { None };
+            length
+                .filter(|length| *length <= longest)
+                .ok_or_else(|| format!("the length of the prefix is not from 0 to {longest}"))?
+        }
+    };
+    let first = mask(address, length);
+    if first != address {
+        return Err(format!("bits behind the prefix are set; the prefix is {first}/{length}"));
+    }
+    Ok(Prefix { address, length })
+}
+
+/// The first address of the prefix of that length in which `address` lies.
+pub(crate) fn mask(address: IpAddr, length: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => {
+            let kept = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+            Ipv4Addr::from_bits(v4.to_bits() & kept).into()
+        }
+        IpAddr::V6(v6) => {
+            let kept = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+            Ipv6Addr::from_bits(v6.to_bits() & kept).into()
+        }
+    }
+}
+
+/// The name in ASCII (RFC 5891) and in lower case.
+pub(crate) fn host_name(text: &str) -> Result<String, String> {
+    if let Some(parent) = text.strip_prefix("*.").or_else(|| text.strip_prefix('.')) {
+        return Err(format!("write \"{parent}\", which stands for the names below it as well"));
+    }
+    let name = Uts46::new()
+        .to_ascii(text.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::VerifyAllowRootDot)
+        .map_err(|_| "it is not a valid host name (labels of 1 to 63 characters, 253 in all)".to_owned())?;
+    // An underscore is no part of a host name, but of many names that DNS is asked for.
+    if let Some(wrong) = name.chars().find(|&c| !c.is_ascii_alphanumeric() && !"-_.".contains(c)) {
+        return Err(format!("a host name has no {wrong:?}"));
+    }
+    let name = name.trim_end_matches('.');
+    if name.is_empty() { Err("it is empty".into()) } else { Ok(name.to_ascii_lowercase()) }
+}

@@ -1,0 +1,110 @@
+//! Tables for people: aligned columns without lines, in colour where the output shows it.
+
+use std::net::IpAddr;
+
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ColumnConstraint, Row, Table, Width, presets};
+
+use crate::{record::Record, terms::protocol_name};
+
+/// An empty table with these column names.
+pub(crate) fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).enforce_styling();
+    // Not the padding, which could then not be cut off at the end of a line.
+    table.style_text_only();
+    table.set_header(header.iter().map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((0, 2));
+    });
+    table
+}
+
+/// Aligns the columns of numbers to the right.
+pub(crate) fn align_right(table: &mut Table, columns: &[usize]) {
+    for column in columns {
+        if let Some(column) = table.column_mut(*column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+/// The lines of a table, with ANSI colours: anstream strips them where they would not be shown.
+pub(crate) fn lines(table: &Table) -> Vec<String> {
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// Permit is green, block is red.
+pub(crate) fn action(name: &str) -> Cell {
+    let color = match name {
+        "permit" => Color::Green,
+        "block" => Color::Red,
+        _ => Color::Yellow,
+    };
+    Cell::new(name).fg(color)
+}
+
+/// What there is, or a hyphen.
+pub(crate) fn optional<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// Packets as rows. They come batch by batch, and each batch is a table of its own; its columns are at least as wide as
+/// those of the one before it.
+#[derive(Default)]
+pub(crate) struct PacketTable {
+    widths: Vec<u16>,
+}
+
+impl PacketTable {
+    /// The lines of the next batch, below the header if it is the first one.
+    pub(crate) fn lines(&mut self, records: &[Record]) -> Vec<String> {
+        let first = self.widths.is_empty();
+        let mut table =
+            table(&["No.", "Action", "Rule", "Protocol", "Source", "Destination", "VLAN", "Name", "Remarks"]);
+        records.iter().for_each(|record| {
+            table.add_row(row(record));
+        });
+        align_right(&mut table, &[0, 2, 6]);
+        for (column, width) in table.column_iter_mut().zip(&self.widths) {
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(*width)));
+        }
+        let padding = table.column_iter().map(comfy_table::Column::padding_width).collect::<Vec<_>>();
+        let widths = table.column_max_content_widths();
+        let widths = widths.iter().zip(padding).map(|(content, padding)| content + padding);
+        let before = self.widths.iter().copied().chain(std::iter::repeat(0));
+        self.widths = widths.zip(before).map(|(now, before)| now.max(before)).collect();
+        let header_lines = if first { 0 } else { 1 };
+        lines(&table).split_off(header_lines)
+    }
+}
+
+fn row(record: &Record) -> Row {
+    let mut remarks = Vec::new();
+    for (is_so, remark) in
+        [(record.fragment, "fragment"), (record.truncated, "truncated"), (record.malformed, "malformed")]
+    {
+        if is_so {
+            remarks.push(remark);
+        }
+    }
+    Row::from(vec![
+        Cell::new(record.number),
+        action(record.action),
+        Cell::new(record.rule.map_or_else(|| "default".to_owned(), |id| id.to_string())),
+        Cell::new(optional(record.protocol.map(protocol_name))),
+        Cell::new(endpoint(record.source, record.source_port)),
+        Cell::new(endpoint(record.destination, record.destination_port)),
+        Cell::new(optional(record.vlan)),
+        Cell::new(optional(record.name.as_ref())),
+        Cell::new(remarks.join(", ")).fg(Color::Yellow),
+    ])
+}
+
+fn endpoint(address: Option<IpAddr>, port: Option<u16>) -> String {
+    match (address, port) {
+        (Some(IpAddr::V6(address)), Some(port)) => format!("[{address}]:{port}"),
+        (Some(address), Some(port)) => format!("{address}:{port}"),
+        (Some(address), None) => address.to_string(),
+        (None, _) => "-".to_owned(),
+    }
+}
