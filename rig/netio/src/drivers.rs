@@ -58,6 +58,11 @@ pub(crate) fn name(id: DriverId) -> String {
     TABLE.with(|table| table.names.get(id.0 as usize).cloned().unwrap_or_default())
 }
 
+/// Where the image of a loaded driver begins.
+pub(crate) fn base(id: DriverId) -> Option<usize> {
+    TABLE.with(|table| table.loaded.iter().find(|driver| driver.id == id).map(|driver| driver.base))
+}
+
 /// The driver whose image contains `address`.
 pub(crate) fn containing(address: usize) -> Option<DriverId> {
     TABLE.with(|table| {

@@ -82,7 +82,9 @@ pub(crate) extern "system" fn activity_id_control(_code: u32, _id: *mut c_void, 
     sys::STATUS_SUCCESS
 }
 
-/// How many providers `owner` has registered and not unregistered.
-pub(crate) fn alive(owner: DriverId) -> usize {
-    PROVIDERS.with(|providers| providers.registered.values().filter(|&&driver| driver == owner).count())
+/// How many providers `owner` has registered and not unregistered; all drivers together if `None`.
+pub(crate) fn alive(owner: Option<DriverId>) -> usize {
+    PROVIDERS.with(|providers| {
+        providers.registered.values().filter(|&&driver| owner.is_none_or(|owner| owner == driver)).count()
+    })
 }

@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use crate::bugcheck::bug_check;
 use crate::drivers::DriverId;
 use crate::thunk::Register::{self, R8, R9, R10, Rcx, Rdx};
-use crate::{debug, etw, irql, pool, system_routine};
+use crate::{debug, etw, image, irql, pool, system_routine};
 
 /// The address of a replacement.
 struct Code(*const c_void);
@@ -35,8 +35,13 @@ macro_rules! hooks {
     };
 }
 
+/// The name of the hook that is no import: the driver's entry point.
+pub(crate) const ENTRY: &str = "DriverEntry";
+
 /// All hooks. What Wine 8.0 does not have is marked.
 pub(crate) static HOOKS: &[Hook] = hooks! {
+    "DriverEntry" => image::enter, driver in R8;
+
     "ExAllocatePool" => pool::allocate_untagged, driver in R8;
     "ExAllocatePool2" => pool::allocate_pool2, driver in R9; // not in Wine
     "ExAllocatePool3" => pool::allocate_pool3, driver in R10; // not in Wine

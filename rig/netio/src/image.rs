@@ -13,6 +13,7 @@ use crate::{hooks, log, report, sys};
 const PAGE_READWRITE: u32 = 4;
 /// Where the PE header's offset is, and what lies where in a 64-bit PE header.
 const PE_OFFSET: usize = 0x3C;
+const ENTRY_POINT: usize = 0x28;
 const IMPORT_DIRECTORY: usize = 0x90;
 /// Fields of an import descriptor.
 const DESCRIPTOR_SIZE: usize = 20;
@@ -23,7 +24,15 @@ const BY_ORDINAL: u64 = 1 << 63;
 /// An import by name starts with a 16-bit hint.
 const HINT_SIZE: usize = 2;
 
-static THUNKS: Lock<BTreeMap<DriverId, Thunks>> = Lock::new(BTreeMap::new());
+/// What was done to a loaded image.
+#[derive(Clone, Copy)]
+struct Hooked {
+    thunks: Thunks,
+    /// The address of its own entry point.
+    entry: usize,
+}
+
+static HOOKED: Lock<BTreeMap<DriverId, Hooked>> = Lock::new(BTreeMap::new());
 
 /// Asks the loader to be told of every image from now on.
 pub(crate) fn watch() -> sys::NtStatus {
@@ -49,27 +58,65 @@ unsafe extern "system" fn notified(reason: u32, data: *const sys::LDR_DLL_NOTIFI
 
 fn loaded(driver: Driver) {
     log::event(&driver.name, "load", format_args!("base={:#x} size={:#x}", driver.base, driver.size));
-    let Some(thunks) = Thunks::new(driver.id) else {
+    let Some(thunks) = Thunks::new(&driver) else {
         log::event(&driver.name, "error", format_args!("text=\"no memory for hooks\""));
         return;
     };
-    THUNKS.with(|all| all.insert(driver.id, thunks));
     hook_imports(&driver, thunks);
+    let entry = hook_entry(&driver, thunks);
+    HOOKED.with(|all| all.insert(driver.id, Hooked { thunks, entry }));
 }
 
 fn unloaded(base: usize) {
     if let Some(driver) = drivers::at(base) {
         report::unloaded(&driver);
         drivers::remove(driver.id);
-        if let Some(thunks) = THUNKS.with(|all| all.remove(&driver.id)) {
-            thunks.free();
+        if let Some(hooked) = HOOKED.with(|all| all.remove(&driver.id)) {
+            hooked.thunks.free();
         }
     }
 }
 
 /// The thunk of a loaded driver for a hook.
 pub(crate) fn thunk(driver: DriverId, hook: usize) -> Option<usize> {
-    THUNKS.with(|all| all.get(&driver).map(|thunks| thunks.of(hook)))
+    HOOKED.with(|all| all.get(&driver).map(|hooked| hooked.thunks.of(hook)))
+}
+
+/// Puts a thunk in front of the entry point; returns where that is.
+///
+/// ntoskrnl takes the entry point from the image's header each time, so it is changed there.
+fn hook_entry(driver: &Driver, thunks: Thunks) -> usize {
+    let image = Pe(driver.base);
+    let header = image.read::<u32>(PE_OFFSET) as usize;
+    let entry = driver.base + image.read::<u32>(header + ENTRY_POINT) as usize;
+    if let Some(hook) = hooks::find(hooks::ENTRY) {
+        replace(driver.base + header + ENTRY_POINT, (thunks.of(hook) - driver.base) as u32);
+    }
+    entry
+}
+
+type Entry = unsafe extern "system" fn(object: *mut c_void, path: *const sys::UNICODE_STRING) -> sys::NtStatus;
+
+/// Runs DriverEntry. Wine leaves an image in memory whose DriverEntry has failed, with all that it has written to its
+/// variables; Windows unloads it, and so does this.
+pub(crate) unsafe extern "system" fn enter(
+    object: *mut c_void,
+    path: *const sys::UNICODE_STRING,
+    id: DriverId,
+) -> sys::NtStatus {
+    let Some(hooked) = HOOKED.with(|all| all.get(&id).copied()) else { return sys::STATUS_NOT_SUPPORTED };
+    // SAFETY: the address is that of the image's entry point, whose signature this is.
+    let entry = unsafe { core::mem::transmute::<usize, Entry>(hooked.entry) };
+    // SAFETY: both arguments are those of the I/O manager.
+    let status = unsafe { entry(object, path) };
+    log::event(&drivers::name(id), "start", format_args!("status={status:#010x}"));
+    if status < 0
+        && let Some(base) = drivers::base(id)
+    {
+        // SAFETY: nothing of the image is running or will be: its DriverEntry has returned, and has failed.
+        unsafe { sys::LdrUnloadDll(base as *mut c_void) };
+    }
+    status
 }
 
 /// The characters of a counted string.
@@ -142,18 +189,11 @@ fn hook_imports(driver: &Driver, thunks: Thunks) {
     }
 }
 
-/// Writes one slot of an import table, which is read-only memory by now.
-fn replace(slot: usize, target: usize) {
-    let protect = |protection: u32| {
-        let mut base = slot as *mut c_void;
-        let mut size = size_of::<usize>();
-        let mut old = 0;
-        // SAFETY: the slot is in an image that is being loaded; all pointers are to locals.
-        unsafe { sys::NtProtectVirtualMemory(sys::THIS_PROCESS, &mut base, &mut size, protection, &mut old) };
-        old
-    };
-    let old = protect(PAGE_READWRITE);
-    // SAFETY: an aligned slot of the import table, writable now; no code of the driver has run yet.
-    unsafe { (slot as *mut usize).write(target) };
-    protect(old);
+/// Writes into an image, which is read-only memory by now.
+fn replace<T>(address: usize, value: T) {
+    let old = sys::protect(address, size_of::<T>(), PAGE_READWRITE);
+    // SAFETY: a field of the headers or a slot of the import table, both aligned, writable now, and no code of the
+    // driver has run yet.
+    unsafe { (address as *mut T).write(value) };
+    sys::protect(address, size_of::<T>(), old);
 }

@@ -10,7 +10,9 @@
 extern crate alloc;
 
 mod bugcheck;
+mod crash;
 mod debug;
+mod device;
 mod drivers;
 mod etw;
 mod heap;
@@ -26,7 +28,6 @@ mod sys;
 mod system_routine;
 mod thunk;
 
-use core::ffi::c_void;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -36,16 +37,19 @@ const LAST_DLL_REASON: usize = 3;
 
 /// Called in two roles: as the entry point of a DLL when a driver imports NETIO.SYS or Wine loads the file (`second` is
 /// the reason), and as DriverEntry when the service starts (`second` is the address of the registry path).
+///
+/// # Safety
+///
+/// `object` is what the kernel or the loader passes in that role.
 #[unsafe(no_mangle)]
-pub extern "system" fn DriverEntry(object: *mut c_void, second: usize) -> sys::NtStatus {
-    if second > LAST_DLL_REASON {
-        return if RUNNING.load(Ordering::Acquire) { sys::STATUS_SUCCESS } else { sys::STATUS_NOT_SUPPORTED };
+pub unsafe extern "system" fn DriverEntry(object: *mut device::DriverObject, second: usize) -> sys::NtStatus {
+    match second {
+        DLL_PROCESS_ATTACH => i32::from(start()),
+        ..=LAST_DLL_REASON => 1,
+        // SAFETY: a driver object, since this is DriverEntry.
+        _ if RUNNING.load(Ordering::Acquire) => unsafe { device::create(object) },
+        _ => sys::STATUS_NOT_SUPPORTED,
     }
-    if second == DLL_PROCESS_ATTACH {
-        return i32::from(start());
-    }
-    let _ = object;
-    1
 }
 
 static RUNNING: AtomicBool = AtomicBool::new(false);
@@ -57,6 +61,7 @@ fn start() -> bool {
         return false;
     }
     nmr::start();
+    crash::watch();
     let started = log::open() >= 0 && image::watch() >= 0;
     if started {
         log::event("netio", "start", format_args!("version={}", env!("CARGO_PKG_VERSION")));

@@ -52,9 +52,8 @@ pub(crate) fn open() -> sys::NtStatus {
 }
 
 fn create(path: &str, access: u32, options: u32, handle: &mut sys::Handle) -> sys::NtStatus {
-    let wide: alloc::vec::Vec<u16> = path.encode_utf16().collect();
-    let bytes = (wide.len() * 2) as u16;
-    let name = sys::UNICODE_STRING { Length: bytes, MaximumLength: bytes, Buffer: wide.as_ptr() };
+    let path = sys::Wide::new(path);
+    let name = path.counted();
     let attributes = sys::OBJECT_ATTRIBUTES {
         Length: size_of::<sys::OBJECT_ATTRIBUTES>() as u32,
         RootDirectory: null_mut(),

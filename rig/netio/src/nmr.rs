@@ -147,23 +147,6 @@ pub(crate) fn report() -> Report {
     registrar().report()
 }
 
-/// How much of NMR is alive.
-#[derive(Default)]
-pub(crate) struct Alive {
-    pub(crate) registrations: usize,
-    pub(crate) bindings: usize,
-}
-
-/// What a driver has registered and not deregistered.
-pub(crate) fn alive(driver: &Driver) -> Alive {
-    let report = report();
-    let mine = |found: &&nmr_registrar::RegistrationReport| found.module.image.as_ref() == Some(&driver.name);
-    report.registrations.iter().filter(mine).fold(Alive::default(), |sum, found| Alive {
-        registrations: sum.registrations + 1,
-        bindings: sum.bindings + found.bindings,
-    })
-}
-
 /// Tells the registrar that an image is gone; a registration that it leaves behind is a violation (R65).
 pub(crate) fn image_unloaded(driver: &Driver) {
     registrar().image_unloaded(driver.base..driver.base + driver.size);

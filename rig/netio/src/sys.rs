@@ -4,6 +4,7 @@
 
 #![allow(non_camel_case_types, non_snake_case, reason = "the names are those of the C headers")]
 
+use alloc::vec::Vec;
 use core::ffi::{CStr, c_void};
 
 pub(crate) type Handle = *mut c_void;
@@ -78,6 +79,7 @@ unsafe extern "system" {
         Ordinal: u32,
         Address: *mut *mut c_void,
     ) -> NtStatus;
+    pub(crate) fn LdrUnloadDll(Base: *mut c_void) -> NtStatus;
     fn RtlPcToFileHeader(Address: *const c_void, Base: *mut *mut c_void) -> *mut c_void;
 
     pub(crate) fn RtlCreateHeap(
@@ -111,7 +113,7 @@ unsafe extern "system" {
     ) -> NtStatus;
     pub(crate) fn NtFreeVirtualMemory(Process: Handle, Base: *mut *mut c_void, Size: *mut usize, Type: u32)
     -> NtStatus;
-    pub(crate) fn NtProtectVirtualMemory(
+    fn NtProtectVirtualMemory(
         Process: Handle,
         Base: *mut *mut c_void,
         Size: *mut usize,
@@ -206,6 +208,14 @@ pub(crate) fn readable(address: usize, length: usize) -> bool {
     true
 }
 
+/// Changes the protection of the pages that contain a range, and returns the one before.
+pub(crate) fn protect(start: usize, length: usize, protection: u32) -> u32 {
+    let (mut base, mut size, mut old) = (start as *mut c_void, length, 0);
+    // SAFETY: all pointers are to locals; whoever calls owns the pages.
+    unsafe { NtProtectVirtualMemory(THIS_PROCESS, &mut base, &mut size, protection, &mut old) };
+    old
+}
+
 /// The base of the image that contains an address.
 pub(crate) fn image_of(address: usize) -> Option<*mut c_void> {
     let mut base = core::ptr::null_mut();
@@ -223,4 +233,19 @@ pub(crate) fn ntdll_exports(name: &CStr) -> bool {
     // SAFETY: the base is that of a loaded image; the other pointers are to locals.
     let status = unsafe { LdrGetProcedureAddress(ntdll, &name, 0, &mut address) };
     status >= 0 && !address.is_null()
+}
+
+/// A string in the kernel's characters.
+pub(crate) struct Wide(Vec<u16>);
+
+impl Wide {
+    pub(crate) fn new(text: &str) -> Self {
+        Self(text.encode_utf16().collect())
+    }
+
+    /// The form that functions take, valid as long as `self`.
+    pub(crate) fn counted(&self) -> UNICODE_STRING {
+        let bytes = (self.0.len() * 2) as u16;
+        UNICODE_STRING { Length: bytes, MaximumLength: bytes, Buffer: self.0.as_ptr() }
+    }
 }

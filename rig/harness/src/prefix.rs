@@ -1,0 +1,122 @@
+//! Wine prefixes: a template that is made once and kept, and a copy of it for every rig.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::wait;
+use crate::root;
+use crate::wine::Wine;
+
+const BOOT_LIMIT: Duration = Duration::from_secs(180);
+/// In the template: the version of Wine that made it.
+const MADE_BY: &str = ".made-by";
+/// Where Debian's Wine notes which server belongs to a prefix. A copy with that note would share the template's server.
+const SERVER_NOTE: &str = "wineserver";
+
+/// Makes a fresh prefix of that name and returns its folder.
+///
+/// # Errors
+/// Wine cannot make the template, or the copy fails.
+pub(crate) fn fresh(wine: &Wine, name: &str) -> Result<PathBuf> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let template = template(wine)?;
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let prefix = folder().join("prefixes").join(format!("{name}-{}-{number}", process::id()));
+    copy(&template, &prefix).with_context(|| format!("cannot copy {} to {}", template.display(), prefix.display()))?;
+    Ok(prefix)
+}
+
+fn folder() -> PathBuf {
+    root().join("target/rig")
+}
+
+/// The template, made if there is none by this version of Wine.
+fn template(wine: &Wine) -> Result<PathBuf> {
+    let template = folder().join("prefix");
+    let version = wine.version()?;
+    if fs::read_to_string(template.join(MADE_BY)).is_ok_and(|made_by| made_by == version) {
+        return Ok(template);
+    }
+    // Made under another name first: a template is there whole or not at all, also when two processes make it at once.
+    let unfinished = folder().join(format!("prefix.{}", process::id()));
+    remove(&unfinished)?;
+    fs::create_dir_all(&unfinished).with_context(|| format!("cannot make {}", unfinished.display()))?;
+    let mut boot = wine.program(&unfinished, "wineboot");
+    finish(boot.arg("--init"), "wineboot --init")?;
+    // Ends the server, which writes the registry to the prefix before it goes.
+    finish(wine.server(&unfinished).arg("-k"), "wineserver -k")?;
+    finish(wine.server(&unfinished).arg("-w"), "wineserver -w")?;
+    fs::write(unfinished.join(MADE_BY), &version).context("cannot write into a new Wine prefix")?;
+    if fs::read_to_string(template.join(MADE_BY)).is_ok_and(|made_by| made_by == version) {
+        remove(&unfinished)?;
+    } else {
+        remove(&template)?;
+        fs::rename(&unfinished, &template).with_context(|| format!("cannot make {}", template.display()))?;
+    }
+    Ok(template)
+}
+
+fn finish(command: &mut Command, line: &str) -> Result<()> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    // `wineserver -k` fails when there is no server any more, which is as good.
+    match wait(&mut child, BOOT_LIMIT)? {
+        Some(status) if status.success() || line.ends_with("-k") => Ok(()),
+        Some(status) => bail!("`{line}` ended with {status}"),
+        None => bail!("`{line}` did not end within {} s", BOOT_LIMIT.as_secs()),
+    }
+}
+
+/// Removes a folder if it is there.
+///
+/// # Errors
+/// It is there and cannot be removed.
+pub(crate) fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Copies a prefix. The files of Wine itself, 700 MB that nobody writes to, are hard links; the registry is copied.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (source, target, kind) = (entry.path(), to.join(entry.file_name()), entry.file_type()?);
+        if kind.is_dir() {
+            copy(&source, &target)?;
+        } else if kind.is_symlink() {
+            symlink(&fs::read_link(&source)?, &target)?;
+        } else if entry.file_name() != SERVER_NOTE {
+            let is_registry = source.extension().is_some_and(|extension| extension == "reg");
+            if is_registry || fs::hard_link(&source, &target).is_err() {
+                fs::copy(&source, &target)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn symlink(destination: &Path, link: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(destination, link)
+}
+
+/// This crate is for hosts with Wine. On Windows it compiles, so that the workspace does.
+#[cfg(not(unix))]
+fn symlink(_: &Path, _: &Path) -> std::io::Result<()> {
+    Err(ErrorKind::Unsupported.into())
+}

@@ -1,0 +1,416 @@
+//! A rig: one prefix with one server, services in it, and programs.
+
+use std::cell::Cell;
+use std::ffi::OsStr;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::event::{Event, Left};
+use crate::prefix;
+use crate::process::{self, Outcome};
+use crate::root;
+use crate::wine::Wine;
+
+/// How long `sc` may take. The service manager of Wine gives a driver 30 s to start or stop.
+const SC_LIMIT: Duration = Duration::from_secs(60);
+/// How long an event may be on its way into the log.
+const EVENT_LIMIT: Duration = Duration::from_secs(5);
+/// How long the server may take to end all that runs in it.
+const END_LIMIT: Duration = Duration::from_secs(20);
+/// The load-order group. Drivers of one group share a process of Wine; in different ones they would not see each other.
+const GROUP: &str = "NDIS";
+
+/// What `sc query` says about a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Not loaded.
+    Stopped,
+    /// Loaded.
+    Running,
+    /// On its way to either, or something else: the number that `sc` shows.
+    Other(u32),
+}
+
+/// A Windows of its own, with netio.sys running. Ended when it is dropped.
+pub struct Rig {
+    wine: Wine,
+    prefix: PathBuf,
+    output: PathBuf,
+    server: Child,
+    commands: Cell<usize>,
+}
+
+impl Rig {
+    /// A rig in which nothing has been done yet, not even netio.sys started. `name` is part of its folder's name.
+    ///
+    /// # Errors
+    /// Wine or a file of the build is missing, or Wine does not work.
+    pub fn new(name: &str) -> Result<Self> {
+        let wine = Wine::find()?;
+        let prefix = prefix::fresh(&wine, name)?;
+        let output = prefix.join("output");
+        fs::create_dir(&output).with_context(|| format!("cannot make {}", output.display()))?;
+        let server = wine
+            .server(&prefix)
+            .args(["--foreground", "--persistent"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start the server of Wine")?;
+        let rig = Self { wine, prefix, output, server, commands: Cell::new(0) };
+        fs::create_dir_all(rig.path("rig")).context("cannot make C:\\rig")?;
+        rig.copy(&built("rig", "netio.sys"), "windows/system32/drivers/netio.sys")?;
+        // What Rust's standard library needs and Wine 8.0 lacks.
+        rig.copy(&built("rig", "bcryptprimitives.dll"), "windows/system32/bcryptprimitives.dll")?;
+        Ok(rig)
+    }
+
+    /// A rig with netio.sys running.
+    ///
+    /// # Errors
+    /// As for [`Self::new`], or netio.sys does not start.
+    pub fn boot(name: &str) -> Result<Self> {
+        let rig = Self::new(name)?;
+        rig.create_service("netio")?;
+        rig.start("netio")?;
+        Ok(rig)
+    }
+
+    /// Copies a driver of the product, `target/drivers/x64/<name>.sys`, and makes a service of that name for it.
+    ///
+    /// # Errors
+    /// The file is missing, or `sc create` fails.
+    pub fn install(&self, name: &str) -> Result<()> {
+        self.install_file(&built("drivers", &format!("{name}.sys")), name)
+    }
+
+    /// Copies the driver that does what `behaviour` says wrong (see rig/drivers/misfit), and makes a service of that
+    /// name for it.
+    ///
+    /// # Errors
+    /// As for [`Self::install`].
+    pub fn install_misfit(&self, behaviour: &str) -> Result<()> {
+        self.install_file(&built("rig", "misfit.sys"), behaviour)
+    }
+
+    /// Copies a driver file to `C:\windows\system32\drivers\<service>.sys` and makes a service for it.
+    ///
+    /// # Errors
+    /// As for [`Self::install`].
+    pub fn install_file(&self, file: &Path, service: &str) -> Result<()> {
+        self.copy_driver(file, service)?;
+        self.create_service(service)?;
+        Ok(())
+    }
+
+    /// Copies a driver file to `C:\windows\system32\drivers\<service>.sys`.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn copy_driver(&self, file: &Path, service: &str) -> Result<()> {
+        self.copy(file, &format!("windows/system32/drivers/{service}.sys"))
+    }
+
+    /// Copies a file to `C:\rig\<name>`, where programs run. Returns its name there.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn copy_file(&self, file: &Path) -> Result<String> {
+        let name = file.file_name().and_then(OsStr::to_str);
+        let name = name.with_context(|| format!("{} has no name that Windows can have", file.display()))?;
+        self.copy(file, &format!("rig/{name}"))?;
+        Ok(name.to_string())
+    }
+
+    /// `sc create`, as a person types it.
+    ///
+    /// # Errors
+    /// `sc` cannot be run, or it fails.
+    pub fn create_service(&self, service: &str) -> Result<Outcome> {
+        let path = format!("C:\\windows\\system32\\drivers\\{service}.sys");
+        self.succeed(
+            &["create", service, "type=", "kernel", "start=", "demand", "group=", GROUP, "binPath=", &path],
+            service,
+        )
+    }
+
+    /// `sc start`.
+    ///
+    /// # Errors
+    /// The driver does not start: it failed, broke a rule, crashed, or hangs.
+    pub fn start(&self, service: &str) -> Result<Outcome> {
+        self.succeed(&["start", service], service)
+    }
+
+    /// `sc stop`; returns what the driver has left behind.
+    ///
+    /// # Errors
+    /// The driver does not stop: it failed, broke a rule, crashed, or hangs.
+    pub fn stop(&self, service: &str) -> Result<Left> {
+        let unloads = |events: &[Event]| events.iter().filter(|event| event.is(service, "unload")).count();
+        let before = unloads(&self.events()?);
+        self.succeed(&["stop", service], service)?;
+        let events = self.wait_for(&format!("the unload of {service}.sys"), |events| unloads(events) > before)?;
+        let unload = events.iter().rfind(|event| event.is(service, "unload"));
+        Ok(unload.map(Left::of).unwrap_or_default())
+    }
+
+    /// `sc query`.
+    ///
+    /// # Errors
+    /// `sc` cannot be run or fails, or says something else than a state.
+    pub fn state(&self, service: &str) -> Result<State> {
+        let outcome = self.succeed(&["query", service], service)?;
+        let line = outcome.stdout.lines().find_map(|line| line.trim().strip_prefix("STATE"));
+        let number = line.and_then(|line| line.trim_start_matches([' ', ':']).split(' ').next()?.parse().ok());
+        match number.with_context(|| format!("`sc query` shows no state:\n{}", outcome.stdout))? {
+            1 => Ok(State::Stopped),
+            4 => Ok(State::Running),
+            other => Ok(State::Other(other)),
+        }
+    }
+
+    /// `sc delete`.
+    ///
+    /// # Errors
+    /// `sc` cannot be run, or it fails.
+    pub fn delete(&self, service: &str) -> Result<Outcome> {
+        self.succeed(&["delete", service], service)
+    }
+
+    /// `sc` with any arguments, whatever comes of it.
+    ///
+    /// # Errors
+    /// It cannot be run, or it hangs.
+    pub fn sc(&self, arguments: &[&str]) -> Result<Outcome> {
+        self.run("sc", arguments, SC_LIMIT)
+    }
+
+    /// Runs a program of Windows, or one copied with [`Self::copy_file`], with `C:\rig` as its folder.
+    ///
+    /// # Errors
+    /// It cannot be run, or it runs longer than `limit`.
+    pub fn run(&self, program: &str, arguments: &[&str], limit: Duration) -> Result<Outcome> {
+        let number = self.commands.get();
+        self.commands.set(number + 1);
+        let mut command = self.wine.program(&self.prefix, program);
+        command.args(arguments).current_dir(self.path("rig"));
+        let line = typed(program, arguments);
+        process::run(&mut command, &line, &self.output, number, limit).map_err(|error| self.explain(error))
+    }
+
+    /// Everything that has happened in the kernel so far.
+    ///
+    /// # Errors
+    /// The log cannot be read, or a line of it is no event.
+    pub fn events(&self) -> Result<Vec<Event>> {
+        let path = self.path("rig/netio.log");
+        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = String::from_utf8_lossy(&text);
+        // A line without its end is still being written.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(Event::parse).collect()
+    }
+
+    /// Waits until the events are as wanted, and returns them.
+    ///
+    /// # Errors
+    /// They are not after 5 s: the error says that `what` did not happen.
+    pub fn wait_for(&self, what: &str, wanted: impl Fn(&[Event]) -> bool) -> Result<Vec<Event>> {
+        let deadline = Instant::now() + EVENT_LIMIT;
+        loop {
+            let events = self.events()?;
+            if wanted(&events) {
+                return Ok(events);
+            }
+            if Instant::now() > deadline {
+                return Err(self.explain(anyhow::anyhow!("{what} did not happen within {} s", EVENT_LIMIT.as_secs())));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Asks netio.sys what is alive in all: what a machine with no driver of ours shows is nothing.
+    ///
+    /// # Errors
+    /// netio.sys does not answer.
+    pub fn alive(&self) -> Result<Left> {
+        let reports = |events: &[Event]| events.iter().filter(|event| event.is("netio", "report")).count();
+        let before = reports(&self.events()?);
+        // Opening its device is the question; the answer is in the log.
+        self.run("cmd", &["/c", "type", "\\\\.\\netio"], SC_LIMIT)?;
+        let events = self.wait_for("the report of netio.sys", |events| reports(events) > before)?;
+        Ok(events.iter().rfind(|event| event.is("netio", "report")).map(Left::of).unwrap_or_default())
+    }
+
+    /// What drivers have printed with DbgPrint.
+    ///
+    /// # Errors
+    /// As for [`Self::events`].
+    pub fn printed(&self, driver: &str) -> Result<Vec<String>> {
+        let events = self.events()?.into_iter().filter(|event| event.is(driver, "debug"));
+        Ok(events.filter_map(|event| event.get("text").map(str::to_string)).collect())
+    }
+
+    /// The bug check of the newest driver that ended in one, if any did.
+    ///
+    /// # Errors
+    /// As for [`Self::events`].
+    pub fn bug_check(&self) -> Result<Option<Event>> {
+        Ok(self.events()?.into_iter().rfind(|event| event.name == "bugcheck"))
+    }
+
+    /// Runs `sc` and makes everything but success an error that says what the drivers did.
+    fn succeed(&self, arguments: &[&str], service: &str) -> Result<Outcome> {
+        let before = self.events().map_or(0, |events| events.len());
+        let outcome = self.sc(arguments)?;
+        if outcome.succeeded() {
+            return Ok(outcome);
+        }
+        let mut why = String::new();
+        match self.bug_check_since(before) {
+            Some(event) => {
+                let code = event.get("code").unwrap_or("?");
+                let _ =
+                    write!(why, "{}.sys caused bug check {code}: {}", event.driver, event.get("why").unwrap_or("?"));
+            }
+            None => {
+                let _ = match windows_error(&outcome.stderr) {
+                    Some((number, meaning)) => write!(why, "error {number}: {meaning}"),
+                    None => write!(why, "exit code {:?}", outcome.code),
+                };
+            }
+        }
+        let error = anyhow::anyhow!("`{}` failed for {service}.sys: {why}", outcome.line);
+        Err(self.explain(error))
+    }
+
+    fn bug_check_since(&self, first: usize) -> Option<Event> {
+        self.events().ok()?.into_iter().skip(first).find(|event| event.name == "bugcheck")
+    }
+
+    /// Adds what happened last to an error.
+    fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        const LAST: usize = 12;
+        let mut text = format!("{error:#}\nThe last events (all are in {}):", self.path("rig/netio.log").display());
+        match self.events() {
+            Ok(events) => {
+                for event in &events[events.len().saturating_sub(LAST)..] {
+                    let _ = write!(text, "\n  {event}");
+                }
+            }
+            Err(unreadable) => {
+                let _ = write!(text, "\n  none: {unreadable:#}");
+            }
+        }
+        // The services inherit the standard error of the first command.
+        let wine = fs::read_to_string(self.output.join("000.stderr")).unwrap_or_default();
+        if !wine.is_empty() {
+            let _ = write!(text, "\nWine says:");
+            wine.lines().rev().take(LAST).collect::<Vec<_>>().iter().rev().for_each(|line| {
+                let _ = write!(text, "\n  {line}");
+            });
+        }
+        anyhow::anyhow!(text)
+    }
+
+    /// Where a path below `C:\` is on this machine.
+    fn path(&self, below_c: &str) -> PathBuf {
+        self.prefix.join("drive_c").join(below_c)
+    }
+
+    fn copy(&self, file: &Path, below_c: &str) -> Result<()> {
+        let target = self.path(below_c);
+        // What is there may be a hard link to a file of the template.
+        if target.exists() {
+            fs::remove_file(&target).with_context(|| format!("cannot remove {}", target.display()))?;
+        }
+        let copied = fs::copy(file, &target);
+        copied.with_context(|| format!("cannot copy {} to {}", file.display(), target.display())).map(drop)
+    }
+
+    /// Ends everything that runs in the prefix. Not an error if it has ended already.
+    fn end(&mut self) -> Result<()> {
+        let mut kill = self.wine.server(&self.prefix);
+        let quiet = kill.arg("--kill").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut kill = quiet.spawn().context("cannot run wineserver --kill")?;
+        process::wait(&mut kill, END_LIMIT)?;
+        let ended = process::wait(&mut self.server, END_LIMIT)?;
+        ensure!(ended.is_some(), "the server of Wine had to be ended by force");
+        Ok(())
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            eprintln!("warning: {error:#}");
+        }
+        // What is left of a failed test is for people to look at.
+        if thread::panicking() {
+            eprintln!("the prefix is kept: {}", self.prefix.display());
+        } else if let Err(error) = prefix::remove(&self.prefix) {
+            eprintln!("warning: {error:#}");
+        }
+    }
+}
+
+/// A file that `cargo xtask build` has made, below `target/<folder>/x64`.
+fn built(folder: &str, file: &str) -> PathBuf {
+    root().join("target").join(folder).join("x64").join(file)
+}
+
+/// A command as a person would type it: arguments with spaces in quotes.
+fn typed(program: &str, arguments: &[&str]) -> String {
+    let program = program.strip_suffix(".exe").unwrap_or(program);
+    arguments.iter().fold(program.to_string(), |line, argument| {
+        if argument.contains(' ') { format!("{line} \"{argument}\"") } else { format!("{line} {argument}") }
+    })
+}
+
+/// The error number at the end of a message of `sc`, and what it means.
+fn windows_error(stderr: &str) -> Option<(u32, &'static str)> {
+    let line = stderr.lines().rfind(|line| line.contains("err:sc:"))?;
+    let number = line.rsplit(' ').next()?.parse().ok()?;
+    let meaning = match number {
+        5 => "access is denied",
+        31 => "the driver failed to start (DriverEntry returned an error)",
+        109 | 232 => "the process of the drivers has ended: a driver crashed",
+        126 | 1114 => "the driver's file is missing, or is no driver for this machine",
+        1053 => "the process of the drivers did not answer: a driver crashed or hangs",
+        1056 => "the service is running already",
+        1058 => "the service is disabled",
+        1060 => "there is no such service",
+        1062 => "the service is not running",
+        1073 => "there is such a service already",
+        _ => "see the error codes of Windows",
+    };
+    Some((number, meaning))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_shown_as_it_is_typed() {
+        assert_eq!(typed("sc", &["stop", "sluice"]), "sc stop sluice");
+        assert_eq!(typed("sluicectl.exe", &["classify", "my file.pcap"]), "sluicectl classify \"my file.pcap\"");
+    }
+
+    #[test]
+    fn the_error_number_of_sc_is_found_and_explained() {
+        let stderr = "0044:err:module:x\n01a8:err:sc:wmain failed to start service 1053\n";
+        let (number, meaning) = windows_error(stderr).unwrap();
+        assert_eq!(number, 1053);
+        assert!(meaning.contains("crashed or hangs"), "{meaning}");
+        assert_eq!(windows_error("something else"), None);
+    }
+}

@@ -1,0 +1,73 @@
+//! Where Wine is, and the environment that its programs get.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+/// Where Debian and others keep what is not in PATH.
+const FOLDERS: [&str; 4] = ["/usr/lib/wine", "/usr/lib64/wine", "/usr/local/bin", "/opt/wine-stable/bin"];
+
+/// What Wine itself reports on standard error: nothing but what explains a failure.
+const DEBUG: &str = "-all,err+module,err+ntoskrnl,err+seh,err+sc,err+service";
+
+/// The programs of Wine.
+#[derive(Clone, Debug)]
+pub(crate) struct Wine {
+    loader: PathBuf,
+    server: PathBuf,
+}
+
+impl Wine {
+    /// Looks for them.
+    ///
+    /// # Errors
+    /// Wine is not installed.
+    pub(crate) fn find() -> Result<Self> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let folders: Vec<PathBuf> = env::split_paths(&path).chain(FOLDERS.map(PathBuf::from)).collect();
+        let find = |names: &[&str]| {
+            let candidates = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+            candidates.into_iter().find(|file| file.is_file())
+        };
+        let loader = find(&["wine64", "wine"]);
+        let server = find(&["wineserver64", "wineserver"]);
+        let both = loader.zip(server);
+        let (loader, server) = both.context("Wine (64-bit) is not installed; `cargo xtask setup` installs it")?;
+        Ok(Self { loader, server })
+    }
+
+    /// A Windows program, by its name or its path in the prefix.
+    pub(crate) fn program(&self, prefix: &Path, program: &str) -> Command {
+        let mut command = in_prefix(&self.loader, prefix);
+        command.arg(program);
+        command
+    }
+
+    /// The server of a prefix.
+    pub(crate) fn server(&self, prefix: &Path) -> Command {
+        in_prefix(&self.server, prefix)
+    }
+
+    /// What `wine --version` says.
+    pub(crate) fn version(&self) -> Result<String> {
+        let output = Command::new(&self.loader).arg("--version").output().context("cannot start Wine")?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())
+    }
+}
+
+fn in_prefix(program: &Path, prefix: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env("WINEPREFIX", prefix)
+        .env("WINEARCH", "win64")
+        // The file netio.sys of the prefix instead of Wine's own, and no questions about Mono and Gecko.
+        .env("WINEDLLOVERRIDES", "netio.sys=n;mscoree=;mshtml=")
+        .env("WINEDEBUG", DEBUG)
+        .env_remove("WINESERVER")
+        .env_remove("WINELOADER")
+        .env_remove("DISPLAY")
+        .env_remove("WAYLAND_DISPLAY");
+    command
+}

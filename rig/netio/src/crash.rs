@@ -1,0 +1,62 @@
+//! A driver that crashes: which one, where, and why, in the log, before the process with all drivers ends.
+
+use alloc::format;
+use alloc::string::String;
+use core::ffi::c_void;
+
+use crate::bugcheck::bug_check_named;
+use crate::{drivers, irql};
+
+/// KMODE_EXCEPTION_NOT_HANDLED
+const NOT_HANDLED: u32 = 0x1E;
+const ACCESS_VIOLATION: u32 = 0xC000_0005;
+
+#[repr(C)]
+struct ExceptionRecord {
+    code: u32,
+    flags: u32,
+    next: *const c_void,
+    address: usize,
+    parameter_count: u32,
+    parameters: [usize; 15],
+}
+
+#[repr(C)]
+struct ExceptionPointers {
+    record: *const ExceptionRecord,
+    context: *const c_void,
+}
+
+type Filter = unsafe extern "system" fn(*const ExceptionPointers) -> i32;
+
+#[cfg_attr(windows, link(name = "kernel32.dll", kind = "raw-dylib", modifiers = "+verbatim"))]
+unsafe extern "system" {
+    fn SetUnhandledExceptionFilter(filter: Filter) -> Option<Filter>;
+}
+
+/// Has every exception that nobody handles end here, instead of in a debugger.
+pub(crate) fn watch() {
+    // SAFETY: `unhandled` has the right signature, and this image is never unloaded.
+    unsafe { SetUnhandledExceptionFilter(unhandled) };
+}
+
+unsafe extern "system" fn unhandled(pointers: *const ExceptionPointers) -> i32 {
+    // SAFETY: the exception's dispatcher passes structures that are valid during the call.
+    let record = unsafe { (*pointers).record };
+    // SAFETY: as above.
+    let record = unsafe { &*record };
+    let what = match (record.code, record.parameters[0]) {
+        (ACCESS_VIOLATION, 0) => format!("read of address {:#x}", record.parameters[1]),
+        (ACCESS_VIOLATION, 1) => format!("write to address {:#x}", record.parameters[1]),
+        (ACCESS_VIOLATION, _) => format!("jump to address {:#x}", record.parameters[1]),
+        (code, _) => format!("exception {code:#x}"),
+    };
+    // Where it happened may be code that the driver called; then the driver is further up the stack.
+    let driver = drivers::containing(record.address).map(drivers::name).or_else(drivers::calling);
+    let place = match drivers::containing(record.address).and_then(drivers::base) {
+        Some(base) => format!("at offset {:#x} of the image", record.address - base),
+        None => format!("at {:#x}", record.address),
+    };
+    let driver = driver.unwrap_or_else(|| String::from("unknown"));
+    bug_check_named(&driver, NOT_HANDLED, format_args!("{what} {place}, at IRQL {}", irql::current()))
+}

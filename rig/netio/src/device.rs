@@ -1,0 +1,80 @@
+//! The device `\\\\.\\netio`: whoever opens it has everything that is alive written to the log.
+
+use core::ffi::c_void;
+use core::ptr::null_mut;
+
+use crate::{report, sys};
+
+const FILE_DEVICE_UNKNOWN: u32 = 0x22;
+/// IRP_MJ_CREATE, IRP_MJ_CLOSE and IRP_MJ_CLEANUP.
+const IRP_MJ_CREATE: usize = 0;
+const IRP_MJ_CLOSE: usize = 2;
+const IRP_MJ_CLEANUP: usize = 0x12;
+const IRP_MJ_COUNT: usize = 0x1C;
+
+type Dispatch = unsafe extern "system" fn(device: *mut c_void, irp: *mut Irp) -> sys::NtStatus;
+
+/// `DRIVER_OBJECT`
+#[repr(C)]
+pub struct DriverObject {
+    before: [usize; 14],
+    major_function: [Option<Dispatch>; IRP_MJ_COUNT],
+}
+
+/// `IRP`, up to its result.
+#[repr(C)]
+struct Irp {
+    before: [usize; 6],
+    result: sys::IO_STATUS_BLOCK,
+}
+
+#[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
+unsafe extern "system" {
+    fn IoCreateDevice(
+        driver: *mut DriverObject,
+        extension: u32,
+        name: *const sys::UNICODE_STRING,
+        kind: u32,
+        characteristics: u32,
+        exclusive: u8,
+        device: *mut *mut c_void,
+    ) -> sys::NtStatus;
+    fn IoCreateSymbolicLink(link: *const sys::UNICODE_STRING, target: *const sys::UNICODE_STRING) -> sys::NtStatus;
+    fn IofCompleteRequest(irp: *mut Irp, boost: i8);
+}
+
+/// Makes the device. It lives as long as the process, like netio.sys itself, which has no unload routine.
+///
+/// # Safety
+///
+/// `driver` is the driver object that DriverEntry was given, during that call.
+pub(crate) unsafe fn create(driver: *mut DriverObject) -> sys::NtStatus {
+    // SAFETY: the caller says that this is a driver object that nobody else uses now.
+    let functions = unsafe { &mut (*driver).major_function };
+    functions[IRP_MJ_CREATE] = Some(opened);
+    functions[IRP_MJ_CLOSE] = Some(complete);
+    functions[IRP_MJ_CLEANUP] = Some(complete);
+    let (name, link) = (sys::Wide::new("\\Device\\netio"), sys::Wide::new("\\DosDevices\\netio"));
+    let mut device = null_mut();
+    // SAFETY: the driver object is as above; the other pointers are to locals.
+    let status = unsafe { IoCreateDevice(driver, 0, &name.counted(), FILE_DEVICE_UNKNOWN, 0, 0, &mut device) };
+    if status < 0 {
+        return status;
+    }
+    // SAFETY: both names are locals.
+    unsafe { IoCreateSymbolicLink(&link.counted(), &name.counted()) }
+}
+
+unsafe extern "system" fn opened(device: *mut c_void, irp: *mut Irp) -> sys::NtStatus {
+    report::everything();
+    // SAFETY: passed on from the I/O manager.
+    unsafe { complete(device, irp) }
+}
+
+unsafe extern "system" fn complete(_: *mut c_void, irp: *mut Irp) -> sys::NtStatus {
+    // SAFETY: the I/O manager passes a request that is this driver's until it completes it.
+    unsafe { (*irp).result = sys::IO_STATUS_BLOCK { Status: sys::STATUS_SUCCESS, Information: 0 } };
+    // SAFETY: as above; it is not touched afterwards.
+    unsafe { IofCompleteRequest(irp, 0) };
+    sys::STATUS_SUCCESS
+}

@@ -1,0 +1,104 @@
+//! The rig itself: whatever a driver does wrong is noticed, and it is said which driver it was.
+
+use anyhow::Result;
+use sluice_rig::{Left, Rig, State};
+
+/// Starts a driver that is expected to end in a bug check; returns what the error says.
+fn start_fails(rig: &Rig, behaviour: &str) -> Result<String> {
+    rig.install_misfit(behaviour)?;
+    let error = rig.start(behaviour).expect_err("a driver that does this must not start");
+    Ok(format!("{error:#}"))
+}
+
+#[test]
+fn an_unload_with_a_leak_is_reported_with_count_bytes_and_tag() -> Result<()> {
+    let rig = Rig::boot("leak")?;
+    rig.install_misfit("leaker")?;
+    rig.start("leaker")?;
+    assert_eq!(rig.stop("leaker")?, Left { allocations: 3, bytes: 96, ..Left::default() });
+    let events = rig.events()?;
+    let leak = events.iter().find(|event| event.is("leaker", "leak")).expect("a leak event");
+    assert_eq!((leak.get("tag"), leak.number("allocations"), leak.number("bytes")), (Some("Leak"), 3, 96));
+    assert_eq!(rig.alive()?, Left { allocations: 3, bytes: 96, ..Left::default() });
+    Ok(())
+}
+
+#[test]
+fn a_start_that_fails_says_so_and_its_leak_is_reported() -> Result<()> {
+    let rig = Rig::boot("failer")?;
+    let error = start_fails(&rig, "failer")?;
+    assert!(error.contains("DriverEntry returned an error"), "{error}");
+    assert_eq!(rig.state("failer")?, State::Stopped);
+    let events = rig.wait_for("the unload", |events| events.iter().any(|event| event.is("failer", "unload")))?;
+    let unload = events.iter().find(|event| event.is("failer", "unload")).expect("waited for");
+    assert_eq!(Left::of(unload), Left { allocations: 1, bytes: 32, ..Left::default() });
+    Ok(())
+}
+
+#[test]
+fn a_write_behind_a_block_is_a_bug_check_of_its_driver() -> Result<()> {
+    let error = start_fails(&Rig::boot("overrun")?, "overrunner")?;
+    assert!(error.contains("overrunner.sys caused bug check 0x19"), "{error}");
+    assert!(error.contains("block of tag Leak and 32 bytes was written behind its end"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_second_free_is_a_bug_check_of_its_driver() -> Result<()> {
+    let error = start_fails(&Rig::boot("double-free")?, "doublefreer")?;
+    assert!(error.contains("doublefreer.sys caused bug check 0xc2"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_crash_is_a_bug_check_of_its_driver_and_others_can_be_started_afterwards() -> Result<()> {
+    let rig = Rig::boot("crash")?;
+    let error = start_fails(&rig, "crasher")?;
+    assert!(error.contains("crasher.sys caused bug check 0x1e: read of address 0x0"), "{error}");
+    rig.install_misfit("leaker")?;
+    rig.start("leaker")?;
+    assert_eq!(rig.state("leaker")?, State::Running);
+    Ok(())
+}
+
+#[test]
+fn r62_a_wait_without_deregister_is_a_bug_check_of_its_driver() -> Result<()> {
+    let error = start_fails(&Rig::boot("r62")?, "rulebreaker")?;
+    assert!(error.contains("rulebreaker.sys caused bug check 0x125: R62"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn r65_an_unload_with_a_registration_is_a_bug_check_of_its_driver() -> Result<()> {
+    let rig = Rig::boot("r65")?;
+    rig.install_misfit("deserter")?;
+    rig.start("deserter")?;
+    assert_eq!(rig.alive()?.registrations, 1);
+    let error = format!("{:#}", rig.stop("deserter").expect_err("a driver that is gone while registered"));
+    assert!(error.contains("deserter.sys caused bug check 0x125: R65"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn debug_output_is_logged_under_its_driver_and_formatted() -> Result<()> {
+    let rig = Rig::boot("debug")?;
+    let error = start_fails(&rig, "nothing")?;
+    assert_eq!(rig.printed("nothing")?, ["misfit: the service name says nothing 0xC0000001"], "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_service_without_a_file_says_that_the_file_is_missing() -> Result<()> {
+    let rig = Rig::boot("no-file")?;
+    rig.create_service("absent")?;
+    let error = format!("{:#}", rig.start("absent").expect_err("a driver without a file"));
+    assert!(error.contains("the driver's file is missing"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn netio_is_asked_for_what_is_alive_and_nothing_is() -> Result<()> {
+    let rig = Rig::boot("idle")?;
+    assert!(rig.alive()?.is_nothing());
+    Ok(())
+}
