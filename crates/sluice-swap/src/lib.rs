@@ -1,1 +1,188 @@
-//! A value that is replaced while any number of processors read it without waiting.
+//! A value that is replaced while any number of processors read it.
+//!
+//! A reader never waits, retries or meets a word that all processors write: it counts itself in and out on a counter of
+//! its own processor. The writer puts the new value in place, waits until everybody who may still see the old one is
+//! gone, and gives the old one back. Nothing is allocated, so that nothing can fail.
+//!
+//! This is sleepable RCU (P. McKenney, "Sleepable Read-Copy Update") with two slots in place of the heap.
+//!
+//! # Examples
+//!
+//! ```
+//! use sluice_swap::Swap;
+//!
+//! static POLICY: Swap<&str, 4> = Swap::new("permit");
+//!
+//! let processor = 0;
+//! assert_eq!(POLICY.read(processor, |policy| policy.len()), 6);
+//! let old = POLICY.replace("block", std::thread::yield_now);
+//! assert_eq!(old, "permit");
+//! ```
+#![no_std]
+
+mod sync;
+
+use core::mem::MaybeUninit;
+
+use sync::{AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence_if_modelled};
+
+/// A value of type `T`, and for each of `SHARDS` groups of readers a counter of its own. `SHARDS` is a power of two.
+///
+/// Readers who pass different shard numbers do not slow each other down. With the number of the current processor and as
+/// many shards as there are processors, no reader ever waits for a cache line of another. More processors than shards is
+/// no error: they share.
+///
+/// # Invariants
+///
+/// - `slots[current]` holds a value. The other slot holds one only while `writing` is set.
+/// - A reader who uses a slot is counted in `shards` from before it learns which slot is current until it is done.
+pub struct Swap<T, const SHARDS: usize> {
+    shards: [Shard; SHARDS],
+    /// Which counter of its shard a reader uses: the lowest bit. It changes during a replacement, so that new readers
+    /// cannot keep the writer waiting.
+    epoch: AtomicUsize,
+    /// Which slot holds the value: 0 or 1.
+    current: AtomicUsize,
+    slots: [UnsafeCell<MaybeUninit<T>>; 2],
+    /// Whether somebody is replacing the value.
+    writing: AtomicBool,
+}
+
+/// The readers of one group, by epoch.
+///
+/// What keeps two groups apart is the size and not an alignment, which a device extension would not have.
+#[repr(C)]
+struct Shard {
+    readers: [AtomicUsize; 2],
+    apart: [usize; 14],
+}
+
+// SAFETY: A `Swap` hands out `&T` to many threads at once, and lets any thread that has `&Swap` put a `T` in and take one
+// out. The bounds are what that needs. All other fields are atomic.
+unsafe impl<T: Send + Sync, const SHARDS: usize> Sync for Swap<T, SHARDS> {}
+
+impl<T, const SHARDS: usize> Swap<T, SHARDS> {
+    const SHARD_MASK: usize = {
+        assert!(SHARDS.is_power_of_two(), "the number of shards has to be a power of two");
+        SHARDS - 1
+    };
+
+    /// Starts with `value`.
+    #[cfg(not(loom))]
+    pub const fn new(value: T) -> Self {
+        Self {
+            shards: [const { Shard { readers: [AtomicUsize::new(0), AtomicUsize::new(0)], apart: [0; 14] } }; SHARDS],
+            epoch: AtomicUsize::new(0),
+            current: AtomicUsize::new(0),
+            slots: [UnsafeCell::new(MaybeUninit::new(value)), UnsafeCell::new(MaybeUninit::uninit())],
+            writing: AtomicBool::new(false),
+        }
+    }
+
+    /// Starts with `value`.
+    #[cfg(loom)]
+    pub fn new(value: T) -> Self {
+        Self {
+            shards: core::array::from_fn(|_| Shard {
+                readers: [AtomicUsize::new(0), AtomicUsize::new(0)],
+                apart: [0; 14],
+            }),
+            epoch: AtomicUsize::new(0),
+            current: AtomicUsize::new(0),
+            slots: [UnsafeCell::new(MaybeUninit::new(value)), UnsafeCell::new(MaybeUninit::uninit())],
+            writing: AtomicBool::new(false),
+        }
+    }
+
+    /// Calls `reader` with the value. Any IRQL; never waits, and takes two atomic additions to a word of `shard`.
+    ///
+    /// `shard` may be any number; that of the current processor is best. It does not matter whether the thread stays on
+    /// that processor. `reader` must not call [`replace`](Self::replace), which would wait for it forever.
+    #[inline]
+    pub fn read<R>(&self, shard: usize, reader: impl FnOnce(&T) -> R) -> R {
+        let epoch = self.epoch.load(Ordering::Relaxed) & 1;
+        let counter = &self.shards[shard & Self::SHARD_MASK].readers[epoch];
+        // In the order of all SeqCst operations this comes before the load of `current`, and the writer's store to
+        // `current` before its look at the counters: either the writer sees this reader, or the reader sees the new value.
+        counter.fetch_add(1, Ordering::SeqCst);
+        let _counted = Counted { counter };
+        fence_if_modelled();
+        let current = self.current.load(Ordering::SeqCst) & 1;
+        self.slots[current].with(|slot| {
+            // SAFETY: The pointer is that of a slot of `self`, which nobody writes as long as this reader is counted.
+            let slot = unsafe { &*slot };
+            // SAFETY: `slots[current]` holds a value, by the invariant of `Swap`; it stays until this reader is counted out.
+            reader(unsafe { slot.assume_init_ref() })
+        })
+    }
+
+    /// Puts `value` in place, waits until nobody reads the old value any more, and gives it back.
+    ///
+    /// Who reads from now on sees `value`. While there are readers of the old value, and while another call of `replace` is
+    /// under way, `wait` is called again and again: it should give the processor away for a moment, at PASSIVE_LEVEL. A
+    /// `wait` that panics leaves a `Swap` that can be read, and never be replaced again.
+    pub fn replace(&self, value: T, mut wait: impl FnMut()) -> T {
+        while self.writing.swap(true, Ordering::Acquire) {
+            wait();
+        }
+        // Only the one who set `writing` changes these two.
+        let old = self.current.load(Ordering::Relaxed) & 1;
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        let new = old ^ 1;
+        self.slots[new].with_mut(|slot| {
+            // SAFETY: The last replacement waited for all readers of this slot, new ones do not come to it as it is not
+            // current, and nobody else writes as `writing` is ours.
+            unsafe { &mut *slot }.write(value);
+        });
+        self.current.store(new, Ordering::SeqCst);
+        fence_if_modelled();
+        // A reader of the old value may be counted in either epoch: one who was slow between reading the epoch and being
+        // counted is in the other one. That one gets no new readers but such; the current one does not either, once it has
+        // been left.
+        self.drain(epoch ^ 1, &mut wait);
+        self.epoch.store(epoch ^ 1, Ordering::SeqCst);
+        self.drain(epoch, &mut wait);
+        let value = self.slots[old].with_mut(|slot| {
+            // SAFETY: All readers of this slot have left, and nobody else writes as `writing` is ours.
+            let slot = unsafe { &*slot };
+            // SAFETY: The slot was current, so it holds a value. It is taken once: the slot is not current any more, and
+            // counts as empty from here on.
+            unsafe { slot.assume_init_read() }
+        });
+        self.writing.store(false, Ordering::Release);
+        value
+    }
+
+    /// Waits until each counter of `epoch` has been 0 once.
+    fn drain(&self, epoch: usize, wait: &mut impl FnMut()) {
+        for shard in &self.shards {
+            while shard.readers[epoch & 1].load(Ordering::SeqCst) != 0 {
+                wait();
+            }
+        }
+    }
+}
+
+impl<T, const SHARDS: usize> Drop for Swap<T, SHARDS> {
+    fn drop(&mut self) {
+        let current = self.current.load(Ordering::Relaxed) & 1;
+        self.slots[current].with_mut(|slot| {
+            // SAFETY: `&mut self` says that there are no readers and no writer.
+            let slot = unsafe { &mut *slot };
+            // SAFETY: `slots[current]` holds a value, by the invariant of `Swap`, and is not used again.
+            unsafe { slot.assume_init_drop() };
+        });
+    }
+}
+
+/// A reader who is counted. Ends the count even if the reader panics.
+struct Counted<'swap> {
+    counter: &'swap AtomicUsize,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        // What the reader read happened before the writer sees it gone.
+        self.counter.fetch_sub(1, Ordering::Release);
+    }
+}
