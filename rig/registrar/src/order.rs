@@ -31,6 +31,11 @@ impl Order {
         Some(((z ^ z >> 31) % bound as u64) as usize)
     }
 
+    /// A coin; never true in the fixed order.
+    pub(crate) fn flip(&self) -> bool {
+        self.draw(2) == Some(1)
+    }
+
     /// Puts `items` in the order in which they are to happen.
     pub(crate) fn arrange<T>(&self, items: &mut [T]) {
         for last in (1..items.len()).rev() {

@@ -88,6 +88,11 @@ pub trait Platform: Sync {
     fn pause(&self, point: &PausePoint) {
         let _ = point;
     }
+    /// Runs `job` to its end on another thread, at the same level, if there is one to be had. Asked for only while the
+    /// order is drawn from a seed: no module may depend on the thread of a cleanup (R56).
+    fn elsewhere(&self, job: &mut (dyn FnMut() + Send)) {
+        job();
+    }
     /// The name of the image that contains a callback, to tell people whose module this is.
     fn image(&self, address: usize) -> Option<String> {
         let _ = address;

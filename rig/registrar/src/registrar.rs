@@ -484,7 +484,7 @@ impl<P: Platform> Registrar<P> {
         });
         self.report_breach(breach, Place::Callback(callback), &call);
         if progress == Progress::Detached {
-            self.cleanup(key);
+            self.cleanup_somewhere(key);
         }
     }
 
@@ -509,6 +509,15 @@ impl<P: Platform> Registrar<P> {
         }
         if progress == Progress::Detached {
             // R53: inside this call, so that a module that touches the binding afterwards is found out.
+            self.cleanup_somewhere(key);
+        }
+    }
+
+    /// Runs the cleanup callbacks on this thread or, in a random order, perhaps on another one (R56).
+    fn cleanup_somewhere(&self, key: Key) {
+        if self.order.flip() {
+            self.platform.elsewhere(&mut || self.cleanup(key));
+        } else {
             self.cleanup(key);
         }
     }

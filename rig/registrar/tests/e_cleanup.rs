@@ -101,6 +101,26 @@ fn r56_cleanup_runs_on_the_thread_and_at_the_irql_of_the_last_completion() {
 }
 
 #[test]
+fn r56_a_seed_may_move_cleanup_to_another_thread_at_the_same_irql() {
+    let here = std::thread::current().id();
+    let moved = |seed| {
+        let session = Session::new();
+        session.set_seed(Some(seed));
+        let log = Log::default();
+        let (client, _provider) = attached_pair(&log);
+        session.at_irql(DISPATCH_LEVEL, || client.deregister());
+        client.waited();
+        let cleanup = log.entries().into_iter().find(|entry| entry.callback == Callback::ClientCleanupBindingContext);
+        let cleanup = cleanup.expect("cleanup ran inside the deregistration");
+        assert_eq!(cleanup.irql, DISPATCH_LEVEL);
+        cleanup.thread != here
+    };
+    let moves: Vec<bool> = (0..16).map(moved).collect();
+    assert!(moves.contains(&true) && moves.contains(&false), "{moves:?}");
+    assert_eq!((0..16).map(moved).collect::<Vec<_>>(), moves, "a seed repeats its choice");
+}
+
+#[test]
 fn r57_no_cleanup_after_a_rejected_attach() {
     let _session = Session::new();
     let log = Log::default();

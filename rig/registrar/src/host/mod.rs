@@ -138,6 +138,16 @@ impl Platform for Host {
         }
     }
 
+    fn elsewhere(&self, job: &mut (dyn FnMut() + Send)) {
+        let level = irql::current();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                irql::set(level);
+                job();
+            });
+        });
+    }
+
     fn image(&self, address: usize) -> Option<String> {
         self.control()?.image(address).map(|name| name.to_string())
     }
