@@ -1,5 +1,6 @@
-//! Tells cargo how a driver is linked.
+//! Tells cargo how a driver is linked, and gives it its version resource.
 
-fn main() -> Result<(), wdk_build::ConfigError> {
-    wdk_build::configure_wdk_binary_build()
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    wdk_build::configure_wdk_binary_build()?;
+    version_resource::link()
 }
