@@ -13,7 +13,7 @@ use core::ffi::c_void;
 mod dispatch;
 mod flow;
 #[cfg(feature = "nmr")]
-mod nmr;
+pub mod nmr;
 
 pub use dispatch::{
     ClassifyFn, ClientCharacteristics, ClientDispatch, MAX_BATCH, PolicyChangedFn, ProviderCharacteristics,
@@ -127,6 +127,13 @@ macro_rules! assert_size {
     ($($type:ty = $size:literal),* $(,)?) => { $(const _: () = assert!(size_of::<$type>() == $size);)* };
 }
 
-assert_size!(Header = 4, Flow = 88, Verdict = 112, Statistics = 56, ProviderCharacteristics = 8, ClientCharacteristics = 40);
+assert_size!(
+    Header = 4,
+    Flow = 88,
+    Verdict = 112,
+    Statistics = 56,
+    ProviderCharacteristics = 8,
+    ClientCharacteristics = 40
+);
 #[cfg(target_pointer_width = "64")]
 assert_size!(Packet = 24, ProviderDispatch = 24, ClientDispatch = 16);

@@ -1,0 +1,145 @@
+//! Calls into the peer.
+
+use core::ffi::c_void;
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
+
+use crate::guard::Guard;
+use crate::slab::Slots;
+use crate::slot::Slot;
+
+/// A peer that is attached and that the detach waits for as long as this value exists. `B` is the module's binding, `T`
+/// the peer's dispatch table.
+///
+/// Dropping it is what may finish a pending detach, on this thread. It is a matter of one atomic subtraction otherwise.
+///
+/// Keep it for as long as a call takes and not longer: the peer's unload waits for it. For a call that ends later, when
+/// the peer calls back, there is [`Peer::hold`].
+pub struct Peer<'a, B: 'static, T, G: Guard> {
+    slot: &'a Slot<B, G>,
+    ticket: G::Ticket,
+    table: PhantomData<&'a T>,
+}
+
+impl<'a, B: Send + Sync, T, G: Guard> Peer<'a, B, T, G> {
+    /// Takes hold of the peer of a slot.
+    ///
+    /// # Safety
+    ///
+    /// The slot stays for `'a`, and the dispatch table of its peer is a `T`.
+    #[inline]
+    pub(crate) unsafe fn of(slot: &'a Slot<B, G>) -> Option<Self> {
+        let ticket = slot.enter()?;
+        Some(Self { slot, ticket, table: PhantomData })
+    }
+
+    /// Lends the peer's dispatch table, and the context that every function of it takes.
+    ///
+    /// The pointers are good until the closure returns.
+    #[inline]
+    pub fn call<R>(&self, call: impl FnOnce(&T, *mut c_void) -> R) -> R {
+        // SAFETY: entered.
+        let (context, table) = unsafe { self.slot.peer() };
+        // SAFETY: the table was checked when the peer attached, and stays until this side has detached.
+        call(unsafe { &*table.cast::<T>() }, context)
+    }
+
+    /// What the module keeps for this peer.
+    #[inline]
+    #[must_use]
+    pub fn binding(&self) -> &B {
+        // SAFETY: entered, so the binding has not been cleaned up.
+        unsafe { self.slot.binding() }
+    }
+
+    /// Keeps the detach waiting beyond this borrow: for a call that the peer has taken and will end later, by calling
+    /// back (R50).
+    pub fn hold(self) -> HeldPeer<B, T, G> {
+        let this = ManuallyDrop::new(self);
+        HeldPeer { slot: NonNull::from(this.slot), ticket: this.ticket, table: PhantomData }
+    }
+}
+
+impl<B, T, G: Guard> Drop for Peer<'_, B, T, G> {
+    #[inline]
+    fn drop(&mut self) {
+        self.slot.leave(self.ticket);
+    }
+}
+
+/// A peer that the detach waits for, without a borrow: the value can be stored with a call in progress.
+///
+/// The registration it comes from does not end before it is dropped: a thread that waits for that while it holds one
+/// waits for ever. Dropping it may finish a pending detach; the instructions after that still run in the driver's image
+/// while the wait goes on, so the driver has to know that the thread has left the image before DriverUnload returns. A
+/// dispatch function or a callback of the peer is safe in that respect, since the peer waits for its return.
+#[must_use]
+pub struct HeldPeer<B: 'static, T, G: Guard> {
+    slot: NonNull<Slot<B, G>>,
+    ticket: G::Ticket,
+    table: PhantomData<fn() -> T>,
+}
+
+// SAFETY: a guard can be left on any thread. What else there is to reach is a shared binding and a shared table.
+unsafe impl<B: Send + Sync, T: Sync, G: Guard> Send for HeldPeer<B, T, G> {}
+// SAFETY: as above.
+unsafe impl<B: Send + Sync, T: Sync, G: Guard> Sync for HeldPeer<B, T, G> {}
+
+impl<B: Send + Sync, T, G: Guard> HeldPeer<B, T, G> {
+    /// As [`Peer::call`].
+    pub fn call<R>(&self, call: impl FnOnce(&T, *mut c_void) -> R) -> R {
+        // SAFETY: the guard was entered, so the registration is not over and the slot stays.
+        let slot = unsafe { self.slot.as_ref() };
+        // SAFETY: entered.
+        let (context, table) = unsafe { slot.peer() };
+        // SAFETY: the table was checked when the peer attached, and stays until this side has detached.
+        call(unsafe { &*table.cast::<T>() }, context)
+    }
+
+    /// As [`Peer::binding`].
+    #[must_use]
+    pub fn binding(&self) -> &B {
+        // SAFETY: the guard was entered, so the registration is not over and the slot stays.
+        let slot = unsafe { self.slot.as_ref() };
+        // SAFETY: entered, so the binding has not been cleaned up.
+        unsafe { slot.binding() }
+    }
+}
+
+impl<B, T, G: Guard> Drop for HeldPeer<B, T, G> {
+    #[inline]
+    fn drop(&mut self) {
+        let ticket = self.ticket;
+        // SAFETY: the guard was entered, so the slot is there; leaving at last touches nothing of it once it may be gone.
+        let slot = unsafe { self.slot.as_ref() };
+        slot.leave_at_last(ticket);
+    }
+}
+
+/// The peers that are attached, each held by the guard. A snapshot: peers come and go while it is walked (M26).
+pub struct Peers<'a, B: 'static, T, G: Guard> {
+    slots: Slots<'a, B, G>,
+    table: PhantomData<&'a T>,
+}
+
+impl<'a, B, T, G: Guard> Peers<'a, B, T, G> {
+    /// # Safety
+    ///
+    /// The dispatch tables of the peers are of type `T`.
+    pub(crate) unsafe fn new(slots: Slots<'a, B, G>) -> Self {
+        Self { slots, table: PhantomData }
+    }
+}
+
+impl<'a, B: Send + Sync, T, G: Guard> Iterator for Peers<'a, B, T, G> {
+    type Item = Peer<'a, B, T, G>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.slots.by_ref().filter(|slot| slot.may_be_attached()).find_map(|slot| {
+            // SAFETY: slots stay as long as the iterator borrows; the types are those of `new`.
+            unsafe { Peer::of(slot) }
+        })
+    }
+}

@@ -1,0 +1,355 @@
+//! Providers: modules that offer an interface.
+
+use core::ffi::c_void;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+
+use wdk_nmr_sys::{
+    HANDLE, NPI_PROVIDER_CHARACTERISTICS, NPI_REGISTRATION_INSTANCE, NPIID, NTSTATUS, NmrDeregisterProvider,
+    NmrProviderDetachClientComplete, NmrRegisterProvider, NmrWaitForProviderDeregisterComplete, STATUS_PENDING,
+    STATUS_SUCCESS,
+};
+
+use crate::diagnosis::Bindings;
+use crate::guard::Guard;
+use crate::header::ROLE_PROVIDER;
+use crate::identity::{Offer, Refusal};
+use crate::irql::{AtPassiveLevel, Passive};
+use crate::npi::{self, Npi};
+use crate::peer::{HeldPeer, Peer, Peers};
+use crate::registration::{
+    Block, Deregistration, Identity, Leaked, RegisterError, Registration, Resident, Role, RoleSlot,
+};
+use crate::slab;
+use crate::slot::Slot;
+
+/// A client that a provider may accept or refuse.
+pub type ClientOffer<'a, N> = Offer<'a, <N as Npi>::ClientCharacteristics>;
+/// A client that is attached to the provider `P`.
+pub type AttachedClient<'a, P> =
+    Peer<'a, <P as Provider>::Binding, <<P as Provider>::Npi as Npi>::ClientDispatch, <P as Provider>::Guard>;
+/// A client that is attached to the provider `P`, without a borrow.
+pub type HeldClient<P> =
+    HeldPeer<<P as Provider>::Binding, <<P as Provider>::Npi as Npi>::ClientDispatch, <P as Provider>::Guard>;
+/// The clients that are attached to the provider `P`.
+pub type AttachedClients<'a, P> =
+    Peers<'a, <P as Provider>::Binding, <<P as Provider>::Npi as Npi>::ClientDispatch, <P as Provider>::Guard>;
+
+/// A module that offers an interface to clients. One value serves all of them; what belongs to one client is in
+/// [`Provider::Binding`].
+///
+/// The functions are called on any thread, also at the same time for different clients (R31), and before the
+/// registration of the provider has returned (R7).
+pub trait Provider: Send + Sync + Sized + 'static {
+    /// The interface.
+    type Npi: Npi;
+    /// What the provider keeps for one client. It is dropped when both sides have detached, at up to DISPATCH_LEVEL: its
+    /// drop must not wait or touch paged memory.
+    type Binding: Send + Sync + 'static;
+    /// How calls into clients are counted: [`Single`](crate::Single), or [`Sharded`](crate::Sharded) if one client is
+    /// called from many processors at once.
+    type Guard: Guard;
+    /// What clients get to call.
+    const DISPATCH: ProviderTable<Self>;
+
+    /// Accepts or refuses a client, at PASSIVE_LEVEL. A client can be called when this has returned, not before (M15).
+    ///
+    /// # Errors
+    ///
+    /// What the client gets to see.
+    fn attach(&self, client: &ClientOffer<'_, Self::Npi>) -> Result<Self::Binding, Refusal>;
+
+    /// The binding is about to end, and no new call into the client can start. Calls that the client has taken and not
+    /// ended yet may be told to hurry. Called once, at up to DISPATCH_LEVEL: it must not wait or touch paged memory. The
+    /// client may still call in until the binding is dropped (R51).
+    fn detaching(&self, binding: &Self::Binding) {
+        let _ = binding;
+    }
+}
+
+/// The dispatch table of a provider: a table whose functions know what to do with a binding of `P`.
+pub struct ProviderTable<P: Provider> {
+    table: &'static <P::Npi as Npi>::ProviderDispatch,
+    provider: PhantomData<fn(P)>,
+}
+
+impl<P: Provider> ProviderTable<P> {
+    /// A table of functions that each make a [`ProviderCall`] of `P` from their context.
+    /// [`provider_table!`](crate::provider_table) writes both.
+    ///
+    /// # Safety
+    ///
+    /// The functions of the table may be called, as the interface says, with the context of any binding of `P`.
+    #[must_use]
+    pub const unsafe fn new(table: &'static <P::Npi as Npi>::ProviderDispatch) -> Self {
+        Self { table, provider: PhantomData }
+    }
+}
+
+impl<P: Provider<Npi: Npi<ProviderDispatch = ()>>> ProviderTable<P> {
+    /// No table, for an interface that has none.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { table: &(), provider: PhantomData }
+    }
+}
+
+/// A client's call into the provider `P`: what a function of the dispatch table makes of its context.
+///
+/// It costs nothing: no count, no lock. The client sees to it that the binding outlives its own calls (R44).
+pub struct ProviderCall<P: Provider> {
+    slot: NonNull<Slot<P::Binding, P::Guard>>,
+}
+
+impl<P: Provider> ProviderCall<P> {
+    /// Takes the context with which a client has called.
+    ///
+    /// # Safety
+    ///
+    /// `context` is the context of a binding of `P`, and a client's call with it is in progress as long as the value
+    /// exists.
+    #[inline]
+    #[must_use]
+    pub const unsafe fn new(context: *mut c_void) -> Self {
+        // SAFETY: contexts are pointers to slots and not NULL.
+        Self { slot: unsafe { NonNull::new_unchecked(context.cast()) } }
+    }
+
+    #[inline]
+    fn slot(&self) -> &Slot<P::Binding, P::Guard> {
+        // SAFETY: the slot stays while the client's call is in progress.
+        unsafe { self.slot.as_ref() }
+    }
+
+    /// The provider.
+    #[inline]
+    #[must_use]
+    pub fn provider(&self) -> &P {
+        // SAFETY: the slot is one of a provider `P`.
+        let block = unsafe { Block::<ProviderRole<P>>::of(self.slot()) };
+        &block.module
+    }
+
+    /// What the provider keeps for the client that calls. It is there even if the client has not yet returned from its
+    /// attach callback (R28).
+    #[inline]
+    #[must_use]
+    pub fn binding(&self) -> &P::Binding {
+        // SAFETY: the client's call is in progress, so the binding is attached and not cleaned up.
+        unsafe { self.slot().binding() }
+    }
+
+    /// The client, to call it back. `None`: the binding is on its way out.
+    #[inline]
+    #[must_use]
+    pub fn client(&self) -> Option<AttachedClient<'_, P>> {
+        // SAFETY: the slot stays while the client's call is in progress; the table was checked in `attach`.
+        unsafe { Peer::of(self.slot()) }
+    }
+}
+
+/// A provider that is registered. Clients come and go until it is deregistered.
+///
+/// Dropped or leaked without that it stays registered for good: its memory is never freed and the driver's image stays
+/// loaded (see [`Resident`]).
+#[must_use = "a provider that is dropped without `deregister` stays registered and keeps the driver loaded"]
+pub struct ProviderRegistration<P: Provider, R: Resident> {
+    inner: Registration<ProviderRole<P>, R>,
+}
+
+impl<P: Provider, R: Resident> ProviderRegistration<P, R> {
+    /// Registers a provider. Clients that are there already have been offered to it when this returns (R6), so it is the
+    /// last thing that DriverEntry does.
+    ///
+    /// # Errors
+    ///
+    /// There is no registration, and `provider` and `resident` have been dropped.
+    pub fn register(
+        provider: P,
+        identity: Identity<<P::Npi as Npi>::ProviderCharacteristics>,
+        resident: R,
+        passive: impl AtPassiveLevel,
+    ) -> Result<Self, RegisterError> {
+        let table = npi::pointer_to(P::DISPATCH.table);
+        // SAFETY: a pointer to a value, or NULL.
+        unsafe { npi::check::<<P::Npi as Npi>::ProviderDispatch>(table) }.map_err(RegisterError::OwnStructure)?;
+        Registration::register(provider, identity, resident, passive).map(|inner| Self { inner })
+    }
+
+    /// The provider.
+    #[must_use]
+    pub fn provider(&self) -> &P {
+        &self.inner.block().module
+    }
+
+    /// The clients that are attached, ready to be called. Works at up to DISPATCH_LEVEL, without a lock.
+    #[inline]
+    #[must_use]
+    pub fn clients(&self) -> AttachedClients<'_, P> {
+        // SAFETY: the clients' tables were checked in `attach`.
+        unsafe { Peers::new(self.inner.slots()) }
+    }
+
+    /// What the bindings are doing.
+    #[must_use]
+    pub fn bindings(&self) -> Bindings<'_, P::Binding, P::Guard> {
+        Bindings::new(self.inner.header(), self.inner.slots())
+    }
+
+    /// Detaches all clients, waits until they and the provider are done, and drops the provider. DriverUnload calls this
+    /// before it returns (R65), and DriverEntry when something fails after the registration (R73).
+    ///
+    /// It waits for all calls into clients to end, for the clients' calls into the provider, and as long as a client
+    /// takes for its own part (R70).
+    ///
+    /// # Errors
+    ///
+    /// NMR did not do it: the registration is leaked and the image stays.
+    pub fn deregister(self, passive: Passive<'_>) -> Result<(), Leaked> {
+        self.start_deregistering().wait(passive)
+    }
+
+    /// The first half of [`ProviderRegistration::deregister`], at up to DISPATCH_LEVEL. What comes of it shows which
+    /// bindings the other half will wait for.
+    pub fn start_deregistering(self) -> DeregisteringProvider<P, R> {
+        DeregisteringProvider { inner: self.inner.deregister() }
+    }
+}
+
+/// A provider that is on its way out. Dropped without a wait it is leaked like a registration.
+#[must_use = "a provider that is not waited for keeps the driver loaded"]
+pub struct DeregisteringProvider<P: Provider, R: Resident> {
+    inner: Deregistration<ProviderRole<P>, R>,
+}
+
+impl<P: Provider, R: Resident> DeregisteringProvider<P, R> {
+    /// The bindings that are not gone yet.
+    #[must_use]
+    pub fn bindings(&self) -> Bindings<'_, P::Binding, P::Guard> {
+        self.inner.bindings()
+    }
+
+    /// Waits until the registration is over and drops the provider.
+    ///
+    /// # Errors
+    ///
+    /// NMR did not do it: the registration is leaked and the image stays.
+    pub fn wait(self, passive: Passive<'_>) -> Result<(), Leaked> {
+        self.inner.wait(passive)
+    }
+}
+
+/// The role in types.
+pub(crate) struct ProviderRole<P>(PhantomData<fn(P)>);
+
+// SAFETY: the provider's functions, and callbacks that take slots of a `P`.
+unsafe impl<P: Provider> Role for ProviderRole<P> {
+    type Module = P;
+    type Binding = P::Binding;
+    type Guard = P::Guard;
+    type Specific = <P::Npi as Npi>::ProviderCharacteristics;
+    type Characteristics = NPI_PROVIDER_CHARACTERISTICS;
+
+    const ROLE: u32 = ROLE_PROVIDER;
+    const NPI_ID: NPIID = P::Npi::ID;
+    const COMPLETE: unsafe extern "system" fn(HANDLE) = NmrProviderDetachClientComplete;
+    const REGISTER: unsafe extern "system" fn(
+        *const NPI_PROVIDER_CHARACTERISTICS,
+        *mut c_void,
+        *mut HANDLE,
+    ) -> NTSTATUS = NmrRegisterProvider;
+    const DEREGISTER: unsafe extern "system" fn(HANDLE) -> NTSTATUS = NmrDeregisterProvider;
+    const WAIT: unsafe extern "system" fn(HANDLE) -> NTSTATUS = NmrWaitForProviderDeregisterComplete;
+
+    fn characteristics(instance: NPI_REGISTRATION_INSTANCE) -> NPI_PROVIDER_CHARACTERISTICS {
+        NPI_PROVIDER_CHARACTERISTICS {
+            Version: 0,
+            Length: size_of::<NPI_PROVIDER_CHARACTERISTICS>() as u16,
+            ProviderAttachClient: Some(attach::<P>),
+            ProviderDetachClient: Some(detach::<P>),
+            // Always there: without it nobody says when a binding is over (R59).
+            ProviderCleanupBindingContext: Some(cleanup::<P>),
+            ProviderRegistrationInstance: instance,
+        }
+    }
+}
+
+/// NPI_PROVIDER_ATTACH_CLIENT_FN.
+unsafe extern "system" fn attach<P: Provider>(
+    handle: HANDLE,
+    context: *mut c_void,
+    instance: *const NPI_REGISTRATION_INSTANCE,
+    client_context: *mut c_void,
+    client_dispatch: *const c_void,
+    binding_context: *mut *mut c_void,
+    dispatch: *mut *const c_void,
+) -> NTSTATUS {
+    // SAFETY: NMR passes the context of the registration.
+    let block = unsafe { Block::<ProviderRole<P>>::from_context(context) };
+    if !block.header().take_place() {
+        return Refusal::NO_INTERFACE.status();
+    }
+    // SAFETY: as NMR calls.
+    match unsafe { accept::<P>(block, handle, instance, client_context, client_dispatch) } {
+        Ok(slot) => {
+            // SAFETY: NMR passes a place for the result (R21), which is written on success only (M17).
+            unsafe { binding_context.write(slot.as_ptr().cast()) };
+            // SAFETY: as above.
+            unsafe { dispatch.write(npi::pointer_to(P::DISPATCH.table)) };
+            STATUS_SUCCESS
+        }
+        Err(refusal) => {
+            block.header().free_place();
+            refusal.status()
+        }
+    }
+}
+
+/// Asks the provider, and if it accepts makes a binding that clients can be called through.
+///
+/// # Safety
+///
+/// The arguments are those of an attach callback for `block`.
+unsafe fn accept<P: Provider>(
+    block: &Block<ProviderRole<P>>,
+    handle: HANDLE,
+    instance: *const NPI_REGISTRATION_INSTANCE,
+    client_context: *mut c_void,
+    client_dispatch: *const c_void,
+) -> Result<NonNull<RoleSlot<ProviderRole<P>>>, Refusal> {
+    // SAFETY: NMR passes the client's registration instance, which stays for the callback.
+    let offer = unsafe { ClientOffer::<P::Npi>::new(instance) }?;
+    // SAFETY: the interface says what the client's dispatch table is.
+    let table = unsafe { npi::check::<<P::Npi as Npi>::ClientDispatch>(client_dispatch) }?;
+    // SAFETY: the slots of the registration are of these types.
+    let slot = unsafe { slab::claim::<P::Binding, P::Guard>(block.header()) }.ok_or(Refusal::INSUFFICIENT_RESOURCES)?;
+    // SAFETY: slots stay as long as the registration, and that as long as its callbacks run.
+    let claimed = unsafe { slot.as_ref() };
+    let binding = block.module.attach(&offer).inspect_err(|_| claimed.unclaim())?;
+    offer.record(&claimed.header);
+    // SAFETY: claimed above.
+    unsafe { claimed.fill(handle, binding) };
+    // SAFETY: filled; the table was checked. From here on the provider cannot refuse any more, so the client may be
+    // called (R28, R29).
+    unsafe { claimed.publish(client_context, Some(table.as_ptr().cast())) };
+    Ok(slot)
+}
+
+/// NPI_PROVIDER_DETACH_CLIENT_FN.
+unsafe extern "system" fn detach<P: Provider>(context: *mut c_void) -> NTSTATUS {
+    // SAFETY: NMR passes the context of a binding of `P` that is not over.
+    let slot = unsafe { &*context.cast::<Slot<P::Binding, P::Guard>>() };
+    // SAFETY: the slot is one of a provider `P`.
+    let block = unsafe { Block::<ProviderRole<P>>::of(slot) };
+    // SAFETY: this is the detach callback.
+    let done = unsafe { slot.detach(|binding| block.module.detaching(binding)) };
+    if done { STATUS_SUCCESS } else { STATUS_PENDING }
+}
+
+/// NPI_PROVIDER_CLEANUP_BINDING_CONTEXT_FN.
+unsafe extern "system" fn cleanup<P: Provider>(context: *mut c_void) {
+    // SAFETY: NMR passes the context of a binding of `P` that both sides have detached.
+    let slot = unsafe { &*context.cast::<Slot<P::Binding, P::Guard>>() };
+    // SAFETY: this is the cleanup callback.
+    unsafe { slot.cleanup() };
+}
