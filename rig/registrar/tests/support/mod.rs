@@ -4,6 +4,8 @@
 #![allow(unused_imports, reason = "every test file uses its own part of this")]
 #![allow(unreachable_pub, reason = "a module shared by the test files")]
 
+pub mod automaton;
+
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
