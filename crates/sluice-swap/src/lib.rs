@@ -122,7 +122,7 @@ impl<T, const SHARDS: usize> Swap<T, SHARDS> {
     /// under way, `wait` is called again and again: it should give the processor away for a moment, at PASSIVE_LEVEL. A
     /// `wait` that panics leaves a `Swap` that can be read, and never be replaced again.
     pub fn replace(&self, value: T, mut wait: impl FnMut()) -> T {
-        while self.writing.swap(true, Ordering::Acquire) {
+        while self.writing.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             wait();
         }
         // Only the one who set `writing` changes these two.
