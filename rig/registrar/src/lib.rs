@@ -46,7 +46,7 @@ pub use handle::Kind;
 #[cfg(feature = "std")]
 pub use host::irql;
 #[cfg(feature = "std")]
-pub use host::session::{Outcome, Pause, Session};
+pub use host::session::{Outcome, Pause, Session, Watch};
 #[cfg(feature = "std")]
 pub use host::{Host, registrar};
 pub use life::{Early, Life, Part, Side};

@@ -243,6 +243,7 @@ impl Model {
 struct History {
     session: Session,
     model: Model,
+    #[allow(clippy::vec_box, reason = "a registered module may not move")]
     modules: Vec<Box<Module>>,
     automaton: Automaton,
     numbers: Vec<Arc<AtomicUsize>>,

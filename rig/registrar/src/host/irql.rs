@@ -13,8 +13,8 @@ pub fn current() -> u8 {
     LEVEL.get()
 }
 
-/// Sets the level of this thread.
-pub(crate) fn set(level: u8) {
+/// Sets the level of this thread: what `KeRaiseIrql` and `KeLowerIrql` do in a kernel.
+pub fn set(level: u8) {
     LEVEL.set(level);
 }
 

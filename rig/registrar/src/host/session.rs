@@ -7,8 +7,7 @@ use std::borrow::ToOwned;
 use std::eprintln;
 use std::format;
 use std::string::{String, ToString};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Instant;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::vec::Vec;
 
 use wdk_nmr_sys::NTSTATUS;
@@ -114,7 +113,27 @@ pub struct Session {
     control: Arc<Control>,
     seed: Mutex<Option<u64>>,
     finished: bool,
-    _exclusive: MutexGuard<'static, ()>,
+    _turn: Turn,
+}
+
+/// The right to be the one session of the process. Unlike a mutex guard, it may end on another thread than it began on.
+struct Turn;
+
+static TAKEN: Mutex<bool> = Mutex::new(false);
+static FREED: Condvar = Condvar::new();
+
+impl Turn {
+    fn take() -> Self {
+        *FREED.wait_while(locked(&TAKEN), |taken| *taken).unwrap_or_else(PoisonError::into_inner) = true;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *locked(&TAKEN) = false;
+        FREED.notify_one();
+    }
 }
 
 impl Default for Session {
@@ -127,8 +146,7 @@ impl Session {
     /// A strict session with the fixed order: client before provider, older before newer.
     #[must_use]
     pub fn new() -> Self {
-        static EXCLUSIVE: Mutex<()> = Mutex::new(());
-        let exclusive = locked(&EXCLUSIVE);
+        let turn = Turn::take();
         let control = Arc::new(Control::default());
         let registrar = registrar();
         registrar.purge();
@@ -136,7 +154,7 @@ impl Session {
         registrar.set_order(None);
         registrar.set_slow_wait(Some(SLOW_WAIT));
         *locked(&registrar.platform().control) = Some(control.clone());
-        Self { control, seed: Mutex::new(None), finished: false, _exclusive: exclusive }
+        Self { control, seed: Mutex::new(None), finished: false, _turn: turn }
     }
 
     /// A strict session with a random order. The seed is the environment variable `NMR_REGISTRAR_SEED` if that is set;
@@ -228,20 +246,21 @@ impl Session {
         locked(&self.control.slow_waits).clone()
     }
 
+    /// Takes the oldest violation of a rule, if there is one.
+    pub fn take_violation(&self, rule: u8) -> Option<Violation> {
+        let mut violations = locked(&self.control.violations);
+        let index = violations.iter().position(|violation| violation.rule == rule)?;
+        Some(violations.remove(index))
+    }
+
     /// Takes the oldest violation of a rule: the test has provoked it.
     ///
     /// # Panics
     /// If there is none.
     pub fn expect_violation(&self, rule: u8) -> Violation {
-        let mut violations = locked(&self.control.violations);
-        match violations.iter().position(|violation| violation.rule == rule) {
-            Some(index) => violations.remove(index),
-            None => {
-                let others = describe(&violations);
-                drop(violations);
-                panic!("no violation of R{rule} was reported{others}");
-            }
-        }
+        self.take_violation(rule).unwrap_or_else(|| {
+            panic!("no violation of R{rule} was reported{}", describe(&self.violations()));
+        })
     }
 
     /// Ends the session and says what it found, without a panic.
@@ -306,30 +325,39 @@ pub struct Pause {
     control: Arc<Control>,
 }
 
+/// A view of a pause point, for a thread that waits for it without owning it.
+pub struct Watch {
+    gate: Arc<Gate>,
+}
+
+impl Watch {
+    /// Waits until a thread stands there. `None` if none has come after half a minute, or the pause point is gone.
+    #[must_use]
+    pub fn wait_until_reached(&self) -> Option<PausePoint> {
+        let armed = |state: &mut GateState| *state == GateState::Armed;
+        let waited = self.gate.changed.wait_timeout_while(locked(&self.gate.state), PATIENCE, armed);
+        match *waited.unwrap_or_else(PoisonError::into_inner).0 {
+            GateState::Reached(point) => Some(point),
+            GateState::Armed | GateState::Open => None,
+        }
+    }
+}
+
 impl Pause {
+    /// A view of it that another thread can wait with.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Watch { gate: self.gate.clone() }
+    }
+
     /// Waits until a thread stands there.
     ///
     /// # Panics
     /// If none has come after half a minute.
     pub fn wait_until_reached(&self) -> PausePoint {
-        let until = Instant::now() + PATIENCE;
-        let mut state = locked(&self.gate.state);
-        loop {
-            if let GateState::Reached(point) = *state {
-                return point;
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            assert!(
-                !left.is_zero() && *state == GateState::Armed,
-                "no thread came to {:?} {} within {PATIENCE:?}",
-                self.gate.when,
-                self.gate.callback.name()
-            );
-            state = match self.gate.changed.wait_timeout(state, left) {
-                Ok((state, _)) => state,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
-        }
+        self.watch().wait_until_reached().unwrap_or_else(|| {
+            panic!("no thread came to {:?} {} within {PATIENCE:?}", self.gate.when, self.gate.callback.name());
+        })
     }
 
     /// Whether a thread stands there now.
