@@ -106,10 +106,32 @@ pub mod module_id_kind {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModuleId {
-    /// One of [`module_id_kind`].
+    /// One of [`module_id_kind`]; 0 if the module does not say.
     pub kind: u32,
     /// The value; what `kind` does not use is 0.
     pub value: [u8; 16],
+}
+
+#[cfg(feature = "nmr")]
+impl From<wdk_nmr::ModuleId> for ModuleId {
+    fn from(module_id: wdk_nmr::ModuleId) -> Self {
+        let mut value = [0; 16];
+        let mut fill = |bytes: &[u8]| value.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        let kind = match module_id {
+            wdk_nmr::ModuleId::Guid(guid) => {
+                let [a, b, c, d] = guid.Data1.to_ne_bytes();
+                let ([e, f], [g, h]) = (guid.Data2.to_ne_bytes(), guid.Data3.to_ne_bytes());
+                let [i, j, k, l, m, n, o, p] = guid.Data4;
+                fill(&[a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]);
+                module_id_kind::GUID
+            }
+            wdk_nmr::ModuleId::IfLuid(luid) => {
+                fill(&luid.to_ne_bytes());
+                module_id_kind::IF_LUID
+            }
+        };
+        Self { kind, value }
+    }
 }
 
 /// A client driver that is attached to Sluice.

@@ -22,6 +22,8 @@ statuses! {
     STATUS_BUFFER_TOO_SMALL = 0xC000_0023;
     /// The input is of another version of the contract (`ERROR_REVISION_MISMATCH`).
     STATUS_REVISION_MISMATCH = 0xC000_0059;
+    /// The table is larger than the driver takes (`ERROR_NOT_ENOUGH_QUOTA`).
+    STATUS_QUOTA_EXCEEDED = 0xC000_0044;
     /// There is no memory for it (`ERROR_NO_SYSTEM_RESOURCES`).
     STATUS_INSUFFICIENT_RESOURCES = 0xC000_009A;
     /// No Sluice provider is attached to the probe (`ERROR_NOT_READY`).

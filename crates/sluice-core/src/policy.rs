@@ -82,6 +82,12 @@ impl<B: AsRef<[u8]>> Policy<B> {
         Ok(Self { bytes, layout, default_action })
     }
 
+    /// The bytes of the table.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.as_ref()
+    }
+
     /// What the policy says about `packet`, from which `flow` was read.
     ///
     /// `packet` is needed for host names alone; a `flow` that does not belong to it costs no more than a wrong answer.

@@ -10,8 +10,8 @@ pub(crate) struct Counters {
     shards: Vec<Shard>,
 }
 
-/// One processor's set, alone in its cache lines (two of them: processors fetch lines in pairs).
-#[repr(align(128))]
+/// One processor's set. What follows the counters keeps the next set's out of their cache lines; an alignment would not
+/// do, since the pool does not heed it.
 #[derive(Default)]
 struct Shard {
     packets: AtomicU64,
@@ -19,6 +19,7 @@ struct Shard {
     malformed: AtomicU64,
     truncated: AtomicU64,
     rejected_calls: AtomicU64,
+    _apart: [u64; 11],
 }
 
 impl Counters {
@@ -35,23 +36,9 @@ impl Counters {
         self.shards.get(processor.checked_rem(self.shards.len())?)
     }
 
-    /// Counts a call that was answered with these verdicts.
-    pub(crate) fn count_verdicts(&self, processor: usize, verdicts: &[Verdict]) {
-        let Some(shard) = self.shard(processor) else { return };
-        let (mut blocked, mut malformed, mut truncated) = (0, 0, 0);
-        for verdict in verdicts {
-            blocked += u64::from(verdict.action == action::BLOCK);
-            malformed += u64::from(verdict.flow.has(flags::MALFORMED));
-            truncated += u64::from(verdict.flow.has(flags::TRUNCATED));
-        }
-        shard.packets.fetch_add(verdicts.len() as u64, Relaxed);
-        for (counter, count) in
-            [(&shard.blocked, blocked), (&shard.malformed, malformed), (&shard.truncated, truncated)]
-        {
-            if count != 0 {
-                counter.fetch_add(count, Relaxed);
-            }
-        }
+    /// Starts counting the verdicts of one call.
+    pub(crate) fn tally(&self) -> Tally<'_> {
+        Tally { counters: self, packets: 0, blocked: 0, malformed: 0, truncated: 0 }
     }
 
     /// Counts a call that was refused.
@@ -66,7 +53,6 @@ impl Counters {
         let sum = |field: fn(&Shard) -> &AtomicU64| {
             self.shards.iter().fold(0_u64, |sum, shard| sum.wrapping_add(field(shard).load(Relaxed)))
         };
-        // A verdict is counted as blocked after it is counted as a packet, so this order keeps the difference positive.
         let blocked = sum(|shard| &shard.blocked);
         let packets = sum(|shard| &shard.packets);
         Statistics {
@@ -78,6 +64,41 @@ impl Counters {
             malformed: sum(|shard| &shard.malformed),
             truncated: sum(|shard| &shard.truncated),
             rejected_calls: sum(|shard| &shard.rejected_calls),
+        }
+    }
+}
+
+/// The verdicts of one call. They reach the counters in one go.
+pub(crate) struct Tally<'a> {
+    counters: &'a Counters,
+    packets: u64,
+    blocked: u64,
+    malformed: u64,
+    truncated: u64,
+}
+
+impl Tally<'_> {
+    /// Counts one verdict.
+    #[inline]
+    pub(crate) fn add(&mut self, verdict: &Verdict) {
+        self.packets += 1;
+        self.blocked += u64::from(verdict.action == action::BLOCK);
+        self.malformed += u64::from(verdict.flow.has(flags::MALFORMED));
+        self.truncated += u64::from(verdict.flow.has(flags::TRUNCATED));
+    }
+
+    /// Adds everything to the counters of `processor`.
+    #[inline]
+    pub(crate) fn finish(self, processor: usize) {
+        let Some(shard) = self.counters.shard(processor) else { return };
+        // In this order, so that no sum has more blocked packets than packets.
+        shard.packets.fetch_add(self.packets, Relaxed);
+        for (counter, count) in
+            [(&shard.blocked, self.blocked), (&shard.malformed, self.malformed), (&shard.truncated, self.truncated)]
+        {
+            if count != 0 {
+                counter.fetch_add(count, Relaxed);
+            }
         }
     }
 }
@@ -100,9 +121,14 @@ mod tests {
     #[test]
     fn sums_run_over_all_processors_and_beyond() {
         let counters = Counters::try_new(2).unwrap();
-        counters.count_verdicts(0, &[verdict(action::PERMIT, 0), verdict(action::BLOCK, flags::MALFORMED)]);
-        counters.count_verdicts(1, &[verdict(action::BLOCK, flags::TRUNCATED)]);
-        counters.count_verdicts(7, &[verdict(action::PERMIT, 0)]);
+        let count = |processor, verdicts: &[Verdict]| {
+            let mut tally = counters.tally();
+            verdicts.iter().for_each(|verdict| tally.add(verdict));
+            tally.finish(processor);
+        };
+        count(0, &[verdict(action::PERMIT, 0), verdict(action::BLOCK, flags::MALFORMED)]);
+        count(1, &[verdict(action::BLOCK, flags::TRUNCATED)]);
+        count(7, &[verdict(action::PERMIT, 0)]);
         counters.count_rejected_call(usize::MAX);
         let sum = counters.sum();
         assert_eq!((sum.packets, sum.permitted, sum.blocked), (4, 2, 2));

@@ -1,8 +1,20 @@
 //! What sluice.sys does, without Windows: an NMR provider that classifies the packets of its clients.
+//!
+//! [`Engine`] and [`Control`] are the whole driver but for what only Windows can give: processors, a clock, a pause. That
+//! is [`Machine`]. So all of it runs in `cargo test` against a registrar.
+//!
+//! Data flows one way. A client's call comes in through the dispatch table (`provider`), is judged by the policy in
+//! force (`policy`) and counted (`counters`). A control request (`control`) puts another policy in force.
 #![no_std]
 
 extern crate alloc;
 
+mod control;
+mod counters;
 mod machine;
+mod policy;
+mod provider;
 
+pub use control::Control;
 pub use machine::Machine;
+pub use provider::{Client, Engine, MODULE_ID};

@@ -21,7 +21,10 @@ pub use dispatch::{
 };
 pub use flow::{Flow, MAX_VLANS, flags, name_kind};
 #[cfg(feature = "nmr")]
-pub use nmr::{NPI_ID, SluiceNpi};
+pub use nmr::{
+    Answered, Batch, CallClient, CallSluice, Failed, Invalid, NPI_ID, PacketRef, SluiceClient, SluiceNpi,
+    SluiceProvider, client_dispatch, provider_dispatch,
+};
 
 /// The version of this contract, in every [`Header`].
 pub const VERSION: u16 = 1;
@@ -63,6 +66,12 @@ pub mod link_type {
     pub const IPV6: u16 = 229;
     /// Linux "cooked" capture, version 2.
     pub const LINUX_SLL2: u16 = 276;
+
+    /// Whether `link_type` is one of these.
+    #[must_use]
+    pub const fn is_known(link_type: u16) -> bool {
+        matches!(link_type, NULL | ETHERNET | RAW | LOOP | LINUX_SLL | IPV4 | IPV6 | LINUX_SLL2)
+    }
 }
 
 /// Which way a packet goes.

@@ -103,11 +103,20 @@ impl<R: Requests> ControlDevice<R> {
     ///
     /// # Safety
     ///
-    /// `requests` has to stay valid until this value is dropped.
+    /// `requests` has to stay valid, and where it is, until this value is dropped or [`withdraw`](Self::withdraw) is
+    /// called in DriverUnload.
     pub unsafe fn serve(&self, requests: &R) {
         // SAFETY: the device object lives as long as `self`.
         let extension = unsafe { extension::<R>(self.object.as_ptr()) };
         extension.requests.store(core::ptr::from_ref(requests).cast_mut(), Ordering::Release);
+    }
+
+    /// Answers further requests with STATUS_DEVICE_NOT_READY. In DriverUnload the I/O manager has seen to it that none is
+    /// inside and no handle open, so nobody uses what [`serve`](Self::serve) was given any more.
+    pub fn withdraw(&self) {
+        // SAFETY: the device object lives as long as `self`.
+        let extension = unsafe { extension::<R>(self.object.as_ptr()) };
+        extension.requests.store(core::ptr::null_mut(), Ordering::Release);
     }
 }
 

@@ -2,37 +2,39 @@
 
 use core::ptr::NonNull;
 
+use wdk_nmr::Resident;
 use wdk_sys::{
     DRIVER_OBJECT,
     ntddk::{ObfDereferenceObject, ObfReferenceObject},
 };
 
-/// The driver whose code the callbacks of a registration are. While a reference to its driver object is held, the I/O
-/// manager does not unload its image.
-#[derive(Clone, Copy)]
+/// A reference to the driver object of the driver whose code this is. As long as it is held, the I/O manager does not
+/// delete the driver object, and the image stays in memory even if DriverUnload has returned.
 pub struct DriverImage(NonNull<DRIVER_OBJECT>);
 
-// SAFETY: the object is only referenced and dereferenced, which may be done on any thread.
+// SAFETY: a driver object belongs to no thread; it is only dereferenced, which may be done on any.
 unsafe impl Send for DriverImage {}
 // SAFETY: as above.
 unsafe impl Sync for DriverImage {}
 
+// SAFETY: the reference keeps code and statics mapped. The global allocator of both drivers is wdk-alloc, whose memory is
+// non-paged pool: aligned to 16 bytes on 64-bit systems.
+unsafe impl Resident for DriverImage {}
+
 impl DriverImage {
-    /// The image of the driver that is being started.
+    /// Takes a reference, in DriverEntry.
     #[must_use]
-    pub fn new(driver: &mut DRIVER_OBJECT) -> Self {
-        Self(NonNull::from(driver))
+    pub fn hold(driver: &mut DRIVER_OBJECT) -> Self {
+        let driver = NonNull::from(driver);
+        // SAFETY: the driver object exists as long as DriverEntry runs.
+        let _ = unsafe { ObfReferenceObject(driver.as_ptr().cast()) };
+        Self(driver)
     }
+}
 
-    /// Keeps the image in memory until [`unpin`](Self::unpin).
-    pub fn pin(&self) {
-        // SAFETY: the driver object lives as long as the driver's code runs, and this is the driver's code.
-        let _ = unsafe { ObfReferenceObject(self.0.as_ptr().cast()) };
-    }
-
-    /// Ends one [`pin`](Self::pin).
-    pub fn unpin(&self) {
-        // SAFETY: as in `pin`; the reference that ends was taken there.
+impl Drop for DriverImage {
+    fn drop(&mut self) {
+        // SAFETY: the reference was taken in `hold` and is given up once.
         let _ = unsafe { ObfDereferenceObject(self.0.as_ptr().cast()) };
     }
 }

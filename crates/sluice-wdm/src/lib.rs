@@ -5,6 +5,7 @@
 extern crate alloc;
 
 mod device;
+mod driver;
 mod image;
 mod memory;
 mod security;
@@ -12,7 +13,7 @@ mod string;
 mod system;
 
 pub use device::{ControlDevice, Requests};
+pub use driver::{Driver, Service, StartError};
 pub use image::DriverImage;
-pub use memory::try_box;
 pub use string::units_of;
-pub use system::{pause, processor, processors, uptime_100ns};
+pub use system::{pause, processor, processors, uptime_ms};

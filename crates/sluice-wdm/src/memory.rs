@@ -10,8 +10,9 @@ use wdk_sys::{NTSTATUS, STATUS_INSUFFICIENT_RESOURCES};
 /// # Errors
 ///
 /// STATUS_INSUFFICIENT_RESOURCES, with `value` dropped.
-pub fn try_box<T>(value: T) -> Result<Box<T>, NTSTATUS> {
+pub(crate) fn try_box<T>(value: T) -> Result<Box<T>, NTSTATUS> {
     const { assert!(size_of::<T>() != 0, "a Box of nothing needs no memory") };
+    const { assert!(align_of::<T>() <= 16, "wdk-alloc gives what the pool gives") };
     // SAFETY: the layout's size is not 0, by the assertion above.
     let memory = unsafe { alloc(Layout::new::<T>()) }.cast::<T>();
     if memory.is_null() {

@@ -31,11 +31,12 @@ pub fn processors() -> usize {
     count as usize
 }
 
-/// How long the system has been running, without the time that it slept, in units of 100 ns. At any IRQL.
+/// How long the system has been running, without the time that it slept, in milliseconds. At any IRQL.
 #[must_use]
-pub fn uptime_100ns() -> u64 {
+pub fn uptime_ms() -> u64 {
     // SAFETY: the function has no arguments and no conditions.
-    unsafe { KeQueryUnbiasedInterruptTime() }
+    let units_of_100ns = unsafe { KeQueryUnbiasedInterruptTime() };
+    units_of_100ns / 10_000
 }
 
 /// Lets other threads run for about a millisecond. At PASSIVE_LEVEL.

@@ -1,0 +1,137 @@
+//! The client of Sluice.
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use sluice_control::{
+    Completion, List, NTSTATUS,
+    message::{ModuleId as ModuleIdMessage, Provider as ProviderMessage},
+    probe::{Batch, Device},
+    status::{STATUS_DEVICE_NOT_READY, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER},
+};
+use sluice_npi::{
+    CallSluice, ClientCharacteristics, Header, PacketRef, SluiceClient, SluiceNpi, Verdict, client_dispatch,
+};
+use sluice_wdm::{DriverImage, Requests};
+use wdk_nmr::{
+    Client, ClientCall, ClientRegistration, ClientTable, GUID, Identity, Leaked, ModuleId, Passive, ProviderOffer,
+    Refusal, RegisterError, ShardIndex, Sharded,
+};
+
+/// What probe.sys calls itself in NMR: 918576ed-61a6-4846-bdb1-1c7dab032993.
+const MODULE_ID: ModuleId = ModuleId::Guid(GUID {
+    Data1: 0x9185_76ed,
+    Data2: 0x61a6,
+    Data3: 0x4846,
+    Data4: [0xbd, 0xb1, 0x1c, 0x7d, 0xab, 0x03, 0x29, 0x93],
+});
+
+/// The client that NMR attaches to every Sluice there is.
+pub(crate) struct Probe;
+
+/// What the probe keeps for one provider.
+pub(crate) struct Sluice {
+    module_id: ModuleId,
+    /// The largest generation that was announced; announcements of two policies may overtake each other.
+    generation: AtomicU64,
+}
+
+/// Requests come in on many processors at once, so each counts its calls for itself.
+pub(crate) struct Processor;
+
+impl ShardIndex for Processor {
+    fn current() -> usize {
+        sluice_wdm::processor()
+    }
+}
+
+impl Client for Probe {
+    type Npi = SluiceNpi;
+    type Binding = Sluice;
+    type Guard = Sharded<Processor, 16>;
+    const DISPATCH: ClientTable<Self> = client_dispatch::<Self>();
+
+    fn attach(&self, offer: &ProviderOffer<'_, SluiceNpi>) -> Result<Sluice, Refusal> {
+        // A provider that does not describe itself as the contract says is no Sluice.
+        let _ = offer.characteristics()?;
+        Ok(Sluice { module_id: offer.module_id()?, generation: AtomicU64::new(0) })
+    }
+}
+
+impl SluiceClient for Probe {
+    fn policy_changed(call: &ClientCall<Self>, generation: u64) {
+        call.binding().generation.fetch_max(generation, Ordering::Relaxed);
+    }
+}
+
+/// The name that Sluice shows: as much of the service's as fits, in UTF-8, filled up with zeros.
+fn name_of(service: &[u16]) -> [u8; 32] {
+    let mut name = [0; 32];
+    let mut place = name.as_mut_slice();
+    for character in char::decode_utf16(service.iter().copied()) {
+        let character = character.unwrap_or(char::REPLACEMENT_CHARACTER);
+        let Some((to, rest)) = place.split_at_mut_checked(character.len_utf8()) else { break };
+        character.encode_utf8(to);
+        place = rest;
+    }
+    name
+}
+
+/// The registered client, which answers the device's requests with the first provider.
+pub(crate) struct Service(ClientRegistration<Probe, DriverImage>);
+
+impl Service {
+    /// Registers the probe with NMR. Sluice shows it under the name of its service.
+    pub(crate) fn register(service: &[u16], image: DriverImage, passive: Passive<'_>) -> Result<Self, RegisterError> {
+        let header = Header::of::<ClientCharacteristics>();
+        let characteristics = ClientCharacteristics { header, driver_version: 1, name: name_of(service) };
+        let identity = Identity::new(MODULE_ID, characteristics).clock(sluice_wdm::uptime_ms);
+        ClientRegistration::register(Probe, identity, image, passive).map(Self)
+    }
+}
+
+impl Requests for Service {
+    fn control(&self, code: u32, buffer: &mut [u8], input: usize, output: usize) -> Completion {
+        sluice_control::probe::control(self, code, buffer, input, output)
+    }
+}
+
+impl sluice_wdm::Service for Service {
+    fn deregister(self, passive: Passive<'_>) -> Result<(), Leaked> {
+        self.0.deregister(passive)
+    }
+}
+
+impl Device for Service {
+    type Verdicts = Vec<Verdict>;
+
+    fn classify(&self, batch: &Batch<'_>) -> Result<Vec<Verdict>, NTSTATUS> {
+        let mut packets = Vec::new();
+        let mut verdicts = Vec::new();
+        packets.try_reserve_exact(batch.len()).map_err(|_| STATUS_INSUFFICIENT_RESOURCES)?;
+        verdicts.try_reserve_exact(batch.len()).map_err(|_| STATUS_INSUFFICIENT_RESOURCES)?;
+        for packet in batch.packets() {
+            let packet = PacketRef::new(packet.link_type, packet.direction, packet.bytes, packet.wire_length);
+            packets.push(packet.ok_or(STATUS_INVALID_PARAMETER)?);
+        }
+        let sluice = self.0.providers().next().ok_or(STATUS_DEVICE_NOT_READY)?;
+        let count = sluice.classify(&packets, verdicts.spare_capacity_mut()).map_err(|failed| failed.0)?.len();
+        // SAFETY: `count` verdicts were written at the start of the spare capacity of an empty vector.
+        unsafe { verdicts.set_len(count) };
+        Ok(verdicts)
+    }
+
+    fn providers(&self, providers: &mut List<'_, ProviderMessage>) {
+        for sluice in self.0.providers() {
+            // A provider that does not answer is on its way out.
+            let Ok(statistics) = sluice.query_statistics() else { continue };
+            let binding = sluice.binding();
+            providers.push(&ProviderMessage {
+                module_id: ModuleIdMessage::from(binding.module_id),
+                reserved: 0,
+                generation: binding.generation.load(Ordering::Relaxed),
+                statistics,
+            });
+        }
+    }
+}

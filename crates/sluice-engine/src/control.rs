@@ -1,0 +1,133 @@
+//! What the control device of sluice.sys does.
+
+use sluice_control::{
+    List, NTSTATUS,
+    message::{Client as ClientMessage, ModuleId as ModuleIdMessage, Status, client_state, header_of},
+    sluice::{Device, InForce},
+    status::STATUS_NOT_SUPPORTED,
+};
+use sluice_npi::{Header, Statistics};
+use wdk_nmr::{BindingState, Leaked, Passive, ProviderRegistration, Resident};
+
+use crate::{Engine, Machine, provider::announce};
+
+/// The registered engine, as administrators see it.
+pub struct Control<M: Machine, R: Resident> {
+    registration: ProviderRegistration<Engine<M>, R>,
+    driver_version: [u16; 4],
+    started_at_ms: u64,
+}
+
+impl<M: Machine, R: Resident> Control<M, R> {
+    /// Takes over a registration. `driver_version` is major, minor, patch, 0.
+    pub fn new(registration: ProviderRegistration<Engine<M>, R>, driver_version: [u16; 4]) -> Self {
+        let started_at_ms = registration.provider().machine.uptime_ms();
+        Self { registration, driver_version, started_at_ms }
+    }
+
+    /// Ends the registration: detaches every client, waits until they are done, and drops the engine. DriverUnload.
+    ///
+    /// # Errors
+    ///
+    /// As [`ProviderRegistration::deregister`].
+    pub fn deregister(self, passive: Passive<'_>) -> Result<(), Leaked> {
+        self.registration.deregister(passive)
+    }
+
+    fn engine(&self) -> &Engine<M> {
+        self.registration.provider()
+    }
+}
+
+impl<M: Machine, R: Resident> Device for Control<M, R> {
+    fn status(&self, clients: &mut List<'_, ClientMessage>) -> Status {
+        let machine = &self.engine().machine;
+        let now = machine.uptime_ms();
+        for client in self.registration.clients() {
+            let client = client.binding();
+            clients.push(&ClientMessage {
+                module_id: client.module_id.into(),
+                state: client_state::ATTACHED,
+                reserved: 0,
+                driver_version: client.driver_version,
+                reserved2: 0,
+                name: client.name,
+                attached: now.saturating_sub(client.attached_at_ms),
+                statistics: client.statistics(),
+            });
+        }
+        // A client on its way out cannot be held any more: only what the library recorded of it can be told.
+        for binding in self.registration.bindings() {
+            if matches!(binding.state, BindingState::Draining | BindingState::Detached) {
+                clients.push(&ClientMessage {
+                    module_id: binding.peer.map_or(UNNAMED, ModuleIdMessage::from),
+                    state: client_state::DETACHING,
+                    reserved: 0,
+                    driver_version: 0,
+                    reserved2: 0,
+                    name: [0; 32],
+                    attached: 0,
+                    statistics: NO_STATISTICS,
+                });
+            }
+        }
+        self.engine().policy.read(machine.processor(), |in_force| Status {
+            header: header_of::<Status>(),
+            flags: 0,
+            driver_version: self.driver_version,
+            uptime: now.saturating_sub(self.started_at_ms),
+            generation: in_force.generation,
+            table_length: u32::try_from(in_force.policy.bytes().len()).unwrap_or(u32::MAX),
+            rule_count: in_force.policy.rule_count(),
+            default_action: in_force.policy.default_action().number(),
+            reserved: [0; 3],
+            clients_total: 0,
+            clients_listed: 0,
+        })
+    }
+
+    fn load_policy(&self, table: &[u8], persist: bool) -> Result<u64, NTSTATUS> {
+        if persist {
+            return Err(STATUS_NOT_SUPPORTED);
+        }
+        let engine = self.engine();
+        let generation = engine.policy.load(table, &engine.machine)?;
+        announce(&self.registration, generation);
+        Ok(generation)
+    }
+
+    fn clear_policy(&self, persist: bool) -> Result<u64, NTSTATUS> {
+        if persist {
+            return Err(STATUS_NOT_SUPPORTED);
+        }
+        let engine = self.engine();
+        let generation = engine.policy.clear(&engine.machine);
+        announce(&self.registration, generation);
+        Ok(generation)
+    }
+
+    fn read_policy(&self, place: &mut [u8]) -> InForce {
+        let engine = self.engine();
+        engine.policy.read(engine.machine.processor(), |in_force| {
+            let table = in_force.policy.bytes();
+            if let Some(place) = place.get_mut(..table.len()) {
+                place.copy_from_slice(table);
+            }
+            InForce { generation: in_force.generation, table_length: table.len() }
+        })
+    }
+}
+
+const NO_STATISTICS: Statistics = Statistics {
+    header: Header::of::<Statistics>(),
+    reserved: 0,
+    packets: 0,
+    permitted: 0,
+    blocked: 0,
+    malformed: 0,
+    truncated: 0,
+    rejected_calls: 0,
+};
+
+/// A module that has not said who it is.
+const UNNAMED: ModuleIdMessage = ModuleIdMessage { kind: 0, value: [0; 16] };

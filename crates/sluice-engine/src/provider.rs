@@ -1,0 +1,155 @@
+//! The NMR provider: who attaches, and what their calls are answered with.
+
+use sluice_core::Direction;
+use sluice_npi::{
+    Answered, Batch, CallClient, Flow, Header, Invalid, MAX_BATCH, PacketRef, ProviderCharacteristics, SluiceNpi,
+    SluiceProvider, Statistics, Verdict, direction, flags, link_type, provider_dispatch,
+};
+use wdk_nmr::{
+    ClientOffer, GUID, Identity, ModuleId, Passive, Provider, ProviderRegistration, ProviderTable, Refusal,
+    RegisterError, Resident, Single,
+};
+
+use crate::{
+    Machine,
+    counters::Counters,
+    policy::{DEFAULT_TABLE_LIMIT, InForce, PolicyInForce},
+};
+
+/// What sluice.sys calls itself in NMR: b302fe84-ec62-4627-996b-fe90daddcfb2.
+pub const MODULE_ID: ModuleId = ModuleId::Guid(GUID {
+    Data1: 0xb302_fe84,
+    Data2: 0xec62,
+    Data3: 0x4627,
+    Data4: [0x99, 0x6b, 0xfe, 0x90, 0xda, 0xdd, 0xcf, 0xb2],
+});
+
+/// The provider: one policy for all clients, and counters for each.
+pub struct Engine<M: Machine> {
+    pub(crate) machine: M,
+    pub(crate) policy: PolicyInForce,
+}
+
+/// What the engine knows of one client.
+pub struct Client {
+    pub(crate) module_id: ModuleId,
+    pub(crate) driver_version: u32,
+    pub(crate) name: [u8; 32],
+    pub(crate) attached_at_ms: u64,
+    counters: Counters,
+}
+
+impl Client {
+    /// What it has been answered since it attached.
+    pub(crate) fn statistics(&self) -> Statistics {
+        self.counters.sum()
+    }
+}
+
+impl<M: Machine> Engine<M> {
+    /// An engine that permits everything until it is told otherwise.
+    pub const fn new(machine: M) -> Self {
+        Self { machine, policy: PolicyInForce::new(DEFAULT_TABLE_LIMIT) }
+    }
+
+    /// Registers with NMR, which offers the engine to all clients that are there and to all that come.
+    ///
+    /// # Errors
+    ///
+    /// As [`ProviderRegistration::register`].
+    pub fn register<R: Resident>(
+        self,
+        image: R,
+        clock: fn() -> u64,
+        passive: Passive<'_>,
+    ) -> Result<ProviderRegistration<Self, R>, RegisterError> {
+        let characteristics =
+            ProviderCharacteristics { header: Header::of::<ProviderCharacteristics>(), max_batch: MAX_BATCH };
+        ProviderRegistration::register(self, Identity::new(MODULE_ID, characteristics).clock(clock), image, passive)
+    }
+}
+
+impl<M: Machine> Provider for Engine<M> {
+    type Npi = SluiceNpi;
+    type Binding = Client;
+    // A client is called when the policy changes, and by one thread at a time.
+    type Guard = Single;
+    const DISPATCH: ProviderTable<Self> = provider_dispatch::<Self>();
+
+    /// Accepts every client that says who it is (M20, M21).
+    fn attach(&self, offer: &ClientOffer<'_, SluiceNpi>) -> Result<Client, Refusal> {
+        let characteristics = offer.characteristics()?;
+        Ok(Client {
+            module_id: offer.module_id()?,
+            driver_version: characteristics.driver_version,
+            name: characteristics.name,
+            attached_at_ms: self.machine.uptime_ms(),
+            counters: Counters::try_new(self.machine.processors()).ok_or(Refusal::INSUFFICIENT_RESOURCES)?,
+        })
+    }
+}
+
+impl<M: Machine> SluiceProvider for Engine<M> {
+    fn classify<'a>(&self, client: &Client, batch: Batch<'a>) -> Result<Answered<'a>, Invalid> {
+        // Looked at before the first verdict is written: a call that fails has written none.
+        if !batch.packets().iter().all(|packet| link_type::is_known(packet.link_type())) {
+            return Err(Invalid);
+        }
+        let processor = self.machine.processor();
+        let mut tally = client.counters.tally();
+        let answered = self.policy.read(processor, |in_force| {
+            batch.answer(|packet| {
+                let verdict = judge(in_force, packet);
+                tally.add(&verdict);
+                verdict
+            })
+        });
+        tally.finish(processor);
+        Ok(answered)
+    }
+
+    fn statistics(&self, client: &Client) -> Statistics {
+        client.statistics()
+    }
+
+    fn rejected(&self, client: &Client) {
+        client.counters.count_rejected_call(self.machine.processor());
+    }
+}
+
+/// The verdict on one packet.
+fn judge(in_force: &InForce, packet: &PacketRef<'_>) -> Verdict {
+    let direction = match packet.direction() {
+        direction::INBOUND => Direction::Inbound,
+        direction::OUTBOUND => Direction::Outbound,
+        _ => Direction::Unspecified,
+    };
+    sluice_core::classify(
+        &in_force.policy,
+        in_force.generation,
+        direction,
+        packet.link_type(),
+        packet.wire_length(),
+        packet.bytes(),
+    )
+    .unwrap_or_else(|_unknown_link_type| unreadable(in_force))
+}
+
+/// The verdict on a packet of which nothing can be read.
+fn unreadable(in_force: &InForce) -> Verdict {
+    Verdict {
+        header: Header::of::<Verdict>(),
+        action: in_force.policy.default_action().number(),
+        reserved: [0; 3],
+        rule_id: 0,
+        generation: in_force.generation,
+        flow: Flow { flags: flags::MALFORMED, ..Flow::default() },
+    }
+}
+
+/// Tells every attached client which policy is in force. PASSIVE_LEVEL.
+pub(crate) fn announce<M: Machine, R: Resident>(registration: &ProviderRegistration<Engine<M>, R>, generation: u64) {
+    for client in registration.clients() {
+        client.policy_changed(generation);
+    }
+}
