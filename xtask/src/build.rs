@@ -1,7 +1,7 @@
 //! `cargo xtask build`: the drivers, and what runs them in Wine, built on a host that is not Windows.
 //!
-//! The crates are those that a build on Windows uses, wdk-build alone excepted: that has a stand-in (rig/wdk/wdk-build),
-//! put in its place on cargo's command line. Cargo.lock must not notice, so cargo works on a copy of it.
+//! The crates are those that a build on Windows uses, wdk-build alone excepted: that has a stand-in (rig/wdk/wdk-build).
+//! Neither Cargo.toml nor Cargo.lock may know, so cargo works in a twin of the workspace (see [`twin`]).
 //!
 //! What is built and where it goes:
 //!
@@ -12,17 +12,17 @@
 //! | netio | .sys, .pdb | target/rig/x64/ |
 //! | rig/wine | .dll | target/rig/x64/ |
 
-use std::ffi::OsString;
-use std::fs;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs};
 
 use anyhow::{Context, Result};
 
-use crate::content_root;
 use crate::layout::{self, Arch};
 use crate::run::{run as run_command, write_if_changed};
 use crate::setup::{self, Tools};
+use crate::{content_root, twin};
 
 /// The arguments of `cargo xtask build`.
 #[derive(Debug, clap::Args)]
@@ -74,20 +74,20 @@ pub(crate) fn build(arch: Arch) -> Result<Vec<PathBuf>> {
 /// cargo, set up to build for Windows.
 struct Cargo<'a> {
     tools: &'a Tools,
-    lockfile: PathBuf,
-    /// The linker of drivers: lld without the list of exports that rustc makes.
-    driver_linker: PathBuf,
+    workspace: PathBuf,
+    /// Links drivers: lld, called by a script.
+    link: PathBuf,
 }
 
 impl<'a> Cargo<'a> {
     fn new(tools: &'a Tools) -> Result<Self> {
-        let driver_linker = layout::cargo_target().join("link-driver");
-        write_driver_linker(&driver_linker, &tools.linker)?;
-        Ok(Self { tools, lockfile: copy_lockfile()?, driver_linker })
+        let link = layout::cargo_target().join("link");
+        write_link_script(&link, &tools.linker)?;
+        Ok(Self { tools, workspace: twin::make()?, link })
     }
 
     /// `cargo <subcommand>` for `target`, with nothing of the environment that `cargo xtask` itself runs in.
-    fn command(&self, subcommand: &str, target: &str, libraries: &str, rustflags: &[OsString]) -> Command {
+    fn command(&self, subcommand: &str, target: &str, linker: &Path, libraries: &str, flags: &[OsString]) -> Command {
         let rust = &self.tools.rust;
         let mut command = Command::new(&rust.cargo);
         for inherited in ["RUSTFLAGS", "RUSTUP_TOOLCHAIN", "CARGO", "RUSTDOC", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"]
@@ -95,40 +95,28 @@ impl<'a> Cargo<'a> {
             command.env_remove(inherited);
         }
         command
-            .current_dir(layout::root())
-            // The lock file's path, and build-std, are options that a stable cargo has but does not offer.
-            .env("RUSTC_BOOTSTRAP", "1")
+            .current_dir(&self.workspace)
             .env("RUSTC", &rust.rustc)
             .env("WDKContentRoot", layout::content_root())
             .env("Version_Number", content_root::VERSION)
             .env("LIBCLANG_PATH", &self.tools.libclang)
-            .env("CARGO_ENCODED_RUSTFLAGS", rustflags.join(&OsString::from("\u{1f}")))
+            .env(format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_")), linker)
+            .env("CARGO_ENCODED_RUSTFLAGS", [&remap_flags(&self.workspace), flags].concat().join(OsStr::new("\u{1f}")))
             .args([subcommand, "--release", "--target", target, "--target-dir"])
-            .arg(layout::cargo_target())
-            .arg("-Zlockfile-path")
-            .arg("--config")
-            .arg(setting("resolver.lockfile-path", &self.lockfile))
-            .arg("--config")
-            .arg(setting("patch.crates-io.wdk-build.path", &layout::root().join("rig/wdk/wdk-build")));
+            .arg(layout::cargo_target());
         if rust.build_std {
             // No features: memcpy and its like come from ntoskrnl.exe, as they do with rustup's compiled libraries.
             command.arg(format!("-Zbuild-std={libraries}")).arg("-Zbuild-std-features=");
+            // A stable cargo has the option, but does not offer it.
+            command.env("RUSTC_BOOTSTRAP", "1");
         }
         command
     }
 
     fn driver_command(&self, subcommand: &str, arch: Arch) -> Command {
-        let mut flags = remap_flags();
-        let mut flag = |flag: &str| flags.push(flag.into());
-        flag("-Ctarget-feature=+crt-static");
-        flag("-Clinker-flavor=lld-link");
-        for argument in LINK_ARGUMENTS {
-            flag(&format!("-Clink-arg={argument}"));
-        }
-        let mut linker = OsString::from("-Clinker=");
-        linker.push(&self.driver_linker);
-        flags.push(linker);
-        self.command(subcommand, arch.driver_target(), "core,alloc,panic_abort", &flags)
+        let mut flags = vec!["-Ctarget-feature=+crt-static".into(), "-Clinker-flavor=lld-link".into()];
+        flags.extend(LINK_ARGUMENTS.iter().map(|argument| format!("-Clink-arg={argument}").into()));
+        self.command(subcommand, arch.driver_target(), &self.link, "core,alloc,panic_abort", &flags)
     }
 
     fn drivers(&self, packages: &[&str], arch: Arch) -> Result<()> {
@@ -139,27 +127,25 @@ impl<'a> Cargo<'a> {
         run_command(&mut command)
     }
 
-    /// netio.sys has exports and no wdk-build, so it brings along how it is linked.
+    /// netio.sys has exports and no wdk-build, so this says how it is linked.
     fn netio(&self, arch: Arch) -> Result<()> {
-        let libraries =
-            layout::content_root().join("Lib").join(content_root::VERSION).join("km").join(arch.to_string());
+        let libraries = content_root::libraries(arch);
         let mut command = self.driver_command("rustc", arch);
+        command.env(KEEP_EXPORTS, "1");
         command.args(["--package", "netio", "--"]);
         for argument in ["/DRIVER", "/SUBSYSTEM:NATIVE", "/ENTRY:DriverEntry", "/NODEFAULTLIB", "ntoskrnl.lib"] {
             command.arg(format!("-Clink-arg={argument}"));
         }
         command.arg(format!("-Clink-arg=/LIBPATH:{}", libraries.display()));
-        command.arg(format!("-Clinker={}", self.tools.linker.display()));
         run_command(&mut command)
     }
 
     fn program(&self, package: &str, target: &str) -> Result<()> {
-        let mut flags = remap_flags();
-        flags.push("-Ctarget-feature=+crt-static".into());
-        let mut linker = OsString::from("-Clinker=");
-        linker.push(&self.tools.mingw_gcc);
-        flags.push(linker);
-        let mut command = self.command("build", target, "std,panic_abort", &flags);
+        let flags = ["-Ctarget-feature=+crt-static".into()];
+        let mut command = self.command("build", target, &self.tools.mingw_gcc, "std,panic_abort", &flags);
+        // What the workspace asks of a release is meant for drivers; a program need not wait for it.
+        command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+        command.env("CARGO_PROFILE_RELEASE_DEBUG", "none");
         run_command(command.args(["--package", package]))
     }
 
@@ -192,48 +178,36 @@ const LINK_ARGUMENTS: &[&str] = &[
 ];
 
 /// Names the folders of this machine neutrally in panic messages and symbols.
-fn remap_flags() -> Vec<OsString> {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
-    let folders = [Some((layout::root().to_path_buf(), "/sluice")), home.map(|home| (home, "/cargo"))];
-    let remap = |(from, to): (PathBuf, &str)| {
+fn remap_flags(workspace: &Path) -> Vec<OsString> {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+    // Where more than one matches, the last is taken.
+    let folders = [(layout::root(), "/sluice"), (workspace, "/sluice")].into_iter();
+    let folders = folders.chain(home.as_deref().map(|home| (home, "/cargo")));
+    let remap = |(from, to): (&Path, &str)| {
         let mut flag = OsString::from("--remap-path-prefix=");
         flag.push(from);
         flag.push("=");
         flag.push(to);
         flag
     };
-    folders.into_iter().flatten().map(remap).collect()
+    folders.map(remap).collect()
 }
 
-/// A setting for cargo's `--config`, in TOML.
-fn setting(key: &str, path: &Path) -> String {
-    format!("{key}='{}'", path.display())
-}
-
-/// Copies Cargo.lock to where cargo may note that wdk-build is another one, unless that was done since it last changed.
-fn copy_lockfile() -> Result<PathBuf> {
-    let lockfile = layout::cargo_target().join("lock/Cargo.lock");
-    let original = layout::root().join("Cargo.lock");
-    let contents = fs::read(&original).with_context(|| format!("cannot read {}", original.display()))?;
-    let changed = write_if_changed(&lockfile.with_file_name("Cargo.lock.original"), &contents)?;
-    if changed || !lockfile.is_file() {
-        write_if_changed(&lockfile, contents)?;
-    }
-    Ok(lockfile)
-}
+/// Set to let a driver have exports.
+const KEEP_EXPORTS: &str = "KEEP_EXPORTS";
 
 /// Writes the program that rustc calls to link a driver.
 ///
 /// rustc exports every `#[no_mangle]` symbol of a cdylib and of what it depends on (wdk-sys has four), through a module
 /// definition file. A driver has no exports: its header names the entry point.
-fn write_driver_linker(path: &Path, linker: &Path) -> Result<()> {
+fn write_link_script(path: &Path, linker: &Path) -> Result<()> {
     let script = format!(
         "#!/bin/sh\n\
-         # Links a driver: lld, without the list of exports that rustc makes.\n\
+         # Links a driver: lld, without the list of exports that rustc makes unless {KEEP_EXPORTS} is set.\n\
          for argument do\n\
          \x20   shift\n\
-         \x20   case $argument in\n\
+         \x20   case ${{{KEEP_EXPORTS}:-}}$argument in\n\
          \x20       /DEF:*) ;;\n\
          \x20       *) set -- \"$@\" \"$argument\" ;;\n\
          \x20   esac\n\

@@ -14,21 +14,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-#[cfg(unix)]
-use std::os::unix::fs::symlink as symlink_dir;
-#[cfg(windows)]
-use std::os::windows::fs::symlink_dir;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use crate::layout::{self, Arch};
-use crate::run::{output, run, write_if_changed};
+use crate::run::{link, output, run, write_if_changed};
 use crate::setup::Tools;
 
 /// The WDK that the content root passes for: that of Windows 11 version 24H2.
 pub(crate) const VERSION: &str = "10.0.26100.0";
+
+/// The folder of the import libraries.
+pub(crate) fn libraries(arch: Arch) -> PathBuf {
+    layout::content_root().join("Lib").join(VERSION).join("km").join(arch.to_string())
+}
 
 /// Makes the content root, or brings it up to date.
 ///
@@ -48,20 +49,9 @@ pub(crate) fn make(tools: &Tools, arch: Arch) -> Result<()> {
     make_ntoskrnl_lib(tools, arch)
 }
 
-/// Lets `link` stand for the folder `target`.
-fn link(target: &Path, link: &Path) -> Result<()> {
-    if fs::read_link(link).is_ok_and(|present| present == target) {
-        return Ok(());
-    }
-    if link.is_symlink() {
-        fs::remove_file(link).with_context(|| format!("cannot replace {}", link.display()))?;
-    }
-    symlink_dir(target, link).with_context(|| format!("cannot link {} to {}", link.display(), target.display()))
-}
-
 /// Makes ntoskrnl.lib from the names that mingw-w64 knows and those of rig/wdk/lib/ntoskrnl.def.
 fn make_ntoskrnl_lib(tools: &Tools, arch: Arch) -> Result<()> {
-    let folder = layout::content_root().join("Lib").join(VERSION).join("km").join(arch.to_string());
+    let folder = libraries(arch);
     let (def, lib) = (folder.join("ntoskrnl.def"), folder.join("ntoskrnl.lib"));
     let ours = layout::root().join("rig/wdk/lib/ntoskrnl.def");
     let ours = fs::read_to_string(&ours).with_context(|| format!("cannot read {}", ours.display()))?;

@@ -60,6 +60,11 @@ pub(crate) fn content_root() -> PathBuf {
     root().join("target/rig/wdk")
 }
 
+/// The twin of the workspace.
+pub(crate) fn twin() -> PathBuf {
+    root().join("target/rig/workspace")
+}
+
 /// cargo's target directory for everything that runs on Windows or Wine.
 pub(crate) fn cargo_target() -> PathBuf {
     root().join("target/rig/cargo")

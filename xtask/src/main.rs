@@ -5,9 +5,12 @@
 
 mod build;
 mod content_root;
+mod demo;
 mod layout;
 mod run;
 mod setup;
+mod test;
+mod twin;
 
 use std::process::ExitCode;
 
@@ -26,12 +29,18 @@ enum Command {
     Setup,
     /// Build the drivers into target/drivers/<arch>/
     Build(build::Arguments),
+    /// Show the whole way through: build, load, attach, classify, unload
+    Demo(demo::Arguments),
+    /// Run the host tests, then the system tests in Wine
+    Test,
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Setup => setup::run(),
         Command::Build(arguments) => build::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Test => test::run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,7 @@
 //! Runs other programs, and says which one failed.
 
+#[cfg(unix)]
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
@@ -67,4 +69,23 @@ pub(crate) fn write_if_changed(path: &Path, contents: impl AsRef<[u8]>) -> Resul
     }
     fs::write(path, contents).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(true)
+}
+
+/// Lets `link` stand for the file or folder `target`.
+///
+/// # Errors
+/// Something else is in the way, or the link cannot be made.
+pub(crate) fn link(target: &Path, link: &Path) -> Result<()> {
+    if fs::read_link(link).is_ok_and(|present| present == target) {
+        return Ok(());
+    }
+    if link.is_symlink() {
+        fs::remove_file(link).with_context(|| format!("cannot replace {}", link.display()))?;
+    }
+    symlink(target, link).with_context(|| format!("cannot link {} to {}", link.display(), target.display()))
+}
+
+#[cfg(not(unix))]
+fn symlink(_: &Path, _: &Path) -> std::io::Result<()> {
+    Err(std::io::Error::new(std::io::ErrorKind::Unsupported, "on Windows, drivers are built with `cargo make`"))
 }

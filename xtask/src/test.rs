@@ -1,0 +1,35 @@
+//! `cargo xtask test`: the tests of the host, then the system tests, which run the real drivers in Wine.
+
+use std::env;
+use std::ffi::OsString;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::build;
+use crate::layout::{self, Arch};
+use crate::run::run as run_command;
+
+/// `cargo xtask test`.
+///
+/// # Errors
+/// Something does not build, or a test fails.
+pub(crate) fn run() -> Result<()> {
+    heading("Host tests");
+    run_command(&mut cargo(&["test"]))?;
+    heading("Drivers");
+    build::build(Arch::X64)?;
+    heading("System tests");
+    run_command(&mut cargo(&["test", "--package", "system-tests"]))
+}
+
+/// The cargo that runs this program.
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    command.args(arguments).current_dir(layout::root());
+    command
+}
+
+fn heading(text: &str) {
+    println!("\n== {text} ==");
+}
