@@ -1,0 +1,103 @@
+//! Builds clients/probe-c, the client driver in C, with clang and lld.
+//!
+//! For x64 only: the kernel headers of mingw-w64 know no ARM64. On Windows its project file builds it for both.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::content_root;
+use crate::layout::{self, Arch};
+use crate::run::{run, write_if_changed};
+use crate::setup::Tools;
+
+const SOURCES: [&str; 3] = ["driver", "client", "device"];
+
+/// The compiler's part of what the WDK's build rules do, and what the headers of mingw-w64 need.
+const COMPILE_ARGUMENTS: &[&str] = &[
+    "--target=x86_64-pc-windows-msvc",
+    "-std=c11",
+    "-O2",
+    "-g",
+    "-gcodeview",
+    "-ffreestanding",
+    // The kernel unwinds through every function, for stack traces and exceptions.
+    "-funwind-tables",
+    "-Wall",
+    "-Wextra",
+    "-Wconversion",
+    "-Werror",
+    // Windows 10.
+    "-D_WIN32_WINNT=0x0A00",
+    "-DNTDDI_VERSION=0x0A000000",
+    // mingw-w64 has neither this flag nor its function; rig/wdk/include declares the function alone.
+    "-DPOOL_FLAG_NON_PAGED=0x40",
+    // Headers of mingw-w64 clash with clang's own for Microsoft's dialect and for Intel AMX.
+    "-fno-ms-compatibility",
+    "-D__AMXTILEINTRIN_H",
+    "-D__AMXINTRIN_H",
+];
+
+const LINK_ARGUMENTS: &[&str] = &[
+    "/DRIVER",
+    "/SUBSYSTEM:NATIVE,10.0",
+    "/ENTRY:DriverEntry",
+    "/NODEFAULTLIB",
+    "/DYNAMICBASE",
+    "/HIGHENTROPYVA",
+    "/NXCOMPAT",
+    "/OPT:REF",
+    // A checksum, no time of day, and symbols that are found by the name of their file alone.
+    "/RELEASE",
+    "/Brepro",
+    "/DEBUG:FULL",
+    "/PDBALTPATH:%_PDB%",
+];
+
+/// Builds probe-c.sys and its symbols into target/drivers/x64. The content root has to be there.
+///
+/// # Errors
+/// A tool fails, or a file cannot be written.
+pub(crate) fn build(tools: &Tools) -> Result<[PathBuf; 2]> {
+    let source = layout::root().join("clients/probe-c");
+    let headers = layout::content_root().join("Include").join(content_root::VERSION);
+    let made = layout::cargo_target().join("probe-c");
+    fs::create_dir_all(&made).with_context(|| format!("cannot make {}", made.display()))?;
+
+    let netio = made.join("netio.lib");
+    let mut dlltool = Command::new(&tools.dlltool);
+    dlltool.args(["-m", "i386:x86-64", "-d"]).arg(source.join("linux/netio.def")).arg("-l").arg(&netio);
+    run(&mut dlltool)?;
+
+    let clang = tools.libclang.with_file_name("bin").join("clang");
+    let mut link = Command::new(&tools.linker);
+    link.args(["-flavor", "link"]).args(LINK_ARGUMENTS);
+    for name in SOURCES {
+        let object = made.join(format!("{name}.obj"));
+        let mut compile = Command::new(&clang);
+        compile.args(COMPILE_ARGUMENTS);
+        compile.arg(format!("-ffile-prefix-map={}=/sluice", layout::root().display()));
+        compile.arg("-I").arg(layout::root().join("crates/sluice-npi/include"));
+        compile.arg("-I").arg(source.join("linux"));
+        for folder in ["km", "km/crt", "shared", "um"] {
+            compile.arg("-isystem").arg(headers.join(folder));
+        }
+        run(compile.arg("-c").arg(source.join(format!("{name}.c"))).arg("-o").arg(&object))?;
+        link.arg(object);
+    }
+    let image = made.join("probe-c.sys");
+    let mut out = std::ffi::OsString::from("/OUT:");
+    out.push(&image);
+    link.arg(out).arg(content_root::libraries(Arch::X64).join("ntoskrnl.lib")).arg(netio);
+    run(&mut link)?;
+
+    let drivers = layout::drivers(Arch::X64);
+    let collect = |file: &str| -> Result<PathBuf> {
+        let (from, to) = (made.join(file), drivers.join(file));
+        write_if_changed(&to, fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?)?;
+        Ok(to)
+    };
+    Ok([collect("probe-c.sys")?, collect("probe-c.pdb")?])
+}
