@@ -23,9 +23,9 @@ use super::{
     },
 };
 
-const POLICY_KEYS: [&str; 3] = ["default", "rule", "sets"];
-const SET_KEYS: [&str; 3] = ["addresses", "names", "ports"];
-const RULE_KEYS: [&str; 19] = [
+pub(super) const POLICY_KEYS: [&str; 3] = ["default", "rule", "sets"];
+pub(super) const SET_KEYS: [&str; 3] = ["addresses", "names", "ports"];
+pub(super) const RULE_KEYS: [&str; 19] = [
     "id",
     "action",
     "description",

@@ -5,6 +5,8 @@ mod diagnostic;
 mod explain;
 mod file;
 mod shadow;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use std::{fs, path::Path};

@@ -1,0 +1,345 @@
+//! What policies mean, and what is said about wrong ones.
+
+use std::net::IpAddr;
+
+use serde_json::Value;
+use sluice_core::{
+    Action, Direction,
+    compile::{Conditions, Fragment, Icmp, Prefix, TcpFlags},
+};
+
+use super::{
+    diagnostic::{Diagnostic, Severity},
+    file::{File, read},
+    shadowed,
+};
+
+const SCHEMA: &str = include_str!("../../../docs/policy.schema.json");
+const DOCUMENTATION: &str = include_str!("../../../docs/policy.md");
+
+/// A policy without errors.
+fn good(source: &str) -> File {
+    let (file, diagnostics) = read(source);
+    assert!(diagnostics.is_empty(), "{source}\n{diagnostics:#?}");
+    file
+}
+
+/// The conditions of the only rule, of which only these lines are given.
+fn conditions(lines: &str) -> Conditions {
+    good(&format!("[[rule]]\nid = 1\naction = \"block\"\n{lines}")).rules[0].rule.conditions.clone()
+}
+
+fn prefix(address: &str, length: u8) -> Prefix {
+    Prefix { address: address.parse().unwrap(), length }
+}
+
+#[test]
+fn an_empty_file_is_the_policy_that_permits_everything() {
+    let file = good("");
+    assert_eq!(file.default, Action::Permit);
+    assert!(file.rules.is_empty());
+}
+
+#[test]
+fn rules_keep_the_order_of_the_file() {
+    let file = good(
+        "default = 'block'\n[[rule]]\nid = 20\naction = 'permit'\nprotocol = 'tcp'\n[[rule]]\nid = 10\naction = 'block'\n",
+    );
+    assert_eq!(file.default, Action::Block);
+    let rules: Vec<_> = file.rules.iter().map(|entry| (entry.rule.id, entry.rule.action)).collect();
+    assert_eq!(rules, [(20, Action::Permit), (10, Action::Block)]);
+}
+
+#[test]
+fn every_key_becomes_its_condition() {
+    let nothing = Conditions::default;
+    for (lines, expected) in [
+        ("description = 'x'", nothing()),
+        ("direction = 'outbound'", Conditions { direction: Some(Direction::Outbound), ..nothing() }),
+        ("link_type = ['ethernet', 101]", Conditions { link_types: vec![1, 101], ..nothing() }),
+        ("vlan = true", Conditions { tagged: Some(true), ..nothing() }),
+        ("vlan = false", Conditions { tagged: Some(false), ..nothing() }),
+        ("vlan = [7, '100-199']", Conditions { vlans: vec![7..=7, 100..=199], ..nothing() }),
+        ("ether_type = ['arp', 0x86DD]", Conditions { ether_types: vec![0x0806, 0x86DD], ..nothing() }),
+        ("ip_version = 6", Conditions { ip_version: Some(6), ..nothing() }),
+        (
+            "source = ['192.0.2.0/24', '2001:db8::1']",
+            Conditions { sources: vec![prefix("192.0.2.0", 24), prefix("2001:db8::1", 128)], ..nothing() },
+        ),
+        ("destination = '0.0.0.0/0'", Conditions { destinations: vec![prefix("0.0.0.0", 0)], ..nothing() }),
+        ("protocol = ['TCP', 17, 'icmpv6']", Conditions { protocols: vec![6, 17, 58], ..nothing() }),
+        ("source_port = 0", Conditions { source_ports: vec![0..=0], ..nothing() }),
+        (
+            "destination_port = ['1024 - 65535', '53']",
+            Conditions { destination_ports: vec![1024..=65535, 53..=53], ..nothing() },
+        ),
+        (
+            "icmp = [8, '3/4']",
+            Conditions { icmp: vec![Icmp { kind: 8, code: None }, Icmp { kind: 3, code: Some(4) }], ..nothing() },
+        ),
+        (
+            "tcp_flags = ['syn', '!ack']",
+            Conditions { tcp_flags: Some(TcpFlags { mask: 0x12, value: 0x02 }), ..nothing() },
+        ),
+        ("fragment = 'later'", Conditions { fragment: Some(Fragment::Later), ..nothing() }),
+        ("fragment = true", Conditions { fragment: Some(Fragment::Any), ..nothing() }),
+        ("malformed = true", Conditions { malformed: Some(true), ..nothing() }),
+        ("truncated = false", Conditions { truncated: Some(false), ..nothing() }),
+    ] {
+        assert_eq!(conditions(lines), expected, "{lines}");
+    }
+}
+
+#[test]
+fn host_names_are_compared_in_ascii_and_lower_case() {
+    let names = conditions("name = ['WWW.Example.COM.', 'Bücher.example', '_dmarc.example.com']").names;
+    assert_eq!(names, ["www.example.com", "xn--bcher-kva.example", "_dmarc.example.com"]);
+}
+
+#[test]
+fn a_set_stands_for_its_values() {
+    let file = good(
+        "[sets.addresses]\noffice = ['192.0.2.0/24', '2001:db8::/32']\n[sets.ports]\nweb = [80, '8000-8999']\n\
+         [sets.names]\nbad = 'ads.example'\n[[rule]]\nid = 1\naction = 'block'\nsource = ['@office', '10.0.0.0/8']\n\
+         destination_port = '@web'\nname = ['@bad', 'x.example']\n",
+    );
+    let conditions = &file.rules[0].rule.conditions;
+    assert_eq!(conditions.sources, [prefix("192.0.2.0", 24), prefix("2001:db8::", 32), prefix("10.0.0.0", 8)]);
+    assert_eq!(conditions.destination_ports, [80..=80, 8000..=8999]);
+    assert_eq!(conditions.names, ["ads.example", "x.example"]);
+}
+
+/// What a program sees of a diagnostic.
+fn record(diagnostic: &Diagnostic, source: &str) -> Value {
+    serde_json::to_value(diagnostic.record(source)).unwrap()
+}
+
+#[test]
+fn every_error_names_line_key_value_and_what_is_allowed() {
+    // Line 4 of the file, with what is wrong in it: the key, the value as written, a part of the reason, a part of what
+    // is allowed.
+    for (line, key, value, why, allowed) in [
+        ("direction = 'in'", "direction", "'in'", "no such direction", "inbound"),
+        ("direction = 5", "direction", "5", "an integer", "inbound"),
+        ("link_type = 'wifi'", "link_type", "'wifi'", "no link type", "1 or \"ethernet\""),
+        ("link_type = 105", "link_type", "105", "not supported", "276"),
+        ("vlan = 4096", "vlan", "4096", "not from 0 to 4095", "true for any tagged"),
+        ("vlan = 'ten'", "vlan", "'ten'", "neither a number nor a range", "0 to 4095"),
+        ("ether_type = 0x05FF", "ether_type", "0x05FF", "not from 1536 to 65535", "arp"),
+        ("ip_version = 5", "ip_version", "5", "no such version", "4 or 6"),
+        ("source = '192.0.2.256'", "source", "'192.0.2.256'", "not an IP address", "2001:db8::/32"),
+        ("source = '192.0.2.0/33'", "source", "'192.0.2.0/33'", "not from 0 to 32", "192.0.2.0/24"),
+        ("source = '2001:db8::/129'", "source", "'2001:db8::/129'", "not from 0 to 128", "2001:db8::/32"),
+        ("source = '192.0.2.0/+8'", "source", "'192.0.2.0/+8'", "not from 0 to 32", "192.0.2.0/24"),
+        ("source = '192.0.2.1/24'", "source", "'192.0.2.1/24'", "192.0.2.0/24", "prefix"),
+        ("destination = ['::', '2001:db8::1/64']", "destination", "'2001:db8::1/64'", "2001:db8::/64", "prefix"),
+        ("source = '@home'", "source", "'@home'", "no set of that kind", "[sets.addresses]"),
+        ("source = []", "source", "[]", "empty", "prefix"),
+        ("source = {}", "source", "{}", "a table", "prefix"),
+        ("protocol = 256", "protocol", "256", "not from 0 to 255", "tcp"),
+        ("protocol = -1", "protocol", "-1", "not from 0 to 255", "tcp"),
+        ("protocol = ['tcp', 'tpc']", "protocol", "'tpc'", "no protocol of that name", "tcp"),
+        ("protocol = 6.0", "protocol", "6.0", "a float", "tcp"),
+        ("source_port = 65536", "source_port", "65536", "not from 0 to 65535", "8000-8999"),
+        ("source_port = 99999999999999999999999", "source_port", "99999999999999999999999", "not from 0", "65535"),
+        ("source_port = '9-8'", "source_port", "'9-8'", "\"8-9\"", "8000-8999"),
+        ("source_port = '-5'", "source_port", "'-5'", "neither a number nor a range", "8000-8999"),
+        ("destination_port = 'https'", "destination_port", "'https'", "neither a number", "8000-8999"),
+        ("icmp = '3/4/5'", "icmp", "'3/4/5'", "type and code", "3/4"),
+        ("tcp_flags = ['syn', '!syn']", "tcp_flags", "['syn', '!syn']", "set and not", "fin, syn"),
+        ("tcp_flags = 'sin'", "tcp_flags", "'sin'", "no such TCP flag", "fin, syn"),
+        ("name = '*.example.com'", "name", "'*.example.com'", "write \"example.com\"", "names below it"),
+        ("name = 'a..b'", "name", "'a..b'", "not a valid host name", "example.com"),
+        ("name = 'a b'", "name", "'a b'", "no ' '", "example.com"),
+        ("name = ''", "name", "''", "", "example.com"),
+        ("fragment = 'second'", "fragment", "'second'", "no such kind", "later"),
+        ("malformed = 'yes'", "malformed", "'yes'", "a string", "true or false"),
+        ("truncated = 1", "truncated", "1", "an integer", "true or false"),
+        ("description = 1", "description", "1", "an integer", "a text"),
+        ("port = 80", "port", "80", "no key `port`", "destination_port"),
+    ] {
+        let source = format!("[[rule]]\nid = 7\naction = 'block'\n{line}\n");
+        let (_, diagnostics) = read(&source);
+        assert_eq!(diagnostics.len(), 1, "{line}: {diagnostics:#?}");
+        let record = record(&diagnostics[0], &source);
+        assert_eq!(record["severity"], "error", "{line}");
+        assert_eq!(record["line"], 4, "{line}");
+        assert_eq!(record["key"], key, "{line}");
+        assert_eq!(record["value"], value, "{line}");
+        let message = record["message"].as_str().unwrap();
+        assert!(message.starts_with("rule 7"), "{line}: {message}");
+        assert!(message.contains(why), "{line}: {message}");
+        assert!(record["allowed"].as_str().unwrap().contains(allowed), "{line}: {record}");
+    }
+}
+
+#[test]
+fn what_is_missing_double_or_unknown_is_an_error() {
+    for (source, line, why) in [
+        ("[[rule]]\naction = 'block'", 1, "the 1st rule has no `id`"),
+        ("[[rule]]\nid = 3", 1, "rule 3 has no `action`"),
+        ("[[rule]]\nid = 0\naction = 'block'", 2, "not from 1 to 4294967295"),
+        ("[[rule]]\nid = 3\naction = 'drop'", 3, "no such action"),
+        (
+            "[[rule]]\nid = 3\naction = 'block'\n[[rule]]\nid = 3\naction = 'block'\nprotocol = 6",
+            5,
+            "two rules with the id 3",
+        ),
+        ("default = 'deny'", 1, "no such action"),
+        ("defualt = 'block'", 1, "a policy has no key `defualt`"),
+        ("rule = 5", 1, "`rule` is no list"),
+        ("rule = [5]", 1, "`rule` is no table"),
+        ("[sets.protocols]\nx = 6", 1, "[sets] has no key `protocols`"),
+        ("sets = 5", 1, "`sets` is no table"),
+        ("[sets]\nports = [80]", 2, "`ports` is no table"),
+        ("[[rule]\nid = 1", 1, "not valid TOML"),
+        ("[[rule]]\nid = 1\nid = 2\naction = 'block'", 3, "not valid TOML"),
+        ("x = \"\\q\"", 1, "not valid TOML"),
+    ] {
+        let (_, diagnostics) = read(source);
+        let records: Vec<_> = diagnostics.iter().map(|diagnostic| record(diagnostic, source)).collect();
+        let found = records.iter().any(|record| {
+            record["severity"] == "error" && record["line"] == line && record["message"].as_str().unwrap().contains(why)
+        });
+        assert!(found, "{source}\n{records:#?}");
+    }
+}
+
+#[test]
+fn all_errors_are_reported_at_once_in_the_order_of_the_file() {
+    let source = "default = 1\n[[rule]]\nid = 1\naction = 2\nvlan = 5000\nsource = ['x', '10.0.0.0/8', 'y']\n[[rule]]\nfoo = 1\n";
+    let (_, diagnostics) = read(source);
+    let lines: Vec<_> =
+        diagnostics.iter().map(|diagnostic| record(diagnostic, source)["line"].as_u64().unwrap()).collect();
+    assert_eq!(lines, [1, 4, 5, 6, 6, 7, 7, 8]);
+}
+
+#[test]
+fn columns_count_characters() {
+    let source = "description = 1\n[[rule]]\nid = 1\naction = 'block'\nname = ['bücher.example', 'ä b']";
+    let (_, diagnostics) = read(source);
+    let record = record(diagnostics.last().unwrap(), source);
+    assert_eq!((&record["line"], &record["column"]), (&5.into(), &27.into()));
+}
+
+#[test]
+fn an_unknown_set_is_answered_with_those_that_there_are() {
+    let source = "[sets.ports]\nweb = 80\n[[rule]]\nid = 1\naction = 'block'\nsource_port = ['@web', '@wbe']";
+    let (_, diagnostics) = read(source);
+    assert_eq!(diagnostics.len(), 1);
+    assert!(diagnostics[0].message.contains("there are @web"), "{}", diagnostics[0].message);
+}
+
+fn warnings(source: &str) -> Vec<String> {
+    let (file, mut diagnostics) = read(source);
+    diagnostics.extend(shadowed(&file));
+    assert!(diagnostics.iter().all(|diagnostic| diagnostic.severity == Severity::Warning), "{diagnostics:#?}");
+    diagnostics.into_iter().map(|diagnostic| diagnostic.message).collect()
+}
+
+#[test]
+fn conditions_that_exclude_each_other_are_a_warning() {
+    for (lines, why) in [
+        ("source = '192.0.2.1'\ndestination = '2001:db8::1'", "different versions of IP"),
+        ("source = '192.0.2.1'\nip_version = 6", "other version of IP"),
+        ("protocol = 'icmp'\nsource_port = 1", "has ports"),
+        ("protocol = 'udp'\ntcp_flags = 'syn'", "tcp"),
+        ("protocol = ['tcp', 'udp']\nicmp = 8", "icmp"),
+    ] {
+        let found = warnings(&format!("[[rule]]\nid = 1\naction = 'block'\n{lines}"));
+        assert!(matches!(&found[..], [message] if message.contains(why)), "{lines}: {found:?}");
+    }
+    for lines in [
+        "source = ['192.0.2.1', '::1']\ndestination = '2001:db8::1'\nip_version = 6",
+        "protocol = ['icmp', 'udp']\nsource_port = 1",
+        "protocol = 'ipv6-icmp'\nicmp = 128",
+    ] {
+        assert_eq!(warnings(&format!("[[rule]]\nid = 1\naction = 'block'\n{lines}")), [""; 0], "{lines}");
+    }
+}
+
+#[test]
+fn a_set_that_no_rule_uses_is_a_warning() {
+    assert_eq!(warnings("[sets.names]\nx = 'x.example'"), ["no rule uses the set @x"]);
+}
+
+#[test]
+fn a_rule_that_an_earlier_one_covers_is_a_warning() {
+    let source = "[[rule]]\nid = 10\naction = 'permit'\nsource = '10.0.0.0/8'\n[[rule]]\nid = 20\naction = 'block'\n\
+                  source = '10.1.0.0/16'\nprotocol = 'tcp'\n[[rule]]\nid = 30\naction = 'block'\n";
+    let found = warnings(source);
+    assert_eq!(found, ["rule 20 never decides: rule 10 comes first and matches every packet that it matches"]);
+}
+
+#[test]
+fn a_rendered_error_points_at_its_place() {
+    let source = "[[rule]]\nid = 1\naction = 'block'\nvlan = 5000\n";
+    let (_, diagnostics) = read(source);
+    let text = anstream::adapter::strip_str(&diagnostics[0].render(source, "office.toml")).to_string();
+    for part in ["error: rule 1: `vlan` cannot be 5000", "office.toml:4:8", "vlan = 5000", "^^^^", "allowed: a VLAN id"]
+    {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+}
+
+#[test]
+fn the_example_of_the_documentation_is_a_policy() {
+    let example = DOCUMENTATION.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let file = good(example);
+    assert_eq!(file.rules.len(), 2);
+    assert_eq!(file.rules[1].rule.conditions.names, ["ads.example.com", "xn--bcher-kva.example"]);
+}
+
+#[test]
+fn schema_and_documentation_have_the_keys_that_are_understood() {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let keys = |object: &Value| object.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
+    let expected = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect();
+    assert_eq!(keys(&schema["properties"]), expected(&super::file::POLICY_KEYS));
+    assert_eq!(keys(&schema["properties"]["sets"]["properties"]), expected(&super::file::SET_KEYS));
+    assert_eq!(keys(&schema["$defs"]["rule"]["properties"]), expected(&super::file::RULE_KEYS));
+    for key in super::file::RULE_KEYS {
+        assert!(DOCUMENTATION.contains(&format!("`{key}`")), "docs/policy.md does not have the key {key}");
+    }
+}
+
+#[test]
+fn the_schema_lists_the_names_that_are_understood() {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let rule = &schema["$defs"]["rule"]["properties"];
+    for (key, value) in [
+        ("protocol", "/oneOf/0/oneOf/1/enum"),
+        ("ether_type", "/oneOf/0/oneOf/1/enum"),
+        ("link_type", "/oneOf/0/enum"),
+        ("tcp_flags", "/oneOf/0/enum"),
+    ] {
+        for value in rule[key].pointer(value).unwrap().as_array().unwrap() {
+            conditions(&format!("{key} = {value}"));
+        }
+    }
+    let listed = |key: &str, pointer: &str| rule[key].pointer(pointer).unwrap().as_array().unwrap().clone();
+    for (_, name) in crate::terms::PROTOCOLS {
+        assert!(listed("protocol", "/oneOf/0/oneOf/1/enum").contains(&name.into()), "{name}");
+    }
+    for (_, name) in crate::terms::ETHER_TYPES {
+        assert!(listed("ether_type", "/oneOf/0/oneOf/1/enum").contains(&name.into()), "{name}");
+    }
+    for (_, name) in crate::capture::LINK_TYPES {
+        assert!(listed("link_type", "/oneOf/0/enum").contains(&name.into()), "{name}");
+    }
+}
+
+#[test]
+fn masks_keep_the_bits_of_the_prefix() {
+    for (address, length, expected) in [
+        ("255.255.255.255", 0, "0.0.0.0"),
+        ("255.255.255.255", 9, "255.128.0.0"),
+        ("192.0.2.1", 32, "192.0.2.1"),
+        ("ffff::ffff", 0, "::"),
+        ("2001:db8:ffff::1", 33, "2001:db8:8000::"),
+        ("2001:db8::1", 128, "2001:db8::1"),
+    ] {
+        let masked = super::value::mask(address.parse().unwrap(), length);
+        assert_eq!(masked, expected.parse::<IpAddr>().unwrap(), "{address}/{length}");
+    }
+}
