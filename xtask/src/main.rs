@@ -4,6 +4,7 @@
 //! (the programs that must be there); every command that needs more than Rust gets it from [`setup::ensure`].
 
 mod build;
+mod check_image;
 mod content_root;
 mod demo;
 mod layout;
@@ -29,6 +30,8 @@ enum Command {
     Setup,
     /// Build the drivers into target/drivers/<arch>/
     Build(build::Arguments),
+    /// Check that Windows accepts driver images, and that nothing is in them that should not be
+    CheckImage(check_image::Arguments),
     /// Show the whole way through: build, load, attach, classify, unload
     Demo(demo::Arguments),
     /// Run the host tests, then the system tests in Wine
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Setup => setup::run(),
         Command::Build(arguments) => build::run(&arguments),
+        Command::CheckImage(arguments) => check_image::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test => test::run(),
     };

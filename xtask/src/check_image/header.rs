@@ -79,7 +79,7 @@ pub(super) fn check(image: &Image<'_>, arch: Option<Arch>, findings: &mut Vec<Fi
     }
 
     let alignment = optional.section_alignment.get(LE);
-    if alignment == 0 || alignment % PAGE != 0 {
+    if alignment == 0 || !alignment.is_multiple_of(PAGE) {
         let text = format!(
             "the section alignment is {alignment:#x}, no multiple of the page size, so memory integrity (HVCI) refuses \
              the image"
@@ -89,7 +89,8 @@ pub(super) fn check(image: &Image<'_>, arch: Option<Arch>, findings: &mut Vec<Fi
 
     let (stated, computed) = (optional.check_sum.get(LE), checksum(image));
     if stated != computed {
-        let text = format!("the checksum is {stated:#x} and should be {computed:#x}; Windows validates that of every driver");
+        let text =
+            format!("the checksum is {stated:#x} and should be {computed:#x}; Windows validates that of every driver");
         findings.push(Finding::new(text, "PE Format, Optional Header Windows-Specific Fields: CheckSum"));
     }
 }
@@ -98,7 +99,10 @@ fn check_entry_point(image: &Image<'_>, findings: &mut Vec<Finding>) {
     const SOURCE: &str = "PE Format, Optional Header Standard Fields: AddressOfEntryPoint";
     let entry = image.headers.optional_header.address_of_entry_point.get(LE);
     if entry == 0 {
-        findings.push(Finding::new("the image has no entry point, so there is no DriverEntry that Windows could call", SOURCE));
+        findings.push(Finding::new(
+            "the image has no entry point, so there is no DriverEntry that Windows could call",
+            SOURCE,
+        ));
         return;
     }
     let section = image.sections.iter().find(|section| {
@@ -107,7 +111,8 @@ fn check_entry_point(image: &Image<'_>, findings: &mut Vec<Finding>) {
     });
     let executable = section.is_some_and(|section| section.characteristics.get(LE) & pe::IMAGE_SCN_MEM_EXECUTE != 0);
     if !executable {
-        let text = format!("the entry point {entry:#x} lies in no executable section, so calling DriverEntry would crash");
+        let text =
+            format!("the entry point {entry:#x} lies in no executable section, so calling DriverEntry would crash");
         findings.push(Finding::new(text, SOURCE));
     }
 }
@@ -150,7 +155,9 @@ mod tests {
     fn characteristics_that_are_not_set_are_found() {
         let set = Driver::new().characteristics;
         assert!(one_finding(&Driver { characteristics: set & !2, ..Driver::new() }).starts_with("EXECUTABLE_IMAGE"));
-        assert!(one_finding(&Driver { characteristics: set & !0x20, ..Driver::new() }).starts_with("LARGE_ADDRESS_AWARE"));
+        assert!(
+            one_finding(&Driver { characteristics: set & !0x20, ..Driver::new() }).starts_with("LARGE_ADDRESS_AWARE")
+        );
     }
 
     #[test]
@@ -168,7 +175,9 @@ mod tests {
     #[test]
     fn each_protection_that_is_not_set_is_found() {
         let set = Driver::new().dll_characteristics;
-        for (flag, name) in [(0x100, "NX_COMPAT"), (0x40, "DYNAMIC_BASE"), (0x20, "HIGH_ENTROPY"), (0x80, "FORCE_INTEGRITY")] {
+        for (flag, name) in
+            [(0x100, "NX_COMPAT"), (0x40, "DYNAMIC_BASE"), (0x20, "HIGH_ENTROPY"), (0x80, "FORCE_INTEGRITY")]
+        {
             let driver = Driver { dll_characteristics: set & !flag, ..Driver::new() };
             assert!(one_finding(&driver).starts_with(name), "{name}");
         }
@@ -182,8 +191,14 @@ mod tests {
 
     #[test]
     fn a_checksum_that_is_missing_or_old_is_found() {
-        assert!(one_finding(&Driver { checksum: Some(0), ..Driver::new() }).starts_with("the checksum is 0x0 and should be"));
-        assert!(one_finding(&Driver { checksum: Some(1), ..Driver::new() }).starts_with("the checksum is 0x1 and should be"));
+        assert!(
+            one_finding(&Driver { checksum: Some(0), ..Driver::new() })
+                .starts_with("the checksum is 0x0 and should be")
+        );
+        assert!(
+            one_finding(&Driver { checksum: Some(1), ..Driver::new() })
+                .starts_with("the checksum is 0x1 and should be")
+        );
     }
 
     #[test]

@@ -17,11 +17,15 @@ pub(super) fn check(image: &Image<'_>, findings: &mut Vec<Finding>) {
 
         let start = section.virtual_address.get(LE);
         let size = section.virtual_size.get(LE);
-        if start % PAGE != 0 {
-            let text = format!("section {name} starts at {start:#x}, within a page, so memory integrity (HVCI) refuses the image");
+        if !start.is_multiple_of(PAGE) {
+            let text = format!(
+                "section {name} starts at {start:#x}, within a page, so memory integrity (HVCI) refuses the image"
+            );
             findings.push(Finding::new(text, "Code integrity checking, 0x2004"));
         } else if expected.is_some_and(|expected| expected != start) {
-            let text = format!("section {name} starts at {start:#x} and does not follow the one before it, so the loader refuses the image");
+            let text = format!(
+                "section {name} starts at {start:#x} and does not follow the one before it, so the loader refuses the image"
+            );
             findings.push(Finding::new(text, TABLE));
         }
         expected = Some(start.saturating_add(size).checked_next_multiple_of(alignment).unwrap_or(u32::MAX));
@@ -35,7 +39,9 @@ pub(super) fn check(image: &Image<'_>, findings: &mut Vec<Finding>) {
     }
     let size = image.headers.optional_header.size_of_image.get(LE);
     if let Some(expected) = expected.filter(|expected| *expected != size) {
-        let text = format!("the size of the image is {size:#x}, though its sections end at {expected:#x}, so the loader refuses it");
+        let text = format!(
+            "the size of the image is {size:#x}, though its sections end at {expected:#x}, so the loader refuses it"
+        );
         findings.push(Finding::new(text, "PE Format, Optional Header Windows-Specific Fields: SizeOfImage"));
     }
 }
@@ -47,7 +53,9 @@ fn check_attributes(image: &Image<'_>, section: &ImageSectionHeader, name: &str,
     let has = |flag| flags & flag != 0;
 
     if !has(CONTENTS) || !has(pe::IMAGE_SCN_MEM_READ) {
-        let text = format!("section {name} has attributes {flags:#x}: it does not say what it holds or cannot be read, and loading fails with error 998");
+        let text = format!(
+            "section {name} has attributes {flags:#x}: it does not say what it holds or cannot be read, and loading fails with error 998"
+        );
         findings.push(Finding::new(text, "PE Format, Section Flags; windows-drivers-rs issue 182"));
     }
     if has(pe::IMAGE_SCN_MEM_EXECUTE) && has(pe::IMAGE_SCN_MEM_WRITE) {
@@ -55,11 +63,14 @@ fn check_attributes(image: &Image<'_>, section: &ImageSectionHeader, name: &str,
         findings.push(Finding::new(text, "Code integrity checking, 0x2003"));
     }
     if has(pe::IMAGE_SCN_MEM_EXECUTE) && has(pe::IMAGE_SCN_MEM_DISCARDABLE) {
-        let text = format!("section {name} holds code and is discardable, so the code is gone once the driver has started");
+        let text =
+            format!("section {name} holds code and is discardable, so the code is gone once the driver has started");
         findings.push(Finding::new(text, FLAGS));
     }
     if has(pe::IMAGE_SCN_MEM_EXECUTE) && contains_import_addresses(image, section) {
-        let text = format!("the import address table lies in the executable section {name}, so memory integrity (HVCI) refuses the image");
+        let text = format!(
+            "the import address table lies in the executable section {name}, so memory integrity (HVCI) refuses the image"
+        );
         findings.push(Finding::new(text, "Code integrity checking, 0x2005"));
     }
 }

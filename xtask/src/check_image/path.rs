@@ -1,0 +1,79 @@
+//! Paths of the machine that built the image: they tell strangers about it, and make no two machines build the same.
+
+use std::env;
+
+use super::{Finding, Image};
+use crate::layout;
+
+/// How paths begin that only some machines have.
+const LOCAL: &[&str] = &["/home/", "/root/", "/Users/", "\\Users\\", "/tmp/", "/var/", "/usr/", "\\Program Files"];
+
+/// The folders of this machine that a build could leave in an image.
+pub(super) fn of_this_machine() -> Vec<String> {
+    let folders = ["HOME", "USERPROFILE", "CARGO_HOME", "RUSTUP_HOME"].into_iter().filter_map(env::var_os);
+    let folders = folders.chain([layout::root().as_os_str().to_owned()]);
+    folders.map(|folder| folder.to_string_lossy().into_owned()).filter(|folder| folder.len() > 3).collect()
+}
+
+pub(super) fn check(image: &Image<'_>, local_paths: &[String], findings: &mut Vec<Finding>) {
+    let mut seen = Vec::new();
+    for path in LOCAL.iter().copied().chain(local_paths.iter().map(String::as_str)) {
+        let narrow = path.as_bytes().to_vec();
+        let wide = path.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (needle, width) in [(narrow, 1), (wide, 2)] {
+            let Some(at) = find(image.bytes, &needle) else { continue };
+            let text = printable(image.bytes, at, width);
+            if !seen.contains(&text) {
+                let finding = format!("the image holds {text:?}, a path of the machine that built it");
+                findings.push(Finding::new(finding, "The rustc book, --remap-path-prefix; /PDBALTPATH"));
+                seen.push(text);
+            }
+        }
+    }
+}
+
+fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+    bytes.windows(needle.len()).position(|window| window == needle)
+}
+
+/// The path at `at`, characters of `width` bytes, with the letter of its drive if it has one.
+fn printable(bytes: &[u8], at: usize, width: usize) -> String {
+    const MOST: usize = 120;
+    let drive = at
+        .checked_sub(2 * width)
+        .filter(|start| bytes[*start].is_ascii_alphabetic() && bytes.get(start + width) == Some(&b':'));
+    let text = bytes[drive.unwrap_or(at)..].chunks(width).map(|unit| unit[0]);
+    text.take_while(|byte| byte.is_ascii_graphic()).take(MOST).map(char::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Driver, findings, one_finding};
+
+    #[test]
+    fn a_path_of_some_machine_is_found_in_bytes_and_in_utf_16() {
+        let trailer = b"\0C:\\Users\\jane\\sluice\\src\\lib.rs\0".to_vec();
+        let driver = Driver { trailer, ..Driver::new() };
+        assert!(one_finding(&driver).starts_with(r#"the image holds "C:\\Users\\jane\\sluice\\src\\lib.rs", a path"#));
+
+        let trailer = "/home/jane/x.rs\0".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let driver = Driver { trailer, ..Driver::new() };
+        assert!(one_finding(&driver).starts_with(r#"the image holds "/home/jane/x.rs", a path"#));
+    }
+
+    #[test]
+    fn a_path_of_this_machine_is_found_wherever_it_lies() {
+        let trailer = b"/opt/build/sluice/src/lib.rs".to_vec();
+        let driver = Driver { trailer, ..Driver::new() };
+        assert_eq!(findings(&driver), Vec::<String>::new());
+        let driver = Driver { local_paths: vec!["/opt/build".into()], ..driver };
+        assert!(one_finding(&driver).starts_with(r#"the image holds "/opt/build/sluice/src/lib.rs""#));
+    }
+
+    #[test]
+    fn remapped_paths_are_not_found() {
+        let trailer =
+            b"/sluice/src/lib.rs /cargo/registry/src/index/wdk/lib.rs /rustc/abc/library/core/src/num.rs".to_vec();
+        assert_eq!(findings(&Driver { trailer, ..Driver::new() }), Vec::<String>::new());
+    }
+}
