@@ -1,0 +1,106 @@
+//! The specification: rules are tried one after another, each condition as its documentation says, nothing else.
+
+use std::net::IpAddr;
+
+use sluice_core::compile::{Conditions, Fragment, Prefix, Rule};
+use sluice_core::{Action, Decision, Direction};
+use sluice_npi::{Flow, flags, name_kind};
+
+/// What the first rule that matches says, or else the default.
+pub fn classify(
+    rules: &[Rule],
+    default_action: Action,
+    direction: Direction,
+    link_type: u16,
+    packet: &[u8],
+    flow: &Flow,
+) -> Decision {
+    let name = name(packet, flow);
+    rules.iter().find(|rule| matches(&rule.conditions, direction, link_type, name.as_deref(), flow)).map_or(
+        Decision { action: default_action, rule_id: 0 },
+        |rule| Decision { action: rule.action, rule_id: rule.id },
+    )
+}
+
+/// The labels of the packet's name, in lower case.
+fn name(packet: &[u8], flow: &Flow) -> Option<Vec<Vec<u8>>> {
+    let bytes = packet.get(flow.name_offset as usize..)?.get(..usize::from(flow.name_length))?;
+    match flow.name_kind {
+        name_kind::NONE => None,
+        name_kind::DNS => {
+            let mut labels = Vec::new();
+            let mut rest = bytes;
+            while let Some((length, behind)) = rest.split_first() {
+                let (label, behind) = behind.split_at_checked(usize::from(*length))?;
+                labels.push(label.to_ascii_lowercase());
+                rest = behind;
+            }
+            Some(labels)
+        }
+        _ => {
+            let text = bytes.strip_suffix(b".").unwrap_or(bytes);
+            Some(text.split(|byte| *byte == b'.').map(<[u8]>::to_ascii_lowercase).collect())
+        }
+    }
+}
+
+fn matches(c: &Conditions, direction: Direction, link_type: u16, name: Option<&[Vec<u8>]>, flow: &Flow) -> bool {
+    let has = |bits: u32| flow.has(bits);
+    let any = |list: bool, met: bool| list || met;
+    c.direction.is_none_or(|wanted| wanted == direction)
+        && any(c.link_types.is_empty(), c.link_types.contains(&link_type))
+        && c.tagged.is_none_or(|tagged| tagged == (flow.vlan_count > 0))
+        && any(c.vlans.is_empty(), flow.vlan_count > 0 && c.vlans.iter().any(|range| range.contains(&flow.vlan_ids[0])))
+        && any(c.ether_types.is_empty(), has(flags::ETHER_TYPE) && c.ether_types.contains(&flow.ether_type))
+        && address_matches(&c.sources, flow, &flow.source_address)
+        && address_matches(&c.destinations, flow, &flow.destination_address)
+        && c.ip_version.is_none_or(|version| version == flow.ip_version)
+        && any(c.protocols.is_empty(), has(flags::PROTOCOL) && c.protocols.contains(&flow.protocol))
+        && any(
+            c.source_ports.is_empty(),
+            has(flags::PORTS) && c.source_ports.iter().any(|range| range.contains(&flow.source_port)),
+        )
+        && any(
+            c.destination_ports.is_empty(),
+            has(flags::PORTS) && c.destination_ports.iter().any(|range| range.contains(&flow.destination_port)),
+        )
+        && any(
+            c.icmp.is_empty(),
+            has(flags::ICMP)
+                && c.icmp
+                    .iter()
+                    .any(|icmp| icmp.kind == flow.icmp_type && icmp.code.is_none_or(|code| code == flow.icmp_code)),
+        )
+        && c.tcp_flags.is_none_or(|tcp| has(flags::TCP_FLAGS) && flow.tcp_flags & tcp.mask == tcp.value)
+        && any(c.names.is_empty(), name.is_some_and(|name| c.names.iter().any(|suffix| name_matches(name, suffix))))
+        && c.fragment.is_none_or(|fragment| match fragment {
+            Fragment::No => !has(flags::FRAGMENT),
+            Fragment::Any => has(flags::FRAGMENT),
+            Fragment::First => has(flags::FRAGMENT) && !has(flags::LATER_FRAGMENT),
+            Fragment::Later => has(flags::LATER_FRAGMENT),
+        })
+        && c.malformed.is_none_or(|malformed| malformed == has(flags::MALFORMED))
+        && c.truncated.is_none_or(|truncated| truncated == has(flags::TRUNCATED))
+}
+
+fn address_matches(prefixes: &[Prefix], flow: &Flow, address: &[u8; 16]) -> bool {
+    prefixes.is_empty()
+        || flow.has(flags::ADDRESSES)
+            && prefixes.iter().any(|prefix| {
+                let (wanted, version) = match prefix.address {
+                    IpAddr::V4(wanted) => (wanted.octets().to_vec(), 4),
+                    IpAddr::V6(wanted) => (wanted.octets().to_vec(), 6),
+                };
+                version == flow.ip_version
+                    && (0..usize::from(prefix.length)).all(|bit| {
+                        let bit_of = |bytes: &[u8]| bytes[bit / 8] >> (7 - bit % 8) & 1;
+                        bit_of(&wanted) == bit_of(address)
+                    })
+            })
+}
+
+fn name_matches(name: &[Vec<u8>], suffix: &str) -> bool {
+    let suffix = suffix.strip_suffix('.').unwrap_or(suffix).to_ascii_lowercase();
+    let suffix: Vec<&[u8]> = suffix.as_bytes().split(|byte| *byte == b'.').collect();
+    name.len() >= suffix.len() && name[name.len() - suffix.len()..].iter().zip(&suffix).all(|(a, b)| a == b)
+}
