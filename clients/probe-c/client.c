@@ -29,7 +29,7 @@ static HANDLE Registration;
 static LIST_ENTRY Bindings;
 static KSPIN_LOCK BindingsLock;
 
-/* ---- What this client hands to providers -------------------------------------------------------------------------- */
+/* ---- What this client hands to providers ------------------------------------------------------------------------- */
 
 static SLUICE_POLICY_CHANGED PolicyChanged;
 
@@ -53,13 +53,13 @@ static void NTAPI PolicyChanged(void *Context, UINT64 Generation)
     }
 }
 
-/* ---- What NMR calls ----------------------------------------------------------------------------------------------- */
+/* ---- What NMR calls ---------------------------------------------------------------------------------------------- */
 
 static NPI_CLIENT_ATTACH_PROVIDER_FN ClientAttachProvider;
 static NPI_CLIENT_DETACH_PROVIDER_FN ClientDetachProvider;
 static NPI_CLIENT_CLEANUP_BINDING_CONTEXT_FN ClientCleanupBindingContext;
 
-/* Offers a provider, at PASSIVE_LEVEL. Everything that can fail comes before NmrClientAttachProvider: its success is final. */
+/* Offers a provider, at PASSIVE_LEVEL. All that can fail comes before NmrClientAttachProvider: its success is final. */
 static NTSTATUS NTAPI ClientAttachProvider(HANDLE NmrBindingHandle,
                                            PVOID ClientContext,
                                            PNPI_REGISTRATION_INSTANCE ProviderRegistrationInstance)
@@ -72,7 +72,8 @@ static NTSTATUS NTAPI ClientAttachProvider(HANDLE NmrBindingHandle,
 
     UNREFERENCED_PARAMETER(ClientContext);
 
-    if (provider == NULL || provider->Header.Version < SLUICE_NPI_VERSION || provider->Header.Size < sizeof(*provider)) {
+    if (provider == NULL || provider->Header.Version != SLUICE_NPI_VERSION ||
+        provider->Header.Size < sizeof(*provider)) {
         return STATUS_NOINTERFACE;
     }
 
@@ -92,10 +93,7 @@ static NTSTATUS NTAPI ClientAttachProvider(HANDLE NmrBindingHandle,
         }
     }
 
-    status = NmrClientAttachProvider(NmrBindingHandle,
-                                     binding,
-                                     &Dispatch,
-                                     &binding->ProviderContext,
+    status = NmrClientAttachProvider(NmrBindingHandle, binding, &Dispatch, &binding->ProviderContext,
                                      (const VOID **)&binding->Provider);
     if (status != STATUS_SUCCESS) {
         /* There is no binding, so there will be no cleanup callback. */
@@ -110,8 +108,8 @@ static NTSTATUS NTAPI ClientAttachProvider(HANDLE NmrBindingHandle,
     return status;
 }
 
-/* Ends the calls into a provider, at up to DISPATCH_LEVEL. May neither wait nor free anything: the provider may still be
- * inside PolicyChanged. */
+/* Ends the calls into a provider, at up to DISPATCH_LEVEL. May neither wait nor free anything: the provider may still
+ * be inside PolicyChanged. */
 static NTSTATUS NTAPI ClientDetachProvider(PVOID ClientBindingContext)
 {
     PROBE_BINDING *binding = ClientBindingContext;
@@ -131,7 +129,7 @@ static VOID NTAPI ClientCleanupBindingContext(PVOID ClientBindingContext)
     ExFreePoolWithTag(ClientBindingContext, PROBE_POOL_TAG);
 }
 
-/* ---- Calls into providers ----------------------------------------------------------------------------------------- */
+/* ---- Calls into providers ---------------------------------------------------------------------------------------- */
 
 /* The binding that attached first, with its guard entered; NULL if there is none. */
 static PROBE_BINDING *EnterFirstBinding(VOID)
@@ -202,7 +200,7 @@ UINT32 ClientListProviders(PROBE_PROVIDER *Providers, UINT32 Room)
     return total;
 }
 
-/* ---- The registration --------------------------------------------------------------------------------------------- */
+/* ---- The registration -------------------------------------------------------------------------------------------- */
 
 /* NMR and providers keep pointers to all of this. It is constant data of the image, so it stays where it is. */
 static const NPI_MODULEID ModuleId = {

@@ -7,10 +7,10 @@
  */
 #include "probe.h"
 
-/* ---- The requests ------------------------------------------------------------------------------------------------- */
+/* ---- The requests ------------------------------------------------------------------------------------------------ */
 
-/* Both get the system buffer, which holds the input and takes the answer. It is the kernel's own, so no program can change
- * it meanwhile, and aligned for any structure. If they return STATUS_SUCCESS, AnswerLength is how long the answer is. */
+/* Both get the system buffer, which holds the input and takes the answer. It is the kernel's own, so no program can
+ * change it meanwhile, and aligned for any structure. On STATUS_SUCCESS AnswerLength is how long the answer is. */
 
 /* Whether the input is a whole batch: every byte of every packet lies in it, behind the entries. */
 static NTSTATUS CheckBatch(const VOID *Input, ULONG InputLength)
@@ -112,7 +112,7 @@ static NTSTATUS Status(VOID *Buffer, ULONG InputLength, ULONG OutputLength, ULON
     return STATUS_SUCCESS;
 }
 
-/* ---- The dispatch routines ---------------------------------------------------------------------------------------- */
+/* ---- The dispatch routines --------------------------------------------------------------------------------------- */
 
 static DRIVER_DISPATCH DispatchCreateClose;
 static DRIVER_DISPATCH DispatchDeviceControl;
@@ -156,7 +156,7 @@ static NTSTATUS NTAPI DispatchDeviceControl(DEVICE_OBJECT *DeviceObject, IRP *Ir
     return Complete(Irp, status, answerLength);
 }
 
-/* ---- The device itself -------------------------------------------------------------------------------------------- */
+/* ---- The device itself ------------------------------------------------------------------------------------------- */
 
 /* The longest name of a device or a link, in characters. */
 #define MAX_NAME 128
@@ -165,8 +165,8 @@ static DEVICE_OBJECT *Device;
 static WCHAR LinkBuffer[MAX_NAME];
 static UNICODE_STRING Link = {0, sizeof(LinkBuffer), LinkBuffer};
 
-/* D:P(A;;GA;;;SY)(A;;GA;;;BA) in self-relative form ([MS-DTYP] 2.4.6): all access for SYSTEM and administrators, none for
- * anybody else. A driver that links wdmsec.lib gives IoCreateDeviceSecure the text instead. */
+/* D:P(A;;GA;;;SY)(A;;GA;;;BA) in self-relative form ([MS-DTYP] 2.4.6): all access for SYSTEM and administrators, none
+ * for anybody else. A driver that links wdmsec.lib gives IoCreateDeviceSecure the text instead. */
 static const DECLSPEC_ALIGN(4) UINT8 AdministratorsOnly[] = {
     /* Revision 1, SE_DACL_PRESENT | SE_DACL_PROTECTED | SE_SELF_RELATIVE, DACL at 20. */
     1, 0, 0x04, 0x90, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0,
@@ -187,7 +187,7 @@ static NTSTATUS AdmitAdministratorsOnly(VOID)
     if (status != STATUS_SUCCESS) {
         return status;
     }
-    status = ZwSetSecurityObject(handle, DACL_SECURITY_INFORMATION, (PSECURITY_DESCRIPTOR)(ULONG_PTR)AdministratorsOnly);
+    status = ZwSetSecurityObject(handle, DACL_SECURITY_INFORMATION, (VOID *)(ULONG_PTR)AdministratorsOnly);
     ZwClose(handle);
     return status;
 }

@@ -2,8 +2,8 @@
  *
  * Counts the calls that are in progress through a dispatch table, and decides who ends the detach.
  *
- * Count and closing bit are one word, so that exactly one of these happens: GuardClose finds no call in progress, or the
- * last GuardLeave finds that it was the last. IRQL <= DISPATCH_LEVEL; nothing waits.
+ * Count and closing bit are one word, so that exactly one of these happens: GuardClose finds no call in progress, or
+ * the last GuardLeave finds that it was the last. IRQL <= DISPATCH_LEVEL; nothing waits.
  */
 #ifndef GUARD_H
 #define GUARD_H
@@ -30,8 +30,8 @@ static __inline BOOLEAN GuardEnter(GUARD *Guard)
     return FALSE;
 }
 
-/* Ends a call. TRUE: it was the last one of a guard that is closed, and the caller has to complete the detach. Otherwise
- * the memory of the guard may be gone when this returns. */
+/* Ends a call. TRUE: it was the last one of a guard that is closed, and the caller has to complete the detach.
+ * Otherwise the memory of the guard may be gone when this returns. */
 static __inline BOOLEAN GuardLeave(GUARD *Guard)
 {
     return InterlockedExchangeAdd(Guard, -GUARD_ONE_CALL) == GUARD_CLOSING + GUARD_ONE_CALL;

@@ -20,23 +20,24 @@
 
 #define PROBE_POOL_TAG 'cbrP'
 
-/* ---- client.c ----------------------------------------------------------------------------------------------------- */
+/* ---- client.c ---------------------------------------------------------------------------------------------------- */
 
-/* Registers with NMR. From inside this call on, providers are attached. PASSIVE_LEVEL; called once, last in DriverEntry.
- * Returns what NmrRegisterClient returned; unless that is STATUS_SUCCESS there is nothing to undo. */
+/* Registers with NMR. From inside this call on, providers are attached. PASSIVE_LEVEL; called once, last in
+ * DriverEntry. Returns what NmrRegisterClient returned; unless that is STATUS_SUCCESS there is nothing to undo. */
 NTSTATUS ClientRegister(VOID);
 
-/* Detaches from all providers and returns when everything of it is over. PASSIVE_LEVEL; after ClientRegister succeeded. */
+/* Detaches from all providers and returns when all of it is over. PASSIVE_LEVEL; after ClientRegister succeeded. */
 VOID ClientDeregister(VOID);
 
 /* Has packets classified by the provider that attached first. <= DISPATCH_LEVEL.
  * Returns what the provider returned, or STATUS_DEVICE_NOT_READY if there is none. */
 NTSTATUS ClientClassify(const SLUICE_PACKET *Packets, UINT32 Count, SLUICE_VERDICT *Verdicts);
 
-/* Fills in the first Room providers, the one that classifies first, and returns how many there are. <= DISPATCH_LEVEL. */
+/* Fills in as many providers as there is Room for, the one that classifies first, and returns how many there are.
+ * <= DISPATCH_LEVEL. */
 UINT32 ClientListProviders(PROBE_PROVIDER *Providers, UINT32 Room);
 
-/* ---- device.c ----------------------------------------------------------------------------------------------------- */
+/* ---- device.c ---------------------------------------------------------------------------------------------------- */
 
 /* Makes the device, named like the service, for SYSTEM and administrators alone. PASSIVE_LEVEL, in DriverEntry. */
 NTSTATUS DeviceCreate(DRIVER_OBJECT *DriverObject, const UNICODE_STRING *RegistryPath);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What <netioddk.h> and <netiodef.h> of the WDK declare for NMR clients, for builds against mingw-w64's headers, which
- * have neither. Written from the documentation of the functions (learn.microsoft.com/windows-hardware/drivers/ddi). A build
- * with the WDK does not see this file.
+ * have neither. Written from the documentation of the functions (learn.microsoft.com/windows-hardware/drivers/ddi). A
+ * build with the WDK does not see this file.
  */
 #pragma once
 

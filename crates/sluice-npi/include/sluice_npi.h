@@ -81,10 +81,10 @@ typedef struct _SLUICE_HEADER {
 /* The initializer of the header of a structure of this type. */
 #define SLUICE_HEADER_OF(Type) {SLUICE_NPI_VERSION, sizeof(Type)}
 
-/* ---- Packets ------------------------------------------------------------------------------------------------------ */
+/* ---- Packets ----------------------------------------------------------------------------------------------------- */
 
 /* SLUICE_PACKET.LinkType: what the bytes start with, by the numbers of pcap's LINKTYPE registry. */
-#define SLUICE_LINK_TYPE_NULL 0         /* BSD loopback: 4-byte address family in the byte order of the capturing machine */
+#define SLUICE_LINK_TYPE_NULL 0         /* BSD loopback: 4-byte address family, byte order of the capturing machine */
 #define SLUICE_LINK_TYPE_ETHERNET 1     /* Ethernet */
 #define SLUICE_LINK_TYPE_RAW 101        /* IPv4 or IPv6, told apart by the version in the first byte */
 #define SLUICE_LINK_TYPE_LOOP 108       /* OpenBSD loopback: 4-byte address family in network order */
@@ -108,10 +108,10 @@ typedef struct _SLUICE_PACKET {
     const UINT8 *Data;     /* contiguous, resident and unchanged during the call; NULL only if CapturedLength is 0 */
 } SLUICE_PACKET;
 
-/* ---- Verdicts ----------------------------------------------------------------------------------------------------- */
+/* ---- Verdicts ---------------------------------------------------------------------------------------------------- */
 
 /* SLUICE_FLOW.Flags. A client of version 1 ignores bits that are not listed here. */
-#define SLUICE_FLOW_ADDRESSES 0x00000001u      /* SourceAddress, DestinationAddress are valid; IpVersion is their kind */
+#define SLUICE_FLOW_ADDRESSES 0x00000001u      /* SourceAddress, DestinationAddress are valid; IpVersion says which */
 #define SLUICE_FLOW_PROTOCOL 0x00000002u       /* Protocol is valid */
 #define SLUICE_FLOW_PORTS 0x00000004u          /* SourcePort and DestinationPort are valid */
 #define SLUICE_FLOW_ICMP 0x00000008u           /* IcmpType and IcmpCode are valid */
@@ -128,13 +128,13 @@ typedef struct _SLUICE_PACKET {
 
 /* SLUICE_FLOW.NameKind. A client of version 1 takes any other value for NONE. */
 #define SLUICE_NAME_KIND_NONE 0 /* there is no name */
-#define SLUICE_NAME_KIND_DNS 1  /* of a DNS question: length-prefixed labels (RFC 1035, 3.1) without the final empty one */
+#define SLUICE_NAME_KIND_DNS 1  /* of a DNS question: length-prefixed labels (RFC 1035, 3.1), not the empty last one */
 #define SLUICE_NAME_KIND_TLS 2  /* the server name of a TLS ClientHello (RFC 6066, 3), as text */
 #define SLUICE_NAME_KIND_HTTP 3 /* the Host of an HTTP/1 request (RFC 9110, 7.2), as text without a port */
 
-/* What was read from a packet. A field that Flags does not call valid is 0. An offset counts bytes from the start of the
- * packet; 0 means that there is no such thing, except for NetworkOffset, which is 0 for a raw IP packet. The part of a
- * verdict that has no header of its own: its layout goes with the version of the verdict. */
+/* What was read from a packet. A field that Flags does not call valid is 0. An offset counts bytes from the start of
+ * the packet; 0 means that there is no such thing, except for NetworkOffset, which is 0 for a raw IP packet. A part of
+ * a verdict without a header of its own: its layout goes with the version of the verdict. */
 typedef struct _SLUICE_FLOW {
     UINT32 Flags;                     /* SLUICE_FLOW_* */
     UINT8 SourceAddress[16];          /* network order; IPv4 in the first 4 bytes */
@@ -175,7 +175,7 @@ typedef struct _SLUICE_VERDICT {
     SLUICE_FLOW Flow;   /* what was read from the packet */
 } SLUICE_VERDICT;
 
-/* ---- What a client may call --------------------------------------------------------------------------------------- */
+/* ---- What a client may call -------------------------------------------------------------------------------------- */
 
 /* The counters of one client since it attached. */
 typedef struct _SLUICE_STATISTICS {
@@ -197,14 +197,14 @@ typedef struct _SLUICE_STATISTICS {
  *
  * IRQL      <= DISPATCH_LEVEL. Takes no lock, allocates nothing, waits for nothing.
  * Threads   any number of processors at once, for one binding too.
- * Lifetime  from the success of NmrClientAttachProvider until ClientDetachProvider is called. The client counts its calls in
- *           progress: ClientDetachProvider answers STATUS_PENDING while there are any, and the last of them calls
- *           NmrClientDetachProviderComplete.
+ * Lifetime  from the success of NmrClientAttachProvider until ClientDetachProvider is called. The client counts its
+ *           calls in progress: ClientDetachProvider answers STATUS_PENDING while there are any, and the last of them
+ *           calls NmrClientDetachProviderComplete.
  * Policy    all packets of one call are judged by one policy.
  *
- * Returns STATUS_SUCCESS with every verdict written; or STATUS_INVALID_PARAMETER with none written: a NULL pointer, a
- * Count or a length out of range, a wrong header, an unknown link type or direction. A malformed packet is no error;
- * its verdict says so. */
+ * Returns STATUS_SUCCESS with every verdict written; or STATUS_INVALID_PARAMETER with none written: a NULL or
+ * misaligned pointer, a Count or a length out of range, a wrong header, an unknown link type or direction. A malformed
+ * packet is no error; its verdict says so. */
 _IRQL_requires_max_(DISPATCH_LEVEL)
 _IRQL_requires_same_
 _Must_inspect_result_
@@ -218,7 +218,8 @@ typedef NTSTATUS NTAPI SLUICE_CLASSIFY(_In_ void *Context,
  * IRQL, threads and lifetime as for SLUICE_CLASSIFY. The counters are read one after the other while others may count:
  * each is right, their sums may be off by the calls in progress.
  *
- * Returns STATUS_SUCCESS; or STATUS_INVALID_PARAMETER with nothing written: a NULL pointer or a wrong header. */
+ * Returns STATUS_SUCCESS; or STATUS_INVALID_PARAMETER with nothing written: a NULL or misaligned pointer, or a wrong
+ * header. */
 _IRQL_requires_max_(DISPATCH_LEVEL)
 _IRQL_requires_same_
 typedef NTSTATUS NTAPI SLUICE_QUERY_STATISTICS(_In_ void *Context, _Inout_ SLUICE_STATISTICS *Statistics);
@@ -230,7 +231,7 @@ typedef struct _SLUICE_PROVIDER_DISPATCH {
     SLUICE_QUERY_STATISTICS *QueryStatistics;
 } SLUICE_PROVIDER_DISPATCH;
 
-/* ---- What Sluice may call ----------------------------------------------------------------------------------------- */
+/* ---- What Sluice may call ---------------------------------------------------------------------------------------- */
 
 /* Says that policy Generation is in force from now on: what the client has cached of earlier verdicts is out of date.
  *
@@ -254,23 +255,23 @@ typedef struct _SLUICE_CLIENT_DISPATCH {
     SLUICE_POLICY_CHANGED *PolicyChanged;
 } SLUICE_CLIENT_DISPATCH;
 
-/* ---- What each side says about itself before they attach ---------------------------------------------------------- */
+/* ---- What each side says about itself before they attach --------------------------------------------------------- */
 
-/* NPI_REGISTRATION_INSTANCE.NpiSpecificCharacteristics of Sluice. Header.Version is the newest version that it speaks. */
+/* NPI_REGISTRATION_INSTANCE.NpiSpecificCharacteristics of Sluice. A client attaches only to the version that it knows:
+ * to a provider whose Header.Version is SLUICE_NPI_VERSION and whose Header.Size is at least that of this structure. */
 typedef struct _SLUICE_PROVIDER_CHARACTERISTICS {
     SLUICE_HEADER Header;
     UINT32 MaxBatch; /* the largest Count that Classify takes: SLUICE_MAX_BATCH */
 } SLUICE_PROVIDER_CHARACTERISTICS;
 
-/* NPI_REGISTRATION_INSTANCE.NpiSpecificCharacteristics of a client. Header.Version is the version that the binding will
- * speak. Valid and resident as long as the client is registered. */
+/* NPI_REGISTRATION_INSTANCE.NpiSpecificCharacteristics of a client. Valid and resident as long as it is registered. */
 typedef struct _SLUICE_CLIENT_CHARACTERISTICS {
     SLUICE_HEADER Header;
     UINT32 DriverVersion;           /* of the client driver, as its author counts */
     UINT8 Name[SLUICE_NAME_LENGTH]; /* what `sluicectl status` shows: UTF-8, filled up with zeros */
 } SLUICE_CLIENT_CHARACTERISTICS;
 
-/* ---- The layout, which a compiler option must not change ---------------------------------------------------------- */
+/* ---- The layout, which a compiler option must not change --------------------------------------------------------- */
 
 #if defined(__cplusplus)
 #define SLUICE_ASSERT(Condition) static_assert(Condition, #Condition)

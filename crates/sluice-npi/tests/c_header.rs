@@ -378,6 +378,12 @@ fn the_identifier_is_the_one_of_version_1() {
     let digits: String = initializer.split([',', '{', '}']).filter_map(|part| part.trim().strip_prefix("0x")).collect();
     assert_eq!(digits, "0b8f760a70af4860ba3ede22a76fc2ee");
     assert!(header.contains("{0B8F760A-70AF-4860-BA3E-DE22A76FC2EE}"));
+    #[cfg(feature = "nmr")]
+    {
+        let id = sluice_npi::NPI_ID;
+        let last: String = id.Data4.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(digits, format!("{:08x}{:04x}{:04x}{last}", id.Data1, id.Data2, id.Data3));
+    }
 }
 
 /// The tables above have to name all that the crate declares; the compiler sees to the fields, this to the rest.
@@ -388,8 +394,8 @@ fn no_declaration_is_in_rust_alone() {
     for source in [include_str!("../src/lib.rs"), include_str!("../src/flow.rs"), include_str!("../src/dispatch.rs")] {
         let mut module = String::new();
         for line in source.lines() {
-            if let Some(name) = line.strip_prefix("pub mod ") {
-                module = format!("::{}", name.trim_end_matches(" {"));
+            if let Some(name) = line.strip_prefix("pub mod ").and_then(|rest| rest.strip_suffix(" {")) {
+                module = format!("::{name}");
             } else if line == "}" {
                 module.clear();
             } else if let Some(constant) = line.trim_start().strip_prefix("pub const ")
