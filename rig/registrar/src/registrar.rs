@@ -189,8 +189,8 @@ impl<P: Platform> Registrar<P> {
         self.order.arrange(&mut peers);
         for peer in peers {
             match module.side() {
-                Side::Client => self.offer(key, peer),
-                Side::Provider => self.offer(peer, key),
+                Side::Client => self.offer(key, peer, now),
+                Side::Provider => self.offer(peer, key, now),
             }
         }
         // SAFETY: it is not NULL, and the caller says that it is writable then.
@@ -234,10 +234,9 @@ impl<P: Platform> Registrar<P> {
     }
 
     /// Offers a provider to a client (R17) and follows the attachment to its end.
-    fn offer(&self, client: Key, provider: Key) {
+    fn offer(&self, client: Key, provider: Key, now: Duration) {
         const CALLBACK: Callback = Callback::ClientAttachProvider;
         let thread = self.platform.thread();
-        let now = self.platform.now();
         let offered = self.shard(client).with(|shard| {
             let key = shard.offer(client, provider, thread, now)?;
             Some((start(shard, key, CALLBACK, thread)?, shard.registrations.get(provider)?.module))
@@ -253,12 +252,10 @@ impl<P: Platform> Registrar<P> {
             }
             AttachFn::Provider(_) => STATUS_NOINTERFACE,
         });
-        let now = self.platform.now();
         let (outcome, breach, wake) = self.shard(key).with(|shard| {
             let ending = shard.bindings.get(key).is_some_and(|binding| shard.is_ending(binding));
             let Some(binding) = shard.bindings.get_mut(key) else { return (Outcome::Rejected, None, [None, None]) };
             binding.stops_running(CALLBACK, thread);
-            binding.since = now;
             let (outcome, breach) = binding.life.client_answered(status, ending);
             let wake = if outcome == Outcome::Rejected { shard.remove_binding(key) } else { [None, None] };
             (outcome, breach, wake)
@@ -271,10 +268,20 @@ impl<P: Platform> Registrar<P> {
             Outcome::Detach => {
                 let mut sides = [Side::Client, Side::Provider];
                 self.order.arrange(&mut sides);
-                sides.into_iter().for_each(|side| self.detach(key, side));
+                self.late_detach(key, &sides);
             }
-            Outcome::DetachProvider => self.detach(key, Side::Provider),
+            Outcome::DetachProvider => self.late_detach(key, &[Side::Provider]),
         }
+    }
+
+    fn late_detach(&self, key: Key, sides: &[Side]) {
+        let now = self.platform.now();
+        self.shard(key).with(|shard| {
+            if let Some(binding) = shard.bindings.get_mut(key) {
+                binding.since = now;
+            }
+        });
+        sides.iter().for_each(|side| self.detach(key, *side));
     }
 
     /// `NmrClientAttachProvider`
@@ -310,7 +317,6 @@ impl<P: Platform> Registrar<P> {
         let thread = self.platform.thread();
         let client_context = Opaque(client_context);
         let fault = self.platform.fault(FUNCTION);
-        let now = self.platform.now();
         let proposal = self.shard(key).with(|shard| {
             let Some(client) = call_data(shard, key, Side::Client) else { return Proposal::Stale };
             let Some(binding) = shard.bindings.get_mut(key) else { return Proposal::Stale };
@@ -318,7 +324,6 @@ impl<P: Platform> Registrar<P> {
             if let Err(breach) = binding.life.propose() {
                 return Proposal::Broken(breach, client);
             }
-            binding.since = now;
             if let Some(status) = fault {
                 binding.life.proposal_failed(status);
                 return Proposal::Failed(status);
@@ -383,12 +388,10 @@ impl<P: Platform> Registrar<P> {
                 (dispatch, unset) = (core::ptr::null(), true);
             }
         }
-        let now = self.platform.now();
         let breach = self.shard(key).with(|shard| {
             let binding = shard.bindings.get_mut(key)?;
             binding.stops_running(CALLBACK, thread);
             binding.provider_context = Opaque(context);
-            binding.since = now;
             if binding.life == Life::Proposed { binding.life.provider_answered(status) } else { None }
         });
         self.report_breach(breach, Place::Callback(CALLBACK), &call);
@@ -419,23 +422,16 @@ impl<P: Platform> Registrar<P> {
         }
         let now = self.platform.now();
         let found = self.shard(key).with(|shard| {
-            let registration = shard.registrations.get_mut(key)?;
-            let module = registration.module;
-            if registration.deregistering.is_some() {
-                return Some((module, None));
-            }
-            registration.deregistering = Some(now);
-            let slots: Vec<u32> = registration.bindings.values().copied().collect();
-            shard.withdraw(key);
-            let mut detaches = Vec::with_capacity(slots.len() * 2);
-            for slot in slots {
-                if let Some(binding_key) = shard.binding_key(slot)
-                    && let Some(binding) = shard.bindings.get_mut(binding_key)
+            let module = shard.registrations.get(key)?.module;
+            let Some(bindings) = shard.deregister(key, now) else { return Some((module, None)) };
+            let mut detaches = Vec::with_capacity(bindings.len() * 2);
+            for key in bindings {
+                if let Some(binding) = shard.bindings.get_mut(key)
                     && binding.life.deregister()
                 {
                     binding.since = now;
-                    detaches.push((binding_key, Side::Client));
-                    detaches.push((binding_key, Side::Provider));
+                    detaches.push((key, Side::Client));
+                    detaches.push((key, Side::Provider));
                 }
             }
             Some((module, Some(detaches)))
@@ -463,11 +459,9 @@ impl<P: Platform> Registrar<P> {
     fn detach(&self, key: Key, side: Side) {
         let callback = Callback::detach(side);
         let thread = self.platform.thread();
-        let now = self.platform.now();
         let call = self.shard(key).with(|shard| {
             let binding = shard.bindings.get_mut(key)?;
             binding.life.detach_called(side);
-            binding.since = now;
             start(shard, key, callback, thread)
         });
         let Some(call) = call else { return };
@@ -475,11 +469,9 @@ impl<P: Platform> Registrar<P> {
             // SAFETY: the module registered this callback; the context is the one that it attached with.
             unsafe { (call.module.detach)(call.context.0) }
         });
-        let now = self.platform.now();
         let (progress, breach) = self.shard(key).with(|shard| {
             let Some(binding) = shard.bindings.get_mut(key) else { return (Progress::Open, None) };
             binding.stops_running(callback, thread);
-            binding.since = now;
             binding.life.detach_returned(side, status)
         });
         self.report_breach(breach, Place::Callback(callback), &call);
@@ -492,10 +484,8 @@ impl<P: Platform> Registrar<P> {
         let place = Place::Function(function);
         self.check_irql(place, 54, DISPATCH_LEVEL, "DISPATCH_LEVEL or below");
         let Some(key) = self.key(function, Kind::Binding, handle) else { return };
-        let now = self.platform.now();
         let found = self.shard(key).with(|shard| {
             let binding = shard.bindings.get_mut(key)?;
-            binding.since = now;
             let (progress, breach) = binding.life.completed(side);
             let call = breach.and_then(|_| call_data(shard, key, side));
             Some((progress, breach, call))
@@ -562,19 +552,16 @@ impl<P: Platform> Registrar<P> {
         }
         let thread = self.platform.thread();
         let start = self.shard(key).with(|shard| {
-            let registration = shard.registrations.get(key)?;
-            let inside = registration.bindings.values().find_map(|slot| {
-                let binding = shard.bindings.get(shard.binding_key(*slot)?)?;
-                binding.running.iter().rfind(|(_, running)| *running == thread).map(|(callback, _)| *callback)
+            let inside = shard.bindings_of(key).into_iter().find_map(|key| {
+                let mut running = shard.bindings.get(key)?.running.into_iter().flatten();
+                running.rfind(|(_, running)| *running == thread).map(|(callback, _)| callback)
             });
-            let (module, deregistering) = (registration.module, registration.deregistering.is_some());
-            let second = registration.waiters > 0;
+            let registration = shard.registrations.get_mut(key)?;
+            let (deregistering, second) = (registration.deregistering.is_some(), registration.waiters > 0);
             if deregistering && inside.is_none() {
-                let registration = shard.registrations.get_mut(key)?;
                 registration.waiters += 1;
-                registration.drained.get_or_insert_with(|| Arc::new(P::Event::new()));
             }
-            Some((module, deregistering, inside, second))
+            Some((registration.module, deregistering, inside, second))
         });
         let Some((module, deregistering, inside, second)) = start else { return self.stale(function, 66, handle) };
         let broken = |rule, tolerated, found, expected| {
@@ -609,12 +596,12 @@ impl<P: Platform> Registrar<P> {
     }
 
     fn wait_until_drained(&self, key: Key, module: &Registered) {
-        let began = self.platform.now();
+        let mut began = None;
         loop {
             let event = self.shard(key).with(|shard| {
                 let registration = shard.registrations.get_mut(key)?;
                 if !registration.is_drained() {
-                    return registration.drained.clone();
+                    return Some(registration.drained.get_or_insert_with(|| Arc::new(P::Event::new())).clone());
                 }
                 registration.waiters -= 1;
                 if registration.waiters == 0 {
@@ -623,6 +610,7 @@ impl<P: Platform> Registrar<P> {
                 None
             });
             let Some(event) = event else { return };
+            let began = *began.get_or_insert_with(|| self.platform.now());
             let limit = match self.slow_wait.load(Ordering::Relaxed) {
                 0 => None,
                 millis => Some(Duration::from_millis(millis)),
@@ -630,8 +618,7 @@ impl<P: Platform> Registrar<P> {
             if !event.wait(limit) {
                 let now = self.platform.now();
                 let bindings = self.shard(key).with(|shard| {
-                    let Some(registration) = shard.registrations.get(key) else { return Vec::new() };
-                    let keys = registration.bindings.values().filter_map(|slot| shard.binding_key(*slot));
+                    let keys = shard.bindings_of(key).into_iter();
                     keys.filter_map(|key| Some(describe_binding(key, shard.bindings.get(key)?, now))).collect()
                 });
                 let wait =
@@ -893,7 +880,7 @@ fn call_data<E>(shard: &Shard<E>, key: Key, side: Side) -> Option<Call> {
 /// Notes that a callback begins to run, and hands out what is needed to call it.
 fn start<E>(shard: &mut Shard<E>, key: Key, callback: Callback, thread: u64) -> Option<Call> {
     let call = call_data(shard, key, callback.side())?;
-    shard.bindings.get_mut(key)?.running.push((callback, thread));
+    shard.bindings.get_mut(key)?.starts_running(callback, thread);
     Some(call)
 }
 

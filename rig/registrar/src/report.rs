@@ -33,7 +33,7 @@ pub struct BindingReport {
     pub provider: usize,
     /// Its state.
     pub life: Life,
-    /// The time since that state, or a part of it, last changed.
+    /// The time since it was offered or, when that has happened, since its detach began.
     pub age: Duration,
     /// The callbacks that are running for it, and the thread that runs each.
     pub running: Vec<(Callback, u64)>,
@@ -66,7 +66,11 @@ impl fmt::Display for BindingReport {
             }
             Life::Detached { .. } => f.write_str("detached, cleanup callbacks running")?,
         }
-        write!(f, ", for {:.1?}", self.age)?;
+        let began = match self.life {
+            Life::Detaching { .. } | Life::Detached { .. } => "its detach began",
+            _ => "offered",
+        };
+        write!(f, ", {began} {:.1?} ago", self.age)?;
         self.running.iter().try_for_each(|(callback, thread)| write!(f, ", {} on thread {thread}", callback.name()))
     }
 }

@@ -4,6 +4,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::iter::successors;
 use core::time::Duration;
 
 use wdk_nmr_sys::{HANDLE, NPIID};
@@ -63,6 +64,11 @@ impl<T> Table<T> {
         slot.value.take()
     }
 
+    /// The key of what lies in a slot now.
+    fn key(&self, shard: u8, slot: u32) -> Key {
+        Key { shard, slot, generation: self.slots[slot as usize].generation }
+    }
+
     fn iter(&self, shard: u8) -> impl Iterator<Item = (Key, &T)> {
         self.slots.iter().enumerate().filter_map(move |(slot, Slot { generation, value })| {
             let key = Key { shard, slot: slot as u32, generation: *generation };
@@ -71,22 +77,90 @@ impl<T> Table<T> {
     }
 }
 
-/// The registrations of one interface, in the order in which they were made.
-#[derive(Default)]
+/// No slot.
+const END: u32 = u32::MAX;
+
+/// A list through the entries of a table, oldest first. It takes no memory of its own, and an entry leaves it at once
+/// wherever it stands.
+pub(crate) struct List {
+    first: u32,
+    last: u32,
+    length: u32,
+}
+
+/// An entry's place in a list.
+#[derive(Clone, Copy)]
+pub(crate) struct Link {
+    previous: u32,
+    next: u32,
+}
+
+const UNLINKED: Link = Link { previous: END, next: END };
+
+/// What can stand in lists, by the side that the list belongs to.
+pub(crate) trait Linked {
+    fn link(&mut self, side: Side) -> &mut Link;
+    fn next(&self, side: Side) -> u32;
+}
+
+impl List {
+    const EMPTY: Self = Self { first: END, last: END, length: 0 };
+
+    pub(crate) fn len(&self) -> usize {
+        self.length as usize
+    }
+
+    fn append<T: Linked>(&mut self, table: &mut Table<T>, side: Side, slot: u32) {
+        table.set_link(slot, side, |link| *link = Link { previous: self.last, next: END });
+        table.set_link(self.last, side, |link| link.next = slot);
+        if self.first == END {
+            self.first = slot;
+        }
+        self.last = slot;
+        self.length += 1;
+    }
+
+    /// Takes out the entry that had this link.
+    fn unlink<T: Linked>(&mut self, table: &mut Table<T>, side: Side, Link { previous, next }: Link) {
+        table.set_link(previous, side, |link| link.next = next);
+        table.set_link(next, side, |link| link.previous = previous);
+        if previous == END {
+            self.first = next;
+        }
+        if next == END {
+            self.last = previous;
+        }
+        self.length -= 1;
+    }
+
+    fn slots<T: Linked>(&self, table: &Table<T>, side: Side) -> impl Iterator<Item = u32> {
+        let slot = |slot| (slot != END).then_some(slot);
+        successors(slot(self.first), move |current| slot(table.value(*current)?.next(side)))
+    }
+}
+
+impl<T: Linked> Table<T> {
+    fn value(&self, slot: u32) -> Option<&T> {
+        self.slots.get(slot as usize)?.value.as_ref()
+    }
+
+    fn set_link(&mut self, slot: u32, side: Side, f: impl FnOnce(&mut Link)) {
+        if let Some(value) = self.slots.get_mut(slot as usize).and_then(|slot| slot.value.as_mut()) {
+            f(value.link(side));
+        }
+    }
+}
+
+/// The registrations of one interface that take part in the matching.
 struct Interface {
-    clients: BTreeMap<u64, Key>,
-    providers: BTreeMap<u64, Key>,
+    clients: List,
+    providers: List,
 }
 
 impl Interface {
-    fn side(&self, side: Side) -> &BTreeMap<u64, Key> {
-        match side {
-            Side::Client => &self.clients,
-            Side::Provider => &self.providers,
-        }
-    }
+    const EMPTY: Self = Self { clients: List::EMPTY, providers: List::EMPTY };
 
-    fn side_mut(&mut self, side: Side) -> &mut BTreeMap<u64, Key> {
+    fn side(&mut self, side: Side) -> &mut List {
         match side {
             Side::Client => &mut self.clients,
             Side::Provider => &mut self.providers,
@@ -97,12 +171,12 @@ impl Interface {
 /// One registration.
 pub(crate) struct Registration<E> {
     pub(crate) module: Registered,
-    /// Its place in the order of all registrations of the shard.
-    sequence: u64,
+    /// Its place among the registrations of its interface and side.
+    link: Link,
     pub(crate) since: Duration,
-    /// The slots of its bindings, in the order in which they were offered: no order may depend on the slots, or a seed
-    /// would not repeat it. Bindings cannot outlive it, so that the slot names them.
-    pub(crate) bindings: BTreeMap<u64, u32>,
+    /// Its bindings, in the order in which they were offered: no order may depend on the numbers of slots, or a seed
+    /// would not repeat it.
+    pub(crate) bindings: List,
     /// When its NmrDeregister* was called.
     pub(crate) deregistering: Option<Duration>,
     pub(crate) waiters: u32,
@@ -117,25 +191,26 @@ pub(crate) struct Registration<E> {
 impl<E> Registration<E> {
     /// Whether its deregistration is complete (R63).
     pub(crate) fn is_drained(&self) -> bool {
-        self.deregistering.is_some() && self.bindings.is_empty()
+        self.deregistering.is_some() && self.bindings.len() == 0
     }
 }
 
 /// One binding.
 pub(crate) struct Binding {
-    /// Its place in the order of all offers of the shard.
-    sequence: u64,
+    /// Its places among the bindings of its client and of its provider.
+    links: [Link; 2],
     pub(crate) client: Key,
     pub(crate) provider: Key,
     pub(crate) life: Life,
-    /// When `life` last changed.
+    /// When it was offered or, later, when its detach began.
     pub(crate) since: Duration,
     pub(crate) client_context: Opaque,
     pub(crate) provider_context: Opaque,
     /// The thread in ClientAttachProvider.
     pub(crate) offering: u64,
-    /// Callbacks in progress and their threads, innermost last.
-    pub(crate) running: Vec<(Callback, u64)>,
+    /// Callbacks in progress and their threads, innermost last. Two of one binding run at once at most: the provider's
+    /// attach callback inside the client's.
+    pub(crate) running: [Option<(Callback, u64)>; 2],
 }
 
 impl Binding {
@@ -153,17 +228,42 @@ impl Binding {
         }
     }
 
-    pub(crate) fn stops_running(&mut self, callback: Callback, thread: u64) {
-        if let Some(index) = self.running.iter().rposition(|entry| *entry == (callback, thread)) {
-            self.running.remove(index);
+    pub(crate) fn starts_running(&mut self, callback: Callback, thread: u64) {
+        if let Some(free) = self.running.iter_mut().find(|running| running.is_none()) {
+            *free = Some((callback, thread));
         }
+    }
+
+    pub(crate) fn stops_running(&mut self, callback: Callback, thread: u64) {
+        if let Some(running) = self.running.iter_mut().rfind(|running| **running == Some((callback, thread))) {
+            *running = None;
+        }
+    }
+}
+
+impl<E> Linked for Registration<E> {
+    fn link(&mut self, _: Side) -> &mut Link {
+        &mut self.link
+    }
+
+    fn next(&self, _: Side) -> u32 {
+        self.link.next
+    }
+}
+
+impl Linked for Binding {
+    fn link(&mut self, side: Side) -> &mut Link {
+        &mut self.links[side as usize]
+    }
+
+    fn next(&self, side: Side) -> u32 {
+        self.links[side as usize].next
     }
 }
 
 /// Everything about the interfaces whose NPIID falls into it.
 pub(crate) struct Shard<E> {
     number: u8,
-    next_sequence: u64,
     interfaces: BTreeMap<NPIID, Interface>,
     pub(crate) registrations: Table<Registration<E>>,
     pub(crate) bindings: Table<Binding>,
@@ -171,24 +271,17 @@ pub(crate) struct Shard<E> {
 
 impl<E> Shard<E> {
     pub(crate) fn new(number: u8) -> Self {
-        Self {
-            number,
-            next_sequence: 0,
-            interfaces: BTreeMap::new(),
-            registrations: Table::new(),
-            bindings: Table::new(),
-        }
+        Self { number, interfaces: BTreeMap::new(), registrations: Table::new(), bindings: Table::new() }
     }
 
     /// Adds a registration. Returns it and the registrations of the other side that it is to be offered to or that are
     /// to be offered to it: those that were there before it, oldest first (R4).
     pub(crate) fn register(&mut self, module: Registered, now: Duration) -> Option<(Key, Vec<Key>)> {
-        let sequence = self.next_sequence;
         let registration = Registration {
             module,
-            sequence,
+            link: UNLINKED,
             since: now,
-            bindings: BTreeMap::new(),
+            bindings: List::EMPTY,
             deregistering: None,
             waiters: 0,
             drained: None,
@@ -196,28 +289,49 @@ impl<E> Shard<E> {
             change_reported: false,
         };
         let (slot, generation) = self.registrations.insert(registration)?;
-        self.next_sequence += 1;
-        let key = Key { shard: self.number, slot, generation };
-        let interface = self.interfaces.entry(module.npi).or_default();
-        interface.side_mut(module.side()).insert(sequence, key);
-        Some((key, interface.side(module.side().peer()).values().copied().collect()))
+        let side = module.side();
+        let interface = self.interfaces.entry(module.npi).or_insert(Interface::EMPTY);
+        interface.side(side).append(&mut self.registrations, side, slot);
+        let peers = interface.side(side.peer()).slots(&self.registrations, side.peer());
+        let peers = peers.map(|slot| self.registrations.key(self.number, slot)).collect();
+        Some((Key { shard: self.number, slot, generation }, peers))
     }
 
     /// Takes a registration out of the matching: nothing is offered to it any more (R41).
-    pub(crate) fn withdraw(&mut self, key: Key) {
-        let Some(registration) = self.registrations.get(key) else { return };
+    fn withdraw(&mut self, key: Key) {
+        let Some(registration) = self.registrations.get_mut(key) else { return };
         let Registered { npi, .. } = registration.module;
+        let (side, link) = (registration.module.side(), core::mem::replace(&mut registration.link, UNLINKED));
         if let Some(interface) = self.interfaces.get_mut(&npi) {
-            interface.side_mut(registration.module.side()).remove(&registration.sequence);
-            if interface.clients.is_empty() && interface.providers.is_empty() {
+            interface.side(side).unlink(&mut self.registrations, side, link);
+            if interface.clients.len() + interface.providers.len() == 0 {
                 self.interfaces.remove(&npi);
             }
         }
     }
 
+    /// Begins the end of a registration. Returns its bindings, or `None` if that has begun already.
+    pub(crate) fn deregister(&mut self, key: Key, now: Duration) -> Option<Vec<Key>> {
+        let registration = self.registrations.get_mut(key)?;
+        if registration.deregistering.replace(now).is_some() {
+            return None;
+        }
+        self.withdraw(key);
+        Some(self.bindings_of(key))
+    }
+
+    /// The bindings of a registration, oldest first.
+    pub(crate) fn bindings_of(&self, key: Key) -> Vec<Key> {
+        let Some(registration) = self.registrations.get(key) else { return Vec::new() };
+        let slots = registration.bindings.slots(&self.bindings, registration.module.side());
+        slots.map(|slot| self.bindings.key(self.number, slot)).collect()
+    }
+
     /// Forgets a registration.
     pub(crate) fn remove_registration(&mut self, key: Key) {
-        self.withdraw(key);
+        if self.registrations.get(key).is_some_and(|registration| registration.deregistering.is_none()) {
+            self.withdraw(key);
+        }
         self.registrations.remove(key);
     }
 
@@ -228,9 +342,8 @@ impl<E> Shard<E> {
             return None;
         }
         let null = Opaque(core::ptr::null_mut());
-        let sequence = self.next_sequence;
         let (slot, generation) = self.bindings.insert(Binding {
-            sequence,
+            links: [UNLINKED; 2],
             client,
             provider,
             life: Life::new(),
@@ -238,29 +351,22 @@ impl<E> Shard<E> {
             client_context: null,
             provider_context: null,
             offering: thread,
-            running: Vec::new(),
+            running: [None; 2],
         })?;
-        self.next_sequence += 1;
-        for side in [client, provider] {
-            if let Some(registration) = self.registrations.get_mut(side) {
-                registration.bindings.insert(sequence, slot);
+        for (side, key) in [(Side::Client, client), (Side::Provider, provider)] {
+            if let Some(registration) = self.registrations.get_mut(key) {
+                registration.bindings.append(&mut self.bindings, side, slot);
             }
         }
-        Some(Key { shard: self.number, slot, generation })
-    }
-
-    /// The key of the binding that lies in a slot now.
-    pub(crate) fn binding_key(&self, slot: u32) -> Option<Key> {
-        let generation = self.bindings.slots.get(slot as usize)?.generation;
         Some(Key { shard: self.number, slot, generation })
     }
 
     /// Removes a binding. Returns the events of the registrations whose end that was.
     pub(crate) fn remove_binding(&mut self, key: Key) -> [Option<Arc<E>>; 2] {
         let Some(binding) = self.bindings.remove(key) else { return [None, None] };
-        [binding.client, binding.provider].map(|side| {
-            let registration = self.registrations.get_mut(side)?;
-            registration.bindings.remove(&binding.sequence);
+        [Side::Client, Side::Provider].map(|side| {
+            let registration = self.registrations.get_mut(binding.registration(side))?;
+            registration.bindings.unlink(&mut self.bindings, side, binding.links[side as usize]);
             if registration.is_drained() { registration.drained.clone() } else { None }
         })
     }
@@ -313,6 +419,6 @@ pub(crate) fn describe_binding(key: Key, binding: &Binding, now: Duration) -> Bi
         provider: registration_handle(Side::Provider, binding.provider).addr(),
         life: binding.life,
         age: now.saturating_sub(binding.since),
-        running: binding.running.clone(),
+        running: binding.running.iter().flatten().copied().collect(),
     }
 }

@@ -6,7 +6,7 @@ pub(crate) mod session;
 #[cfg(feature = "symbols")]
 mod symbols;
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use std::eprintln;
 use std::string::{String, ToString};
@@ -26,7 +26,8 @@ use session::Control;
 /// The registrar behind the nine functions of this process.
 pub fn registrar() -> &'static Registrar<Host> {
     static REGISTRAR: LazyLock<Registrar<Host>> = LazyLock::new(|| {
-        let registrar = Registrar::new(Host { began: Instant::now(), control: Mutex::new(None) });
+        let host = Host { began: Instant::now(), control: Mutex::new(None), has_control: AtomicBool::new(false) };
+        let registrar = Registrar::new(host);
         registrar.set_slow_wait(Some(session::SLOW_WAIT));
         registrar
     });
@@ -38,11 +39,19 @@ pub struct Host {
     began: Instant,
     /// What the session that is running wants, if one is.
     control: Mutex<Option<Arc<Control>>>,
+    /// Whether there is one: most calls need not take the lock to know that there is none.
+    has_control: AtomicBool,
 }
 
 impl Host {
     fn control(&self) -> Option<Arc<Control>> {
-        locked(&self.control).clone()
+        if self.has_control.load(Ordering::Acquire) { locked(&self.control).clone() } else { None }
+    }
+
+    fn set_control(&self, control: Option<Arc<Control>>) {
+        let mut current = locked(&self.control);
+        self.has_control.store(control.is_some(), Ordering::Release);
+        *current = control;
     }
 }
 

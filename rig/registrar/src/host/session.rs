@@ -153,7 +153,7 @@ impl Session {
         registrar.set_strictness(Strictness::Strict);
         registrar.set_order(None);
         registrar.set_slow_wait(Some(SLOW_WAIT));
-        *locked(&registrar.platform().control) = Some(control.clone());
+        registrar.platform().set_control(Some(control.clone()));
         Self { control, seed: Mutex::new(None), finished: false, _turn: turn }
     }
 
@@ -277,7 +277,7 @@ impl Session {
         let registrar = registrar();
         let leaks = registrar.report();
         registrar.purge();
-        *locked(&registrar.platform().control) = None;
+        registrar.platform().set_control(None);
         Outcome { violations: core::mem::take(&mut *locked(&self.control.violations)), leaks }
     }
 }
