@@ -2,7 +2,7 @@
 
 use alloc::format;
 use alloc::string::String;
-use core::ffi::c_void;
+use core::ffi::{CStr, c_char, c_void};
 
 use crate::bugcheck::bug_check_named;
 use crate::{drivers, irql};
@@ -10,6 +10,8 @@ use crate::{drivers, irql};
 /// KMODE_EXCEPTION_NOT_HANDLED
 const NOT_HANDLED: u32 = 0x1E;
 const ACCESS_VIOLATION: u32 = 0xC000_0005;
+/// EXCEPTION_WINE_STUB; its parameters are the names of an image and of the function that it does not have.
+const MISSING_FUNCTION: u32 = 0x8000_0100;
 
 #[repr(C)]
 struct ExceptionRecord {
@@ -49,6 +51,13 @@ unsafe extern "system" fn unhandled(pointers: *const ExceptionPointers) -> i32 {
         (ACCESS_VIOLATION, 0) => format!("read of address {:#x}", record.parameters[1]),
         (ACCESS_VIOLATION, 1) => format!("write to address {:#x}", record.parameters[1]),
         (ACCESS_VIOLATION, _) => format!("jump to address {:#x}", record.parameters[1]),
+        (MISSING_FUNCTION, image) if record.parameter_count == 2 => {
+            // SAFETY: Wine passes two strings that end in a zero and live as long as the process.
+            let image = unsafe { CStr::from_ptr(image as *const c_char) };
+            // SAFETY: as above.
+            let function = unsafe { CStr::from_ptr(record.parameters[1] as *const c_char) };
+            format!("call of {} of {}, which Wine does not have,", function.to_string_lossy(), image.to_string_lossy())
+        }
         (code, _) => format!("exception {code:#x}"),
     };
     // Where it happened may be code that the driver called; then the driver is further up the stack.

@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use crate::bugcheck::bug_check;
 use crate::drivers::DriverId;
 use crate::thunk::Register::{self, R8, R9, R10, Rcx, Rdx};
-use crate::{debug, etw, image, irql, pool, system_routine};
+use crate::{debug, etw, image, irql, pool, system_routine, time};
 
 /// The address of a replacement.
 struct Code(*const c_void);
@@ -68,6 +68,8 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "KeRaiseIrqlToDpcLevel" => irql::raise_to_dpc, driver in Rcx; // not in Wine
     "KeReleaseSpinLock" => irql::release_spin_lock, driver in R8;
     "KfRaiseIrql" => irql::raise, driver in Rdx;
+
+    "KeQueryUnbiasedInterruptTime" => time::unbiased_interrupt_time, driver in Rcx; // not in Wine
 
     "EtwActivityIdControl" => etw::activity_id_control, driver in R8; // not in Wine, like all of these
     "EtwEventEnabled" => etw::event_enabled, driver in R8;

@@ -27,6 +27,7 @@ mod report;
 mod sys;
 mod system_routine;
 mod thunk;
+mod time;
 
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
