@@ -162,6 +162,12 @@ impl<'a> Image<'a> {
     }
 }
 
+/// An image that nothing is wrong with, its symbols aside.
+#[cfg(test)]
+pub(crate) fn good_image() -> Vec<u8> {
+    testing::Driver::new().image()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

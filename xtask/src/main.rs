@@ -10,6 +10,7 @@ mod demo;
 mod layout;
 mod run;
 mod setup;
+mod sign;
 mod test;
 mod twin;
 
@@ -32,6 +33,8 @@ enum Command {
     Build(build::Arguments),
     /// Check that Windows accepts driver images, and that nothing is in them that should not be
     CheckImage(check_image::Arguments),
+    /// Sign the drivers with a test certificate
+    Sign(sign::Arguments),
     /// Show the whole way through: build, load, attach, classify, unload
     Demo(demo::Arguments),
     /// Run the host tests, then the system tests in Wine
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Setup => setup::run(),
         Command::Build(arguments) => build::run(&arguments),
         Command::CheckImage(arguments) => check_image::run(&arguments),
+        Command::Sign(arguments) => sign::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test => test::run(),
     };

@@ -72,7 +72,7 @@ impl Tool {
             Self::MingwHeaders => "the headers and import libraries of mingw-w64",
             Self::MingwGcc => "x86_64-w64-mingw32-gcc, which links user-mode programs",
             Self::Wine => "wine (64 bit), which runs the drivers",
-            Self::Osslsigncode => "osslsigncode, which signs the drivers",
+            Self::Osslsigncode => "osslsigncode and openssl, which sign the drivers",
         }
     }
 
@@ -86,7 +86,7 @@ impl Tool {
             Self::MingwHeaders => &["mingw-w64-x86-64-dev"],
             Self::MingwGcc => &["gcc-mingw-w64-x86-64-win32"],
             Self::Wine => &["wine64"],
-            Self::Osslsigncode => &["osslsigncode"],
+            Self::Osslsigncode => &["osslsigncode", "openssl"],
         }
     }
 }
@@ -143,7 +143,7 @@ fn find(arch: Arch) -> Result<Tools, Vec<Tool>> {
     };
     // wine64 and osslsigncode are run by others, which find them in these same places.
     need(Tool::Wine, program("wine64").or_else(|| program("wine")).or_else(|| file("/usr/lib/wine/wine64")));
-    need(Tool::Osslsigncode, program("osslsigncode"));
+    need(Tool::Osslsigncode, program("osslsigncode").and_then(|_| program("openssl")));
     let tools = Tools {
         rust: rust.unwrap_or_else(|| Rust { cargo: PathBuf::new(), rustc: PathBuf::new(), build_std: false }),
         linker: need(Tool::Linker, sysroot.and_then(rust_lld).or_else(|| in_llvm("lld-link"))),

@@ -1,0 +1,224 @@
+//! `cargo xtask sign`: signs the drivers with a test certificate, for machines on which test signing is on.
+//!
+//! The certificate is made on first use and kept in target/signing/, since a machine that trusts it should not have to
+//! trust a new one after every build. Signed copies go to target/signed/<arch>/; what was built stays as it is, because
+//! a signature is never the same twice. On Windows the tasks of Makefile.toml do this with the WDK's tools.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::layout::{self, Arch};
+use crate::run::{output, program, write_if_changed};
+
+/// The arguments of `cargo xtask sign`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// An RFC 3161 time stamping server, so that signatures outlive the certificate (none is asked without it)
+    #[arg(long, value_name = "URL")]
+    timestamp: Option<String>,
+}
+
+/// `cargo xtask sign`.
+///
+/// # Errors
+/// No driver has been built, a tool is missing or fails, or a signature does not verify.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let mut signed = Vec::new();
+    for arch in [Arch::X64, Arch::Arm64] {
+        signed.extend(sign(arch, arguments.timestamp.as_deref())?);
+    }
+    if signed.is_empty() {
+        bail!("there is no driver under target/drivers/; `cargo xtask build` makes them");
+    }
+    signed.push(certificate()?.der);
+    for file in signed {
+        println!("{}", file.strip_prefix(layout::root()).unwrap_or(&file).display());
+    }
+    Ok(())
+}
+
+/// Where signed drivers are put.
+pub(crate) fn folder(arch: Arch) -> PathBuf {
+    layout::root().join("target/signed").join(arch.to_string())
+}
+
+/// Signs all drivers of `arch` that have been built, and returns the signed copies.
+///
+/// # Errors
+/// A tool is missing or fails, or a signature does not verify.
+pub(crate) fn sign(arch: Arch, timestamp: Option<&str>) -> Result<Vec<PathBuf>> {
+    let drivers = layout::drivers(arch);
+    let mut signed = Vec::new();
+    for name in ["sluice.sys", "probe.sys"] {
+        let driver = drivers.join(name);
+        if driver.is_file() {
+            let to = folder(arch).join(name);
+            sign_file(&driver, &to, &certificate()?, timestamp)?;
+            signed.push(to);
+        }
+    }
+    Ok(signed)
+}
+
+/// A test certificate: the key, and the certificate in the two forms that the tools want.
+pub(crate) struct Certificate {
+    key: PathBuf,
+    pem: PathBuf,
+    /// What a machine that is to load the drivers imports.
+    pub(crate) der: PathBuf,
+}
+
+/// The test certificate. Makes it if there is none.
+///
+/// # Errors
+/// openssl is missing or fails.
+pub(crate) fn certificate() -> Result<Certificate> {
+    certificate_in(&layout::root().join("target/signing"))
+}
+
+fn certificate_in(folder: &Path) -> Result<Certificate> {
+    // "Creating Test Certificates" (Windows drivers): self-signed, for code signing only.
+    const REQUEST: &str = "[req]\n\
+                           prompt = no\n\
+                           distinguished_name = subject\n\
+                           x509_extensions = extensions\n\
+                           [subject]\n\
+                           CN = Sluice test certificate\n\
+                           [extensions]\n\
+                           basicConstraints = critical, CA:FALSE\n\
+                           keyUsage = critical, digitalSignature\n\
+                           extendedKeyUsage = critical, codeSigning\n\
+                           subjectKeyIdentifier = hash\n";
+    let certificate =
+        Certificate { key: folder.join("test.key"), pem: folder.join("test.pem"), der: folder.join("sluice.cer") };
+    if [&certificate.key, &certificate.pem, &certificate.der].iter().all(|file| file.is_file()) {
+        return Ok(certificate);
+    }
+    let request = folder.join("request.cnf");
+    write_if_changed(&request, REQUEST)?;
+    let mut make = tool("openssl")?;
+    make.args(["req", "-x509", "-newkey", "rsa:3072", "-sha256", "-noenc", "-days", "3650", "-config"]).arg(&request);
+    output(make.arg("-keyout").arg(&certificate.key).arg("-out").arg(&certificate.pem))?;
+    let mut convert = tool("openssl")?;
+    convert.args(["x509", "-outform", "der", "-in"]).arg(&certificate.pem);
+    output(convert.arg("-out").arg(&certificate.der))?;
+    Ok(certificate)
+}
+
+/// Puts a signed copy of the image `from` to `to`, and verifies it.
+fn sign_file(from: &Path, to: &Path, certificate: &Certificate, timestamp: Option<&str>) -> Result<()> {
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    // osslsigncode writes no file that exists.
+    if to.exists() {
+        fs::remove_file(to).with_context(|| format!("cannot replace {}", to.display()))?;
+    }
+    let mut sign = tool("osslsigncode")?;
+    sign.args(["sign", "-h", "sha256", "-n", "Sluice", "-certs"]).arg(&certificate.pem);
+    sign.arg("-key").arg(&certificate.key);
+    if let Some(url) = timestamp {
+        sign.args(["-ts", url]);
+    }
+    output(sign.arg("-in").arg(from).arg("-out").arg(to))?;
+    verify(to, certificate)
+}
+
+/// Verifies that `image` is signed by `certificate`.
+fn verify(image: &Path, certificate: &Certificate) -> Result<()> {
+    let mut verify = tool("osslsigncode")?;
+    output(verify.arg("verify").arg("-CAfile").arg(&certificate.pem).arg("-in").arg(image))?;
+    Ok(())
+}
+
+fn tool(name: &str) -> Result<Command> {
+    match program(name) {
+        Some(path) => Ok(Command::new(path)),
+        None => bail!("{name} is not installed, which makes signatures; on Debian: apt-get install {name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check_image;
+
+    /// A folder of its own, gone when the test is over.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("xtask-sign-{name}-{}", std::process::id()));
+            fs::create_dir_all(&folder).unwrap();
+            Self(folder)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn tools_are_there() -> bool {
+        let there = program("openssl").is_some() && program("osslsigncode").is_some();
+        if !there {
+            println!("openssl or osslsigncode is not installed: nothing is tested");
+        }
+        there
+    }
+
+    #[test]
+    fn a_signed_driver_verifies_and_its_checksum_is_right() {
+        if !tools_are_there() {
+            return;
+        }
+        let folder = Folder::new("good");
+        let (driver, signed) = (folder.0.join("sluice.sys"), folder.0.join("signed/sluice.sys"));
+        fs::write(&driver, check_image::good_image()).unwrap();
+        let certificate = certificate_in(&folder.0).unwrap();
+        sign_file(&driver, &signed, &certificate, None).unwrap();
+        sign_file(&driver, &signed, &certificate, None).expect("a second time replaces the first");
+
+        let found = check_image::check_file(&signed, &check_image::Wanted::default()).unwrap();
+        assert!(found.iter().all(|finding| finding.text.starts_with("there are no symbols beside")), "{found:?}");
+        assert_ne!(fs::read(&driver).unwrap(), fs::read(&signed).unwrap());
+    }
+
+    #[test]
+    fn a_driver_that_was_changed_after_it_was_signed_does_not_verify() {
+        if !tools_are_there() {
+            return;
+        }
+        let folder = Folder::new("changed");
+        let (driver, signed) = (folder.0.join("sluice.sys"), folder.0.join("signed.sys"));
+        fs::write(&driver, check_image::good_image()).unwrap();
+        let certificate = certificate_in(&folder.0).unwrap();
+        sign_file(&driver, &signed, &certificate, None).unwrap();
+        let mut bytes = fs::read(&signed).unwrap();
+        bytes[0x400] ^= 1;
+        fs::write(&signed, bytes).unwrap();
+        verify(&signed, &certificate).unwrap_err();
+        verify(&driver, &certificate).expect_err("and one that was never signed does not either");
+    }
+
+    #[test]
+    fn the_certificate_is_made_once() {
+        if !tools_are_there() {
+            return;
+        }
+        let folder = Folder::new("once");
+        let first = fs::read(certificate_in(&folder.0).unwrap().der).unwrap();
+        assert_eq!(fs::read(certificate_in(&folder.0).unwrap().der).unwrap(), first);
+        let text = output(
+            Command::new("openssl")
+                .args(["x509", "-inform", "der", "-noout", "-text", "-in"])
+                .arg(folder.0.join("sluice.cer")),
+        );
+        let text = text.unwrap();
+        assert!(text.contains("Code Signing") && text.contains("CA:FALSE"), "{text}");
+    }
+}
