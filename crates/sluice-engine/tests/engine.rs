@@ -1,0 +1,349 @@
+//! The engine as clients and administrators see it, with a registrar in the place of NMR.
+
+use std::{
+    mem::MaybeUninit,
+    ptr,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use nmr_registrar::Session;
+use sluice_control::{
+    Completion, code,
+    message::{Client as ClientMessage, PolicyAnswer, PolicyRequest, Status, client_state, header_of, policy_flags},
+    sluice::{Device, InForce, control},
+    status::{STATUS_INVALID_PARAMETER, STATUS_NOT_SUPPORTED, STATUS_SUCCESS},
+    wire::Wire,
+};
+use sluice_core::{
+    Action,
+    compile::{Conditions, Rule, compile},
+};
+use sluice_engine::{Control, Engine, Machine};
+use sluice_npi::{
+    CallSluice, ClientCharacteristics, Failed, Header, Packet, PacketRef, SluiceClient, SluiceNpi, Verdict, action,
+    client_dispatch, direction, link_type,
+};
+use wdk_nmr::{
+    Client, ClientCall, ClientRegistration, ClientTable, GUID, Identity, ModuleId, Passive, ProviderOffer, Refusal,
+    Resident, Single,
+};
+
+struct Host;
+
+impl Machine for Host {
+    fn processors(&self) -> usize {
+        2
+    }
+    fn processor(&self) -> usize {
+        0
+    }
+    fn uptime_ms(&self) -> u64 {
+        7
+    }
+    fn pause(&self) {
+        thread::yield_now();
+    }
+}
+
+struct Process;
+
+// SAFETY: the image is the test program, which stays; its allocator gives memory that suits any layout.
+unsafe impl Resident for Process {}
+
+fn passive() -> Passive<'static> {
+    // SAFETY: tests run at PASSIVE_LEVEL and call this outside callbacks.
+    unsafe { Passive::new() }
+}
+
+fn start() -> Control<Host, Process> {
+    let registration = Engine::new(Host).register(Process, || 0, passive()).expect("the registrar takes a provider");
+    Control::new(registration, [1, 2, 3, 0])
+}
+
+/// A client that notes what it is told.
+#[derive(Default)]
+struct Listener {
+    announced: Mutex<Vec<u64>>,
+}
+
+impl Client for Listener {
+    type Npi = SluiceNpi;
+    type Binding = ();
+    type Guard = Single;
+    const DISPATCH: ClientTable<Self> = client_dispatch::<Self>();
+
+    fn attach(&self, _: &ProviderOffer<'_, SluiceNpi>) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+impl SluiceClient for Listener {
+    fn policy_changed(call: &ClientCall<Self>, generation: u64) {
+        call.client().announced.lock().unwrap().push(generation);
+    }
+}
+
+type Registered = ClientRegistration<Listener, Process>;
+
+fn attach(name: &str) -> Registered {
+    let mut bytes = [0; 32];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    let header = Header::of::<ClientCharacteristics>();
+    let characteristics = ClientCharacteristics { header, driver_version: 5, name: bytes };
+    let module_id = ModuleId::Guid(GUID { Data1: 0xC11E47, ..GUID::default() });
+    ClientRegistration::register(Listener::default(), Identity::new(module_id, characteristics), Process, passive())
+        .expect("the registrar takes a client")
+}
+
+/// A UDP datagram to `port`, as raw IPv4.
+fn datagram(port: u16) -> [u8; 28] {
+    let mut bytes = [0; 28];
+    bytes[..20].copy_from_slice(&[0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);
+    bytes[22..24].copy_from_slice(&port.to_be_bytes());
+    bytes[24..26].copy_from_slice(&8_u16.to_be_bytes());
+    bytes
+}
+
+fn packet(bytes: &[u8]) -> PacketRef<'_> {
+    PacketRef::new(link_type::IPV4, direction::INBOUND, bytes, bytes.len() as u32).unwrap()
+}
+
+fn classify(client: &Registered, ports: &[u16]) -> Result<Vec<Verdict>, Failed> {
+    let bytes: Vec<_> = ports.iter().map(|port| datagram(*port)).collect();
+    let packets: Vec<_> = bytes.iter().map(|bytes| packet(bytes)).collect();
+    let mut room = vec![MaybeUninit::uninit(); packets.len()];
+    let sluice = client.providers().next().expect("attached");
+    sluice.classify(&packets, &mut room).map(<[Verdict]>::to_vec)
+}
+
+/// A table that blocks datagrams to `port`, by rule `id`.
+fn blocking(port: u16, id: u32) -> Vec<u8> {
+    let conditions = Conditions { destination_ports: vec![port..=port], ..Conditions::default() };
+    compile(&[Rule { id, action: Action::Block, conditions }], Action::Permit).unwrap()
+}
+
+/// Sends a request as sluicectl does, with room for `room` bytes of answer.
+fn request(device: &impl Device, code: u32, input: &[u8], room: usize) -> (i32, Vec<u8>) {
+    let mut buffer = input.to_vec();
+    buffer.resize(input.len().max(room), 0);
+    let Completion { status, information } = control(device, code, &mut buffer, input.len(), room);
+    buffer.truncate(information);
+    (status, buffer)
+}
+
+fn load(device: &impl Device, table: &[u8], flags: u32) -> i32 {
+    let request_part =
+        PolicyRequest { header: header_of::<PolicyRequest>(), flags, table_length: table.len() as u32, reserved: 0 };
+    let mut input = vec![0; PolicyRequest::SIZE];
+    request_part.write(&mut input.as_mut_slice()).unwrap();
+    input.extend_from_slice(table);
+    request(device, code::SLUICE_POLICY_LOAD, &input, PolicyAnswer::SIZE).0
+}
+
+fn status(device: &impl Device) -> (Status, Vec<ClientMessage>) {
+    let (status, answer) = request(device, code::SLUICE_STATUS, &[], 4096);
+    assert_eq!(status, STATUS_SUCCESS);
+    let mut rest = answer.as_slice();
+    let fixed = Status::read(&mut rest).unwrap();
+    let clients = (0..fixed.clients_listed).map(|_| ClientMessage::read(&mut rest).unwrap()).collect();
+    (fixed, clients)
+}
+
+#[test]
+fn without_a_policy_everything_is_permitted_in_generation_0() {
+    let _session = Session::new();
+    let engine = start();
+    let client = attach("client");
+    let verdicts = classify(&client, &[53, 80]).unwrap();
+    assert!(verdicts.iter().all(|verdict| (verdict.action, verdict.generation) == (action::PERMIT, 0)));
+    assert_eq!(verdicts[0].flow.destination_port, 53);
+    client.deregister(passive()).unwrap();
+    engine.deregister(passive()).unwrap();
+}
+
+#[test]
+fn a_loaded_policy_decides_and_is_announced_to_every_client() {
+    let _session = Session::new();
+    let early = attach("early");
+    let engine = start();
+    let late = attach("late");
+    assert_eq!(load(&engine, &blocking(53, 11), 0), STATUS_SUCCESS);
+    for client in [&early, &late] {
+        let verdicts = classify(client, &[53, 80]).unwrap();
+        assert_eq!((verdicts[0].action, verdicts[0].rule_id, verdicts[0].generation), (action::BLOCK, 11, 1));
+        assert_eq!((verdicts[1].action, verdicts[1].rule_id, verdicts[1].generation), (action::PERMIT, 0, 1));
+        assert_eq!(*client.client().announced.lock().unwrap(), [1]);
+    }
+    early.deregister(passive()).unwrap();
+    late.deregister(passive()).unwrap();
+    engine.deregister(passive()).unwrap();
+}
+
+#[test]
+fn a_load_that_fails_leaves_the_old_policy_in_force() {
+    let _session = Session::new();
+    let engine = start();
+    let client = attach("client");
+    let good = blocking(53, 11);
+    assert_eq!(load(&engine, &good, 0), STATUS_SUCCESS);
+    let mut damaged = blocking(80, 12);
+    *damaged.last_mut().unwrap() ^= 0xFF;
+    assert_eq!(load(&engine, &damaged, 0), STATUS_INVALID_PARAMETER);
+    assert_eq!(load(&engine, b"no table", 0), STATUS_INVALID_PARAMETER);
+    assert_eq!(load(&engine, &blocking(80, 12), policy_flags::PERSIST), STATUS_NOT_SUPPORTED);
+    assert_eq!(classify(&client, &[53]).unwrap()[0].rule_id, 11);
+    let mut place = vec![0; good.len()];
+    assert_eq!(engine.read_policy(&mut place), InForce { generation: 1, table_length: good.len() });
+    assert_eq!(place, good);
+    assert_eq!(*client.client().announced.lock().unwrap(), [1]);
+    client.deregister(passive()).unwrap();
+    engine.deregister(passive()).unwrap();
+}
+
+#[test]
+fn clearing_goes_back_to_permitting_in_a_generation_of_its_own() {
+    let _session = Session::new();
+    let engine = start();
+    let client = attach("client");
+    assert_eq!(load(&engine, &blocking(53, 11), 0), STATUS_SUCCESS);
+    assert_eq!(engine.clear_policy(false), Ok(2));
+    let verdict = classify(&client, &[53]).unwrap()[0];
+    assert_eq!((verdict.action, verdict.generation), (action::PERMIT, 2));
+    client.deregister(passive()).unwrap();
+    engine.deregister(passive()).unwrap();
+}
+
+#[test]
+fn bad_input_of_a_client_is_refused_counted_and_answered_with_no_verdict() {
+    let _session = Session::new();
+    let engine = start();
+    let client = attach("client");
+    let bytes = datagram(53);
+    let sluice = client.providers().next().unwrap();
+    let good = Packet {
+        header: Header::of::<Packet>(),
+        link_type: link_type::IPV4,
+        direction: direction::INBOUND,
+        captured_length: 28,
+        wire_length: 28,
+        data: bytes.as_ptr(),
+    };
+    let untouched = Verdict { rule_id: 0xABCD, ..classify(&client, &[80]).unwrap()[0] };
+    let wrong = [
+        Packet { link_type: 9, ..good },
+        Packet { direction: 3, ..good },
+        Packet { wire_length: 27, ..good },
+        Packet { data: ptr::null(), ..good },
+        Packet { header: Header { version: 2, size: 24 }, ..good },
+        Packet { header: Header { version: 1, size: 23 }, ..good },
+    ];
+    for wrong in wrong {
+        let packets = [good, wrong];
+        let mut verdicts = [untouched; 2];
+        let status = sluice.call(|table, context| {
+            // SAFETY: two packets and room for two verdicts.
+            unsafe { (table.classify)(context, packets.as_ptr(), 2, verdicts.as_mut_ptr()) }
+        });
+        assert_eq!(status, STATUS_INVALID_PARAMETER, "{wrong:?}");
+        assert_eq!(verdicts, [untouched; 2], "{wrong:?}");
+    }
+    for (packets, count, room) in [
+        (ptr::null(), 1, true),
+        (&raw const good, 0, true),
+        (&raw const good, sluice_npi::MAX_BATCH + 1, true),
+        (&raw const good, 1, false),
+    ] {
+        let mut verdict = untouched;
+        let place = if room { &raw mut verdict } else { ptr::null_mut() };
+        let status = sluice.call(|table, context| {
+            // SAFETY: what is not NULL or out of range is one packet and room for one verdict.
+            unsafe { (table.classify)(context, packets, count, place) }
+        });
+        assert_eq!(status, STATUS_INVALID_PARAMETER);
+        assert_eq!(verdict, untouched);
+    }
+    let statistics = sluice.query_statistics().unwrap();
+    assert_eq!((statistics.packets, statistics.rejected_calls), (1, 10));
+    drop(sluice);
+    client.deregister(passive()).unwrap();
+    engine.deregister(passive()).unwrap();
+}
+
+#[test]
+fn status_lists_each_client_with_its_own_counters() {
+    let _session = Session::new();
+    let engine = start();
+    let (one, two) = (attach("one"), attach("two"));
+    assert_eq!(load(&engine, &blocking(53, 11), 0), STATUS_SUCCESS);
+    classify(&one, &[53, 80, 81]).unwrap();
+    classify(&two, &[53]).unwrap();
+    let (fixed, clients) = status(&engine);
+    assert_eq!((fixed.driver_version, fixed.generation, fixed.rule_count), ([1, 2, 3, 0], 1, 1));
+    assert_eq!((fixed.default_action, fixed.clients_total), (action::PERMIT, 2));
+    let counts = |name: &str| {
+        let client = clients.iter().find(|client| client.name.starts_with(name.as_bytes())).unwrap();
+        assert_eq!((client.state, client.driver_version), (client_state::ATTACHED, 5));
+        (client.statistics.packets, client.statistics.blocked)
+    };
+    assert_eq!((counts("one"), counts("two")), ((3, 1), (1, 1)));
+    one.deregister(passive()).unwrap();
+    assert_eq!(status(&engine).1.len(), 1);
+    two.deregister(passive()).unwrap();
+    engine.deregister(passive()).unwrap();
+}
+
+#[test]
+fn every_batch_is_judged_by_one_policy_while_policies_are_swapped() {
+    let _session = Session::new();
+    let engine = start();
+    let client = attach("client");
+    // Odd generations block port 1, even ones port 2: a verdict and its generation belong together.
+    let tables = [blocking(2, 2), blocking(1, 1)];
+    let (done, batches) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let verdicts = classify(&client, &[1, 2, 1, 2]).unwrap();
+                    let generation = verdicts[0].generation;
+                    let expected = match generation {
+                        0 => [0; 4],
+                        odd if odd % 2 == 1 => [1, 0, 1, 0],
+                        _ => [0, 2, 0, 2],
+                    };
+                    assert!(verdicts.iter().all(|verdict| verdict.generation == generation));
+                    assert_eq!(verdicts.iter().map(|verdict| verdict.rule_id).collect::<Vec<_>>(), expected);
+                    batches.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for generation in 1..=500 {
+            assert_eq!(load(&engine, &tables[generation % 2], 0), STATUS_SUCCESS);
+        }
+        while batches.load(Ordering::Relaxed) == 0 {
+            thread::yield_now();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(*client.client().announced.lock().unwrap(), (1..=500).collect::<Vec<_>>());
+    client.deregister(passive()).unwrap();
+    engine.deregister(passive()).unwrap();
+}
+
+#[test]
+fn loads_at_the_same_time_get_generations_of_their_own() {
+    let _session = Session::new();
+    let engine = start();
+    let table = blocking(1, 1);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..50).for_each(|_| assert_eq!(load(&engine, &table, 0), STATUS_SUCCESS)));
+        }
+    });
+    assert_eq!(status(&engine).0.generation, 200);
+    engine.deregister(passive()).unwrap();
+}
