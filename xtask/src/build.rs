@@ -86,6 +86,26 @@ impl<'a> Cargo<'a> {
         Ok(Self { tools, workspace: twin::make()?, link })
     }
 
+    /// Names the folders of this machine neutrally in panic messages and symbols.
+    fn remap_flags(&self) -> Vec<OsString> {
+        let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+        let home = home.or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")));
+        // bin/rustc lies in the root of its tool chain.
+        let library = self.tools.rust.rustc.ancestors().nth(2).map(|root| root.join("lib/rustlib/src/rust"));
+        // Where more than one matches, the last is taken.
+        let folders = [(layout::root().to_path_buf(), "/sluice"), (self.workspace.clone(), "/sluice")].into_iter();
+        let folders =
+            folders.chain(home.map(|home| (home, "/cargo"))).chain(library.map(|library| (library, "/rustc")));
+        let remap = |(from, to): (PathBuf, &str)| {
+            let mut flag = OsString::from("--remap-path-prefix=");
+            flag.push(from);
+            flag.push("=");
+            flag.push(to);
+            flag
+        };
+        folders.map(remap).collect()
+    }
+
     /// `cargo <subcommand>` for `target`, with nothing of the environment that `cargo xtask` itself runs in.
     fn command(&self, subcommand: &str, target: &str, linker: &Path, libraries: &str, flags: &[OsString]) -> Command {
         let rust = &self.tools.rust;
@@ -101,7 +121,7 @@ impl<'a> Cargo<'a> {
             .env("Version_Number", content_root::VERSION)
             .env("LIBCLANG_PATH", &self.tools.libclang)
             .env(format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_")), linker)
-            .env("CARGO_ENCODED_RUSTFLAGS", [&remap_flags(&self.workspace), flags].concat().join(OsStr::new("\u{1f}")))
+            .env("CARGO_ENCODED_RUSTFLAGS", [&self.remap_flags(), flags].concat().join(OsStr::new("\u{1f}")))
             .args([subcommand, "--release", "--target", target, "--target-dir"])
             .arg(layout::cargo_target());
         if rust.build_std {
@@ -176,23 +196,6 @@ const LINK_ARGUMENTS: &[&str] = &[
     // The symbols are found by the name of their file alone.
     "/PDBALTPATH:%_PDB%",
 ];
-
-/// Names the folders of this machine neutrally in panic messages and symbols.
-fn remap_flags(workspace: &Path) -> Vec<OsString> {
-    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
-    // Where more than one matches, the last is taken.
-    let folders = [(layout::root(), "/sluice"), (workspace, "/sluice")].into_iter();
-    let folders = folders.chain(home.as_deref().map(|home| (home, "/cargo")));
-    let remap = |(from, to): (&Path, &str)| {
-        let mut flag = OsString::from("--remap-path-prefix=");
-        flag.push(from);
-        flag.push("=");
-        flag.push(to);
-        flag
-    };
-    folders.map(remap).collect()
-}
 
 /// Set to let a driver have exports.
 const KEEP_EXPORTS: &str = "KEEP_EXPORTS";

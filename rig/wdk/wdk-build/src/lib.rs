@@ -5,10 +5,14 @@
 //! headers and import libraries are, how bindgen has to read them, and how a driver is linked. The names are the
 //! original's, because those build scripts spell them.
 //!
-//! Three things are different, all because `cargo xtask build` makes its WDK content root from the headers of mingw-w64:
+//! Four things are different, all because `cargo xtask build` makes its WDK content root from the headers of mingw-w64:
 //!
 //! - The content root comes from the environment alone: `WDKContentRoot` and `Version_Number`, as in an eWDK prompt.
 //! - clang reads the headers as those of a GNU target, without the Microsoft compatibility mode that they do not expect.
+//! - The headers are read as those of x64 for every architecture: the DDK of mingw-w64 knows no ARM64. What drivers share
+//!   with the kernel (`DRIVER_OBJECT`, `DEVICE_OBJECT`, `IRP`, `MDL`, `KEVENT`, ...) has one layout on both; what belongs to
+//!   a processor (`CONTEXT`, `KPCR`, `KFLOATING_SAVE`, `SLIST_HEADER`) has not, and an ARM64 driver must not use it from
+//!   a build made here.
 //! - Only WDM drivers can be configured. mingw-w64 has no headers of the driver frameworks.
 
 use std::borrow::Borrow;
@@ -23,15 +27,8 @@ use std::path::{Path, PathBuf};
 pub struct Config {
     include: PathBuf,
     libraries: PathBuf,
-    architecture: Architecture,
     /// The driver model, always [`DriverConfig::Wdm`] here.
     pub driver_config: DriverConfig,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Architecture {
-    Amd64,
-    Arm64,
 }
 
 /// The driver model. The frameworks are listed because build scripts match on them; nothing here makes them.
@@ -124,8 +121,6 @@ pub enum ConfigError {
     Environment {
         /// Its name.
         name: &'static str,
-        /// Who sets it.
-        set_by: &'static str,
     },
     /// The target is not one that Windows drivers exist for.
     Target {
@@ -140,11 +135,8 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => error.fmt(f),
-            Self::Environment { name, set_by } => {
-                write!(
-                    f,
-                    "{name} is not set. {set_by} sets it; on this host drivers are built with `cargo xtask build`"
-                )
+            Self::Environment { name } => {
+                write!(f, "{name} is not set: on this host, drivers are built with `cargo xtask build`")
             }
             Self::Target { arch } => write!(f, "no drivers are built for {arch}; x86_64 and aarch64 are supported"),
             Self::StaticCrtNotEnabled => {
@@ -168,18 +160,17 @@ impl Config {
     /// # Errors
     /// A variable is missing, the target is not supported, or the content root lacks a folder.
     pub fn from_env_auto() -> Result<Self, ConfigError> {
-        let root = PathBuf::from(variable("WDKContentRoot", "cargo xtask build")?);
-        let version = variable("Version_Number", "cargo xtask build")?;
-        let arch = variable("CARGO_CFG_TARGET_ARCH", "cargo")?;
-        let (architecture, folder) = match arch.as_str() {
-            "x86_64" => (Architecture::Amd64, "x64"),
-            "aarch64" => (Architecture::Arm64, "arm64"),
+        let root = PathBuf::from(variable("WDKContentRoot")?);
+        let version = variable("Version_Number")?;
+        let arch = variable("CARGO_CFG_TARGET_ARCH")?;
+        let folder = match arch.as_str() {
+            "x86_64" => "x64",
+            "aarch64" => "arm64",
             _ => return Err(ConfigError::Target { arch }),
         };
         Ok(Self {
             include: directory(root.join("Include").join(&version))?,
             libraries: directory(root.join("Lib").join(&version).join("km").join(folder))?,
-            architecture,
             driver_config: DriverConfig::Wdm,
         })
     }
@@ -198,11 +189,7 @@ impl Config {
 
     /// The macros that the headers expect: name, and value where there is one.
     pub fn preprocessor_definitions(&self) -> impl Iterator<Item = (String, Option<String>)> {
-        let architecture: &[&str] = match self.architecture {
-            Architecture::Amd64 => &["_WIN64", "_AMD64_", "AMD64"],
-            Architecture::Arm64 => &["_WIN64", "_ARM64_", "ARM64"],
-        };
-        architecture.iter().chain(&["_KERNEL_MODE"]).map(|name| ((*name).to_owned(), None))
+        ["_WIN64", "_AMD64_", "AMD64", "_KERNEL_MODE"].into_iter().map(|name| (name.to_owned(), None))
     }
 
     /// A C source text that includes the headers of these subsets.
@@ -259,10 +246,6 @@ pub trait BuilderExt {
 impl BuilderExt for bindgen::Builder {
     fn wdk_default(config: impl Borrow<Config> + fmt::Debug) -> Result<bindgen::Builder, ConfigError> {
         let config = config.borrow();
-        let target = match config.architecture {
-            Architecture::Amd64 => "--target=x86_64-w64-windows-gnu",
-            Architecture::Arm64 => "--target=aarch64-w64-windows-gnu",
-        };
         let definitions = config.preprocessor_definitions().map(|(name, value)| match value {
             Some(value) => format!("-D{name}={value}"),
             None => format!("-D{name}"),
@@ -278,7 +261,7 @@ impl BuilderExt for bindgen::Builder {
             .rust_edition(bindgen::RustEdition::Edition2024)
             .parse_callbacks(Box::new(bindgen::CargoCallbacks::new()))
             .detect_include_paths(false)
-            .clang_args([target, "-fms-extensions", "-nostdinc", "-w", "-fno-builtin"])
+            .clang_args(["--target=x86_64-w64-windows-gnu", "-fms-extensions", "-nostdinc", "-w", "-fno-builtin"])
             .clang_args(definitions)
             .clang_args(config.include_paths()?.map(|path| format!("-isystem{}", path.display())));
         // Intel AMX: clang's header gets packed as well as aligned by the DDK's, which Rust cannot say.
@@ -321,7 +304,7 @@ where
 /// # Errors
 /// The environment does not describe a WDK, or the C run-time library is not linked statically.
 pub fn configure_wdk_binary_build() -> Result<(), ConfigError> {
-    let features = variable("CARGO_CFG_TARGET_FEATURE", "cargo").unwrap_or_default();
+    let features = variable("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
     if !features.split(',').any(|feature| feature == "crt-static") {
         return Err(ConfigError::StaticCrtNotEnabled);
     }
@@ -345,8 +328,8 @@ pub fn configure_wdk_binary_build() -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn variable(name: &'static str, set_by: &'static str) -> Result<String, ConfigError> {
-    env::var(name).map_err(|_| ConfigError::Environment { name, set_by })
+fn variable(name: &'static str) -> Result<String, ConfigError> {
+    env::var(name).map_err(|_| ConfigError::Environment { name })
 }
 
 fn directory(path: impl AsRef<Path>) -> Result<PathBuf, ConfigError> {
