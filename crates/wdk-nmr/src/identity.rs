@@ -219,3 +219,34 @@ impl<C: NpiStructure> core::fmt::Debug for Offer<'_, C> {
         f.debug_struct("Offer").field("module_id", &self.module_id()).field("number", &self.number()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn m21_misaligned_pointers_are_not_read() {
+        let near = core::ptr::without_provenance::<NPI_MODULEID>(2);
+        // SAFETY: misaligned.
+        assert_eq!(unsafe { ModuleId::from_raw(near) }, Err(StructureError::Misaligned));
+        let near = core::ptr::without_provenance::<NPI_REGISTRATION_INSTANCE>(4);
+        // SAFETY: misaligned.
+        let offer = unsafe { Offer::<()>::new(near) };
+        assert_eq!(offer.err(), Some(StructureError::Misaligned));
+        // SAFETY: NULL.
+        let offer = unsafe { Offer::<()>::new(core::ptr::null()) };
+        assert_eq!(offer.err(), Some(StructureError::Null));
+    }
+
+    #[test]
+    fn module_ids_survive_both_forms() {
+        let guid = GUID { Data1: 0x8123_4567, Data2: 0x89ab, Data3: 0xcdef, Data4: [1, 2, 3, 4, 5, 6, 7, 0xf8] };
+        for id in [ModuleId::Guid(guid), ModuleId::IfLuid(0xfedc_ba98_7654_3210), ModuleId::IfLuid(0)] {
+            let raw = id.to_raw();
+            // SAFETY: a module identifier.
+            assert_eq!(unsafe { ModuleId::from_raw(&raw const raw) }, Ok(id));
+            assert_eq!(ModuleId::from_words(id.to_words()), Some(id));
+        }
+        assert_eq!(ModuleId::from_words([0; 3]), None);
+    }
+}

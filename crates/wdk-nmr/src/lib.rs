@@ -2,6 +2,8 @@
 #![no_std]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate nmr_registrar as _;
 
 mod client;
 mod diagnosis;

@@ -41,3 +41,26 @@ impl Memory {
         unsafe { dealloc(self.base.as_ptr(), self.layout) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_alignments_are_kept_whatever_the_allocator_does() {
+        for align in [1, 8, 16, 32, 128, 4096] {
+            let layout = Layout::from_size_align(40, align).unwrap();
+            let (memory, place) = Memory::allocate(layout).unwrap();
+            assert_eq!(place.addr().get() % align, 0);
+            // SAFETY: the memory is as large as asked for.
+            unsafe { place.write_bytes(1, layout.size()) };
+            // SAFETY: not used any more.
+            unsafe { memory.free() };
+        }
+    }
+
+    #[test]
+    fn too_much_memory_is_refused() {
+        assert!(Memory::allocate(Layout::from_size_align(isize::MAX as usize - 64, 32).unwrap()).is_none());
+    }
+}

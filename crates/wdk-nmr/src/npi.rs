@@ -160,3 +160,50 @@ pub(crate) fn pointer_to<T: NpiStructure>(structure: *const T) -> *const c_void 
         _ => structure.cast(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[repr(C, align(8))]
+    struct Table {
+        version: u16,
+        size: u16,
+        value: u32,
+    }
+
+    // SAFETY: starts with version and size.
+    unsafe impl NpiStructure for Table {
+        const FORM: Form = Form::Versioned { oldest: 2, newest: 3 };
+    }
+
+    fn checked(table: &Table) -> Result<(), StructureError> {
+        // SAFETY: a table.
+        unsafe { check::<Table>((&raw const *table).cast()) }.map(|_| ())
+    }
+
+    #[test]
+    fn m21_a_header_is_checked_before_the_rest() {
+        let table = |version, size| Table { version, size, value: 0 };
+        assert_eq!(checked(&table(2, 8)), Ok(()));
+        assert_eq!(checked(&table(3, 800)), Ok(()));
+        assert_eq!(checked(&table(1, 8)), Err(StructureError::Version { found: 1, oldest: 2, newest: 3 }));
+        assert_eq!(checked(&table(4, 8)), Err(StructureError::Version { found: 4, oldest: 2, newest: 3 }));
+        assert_eq!(checked(&table(2, 7)), Err(StructureError::Size { found: 7, least: 8 }));
+        // SAFETY: NULL.
+        assert_eq!(unsafe { check::<Table>(core::ptr::null()) }.err(), Some(StructureError::Null));
+        // SAFETY: misaligned.
+        let misaligned = unsafe { check::<Table>(core::ptr::without_provenance(12)) };
+        assert_eq!(misaligned.err(), Some(StructureError::Misaligned));
+    }
+
+    #[test]
+    fn r33_an_absent_structure_has_to_be_null() {
+        // SAFETY: NULL.
+        assert!(unsafe { check::<()>(core::ptr::null()) }.is_ok());
+        // SAFETY: never read.
+        let something = unsafe { check::<()>(core::ptr::without_provenance(16)) };
+        assert_eq!(something.err(), Some(StructureError::NotNull));
+        assert!(pointer_to(&()).is_null());
+    }
+}

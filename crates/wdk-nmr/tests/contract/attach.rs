@@ -1,0 +1,402 @@
+//! Offers: who is asked, what is seen of the peer, and what becomes of a refusal.
+
+use core::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use nmr_registrar::{Function, Session, Strictness};
+use wdk_nmr::*;
+use wdk_nmr_sys::*;
+
+use crate::common::*;
+
+#[test]
+fn r3_m20_an_offer_says_who_the_peer_is() {
+    let _session = Session::new();
+    let log = Log::default();
+    let mut provider = TestProvider::new(&log);
+    provider.on_attach = Box::new(|client| {
+        assert_eq!(client.module_id(), Ok(CLIENT_ID));
+        assert_eq!((client.number(), client.version()), (80, 0));
+        assert_eq!(client.characteristics(), Ok(&Characteristics::new(8)));
+        Ok(())
+    });
+    let mut client = TestClient::new(&log);
+    client.on_attach = Box::new(|provider| {
+        assert_eq!(provider.module_id(), Ok(PROVIDER_ID));
+        assert_eq!((provider.number(), provider.version()), (70, 0));
+        assert_eq!(provider.characteristics(), Ok(&Characteristics::new(7)));
+        Ok(())
+    });
+    let provider = provide(provider);
+    let client = use_it(client);
+    assert_eq!((provider.clients().count(), client.providers().count()), (1, 1));
+    client.deregister(passive()).unwrap();
+    provider.deregister(passive()).unwrap();
+}
+
+/// Lets a raw client with an odd registration instance attach to a provider that looks at it.
+fn look_at(change: impl FnOnce(&mut Raw), look: impl Fn(&ClientOffer<'_, Testing>) + Send + Sync + 'static) -> usize {
+    let session = Session::new();
+    session.set_strictness(Strictness::Lenient);
+    let log = Log::default();
+    let mut provider = TestProvider::new(&log);
+    provider.on_attach = Box::new(move |client| {
+        look(client);
+        Ok(())
+    });
+    let provider = provide(provider);
+    let mut raw = Raw::new();
+    change(&mut raw);
+    raw.register_client();
+    let attached = provider.clients().count();
+    raw.deregister();
+    provider.deregister(passive()).unwrap();
+    attached
+}
+
+#[test]
+fn m21_a_module_id_is_checked_before_it_is_read() {
+    let id = |change: fn(&mut Raw), expected: Result<ModuleId, StructureError>| {
+        look_at(change, move |client| assert_eq!(client.module_id(), expected));
+    };
+    id(|_| (), Ok(ModuleId::Guid(guid(55))));
+    id(|raw| raw.instance.ModuleId = ptr::null(), Err(StructureError::Null));
+    id(|raw| raw.module_id.Length = 8, Err(StructureError::Size { found: 8, least: 24 }));
+    id(|raw| raw.module_id.Type = 0, Err(StructureError::ModuleIdType { found: 0 }));
+    id(
+        |raw| {
+            raw.module_id.Type = MIT_IF_LUID;
+            raw.module_id.Id.IfLuid = LUID { LowPart: 1, HighPart: -1 };
+        },
+        Ok(ModuleId::IfLuid(0xffff_ffff_0000_0001)),
+    );
+}
+
+#[test]
+fn m21_characteristics_are_checked_before_they_are_read() {
+    let characteristics = |change: fn(&mut Raw), expected: Result<u32, StructureError>| {
+        look_at(change, move |client| assert_eq!(client.characteristics().map(|found| found.value), expected));
+    };
+    characteristics(|_| (), Ok(9));
+    characteristics(|raw| raw.instance.NpiSpecificCharacteristics = ptr::null(), Err(StructureError::Null));
+    characteristics(
+        |raw| raw.characteristics.version = 2,
+        Err(StructureError::Version { found: 2, oldest: 1, newest: 1 }),
+    );
+    characteristics(|raw| raw.characteristics.size = 4, Err(StructureError::Size { found: 4, least: 8 }));
+}
+
+#[test]
+fn r12_the_version_of_an_instance_is_the_peers_own_affair() {
+    assert_eq!(look_at(|raw| raw.instance.Version = 1, |client| assert_eq!(client.version(), 1)), 1);
+}
+
+#[test]
+fn m21_an_instance_that_is_too_small_is_refused() {
+    assert_eq!(look_at(|raw| raw.instance.Size = 32, |_| panic!("not to be seen")), 0);
+}
+
+#[test]
+fn r33_m21_a_client_whose_table_is_not_of_the_interface_is_refused() {
+    let _session = Session::new();
+    let log = Log::default();
+    let provider = provide(TestProvider::new(&log));
+    let cases: [(fn(&mut Raw), NTSTATUS); 3] = [
+        (|raw| raw.table.version = 3, STATUS_NOINTERFACE),
+        (|raw| raw.table.size = 8, STATUS_INVALID_PARAMETER),
+        (
+            |raw| {
+                raw.attach_as_client = Box::new(|(handle, raw, _)| {
+                    let (mut context, mut table) = (ptr::null_mut(), ptr::null());
+                    // SAFETY: in the attach callback, with its handle.
+                    unsafe {
+                        NmrClientAttachProvider(handle, raw.cast(), ptr::null(), &raw mut context, &raw mut table)
+                    }
+                });
+            },
+            STATUS_INVALID_PARAMETER,
+        ),
+    ];
+    for (change, expected) in cases {
+        let mut raw = Raw::new();
+        change(&mut raw);
+        let attach = core::mem::replace(&mut raw.attach_as_client, Box::new(|_| 0));
+        raw.attach_as_client = Box::new(move |offer| {
+            let status = attach(offer);
+            assert_eq!(status, expected);
+            status
+        });
+        raw.register_client();
+        assert_eq!(provider.clients().count(), 0);
+        raw.deregister();
+    }
+    assert_eq!(log.take(), Vec::<String>::new(), "the provider was not even asked");
+    provider.deregister(passive()).unwrap();
+}
+
+#[test]
+fn r18_a_client_that_refuses_does_not_ask_the_provider() {
+    let _session = Session::new();
+    let log = Log::default();
+    let provider = provide(TestProvider::new(&log));
+    let mut client = TestClient::new(&log);
+    client.on_attach = Box::new(|_| Err(Refusal::from_status(-1).unwrap()));
+    let client = use_it(client);
+    assert_eq!(log.take(), ["client: attach"]);
+    client.deregister(passive()).unwrap();
+    provider.deregister(passive()).unwrap();
+    assert_eq!(log.take(), ["client: gone", "provider: gone"], "R57: no cleanup either");
+}
+
+#[test]
+fn r22_r23_r24_after_a_refusal_the_client_drops_its_binding_in_the_attach_callback() {
+    let _session = Session::new();
+    let log = Log::default();
+    let mut provider = TestProvider::new(&log);
+    provider.on_attach = Box::new(|_| Err(Refusal::INSUFFICIENT_RESOURCES));
+    let provider = provide(provider);
+    let client = use_it(TestClient::new(&log));
+    assert_eq!(log.take(), ["client: attach", "provider: attach", "client: drop 1"]);
+    client.deregister(passive()).unwrap();
+    provider.deregister(passive()).unwrap();
+    assert_eq!(log.take(), ["client: gone", "provider: gone"], "M27: cleanup is not part of a failed attach");
+}
+
+#[test]
+fn r25_a_client_tries_its_older_table_after_no_interface() {
+    let _session = Session::new();
+    let log = Log::default();
+    let client = use_it(TestClient::new(&log));
+    let mut raw = Raw::new();
+    let versions = log.clone();
+    raw.attach_as_provider = Box::new(move |(_, table, _)| {
+        // SAFETY: the client's table.
+        let version = unsafe { (*table).version };
+        versions.add(format!("version {version}"));
+        (if version == 1 { STATUS_SUCCESS } else { STATUS_NOINTERFACE }, ptr::null())
+    });
+    raw.register_provider();
+    assert_eq!(log.take(), ["client: attach", "version 2", "version 1"], "one question to the client, two tables");
+    assert_eq!(client.providers().map(|provider| call(&provider, 1)).collect::<Vec<_>>(), [2]);
+    raw.deregister();
+    client.deregister(passive()).unwrap();
+}
+
+#[test]
+fn r25_other_failures_are_final() {
+    let _session = Session::new();
+    let log = Log::default();
+    let client = use_it(TestClient::new(&log));
+    let mut raw = Raw::new();
+    let asked = log.clone();
+    raw.attach_as_provider = Box::new(move |_| {
+        asked.add("asked");
+        (STATUS_INSUFFICIENT_RESOURCES, ptr::null())
+    });
+    raw.register_provider();
+    assert_eq!(log.count("asked"), 1);
+    raw.deregister();
+    client.deregister(passive()).unwrap();
+}
+
+#[test]
+fn r26_m13_the_client_returns_what_nmr_returned() {
+    // The registrar reports a violation if it does not.
+    let session = Session::new();
+    let log = Log::default();
+    let client = use_it(TestClient::new(&log));
+    for status in [STATUS_NOINTERFACE, STATUS_INSUFFICIENT_RESOURCES, -1, NTSTATUS::MIN] {
+        let mut raw = Raw::new();
+        raw.attach_as_provider = Box::new(move |_| (status, ptr::null()));
+        raw.register_provider();
+        assert_eq!(client.providers().count(), 0);
+        raw.deregister();
+        session.fail(Function::ClientAttachProvider, 0, if status == STATUS_NOINTERFACE { -2 } else { status });
+        let mut raw = Raw::new();
+        raw.register_provider();
+        assert_eq!(client.providers().count(), 0);
+        raw.deregister();
+    }
+    client.deregister(passive()).unwrap();
+}
+
+#[test]
+fn r26_a_status_that_is_neither_success_nor_failure_does_no_harm() {
+    let session = Session::new();
+    let log = Log::default();
+    let client = use_it(TestClient::new(&log));
+    let mut raw = Raw::new();
+    raw.attach_as_provider = Box::new(|_| (STATUS_PENDING, ptr::null()));
+    raw.register_provider();
+    assert_eq!(client.providers().count(), 0);
+    raw.deregister();
+    client.deregister(passive()).unwrap();
+    assert_eq!(log.count("client: drop 1"), 1);
+    // The provider's mistake, not the library's.
+    let rules: Vec<_> = session.violations().iter().map(|violation| violation.rule).collect();
+    for rule in rules {
+        session.expect_violation(rule);
+    }
+}
+
+#[test]
+fn r28_a_provider_may_call_before_the_client_knows_it() {
+    let _session = Session::new();
+    let log = Log::default();
+    let mut client = TestClient::new(&log);
+    client.on_call = Box::new(|call, number| {
+        assert!(call.provider().is_none(), "M14: the client cannot call before it knows how");
+        number + call.binding().number as u32
+    });
+    let client = use_it(client);
+    let mut raw = Raw::new();
+    raw.attach_as_provider = Box::new(|(_, table, context)| {
+        // As another thread of the provider may do at this moment.
+        let (table, context) = (table as usize, context as usize);
+        let answer = thread::spawn(move || {
+            // SAFETY: the client's table and context.
+            let function = unsafe { (*(table as *const Table)).call };
+            // SAFETY: as above.
+            unsafe { function(context as *mut core::ffi::c_void, 41) }
+        });
+        assert_eq!(answer.join().unwrap(), 42);
+        (STATUS_SUCCESS, ptr::null())
+    });
+    raw.register_provider();
+    assert_eq!(client.providers().count(), 1);
+    raw.deregister();
+    client.deregister(passive()).unwrap();
+}
+
+#[test]
+fn m12_a_provider_with_an_unusable_table_is_attached_and_never_called() {
+    let _session = Session::new();
+    let log = Log::default();
+    let client = use_it(TestClient::new(&log));
+    let mut raw = Raw::new();
+    raw.table.version = 9;
+    raw.register_provider();
+    assert_eq!(client.providers().count(), 0);
+    let states: Vec<_> = client.bindings().map(|binding| binding.state).collect();
+    assert_eq!(states, [BindingState::Unusable]);
+    log.take();
+    raw.deregister();
+    assert_eq!(log.take(), ["client: detaching 1", "client: drop 1"], "it ends like every binding");
+    client.deregister(passive()).unwrap();
+}
+
+#[test]
+fn r31_peers_may_attach_at_the_same_time() {
+    let _session = Session::new();
+    let log = Log::default();
+    let barrier = Arc::new(std::sync::Barrier::new(4));
+    let mut provider = TestProvider::new(&log);
+    let meet = barrier.clone();
+    provider.on_attach = Box::new(move |_| {
+        // All four are inside the callback at once.
+        meet.wait();
+        Ok(())
+    });
+    let provider = provide(provider);
+    let clients: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| use_it(TestClient::new(&log)))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(provider.clients().count(), 4);
+    for client in clients {
+        client.deregister(passive()).unwrap();
+    }
+    provider.deregister(passive()).unwrap();
+}
+
+#[test]
+fn m16_the_policy_of_one_peer_leaves_the_first_one_alone() {
+    let _session = Session::new();
+    let log = Log::default();
+    let identity = Identity::new(CLIENT_ID, Characteristics::new(8)).one_peer();
+    let client = ClientRegistration::register(TestClient::new(&log), identity, Program::default(), passive()).unwrap();
+    let first = provide(TestProvider::new(&log));
+    assert_eq!(log.take(), ["client: attach", "provider: attach"]);
+    let second = provide(TestProvider::new(&log));
+    assert_eq!(log.take(), Vec::<String>::new(), "nobody is asked about the second");
+    assert_eq!(client.providers().map(|provider| call(&provider, 5)).collect::<Vec<_>>(), [105]);
+    second.deregister(passive()).unwrap();
+    assert_eq!(client.providers().map(|provider| call(&provider, 6)).collect::<Vec<_>>(), [106]);
+    first.deregister(passive()).unwrap();
+    let third = provide(TestProvider::new(&log));
+    assert_eq!(client.providers().count(), 1, "the place is free again");
+    third.deregister(passive()).unwrap();
+    client.deregister(passive()).unwrap();
+}
+
+#[test]
+fn m16_a_refused_peer_gives_the_one_place_back() {
+    let _session = Session::new();
+    let log = Log::default();
+    let identity = Identity::new(PROVIDER_ID, Characteristics::new(8)).one_peer();
+    let refuse = Arc::new(AtomicU32::new(1));
+    let mut provider = TestProvider::new(&log);
+    let left = refuse.clone();
+    provider.on_attach = Box::new(move |_| match left.swap(0, Ordering::Relaxed) {
+        0 => Ok(()),
+        _ => Err(Refusal::NO_INTERFACE),
+    });
+    let provider = ProviderRegistration::register(provider, identity, Program::default(), passive()).unwrap();
+    let first = use_it_once(&log);
+    assert_eq!(provider.clients().count(), 0);
+    let second = use_it_once(&log);
+    assert_eq!(provider.clients().count(), 1);
+    let third = use_it_once(&log);
+    assert_eq!(provider.clients().count(), 1);
+    for client in [first, second, third] {
+        client.deregister();
+    }
+    provider.deregister(passive()).unwrap();
+}
+
+/// A client with one table, so that it asks once.
+fn use_it_once(_: &Log) -> Box<Raw> {
+    let mut raw = Raw::new();
+    raw.register_client();
+    raw
+}
+
+#[test]
+fn m17_a_refusing_provider_leaves_the_results_alone() {
+    let _session = Session::new();
+    let log = Log::default();
+    let mut provider = TestProvider::new(&log);
+    provider.on_attach = Box::new(|_| Err(Refusal::NO_INTERFACE));
+    let provider = provide(provider);
+    let mut raw = Raw::new();
+    raw.attach_as_client = Box::new(|(handle, raw, _)| {
+        // SAFETY: the module of this test.
+        let this = unsafe { &*raw };
+        let (mut context, mut table) = (ptr::without_provenance_mut(8), ptr::without_provenance(16));
+        // SAFETY: in the attach callback, with its handle.
+        let status = unsafe {
+            NmrClientAttachProvider(
+                handle,
+                raw.cast(),
+                (&raw const this.table).cast(),
+                &raw mut context,
+                &raw mut table,
+            )
+        };
+        assert_eq!(status, STATUS_NOINTERFACE);
+        status
+    });
+    raw.register_client();
+    raw.deregister();
+    provider.deregister(passive()).unwrap();
+}
+
+#[test]
+fn a_refusal_is_a_failure() {
+    assert_eq!(Refusal::from_status(STATUS_SUCCESS), None);
+    assert_eq!(Refusal::from_status(STATUS_PENDING), None);
+    assert_eq!(Refusal::from_status(STATUS_NOINTERFACE), Some(Refusal::NO_INTERFACE));
+    assert_eq!(Refusal::NO_INTERFACE.status(), STATUS_NOINTERFACE);
+}

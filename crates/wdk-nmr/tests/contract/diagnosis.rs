@@ -1,0 +1,69 @@
+//! What can be seen of a registration, through the API and in memory.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use nmr_registrar::Session;
+use wdk_nmr::header::{
+    CHUNK_MAGIC, ChunkHeader, LAYOUT_VERSION, REGISTRATION_MAGIC, ROLE_CLIENT, SLOT_MAGIC, SlotHeader,
+};
+use wdk_nmr::*;
+use wdk_nmr_sys::*;
+
+use crate::common::*;
+
+static NOW: AtomicU64 = AtomicU64::new(1000);
+
+fn clock() -> u64 {
+    NOW.load(Ordering::Relaxed)
+}
+
+#[test]
+fn a_hanging_unload_can_be_explained() {
+    let _session = Session::new();
+    let log = Log::default();
+    let identity = Identity::new(CLIENT_ID, Characteristics::new(8)).clock(clock);
+    let client = ClientRegistration::register(TestClient::new(&log), identity, Program::default(), passive()).unwrap();
+    let provider = provide(TestProvider::new(&log));
+    let attached = Binding { state: BindingState::Attached, peer: Some(PROVIDER_ID), calls: 0, detaching_for: None };
+    assert_eq!(client.bindings().collect::<Vec<_>>(), [attached]);
+    let peer = client.providers().next().unwrap().hold();
+    let deregistering = client.start_deregistering();
+    NOW.fetch_add(250, Ordering::Relaxed);
+    let draining = Binding { state: BindingState::Draining, calls: 1, detaching_for: Some(250), ..attached };
+    assert_eq!(deregistering.bindings().collect::<Vec<_>>(), [draining]);
+    drop(peer);
+    deregistering.wait(passive()).unwrap();
+    provider.deregister(passive()).unwrap();
+}
+
+#[test]
+fn a_debugger_can_follow_the_structures() {
+    let _session = Session::new();
+    let log = Log::default();
+    let mut raw = Raw::new();
+    raw.attach_as_provider = Box::new(|(_, _, context)| {
+        // What a debugger has: a binding context.
+        let slot = context.cast::<SlotHeader>();
+        // SAFETY: the context is a slot.
+        let slot = unsafe { &*slot };
+        assert_eq!(slot.magic, SLOT_MAGIC);
+        let id: [u64; 3] = slot.peer_module.each_ref().map(|word| word.load(Ordering::Relaxed));
+        assert_eq!(id, [1, 0x0003_0002_0000_0037, 0x0b0a_0908_0706_0504]);
+        // SAFETY: a slot's registration outlives it.
+        let registration = unsafe { &*slot.registration };
+        assert_eq!(registration.magic, REGISTRATION_MAGIC);
+        assert_eq!((registration.layout_version, registration.role), (LAYOUT_VERSION, ROLE_CLIENT));
+        // SAFETY: a slot is in one of the registration's chunks.
+        let chunk: &ChunkHeader = unsafe { &*registration.chunks.load(Ordering::Acquire) };
+        assert_eq!(chunk.magic, CHUNK_MAGIC);
+        let offset = context as usize - chunk.slots as usize;
+        assert_eq!(offset as u64 % registration.slot_size, 0);
+        assert!(offset as u64 / registration.slot_size < chunk.capacity as u64);
+        (STATUS_SUCCESS, core::ptr::null())
+    });
+    raw.register_provider();
+    let client = use_it(TestClient::new(&log));
+    assert_eq!(client.providers().count(), 1);
+    client.deregister(passive()).unwrap();
+    raw.deregister();
+}
