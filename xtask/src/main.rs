@@ -7,6 +7,7 @@ mod build;
 mod check_image;
 mod content_root;
 mod demo;
+mod inf;
 mod layout;
 mod run;
 mod setup;
@@ -33,6 +34,8 @@ enum Command {
     Build(build::Arguments),
     /// Check that Windows accepts driver images, and that nothing is in them that should not be
     CheckImage(check_image::Arguments),
+    /// Check INF files for what InfVerif would reject
+    CheckInf(inf::Arguments),
     /// Sign the drivers with a test certificate
     Sign(sign::Arguments),
     /// Show the whole way through: build, load, attach, classify, unload
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Setup => setup::run(),
         Command::Build(arguments) => build::run(&arguments),
         Command::CheckImage(arguments) => check_image::run(&arguments),
+        Command::CheckInf(arguments) => inf::run(&arguments),
         Command::Sign(arguments) => sign::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test => test::run(),
