@@ -2,6 +2,7 @@
 //!
 //! For x64 only: the kernel headers of mingw-w64 know no ARM64. On Windows its project file builds it for both.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -48,6 +49,7 @@ const LINK_ARGUMENTS: &[&str] = &[
     "/DYNAMICBASE",
     "/HIGHENTROPYVA",
     "/NXCOMPAT",
+    "/INTEGRITYCHECK",
     "/OPT:REF",
     // A checksum, no time of day, and symbols that are found by the name of their file alone.
     "/RELEASE",
@@ -87,8 +89,14 @@ pub(crate) fn build(tools: &Tools) -> Result<[PathBuf; 2]> {
         run(compile.arg("-c").arg(source.join(format!("{name}.c"))).arg("-o").arg(&object))?;
         link.arg(object);
     }
+    let resources = made.join("probe-c.res");
+    let mut compile = Command::new(tools.libclang.with_file_name("bin").join("llvm-rc"));
+    compile.args(["/no-preprocess", "/fo"]).arg(&resources).arg(source.join("probe-c.rc"));
+    run(&mut compile)?;
+    link.arg(resources);
+
     let image = made.join("probe-c.sys");
-    let mut out = std::ffi::OsString::from("/OUT:");
+    let mut out = OsString::from("/OUT:");
     out.push(&image);
     link.arg(out).arg(content_root::libraries(Arch::X64).join("ntoskrnl.lib")).arg(netio);
     run(&mut link)?;
