@@ -281,10 +281,11 @@ fn r41_no_offer_after_a_deregistration_even_of_those_already_queued() {
         let registering = scope.spawn(|| client.register());
         pause.wait_until_reached();
         // The client's registration has both offers ahead of it and stands before the first.
-        providers[1].end();
+        assert_eq!(providers[1].deregister(), STATUS_PENDING);
         pause.resume();
         assert_eq!(registering.join().unwrap(), STATUS_SUCCESS);
     });
+    providers[1].waited();
     assert_eq!(log.calls(), ["C.ClientAttachProvider", "P1.ProviderAttachClient"]);
 }
 

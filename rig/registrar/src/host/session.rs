@@ -1,7 +1,7 @@
 //! A session: one test's view of the registrar of the process.
 
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use std::borrow::ToOwned;
 use std::eprintln;
@@ -31,6 +31,7 @@ pub(crate) struct Control {
     faults: Mutex<Vec<Fault>>,
     pauses: Mutex<Vec<Arc<Gate>>>,
     images: Mutex<Vec<(String, Range<usize>)>>,
+    is_silent: AtomicBool,
 }
 
 struct Fault {
@@ -57,7 +58,9 @@ enum GateState {
 
 impl Control {
     pub(crate) fn record(&self, violation: &Violation) {
-        eprintln!("nmr-registrar: {violation}");
+        if !self.is_silent.load(Ordering::Relaxed) {
+            eprintln!("nmr-registrar: {violation}");
+        }
         locked(&self.violations).push(violation.clone());
     }
 
@@ -186,6 +189,11 @@ impl Session {
     /// Sets how long a wait may last before it is reported.
     pub fn set_slow_wait(&self, limit: Duration) {
         registrar().set_slow_wait(Some(limit));
+    }
+
+    /// Prints no violation when it happens, only at the end: for tests that provoke very many.
+    pub fn silence(&self) {
+        self.control.is_silent.store(true, Ordering::Relaxed);
     }
 
     /// Lets `function` fail once with `status`, after `after` calls that are not disturbed. The two Complete functions

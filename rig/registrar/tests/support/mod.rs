@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "a module shared by the test files")]
 
 pub mod automaton;
+pub mod fuzzed;
 
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};
