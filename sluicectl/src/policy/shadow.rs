@@ -101,7 +101,7 @@ pub(crate) fn covers(wide: &Conditions, narrow: &Conditions) -> bool {
         && same_or_unset(wide.tagged, if narrow.vlans.is_empty() { narrow.tagged } else { Some(true) })
         && ranges_cover(&wide.vlans, &narrow.vlans)
         && all_in(&wide.ether_types, &narrow.ether_types, PartialEq::eq)
-        && same_or_unset(wide.ip_version, ip_version(narrow))
+        && wide.ip_version.is_none_or(|version| has_version(narrow, version))
         && all_in(&wide.sources, &narrow.sources, contains)
         && all_in(&wide.destinations, &narrow.destinations, contains)
         && all_in(&wide.protocols, &narrow.protocols, PartialEq::eq)
@@ -138,14 +138,12 @@ fn contains(wide: &Prefix, narrow: &Prefix) -> bool {
     wide.length <= narrow.length && mask(narrow.address, wide.length) == wide.address
 }
 
-/// The version that a packet has to have, whether it is named or follows from the addresses.
-fn ip_version(rule: &Conditions) -> Option<u8> {
-    let version_of = |prefixes: &[Prefix]| {
-        let (first, rest) = prefixes.split_first()?;
-        let is_v4 = first.address.is_ipv4();
-        rest.iter().all(|prefix| prefix.address.is_ipv4() == is_v4).then_some(if is_v4 { 4 } else { 6 })
+/// Whether a packet has to be of this version of IP, because it is named or follows from the addresses.
+fn has_version(rule: &Conditions, version: u8) -> bool {
+    let all_have_it = |prefixes: &[Prefix]| {
+        !prefixes.is_empty() && prefixes.iter().all(|prefix| prefix.address.is_ipv4() == (version == 4))
     };
-    rule.ip_version.or_else(|| version_of(&rule.sources)).or_else(|| version_of(&rule.destinations))
+    rule.ip_version == Some(version) || all_have_it(&rule.sources) || all_have_it(&rule.destinations)
 }
 
 fn ranges_cover(wide: &[RangeInclusive<u16>], narrow: &[RangeInclusive<u16>]) -> bool {
@@ -173,4 +171,200 @@ fn merged(ranges: &[RangeInclusive<u16>]) -> Vec<RangeInclusive<u16>> {
         }
     }
     merged
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, option, prelude::*, sample::select};
+    use sluice_core::{
+        Action, Direction, Policy,
+        compile::{Rule, TcpFlags, compile},
+    };
+    use sluice_npi::{Flow, flags, link_type};
+
+    use super::*;
+
+    fn prefix(address: &str, length: u8) -> Prefix {
+        Prefix { address: address.parse().unwrap(), length }
+    }
+
+    #[test]
+    fn a_condition_covers_itself_and_what_is_narrower() {
+        let all = Conditions::default;
+        let wide_and_narrow = [
+            (all(), Conditions { direction: Some(Direction::Inbound), ..all() }),
+            (Conditions { tagged: Some(true), ..all() }, Conditions { vlans: vec![5..=5], ..all() }),
+            (Conditions { vlans: vec![1..=5, 6..=9], ..all() }, Conditions { vlans: vec![4..=7], ..all() }),
+            (
+                Conditions { sources: vec![prefix("10.0.0.0", 8)], ..all() },
+                Conditions { sources: vec![prefix("10.1.0.0", 16), prefix("10.2.0.1", 32)], ..all() },
+            ),
+            (
+                Conditions { ip_version: Some(4), ..all() },
+                Conditions { destinations: vec![prefix("10.1.0.0", 16)], ..all() },
+            ),
+            (Conditions { protocols: vec![6, 17], ..all() }, Conditions { protocols: vec![17], ..all() }),
+            (
+                Conditions { icmp: vec![Icmp { kind: 3, code: None }], ..all() },
+                Conditions { icmp: vec![Icmp { kind: 3, code: Some(4) }], ..all() },
+            ),
+            (
+                Conditions { tcp_flags: Some(TcpFlags { mask: 2, value: 2 }), ..all() },
+                Conditions { tcp_flags: Some(TcpFlags { mask: 0x12, value: 2 }), ..all() },
+            ),
+            (
+                Conditions { names: vec!["example.com".into()], ..all() },
+                Conditions { names: vec!["www.example.com".into(), "a.www.example.com".into()], ..all() },
+            ),
+            (
+                Conditions { fragment: Some(Fragment::Any), ..all() },
+                Conditions { fragment: Some(Fragment::Later), ..all() },
+            ),
+            (
+                Conditions { malformed: Some(true), ..all() },
+                Conditions { malformed: Some(true), truncated: Some(true), ..all() },
+            ),
+        ];
+        for (wide, narrow) in &wide_and_narrow {
+            assert!(covers(wide, narrow), "{wide:?} covers {narrow:?}");
+            assert!(covers(wide, wide), "{wide:?} covers itself");
+            assert!(!covers(narrow, wide), "{narrow:?} does not cover {wide:?}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_narrower_is_not_covered() {
+        let all = Conditions::default;
+        for (wide, narrow) in [
+            (
+                Conditions { names: vec!["example.com".into()], ..all() },
+                Conditions { names: vec!["badexample.com".into()], ..all() },
+            ),
+            (
+                Conditions { sources: vec![prefix("10.0.0.0", 8)], ..all() },
+                Conditions { sources: vec![prefix("10.1.0.0", 16), prefix("11.0.0.0", 8)], ..all() },
+            ),
+            (
+                Conditions { ip_version: Some(4), ..all() },
+                Conditions { sources: vec![prefix("10.1.0.0", 16), prefix("::", 0)], ..all() },
+            ),
+            (
+                Conditions { destination_ports: vec![1..=5, 7..=9], ..all() },
+                Conditions { destination_ports: vec![4..=7], ..all() },
+            ),
+            (
+                Conditions { fragment: Some(Fragment::Any), ..all() },
+                Conditions { fragment: Some(Fragment::No), ..all() },
+            ),
+            (
+                Conditions { tcp_flags: Some(TcpFlags { mask: 2, value: 2 }), ..all() },
+                Conditions { tcp_flags: Some(TcpFlags { mask: 2, value: 0 }), ..all() },
+            ),
+        ] {
+            assert!(!covers(&wide, &narrow), "{wide:?} does not cover {narrow:?}");
+        }
+    }
+
+    /// Conditions over few values, so that they often cover each other.
+    fn any_conditions() -> impl Strategy<Value = Conditions> {
+        let prefixes = || {
+            vec(
+                select(vec![prefix("0.0.0.0", 0), prefix("10.0.0.0", 8), prefix("10.128.0.0", 9), prefix("::", 0)]),
+                0..3,
+            )
+        };
+        let ports = || vec((0..6_u16, 0..3_u16).prop_map(|(first, more)| first..=first + more), 0..3);
+        let flags = (0..4_u8, 0..4_u8).prop_map(|(mask, value)| TcpFlags { mask, value: value & mask });
+        (
+            (prefixes(), prefixes(), vec(select(vec![6_u8, 17]), 0..2), option::of(select(vec![4_u8, 6]))),
+            (ports(), ports(), option::weighted(0.2, flags), option::weighted(0.2, any::<bool>())),
+            option::weighted(0.2, select(vec![Fragment::No, Fragment::Any, Fragment::First, Fragment::Later])),
+        )
+            .prop_map(
+                |(
+                    (sources, destinations, protocols, ip_version),
+                    (source_ports, destination_ports, tcp_flags, tagged),
+                    fragment,
+                )| {
+                    Conditions {
+                        sources,
+                        destinations,
+                        protocols,
+                        ip_version,
+                        source_ports,
+                        destination_ports,
+                        tcp_flags: tcp_flags.filter(|flags| flags.mask != 0),
+                        tagged,
+                        fragment,
+                        ..Conditions::default()
+                    }
+                },
+            )
+    }
+
+    /// A packet over the same few values.
+    fn any_flow() -> impl Strategy<Value = Flow> {
+        (
+            any::<bool>(),
+            select(vec![0_u8, 10]),
+            select(vec![0_u8, 200]),
+            any::<bool>(),
+            0..8_u16,
+            0..8_u16,
+            0..4_u8,
+            0..3_u8,
+            any::<bool>(),
+        )
+            .prop_map(
+                |(is_v4, first, second, tcp, source_port, destination_port, tcp_flags, fragment, tagged)| {
+                    let mut flow = Flow {
+                        flags: flags::ADDRESSES | flags::PROTOCOL,
+                        ip_version: if is_v4 { 4 } else { 6 },
+                        protocol: if tcp { 6 } else { 17 },
+                        vlan_count: u8::from(tagged),
+                        ..Flow::default()
+                    };
+                    flow.source_address[..2].copy_from_slice(&[first, second]);
+                    flow.destination_address[..2].copy_from_slice(&[second, first]);
+                    flow.flags |= [0, flags::FRAGMENT, flags::FRAGMENT | flags::LATER_FRAGMENT][usize::from(fragment)];
+                    if fragment < 2 {
+                        flow.flags |= flags::PORTS;
+                        (flow.source_port, flow.destination_port) = (source_port, destination_port);
+                        if tcp {
+                            flow.flags |= flags::TCP_FLAGS;
+                            flow.tcp_flags = tcp_flags;
+                        }
+                    }
+                    flow
+                },
+            )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_rule_that_is_found_never_decides(rules in vec(any_conditions(), 1..12), flows in vec(any_flow(), 100)) {
+            let shadows = find(&rules);
+            prop_assert_eq!(shadows.checked, rules.len());
+            let numbered = rules.iter().zip(1..).map(|(conditions, id)| {
+                Rule { id, action: Action::Block, conditions: conditions.clone() }
+            });
+            let policy = Policy::new(compile(&numbered.collect::<Vec<_>>(), Action::Permit).unwrap()).unwrap();
+            for flow in &flows {
+                let decider = policy.classify(Direction::Inbound, link_type::RAW, &[], flow).rule_id;
+                prop_assert!(!shadows.pairs.iter().any(|(hidden, _)| *hidden as u32 + 1 == decider));
+            }
+        }
+
+        #[test]
+        fn the_index_finds_what_comparing_all_pairs_finds(rules in vec(any_conditions(), 1..40)) {
+            let found = find(&rules).pairs;
+            let expected = (0..rules.len()).filter_map(|position| {
+                let covering = (0..position).find(|&earlier| covers(&rules[earlier], &rules[position]));
+                covering.map(|earlier| (position, earlier))
+            });
+            prop_assert_eq!(found, expected.collect::<Vec<_>>());
+        }
+    }
 }

@@ -1,0 +1,266 @@
+//! `sluicectl policy` without a driver, and what the tool says when it needs one.
+
+use crate::support::*;
+use serde_json::json;
+
+const OFFICE: &str = "
+default = 'permit'
+[sets.names]
+unwanted = ['ads.example.com', 'bücher.example']
+[[rule]]
+id = 10
+action = 'permit'
+description = 'the office'
+source = '192.0.2.0/24'
+[[rule]]
+id = 20
+action = 'block'
+protocol = ['tcp', 'udp']
+name = '@unwanted'
+[[rule]]
+id = 30
+action = 'block'
+protocol = 'icmp'
+icmp = '3/4'
+[[rule]]
+id = 40
+action = 'block'
+vlan = 7
+";
+
+#[test]
+fn a_good_policy_is_summed_up() {
+    let folder = Folder::new();
+    let file = folder.file("office.toml", OFFICE);
+    let run = sluicectl(["policy", "check", &file]);
+    run.done();
+    assert!(run.stdout.contains("office.toml: 4 rules, default permit; table of "), "{}", run.stdout);
+    let run = sluicectl(["policy", "check", &file, "--json"]);
+    run.done();
+    let report = &run.json()[0];
+    assert_eq!((&report["valid"], &report["rules"], &report["default"]), (&json!(true), &json!(4), &json!("permit")));
+    assert_eq!(report["diagnostics"], json!([]));
+    assert!(report["table_length"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn a_bad_policy_is_refused_with_every_mistake() {
+    let folder = Folder::new();
+    let file =
+        folder.file("bad.toml", "default = 'allow'\n[[rule]]\nid = 1\naction = 'block'\nport = 80\nvlan = 5000\n");
+    let run = sluicectl(["policy", "check", &file]);
+    run.failed(2, &["bad.toml:1:11", "bad.toml:5:1", "bad.toml:6:8", "3 errors", "allowed: \"permit\" or \"block\""]);
+    assert_eq!(run.stdout, "");
+    let run = sluicectl(["policy", "check", &file, "--json"]);
+    run.failed(2, &[]);
+    let report = &run.json()[0];
+    assert_eq!(report["valid"], false);
+    assert_eq!(report["diagnostics"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        report["diagnostics"][2],
+        json!({"severity": "error", "line": 6, "column": 8, "key": "vlan", "value": "5000",
+            "allowed": "a VLAN id from 0 to 4095, a range such as \"100-199\"; true for any tagged packet, false for any untagged one",
+            "message": "rule 1: `vlan` cannot be 5000: it is not from 0 to 4095"})
+    );
+}
+
+#[test]
+fn wherever_a_policy_is_used_a_bad_one_is_refused() {
+    let folder = Folder::new();
+    let bad = folder.file("bad.toml", "default = 5\n");
+    let capture = folder.file("a.pcap", pcap(101, &[]));
+    for arguments in [
+        &["policy", "load", &bad][..],
+        &["policy", "show", "--compare", &bad],
+        &["policy", "test", &bad, "--protocol", "tcp"],
+        &["classify", "--offline", &capture, "--policy", &bad],
+    ] {
+        sluicectl(arguments.iter().copied()).failed(2, &["bad.toml:1:11", "\"permit\" or \"block\""]);
+    }
+}
+
+#[test]
+fn a_file_that_is_no_policy_is_named() {
+    let folder = Folder::new();
+    let missing = folder.path().join("missing.toml");
+    sluicectl(["policy", "check", missing.to_str().unwrap()]).failed(2, &["cannot read", "missing.toml"]);
+    let binary = folder.file("binary.toml", b"default = 'permit'\n# \xFF");
+    sluicectl(["policy", "check", &binary]).failed(2, &["binary.toml", "line 2", "UTF-8"]);
+    let capture = folder.file("a.pcap", [b"\x0A\x0D\x0D\x0A".as_slice(), &[0; 20]].concat());
+    sluicectl(["policy", "check", &capture]).failed(2, &["a.pcap"]);
+}
+
+#[test]
+fn a_warning_does_not_keep_a_policy_from_being_used() {
+    let folder = Folder::new();
+    let file =
+        folder.file("p.toml", "[[rule]]\nid = 1\naction = 'block'\n[[rule]]\nid = 2\naction = 'permit'\nvlan = 1\n");
+    let run = sluicectl(["policy", "check", &file]);
+    assert_eq!(run.code, 0);
+    assert!(run.stderr.contains("rule 2 never decides: rule 1 comes first"), "{}", run.stderr);
+    assert!(run.stdout.contains("1 warning"), "{}", run.stdout);
+}
+
+#[test]
+fn policy_test_says_which_rule_decides_and_why() {
+    let folder = Folder::new();
+    let file = folder.file("office.toml", OFFICE);
+    let test = |arguments: &[&str]| {
+        let run = sluicectl(["policy", "test", &file, "--json"].into_iter().chain(arguments.iter().copied()));
+        run.done();
+        run.json().remove(0)
+    };
+    let name = ["--name", "www.bücher.example"];
+
+    let office = test(&[&["--protocol", "tcp", "--source", "192.0.2.7"][..], &name].concat());
+    assert_eq!((&office["action"], &office["rule"]), (&json!("permit"), &json!(10)));
+    assert_eq!(office["description"], "the office");
+    assert_eq!(office["conditions"], json!([{"key": "source", "value": "'192.0.2.0/24'"}]));
+    assert_eq!(office["passed_over"], json!([]));
+
+    // By TLS and by DNS, over IPv4 and IPv6.
+    for packet in [["--protocol", "tcp", "--source", "198.51.100.7"], ["--protocol", "udp", "--source", "2001:db8::1"]]
+    {
+        let unwanted = test(&[&packet[..], &name].concat());
+        assert_eq!((&unwanted["action"], &unwanted["rule"]), (&json!("block"), &json!(20)), "{packet:?}");
+        assert_eq!(unwanted["name"], "www.xn--bcher-kva.example");
+        assert_eq!(unwanted["malformed"], false);
+        assert_eq!(unwanted["passed_over"], json!([{"rule": 10, "key": "source", "value": "'192.0.2.0/24'"}]));
+    }
+
+    let unreachable = test(&["--icmp", "3/4", "--destination", "198.51.100.7"]);
+    assert_eq!((&unreachable["protocol"], &unreachable["rule"]), (&json!(1), &json!(30)));
+    let echo = test(&["--protocol", "ipv6-icmp", "--icmp", "128"]);
+    assert_eq!((&echo["source"], &echo["rule"]), (&json!("::"), &json!(null)));
+    assert_eq!(echo["passed_over"].as_array().unwrap().len(), 4);
+    let tagged = test(&["--protocol", "gre", "--vlan", "7"]);
+    assert_eq!((&tagged["vlan"], &tagged["protocol"], &tagged["rule"]), (&json!(7), &json!(47), &json!(40)));
+    for protocol in ["tcp", "udp", "udplite", "sctp", "dccp"] {
+        let ports = test(&["--protocol", protocol, "--source-port", "1", "--destination-port", "65535"]);
+        assert_eq!((&ports["source_port"], &ports["destination_port"]), (&json!(1), &json!(65535)), "{protocol}");
+        assert_eq!((&ports["malformed"], &ports["truncated"]), (&json!(false), &json!(false)), "{protocol}");
+    }
+}
+
+#[test]
+fn policy_test_explains_to_people() {
+    let folder = Folder::new();
+    let file = folder.file("office.toml", OFFICE);
+    let run = sluicectl(["policy", "test", &file, "--protocol", "udp", "--name", "x.ads.example.com"]);
+    run.done();
+    assert_eq!(
+        run.stdout,
+        "packet 1: block by rule 20\n  protocol = ['tcp', 'udp']: met\n  name = '@unwanted': met\n  \
+         rule 10 does not match: source = '192.0.2.0/24' is not met\n"
+    );
+    let run = sluicectl(["policy", "test", &file, "--protocol", "tcp"]);
+    assert!(run.stdout.starts_with("packet 1: permit by default: no rule matches\n"), "{}", run.stdout);
+}
+
+#[test]
+fn policy_test_takes_packets_from_a_capture() {
+    let folder = Folder::new();
+    let policy = folder.file("p.toml", "[[rule]]\nid = 5\naction = 'block'\ndestination_port = 53\n");
+    let packets = [udp([192, 0, 2, 2], 80, b""), udp([192, 0, 2, 53], 53, DNS_QUESTION)];
+    let capture = folder.file("a.pcap", pcap(101, &[&packets[0], &packets[1]]));
+    let run = sluicectl(["policy", "test", &policy, "--capture", &capture]);
+    run.done();
+    assert!(run.stdout.contains("packet 1: permit by default") && run.stdout.contains("packet 2: block by rule 5"));
+    let run = sluicectl(["policy", "test", &policy, "--capture", &capture, "--packet", "2", "--json"]);
+    run.done();
+    assert_eq!(run.json().len(), 1);
+    assert_eq!(run.json()[0]["number"], 2);
+    sluicectl(["policy", "test", &policy, "--capture", &capture, "--packet", "3"]).failed(2, &["no packet 3"]);
+}
+
+#[test]
+fn a_packet_that_cannot_be_described_is_refused() {
+    let folder = Folder::new();
+    let file = folder.file("p.toml", "");
+    for (arguments, why) in [
+        (&["--destination-port", "53"][..], "--protocol is missing"),
+        (&["--protocol", "icmp", "--destination-port", "53"], "has no ports"),
+        (&["--protocol", "gre", "--name", "x.example"], "udp (DNS) or tcp (TLS)"),
+        (&["--protocol", "tcp", "--icmp", "8"], "--icmp needs"),
+        (&["--protocol", "tcp", "--source", "::1", "--destination", "192.0.2.1"], "different versions of IP"),
+        (&["--protocol", "tcp", "--name", "a b"], "--name a b"),
+        (&["--protocol", "tpc"], "neither a number from 0 to 255"),
+        (&["--protocol", "tcp", "--source", "localhost"], "--source"),
+        (&["--protocol", "tcp", "--destination-port", "70000"], "70000"),
+        (&["--icmp", "3-4"], "3/4"),
+        (&["--packet", "1"], "--capture"),
+        (&["--capture", "x", "--protocol", "tcp"], "cannot be used with"),
+    ] {
+        let run = sluicectl(["policy", "test", &file].into_iter().chain(arguments.iter().copied()));
+        run.failed(2, &[why]);
+    }
+}
+
+#[test]
+#[cfg(not(windows))]
+fn without_windows_the_drivers_are_a_matter_of_state() {
+    let folder = Folder::new();
+    let policy = folder.file("p.toml", "");
+    let capture = folder.file("a.pcap", pcap(101, &[]));
+    for arguments in [
+        &["status"][..],
+        &["status", "--json", "--watch"],
+        &["stats"],
+        &["stats", "--device", "probe2", "--json"],
+        &["policy", "load", &policy, "--persist"],
+        &["policy", "show"],
+        &["policy", "clear"],
+        &["classify", &capture],
+    ] {
+        sluicectl(arguments.iter().copied()).failed(1, &["error: cannot open the device", "classify --offline"]);
+    }
+}
+
+#[test]
+fn wrong_arguments_are_a_matter_of_input() {
+    for arguments in [
+        &["frobnicate"][..],
+        &["classify"],
+        &["classify", "x", "--policy", "p.toml"],
+        &["classify", "x", "--offline", "--device", "probe"],
+        &["classify", "x", "--direction", "up"],
+        &["status", "--watch", "0"],
+        &["completions", "cmd"],
+    ] {
+        let run = sluicectl(arguments.iter().copied());
+        run.failed(2, &["error:"]);
+    }
+}
+
+#[test]
+fn every_command_has_help_and_the_exit_codes_are_told() {
+    let help = sluicectl(["--help"]);
+    help.done();
+    for part in ["status", "stats", "policy", "classify", "completions", "Exit codes:"] {
+        assert!(help.stdout.contains(part), "{part}");
+    }
+    for arguments in [
+        &["status", "--help"][..],
+        &["stats", "--help"],
+        &["classify", "--help"],
+        &["completions", "--help"],
+        &["policy", "check", "--help"],
+        &["policy", "load", "--help"],
+        &["policy", "show", "--help"],
+        &["policy", "clear", "--help"],
+        &["policy", "test", "--help"],
+    ] {
+        let help = sluicectl(arguments.iter().copied());
+        help.done();
+        assert!(help.stdout.contains("Example"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn there_are_completions_for_every_shell() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let run = sluicectl(["completions", shell]);
+        run.done();
+        assert!(run.stdout.contains("sluicectl"), "{shell}");
+    }
+}
