@@ -1,0 +1,75 @@
+//! A provider and a client, registered.
+#![allow(dead_code, unused_imports)]
+
+use core::ffi::c_void;
+
+pub use wdk_nmr::*;
+
+pub struct Adding;
+
+#[repr(C)]
+pub struct Table {
+    pub version: u16,
+    pub size: u16,
+    pub add: unsafe extern "system" fn(context: *mut c_void, number: u32) -> u32,
+}
+
+unsafe impl NpiStructure for Table {
+    const FORM: Form = Form::Versioned { oldest: 1, newest: 1 };
+}
+
+unsafe impl Npi for Adding {
+    const ID: NPIID = NPIID { Data1: 1, Data2: 2, Data3: 3, Data4: [4; 8] };
+    type ProviderDispatch = Table;
+    type ClientDispatch = ();
+    type ProviderCharacteristics = ();
+    type ClientCharacteristics = ();
+}
+
+pub struct Adder;
+
+impl Adder {
+    fn add(&self, sum: &u32, number: u32) -> u32 {
+        sum + number
+    }
+}
+
+impl Provider for Adder {
+    type Npi = Adding;
+    type Binding = u32;
+    type Guard = Single;
+    const DISPATCH: ProviderTable<Self> = provider_table!(Adder, Table {
+        version: 1,
+        size: 16,
+        add: fn(number: u32) -> u32 = Adder::add,
+    });
+
+    fn attach(&self, _: &ClientOffer<'_, Adding>) -> Result<u32, Refusal> {
+        Ok(0)
+    }
+}
+
+pub struct Counter;
+
+impl Client for Counter {
+    type Npi = Adding;
+    type Binding = String;
+    type Guard = Single;
+    const DISPATCH: ClientTable<Self> = ClientTable::none();
+
+    fn attach(&self, _: &ProviderOffer<'_, Adding>) -> Result<String, Refusal> {
+        Ok(String::new())
+    }
+}
+
+pub struct Program;
+
+unsafe impl Resident for Program {}
+
+pub fn provider() -> ProviderRegistration<Adder, Program> {
+    todo!()
+}
+
+pub fn client() -> ClientRegistration<Counter, Program> {
+    todo!()
+}

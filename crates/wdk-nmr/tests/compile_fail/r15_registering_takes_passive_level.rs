@@ -1,0 +1,9 @@
+//! A registration without a word about the level.
+
+mod common;
+use common::*;
+
+fn main() {
+    let identity = Identity::new(ModuleId::IfLuid(1), ());
+    let _ = ClientRegistration::register(Counter, identity, Program, ());
+}
