@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::thread;
@@ -206,13 +207,16 @@ impl Rig {
         process::run(&mut command, &line, &self.output, number, limit).map_err(|error| self.explain(error))
     }
 
-    /// Everything that has happened in the kernel so far.
+    /// Everything that has happened in the kernel so far: nothing before netio.sys is started.
     ///
     /// # Errors
     /// The log cannot be read, or a line of it is no event.
     pub fn events(&self) -> Result<Vec<Event>> {
         let path = self.path("rig/netio.log");
-        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            text => text.with_context(|| format!("cannot read {}", path.display()))?,
+        };
         let text = String::from_utf8_lossy(&text);
         // A line without its end is still being written.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);

@@ -4,6 +4,7 @@ use core::ffi::c_void;
 use core::ptr::{null, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
+use sluice_npi::{ClientCharacteristics, Header, ProviderCharacteristics};
 use wdk_nmr_sys as nmr;
 use wdk_nmr_sys::{
     GUID, HANDLE, MIT_GUID, NPI_MODULEID, NPI_MODULEID_ID, NPI_REGISTRATION_INSTANCE, NPIID, NTSTATUS,
@@ -28,14 +29,23 @@ static MODULE: Shared<NPI_MODULEID> = Shared(NPI_MODULEID {
     Id: NPI_MODULEID_ID { Guid: GUID { Data1: 0x6D69_7366, Data2: 0x6974, Data3: 0, Data4: [0; 8] } },
 });
 
-const INSTANCE: NPI_REGISTRATION_INSTANCE = NPI_REGISTRATION_INSTANCE {
-    Version: 0,
-    Size: size_of::<NPI_REGISTRATION_INSTANCE>() as u16,
-    NpiId: &raw const NPI,
-    ModuleId: &raw const MODULE.0,
-    Number: 0,
-    NpiSpecificCharacteristics: null(),
-};
+/// What the interface says about a client or a provider in its version 1 (SLUICE_CLIENT_CHARACTERISTICS,
+/// SLUICE_PROVIDER_CHARACTERISTICS): well-formed, so that the peer looks at the rest.
+static ABOUT_CLIENT: ClientCharacteristics =
+    ClientCharacteristics { header: Header::of::<ClientCharacteristics>(), driver_version: 1, name: [0; 32] };
+static ABOUT_PROVIDER: ProviderCharacteristics =
+    ProviderCharacteristics { header: Header::of::<ProviderCharacteristics>(), max_batch: 1 };
+
+const fn instance(about: *const c_void) -> NPI_REGISTRATION_INSTANCE {
+    NPI_REGISTRATION_INSTANCE {
+        Version: 0,
+        Size: size_of::<NPI_REGISTRATION_INSTANCE>() as u16,
+        NpiId: &raw const NPI,
+        ModuleId: &raw const MODULE.0,
+        Number: 0,
+        NpiSpecificCharacteristics: about,
+    }
+}
 
 const fn client(attach: nmr::NPI_CLIENT_ATTACH_PROVIDER_FN) -> Shared<nmr::NPI_CLIENT_CHARACTERISTICS> {
     Shared(nmr::NPI_CLIENT_CHARACTERISTICS {
@@ -44,7 +54,7 @@ const fn client(attach: nmr::NPI_CLIENT_ATTACH_PROVIDER_FN) -> Shared<nmr::NPI_C
         ClientAttachProvider: Some(attach),
         ClientDetachProvider: Some(detach),
         ClientCleanupBindingContext: None,
-        ClientRegistrationInstance: INSTANCE,
+        ClientRegistrationInstance: instance((&raw const ABOUT_CLIENT).cast()),
     })
 }
 
@@ -56,7 +66,7 @@ static REFUSER: Shared<nmr::NPI_PROVIDER_CHARACTERISTICS> = Shared(nmr::NPI_PROV
     ProviderAttachClient: Some(refuse),
     ProviderDetachClient: Some(detach),
     ProviderCleanupBindingContext: None,
-    ProviderRegistrationInstance: INSTANCE,
+    ProviderRegistrationInstance: instance((&raw const ABOUT_PROVIDER).cast()),
 });
 
 /// The registration that `stop` ends; NULL if there is none, or none that should be ended.
@@ -125,8 +135,8 @@ unsafe extern "system" fn offer_unknown_version(
     _: *mut c_void,
     _: *const NPI_REGISTRATION_INSTANCE,
 ) -> NTSTATUS {
-    /// The header of a client dispatch table of version 999, and nothing behind it.
-    static TABLE: [u16; 2] = [999, 4];
+    /// A client dispatch table of version 999; its size is that of version 1, its function is NULL.
+    static TABLE: [u64; 2] = [999 | 16 << 16, 0];
     let (mut context, mut dispatch) = (null_mut(), null());
     // SAFETY: called from the attach callback with its handle; the table is what a provider has to look at.
     let status = unsafe {
