@@ -1,6 +1,7 @@
 //! The client part of clients/probe-c keeps the rules of NMR: `clients/probe-c/tests/client_test.c`, compiled for this
 //! host with the registrar as NMR. Needs a C compiler, `CC` or `cc` or `clang`; without one these tests do nothing but
 //! say so.
+#![cfg(unix)]
 
 use std::env;
 use std::path::{Path, PathBuf};
