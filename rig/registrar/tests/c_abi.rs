@@ -12,26 +12,47 @@ fn run(command: &mut Command) -> Output {
     output
 }
 
-/// The example, built.
-fn example() -> &'static Path {
-    static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+/// Compiles a test of the example driver and links it with the static library.
+fn build(name: &str, test: &Path) -> PathBuf {
+    static TARGET: LazyLock<PathBuf> = LazyLock::new(|| {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c-abi");
         run(Command::new(env!("CARGO"))
             .args(["build", "--offline", "--package", "nmr-registrar-capi", "--target-dir"])
             .arg(&target)
-            .current_dir(root));
-        let executable = target.join("driver-test");
-        run(Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()))
-            .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-I"])
-            .arg(root.join("include"))
-            .args(["test.c", "driver.c"].map(|file| root.join("examples/c").join(file)))
-            .arg(target.join("debug/libnmr_registrar_c.a"))
-            .args(["-lpthread", "-ldl", "-lm", "-o"])
-            .arg(&executable));
-        executable
+            .current_dir(env!("CARGO_MANIFEST_DIR")));
+        target
     });
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let executable = TARGET.join(name);
+    run(Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()))
+        .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-I"])
+        .arg(root.join("include"))
+        .arg("-I")
+        .arg(root.join("examples/c"))
+        .arg(test)
+        .arg(root.join("examples/c/driver.c"))
+        .arg(TARGET.join("debug/libnmr_registrar_c.a"))
+        .args(["-lpthread", "-ldl", "-lm", "-o"])
+        .arg(&executable));
+    executable
+}
+
+/// The example, built.
+fn example() -> &'static Path {
+    static EXAMPLE: LazyLock<PathBuf> =
+        LazyLock::new(|| build("driver-test", &Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/c/test.c")));
     &EXAMPLE
+}
+
+#[test]
+fn the_c_example_of_the_documentation_runs() {
+    let documentation = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/registrar.md");
+    let text = std::fs::read_to_string(documentation).expect("the documentation is there");
+    let (_, rest) = text.split_once("```c\n").expect("it has an example in C");
+    let (code, _) = rest.split_once("```").expect("the example ends");
+    let test = Path::new(env!("CARGO_TARGET_TMPDIR")).join("documentation.c");
+    std::fs::write(&test, code).expect("the target directory can be written to");
+    run(&mut Command::new(build("documentation-test", &test)));
 }
 
 #[test]
