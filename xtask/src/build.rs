@@ -9,7 +9,7 @@
 //! | --- | --- | --- |
 //! | sluice, probe | .sys, .pdb | target/drivers/<arch>/ |
 //! | sluicectl | .exe | target/drivers/x64/ |
-//! | netio | .sys, .pdb | target/rig/x64/ |
+//! | netio, misfit | .sys, .pdb | target/rig/x64/ |
 //! | rig/wine | .dll | target/rig/x64/ |
 
 use std::ffi::{OsStr, OsString};
@@ -64,8 +64,10 @@ pub(crate) fn build(arch: Arch) -> Result<Vec<PathBuf>> {
         files.push(cargo.collect(target, "sluicectl.exe", &drivers.join("sluicectl.exe"))?);
 
         let rig = layout::rig(arch);
-        cargo.netio(arch)?;
-        files.extend(cargo.collect_driver("netio", arch, &rig)?);
+        for name in ["netio", "misfit"] {
+            cargo.rig_driver(name, arch)?;
+            files.extend(cargo.collect_driver(name, arch, &rig)?);
+        }
         files.push(bcryptprimitives(&tools, &rig)?);
     }
     Ok(files)
@@ -147,12 +149,12 @@ impl<'a> Cargo<'a> {
         run_command(&mut command)
     }
 
-    /// netio.sys has exports and no wdk-build, so this says how it is linked.
-    fn netio(&self, arch: Arch) -> Result<()> {
+    /// The drivers of the rig have no wdk-build, so this says how they are linked; netio.sys has exports.
+    fn rig_driver(&self, package: &str, arch: Arch) -> Result<()> {
         let libraries = content_root::libraries(arch);
         let mut command = self.driver_command("rustc", arch);
         command.env(KEEP_EXPORTS, "1");
-        command.args(["--package", "netio", "--"]);
+        command.args(["--package", package, "--"]);
         for argument in ["/DRIVER", "/SUBSYSTEM:NATIVE", "/ENTRY:DriverEntry", "/NODEFAULTLIB", "ntoskrnl.lib"] {
             command.arg(format!("-Clink-arg={argument}"));
         }

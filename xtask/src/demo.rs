@@ -28,7 +28,6 @@ pub(crate) struct Arguments {
 
 /// How long sluicectl may work on a capture.
 const CLASSIFY_LIMIT: Duration = Duration::from_secs(300);
-const QUICK: Duration = Duration::from_secs(60);
 /// How many lines of a long output are shown at its start.
 const LINES: usize = 24;
 
@@ -119,21 +118,21 @@ impl Demo<'_> {
 
         self.title("What is left");
         let left = rig.alive()?;
-        self.check_left("the machine", left);
+        self.shown.set(rig.events()?.len());
+        self.check_left("all of it together", left);
         self.check("no driver broke a rule or crashed", rig.bug_check()?.is_none());
         Ok(())
     }
 
-    /// Stops a driver and says what it has left behind.
+    /// Stops a driver; returns what it has left behind.
     fn stop(&self, driver: &str) -> Result<Left> {
-        self.prompt(&format!("sc stop {driver}"));
-        let left = self.rig.stop(driver)?;
-        self.events()?;
+        let (outcome, left) = self.rig.stop_with_output(driver)?;
+        self.sc(Ok(outcome))?;
         Ok(left)
     }
 
     fn check_left(&self, who: &str, left: Left) {
-        self.check(&format!("alive of {who}: {left}"), left.is_nothing());
+        self.check(&format!("{who} has left behind {left}"), left.is_nothing());
     }
 
     /// The counters of sluice add up to the packets that went through.
@@ -181,8 +180,9 @@ impl Demo<'_> {
         Ok(())
     }
 
+    /// Runs sluicectl for a check.
     fn quietly(&self, arguments: &[&str]) -> Result<Outcome> {
-        let outcome = self.rig.run("sluicectl.exe", arguments, QUICK.max(CLASSIFY_LIMIT))?;
+        let outcome = self.rig.run("sluicectl.exe", arguments, CLASSIFY_LIMIT)?;
         self.succeeds(&outcome).with_context(|| outcome.stderr.clone())?;
         self.shown.set(self.rig.events()?.len());
         Ok(outcome)
@@ -241,7 +241,7 @@ fn told(event: &Event) -> Option<String> {
         "leak" => Some(format!("leaks {} allocations of tag {}", get("allocations"), get("tag"))),
         "bugcheck" => Some(format!("BUG CHECK {}: {}", get("code"), get("why"))),
         "missing" => Some(format!("imports {} of {}, which nobody exports", get("function"), get("dll"))),
-        "unload" => Some(format!("is unloaded; left: {}", Left::of(event))),
+        "unload" => Some(format!("is unloaded; it has freed {} pool allocations", event.number("freed"))),
         _ => None,
     }
 }

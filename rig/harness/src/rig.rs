@@ -155,12 +155,20 @@ impl Rig {
     /// # Errors
     /// The driver does not stop: it failed, broke a rule, crashed, or hangs.
     pub fn stop(&self, service: &str) -> Result<Left> {
+        Ok(self.stop_with_output(service)?.1)
+    }
+
+    /// As [`Self::stop`], with what `sc` printed.
+    ///
+    /// # Errors
+    /// As for [`Self::stop`].
+    pub fn stop_with_output(&self, service: &str) -> Result<(Outcome, Left)> {
         let unloads = |events: &[Event]| events.iter().filter(|event| event.is(service, "unload")).count();
         let before = unloads(&self.events()?);
-        self.succeed(&["stop", service], service)?;
+        let outcome = self.succeed(&["stop", service], service)?;
         let events = self.wait_for(&format!("the unload of {service}.sys"), |events| unloads(events) > before)?;
         let unload = events.iter().rfind(|event| event.is(service, "unload"));
-        Ok(unload.map(Left::of).unwrap_or_default())
+        Ok((outcome, unload.map(Left::of).unwrap_or_default()))
     }
 
     /// `sc query`.

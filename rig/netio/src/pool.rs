@@ -54,10 +54,14 @@ struct Block {
 
 struct Pool {
     live: BTreeMap<usize, Block>,
+    /// The blocks that were freed last, and are held back.
     freed: VecDeque<(usize, Block)>,
+    /// How many blocks of each driver were freed in all.
+    freed_counts: BTreeMap<DriverId, usize>,
 }
 
-static POOL: Lock<Pool> = Lock::new(Pool { live: BTreeMap::new(), freed: VecDeque::new() });
+static POOL: Lock<Pool> =
+    Lock::new(Pool { live: BTreeMap::new(), freed: VecDeque::new(), freed_counts: BTreeMap::new() });
 
 /// A tag as people write it: its characters in memory order.
 pub(crate) struct Tag(pub(crate) u32);
@@ -187,6 +191,7 @@ pub(crate) extern "system" fn free_with_tag(address: *mut c_void, tag: u32, call
 /// Keeps a freed block for a while and lets the oldest one go.
 fn hold_back(address: usize, block: Block) {
     let oldest = POOL.with(|pool| {
+        *pool.freed_counts.entry(block.owner).or_default() += 1;
         pool.freed.push_back((address, block));
         if pool.freed.len() > HELD_BACK { pool.freed.pop_front() } else { None }
     });
@@ -221,6 +226,14 @@ pub(crate) fn alive(owner: Option<DriverId>) -> BTreeMap<u32, Sum> {
             sum.bytes += block.size;
         }
         sums
+    })
+}
+
+/// How many blocks of `owner` were freed; of all drivers together if `None`.
+pub(crate) fn freed(owner: Option<DriverId>) -> usize {
+    POOL.with(|pool| match owner {
+        Some(owner) => pool.freed_counts.get(&owner).copied().unwrap_or(0),
+        None => pool.freed_counts.values().sum(),
     })
 }
 

@@ -36,12 +36,13 @@ pub(crate) fn everything() {
 fn summary(driver: &str, event: &str, owner: Option<DriverId>, registrations: usize, bindings: usize) {
     let pool = pool::alive(owner);
     let (allocations, bytes) = pool.values().fold((0, 0), |sum, tag| (sum.0 + tag.count, sum.1 + tag.bytes));
+    let freed = pool::freed(owner);
     let etw_providers = etw::alive(owner);
     log::event(
         driver,
         event,
         format_args!(
-            "allocations={allocations} bytes={bytes} registrations={registrations} bindings={bindings} \
+            "allocations={allocations} bytes={bytes} freed={freed} registrations={registrations} bindings={bindings} \
              etw_providers={etw_providers}"
         ),
     );
