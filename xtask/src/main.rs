@@ -7,6 +7,7 @@ mod build;
 mod check_image;
 mod content_root;
 mod demo;
+mod dist;
 mod inf;
 mod layout;
 mod run;
@@ -38,6 +39,8 @@ enum Command {
     CheckInf(inf::Arguments),
     /// Sign the drivers with a test certificate
     Sign(sign::Arguments),
+    /// Make the zip that users download
+    Dist(dist::Arguments),
     /// Show the whole way through: build, load, attach, classify, unload
     Demo(demo::Arguments),
     /// Run the host tests, then the system tests in Wine
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::CheckImage(arguments) => check_image::run(&arguments),
         Command::CheckInf(arguments) => inf::run(&arguments),
         Command::Sign(arguments) => sign::run(&arguments),
+        Command::Dist(arguments) => dist::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test => test::run(),
     };
