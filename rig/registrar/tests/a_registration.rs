@@ -185,8 +185,10 @@ fn r10_peers_see_the_modules_own_registration_instance() {
 fn r10_a_change_of_the_registered_structure_is_noticed() {
     let session = Session::new();
     type Change = fn(&mut Module);
-    let changes: [Change; 6] = [
+    let changes: [Change; 7] = [
         |module| module.client.Version = 1,
+        // An equal module id elsewhere is not where the peers were told that it is.
+        |module| module.client.ClientRegistrationInstance.ModuleId = Box::leak(Box::new(*module.id)),
         |module| module.client.ClientCleanupBindingContext = None,
         |module| module.client.ClientRegistrationInstance.Number = 9,
         |module| module.client.ClientRegistrationInstance.NpiId = null(),
@@ -204,6 +206,24 @@ fn r10_a_change_of_the_registered_structure_is_noticed() {
         client.end();
         assert_eq!(session.violations(), [], "it is reported once");
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn r10_a_structure_that_is_freed_while_registered_is_noticed() {
+    /// Above the size from which allocators give memory back to the system when it is freed.
+    const LARGE: usize = 1 << 20;
+    let session = Session::new();
+    let template = client("C", unique_npi(), &Log::default());
+    let mut large = vec![template.client; LARGE];
+    let place: *mut NPI_CLIENT_CHARACTERISTICS = large.as_mut_ptr();
+    let mut handle = null_mut();
+    // SAFETY: the structure is readable now; that it goes away too early is what this test is about.
+    assert_eq!(unsafe { NmrRegisterClient(place, null_mut(), &raw mut handle) }, STATUS_SUCCESS);
+    drop(large);
+    assert_eq!(deregister(Side::Client, handle), STATUS_PENDING);
+    session.expect_violation(10);
+    assert_eq!(wait(Side::Client, handle), STATUS_SUCCESS);
 }
 
 #[test]

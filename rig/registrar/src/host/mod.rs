@@ -2,6 +2,7 @@
 //! which the nine functions use and a [`Session`](session::Session) configures.
 
 pub mod irql;
+mod memory;
 pub(crate) mod session;
 #[cfg(feature = "symbols")]
 mod symbols;
@@ -159,6 +160,11 @@ impl Platform for Host {
 
     fn image(&self, address: usize) -> Option<String> {
         self.control()?.image(address).map(|name| name.to_string())
+    }
+
+    /// Only sessions ask the system: it is a system call. Without one, memory that is gone ends the process by itself.
+    fn readable(&self, address: usize, length: usize) -> bool {
+        self.control().is_none() || memory::is_mapped(address, length)
     }
 
     fn restore_irql(&self, level: u8) {
