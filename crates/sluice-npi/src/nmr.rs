@@ -5,7 +5,7 @@
 //! | client | [`CallSluice`] | [`SluiceClient`] |
 //! | Sluice | [`CallClient`] | [`SluiceProvider`] |
 //!
-//! What comes in from a client is an [`AllegedBatch`] until every pointer and length of it has been looked at.
+//! What comes in from a client becomes a [`Batch`] when every pointer and length of it has been looked at, in one place.
 
 use core::ffi::c_void;
 use core::marker::PhantomData;

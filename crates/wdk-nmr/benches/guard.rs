@@ -384,6 +384,7 @@ fn main() {
         let verdict = if ratio <= target { "met" } else { "missed" };
         println!("{name:56} {ratio:.3} (target {target:.2}: {verdict})");
     }
+    drop(rows);
     library.end();
     sharded_library.end();
     provider.deregister(passive).expect("deregistered");

@@ -107,7 +107,7 @@ pub struct ChunkHeader {
     pub slots: *mut c_void,
 }
 
-/// The values of [`SlotHeader::state`].
+/// The values of the state of a [`SlotHeader`], which lies behind its magic number.
 pub mod slot_state {
     /// No binding.
     pub const FREE: u32 = 0;

@@ -1,4 +1,62 @@
-//! Safe Network Module Registrar providers and clients.
+//! Network Module Registrar (NMR) providers and clients for Windows kernel drivers, safe by type.
+//!
+//! # NMR in ten lines
+//!
+//! NMR is a part of NETIO.SYS that brings drivers together. A *network programming interface* (NPI) is an identifier and
+//! what goes with it: a table of functions for each side. A *provider* of the interface and a *client* of it register with
+//! NMR under that identifier, in any order. NMR *offers* each client every provider. The client accepts or refuses, then
+//! the provider; if both accept they are *attached*: they exchange dispatch tables and contexts, and from then on call
+//! each other directly. That is a *binding*. When either of them *deregisters*, NMR tells both to *detach*: to start no new
+//! calls, and to say when the calls that are in progress have ended. When both have, each *cleans up* what it kept for the
+//! binding. A driver may be unloaded when the wait for all that has returned, and not before.
+//!
+//! Everything that is easy to get wrong there, this library does: it owns the memory that NMR points to, counts the calls,
+//! decides between STATUS_SUCCESS and STATUS_PENDING, completes once, and drops bindings at the end and not earlier. See
+//! [`mistakes`] for the list, and [`coming_from_c`] for where each function and callback went.
+//!
+//! # An interface
+//!
+//! ```ignore
+#![doc = include_str!("../examples/adding/interface.rs")]
+//! ```
+//!
+//! # A provider
+//!
+//! ```ignore
+#![doc = include_str!("../examples/adding/provider.rs")]
+//! ```
+//!
+//! # A client
+//!
+//! ```ignore
+#![doc = include_str!("../examples/adding/client.rs")]
+//! ```
+//!
+//! The three files are the example `adding`, which runs on any host with a registrar that stands in for NETIO.SYS.
+//!
+//! # What a driver has to bring
+//!
+//! * A global allocator whose memory is not paged, and a type that holds on to the driver's image: [`Resident`].
+//! * [`Passive`] tokens, made by the unsafe code that knows: DriverEntry and DriverUnload.
+//! * Quiet threads before DriverUnload returns: see [`coming_from_c`].
+//!
+//! # What it costs
+//!
+//! A call into a peer is two locked additions beside the indirect call: [`Single`]; [`Sharded`] keeps processors out of
+//! each other's cache lines. A call that comes in from a peer costs nothing: its binding and the module are found by
+//! adding to the context. Nothing here waits, except for the end of a registration, and nothing but `register`, an attach
+//! and the end of a registration allocates or frees. No allocation failure and no input of a peer makes it panic.
+//!
+//! # Rules
+//!
+//! `R1` to `R74` and `M1` to `M28` in this documentation and in the source are the rules of NMR, as far as Microsoft's
+//! documentation and shipping drivers show them, and the mistakes against them. Where a rule is not obvious the text says
+//! what it is.
+//!
+//! # Versions
+//!
+//! The library follows semantic versioning. It builds with Rust 1.91 and later; a new minimum is a new minor version.
+//! The layout of [`header`] has a version of its own.
 #![no_std]
 
 extern crate alloc;
@@ -8,7 +66,13 @@ extern crate nmr_registrar as _;
 mod client;
 mod diagnosis;
 mod guard;
+#[cfg(doc)]
+#[doc = include_str!("../docs/coming-from-c.md")]
+pub mod coming_from_c {}
 pub mod header;
+#[cfg(doc)]
+#[doc = include_str!("../docs/mistakes.md")]
+pub mod mistakes {}
 mod identity;
 mod irql;
 mod memory;

@@ -25,7 +25,8 @@ impl Memory {
         let (whole, wanted) = layout?;
         // SAFETY: the size is not zero.
         let base = NonNull::new(unsafe { alloc(whole) })?;
-        let offset = base.as_ptr().align_offset(wanted.align());
+        let mask = wanted.align().wrapping_sub(1);
+        let offset = base.addr().get().wrapping_neg() & mask;
         // SAFETY: an address that is aligned to POOL_ALIGNMENT is at most `spare` below one aligned as wanted.
         let place = unsafe { base.add(offset) };
         Some((Self { base, layout: whole }, place))

@@ -1,0 +1,85 @@
+//! What the library compiles to: no standard library, no way to a panic, and nothing in the way of a call that comes in.
+//!
+//! The crates are compiled with optimizations by rustc alone, as assembly, for a bare target if one is installed and for
+//! the host otherwise.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+fn rustc() -> Command {
+    Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+}
+
+/// A target without an operating system whose core library is there.
+fn bare_target() -> Option<&'static str> {
+    ["x86_64-unknown-none", "aarch64-unknown-none", "x86_64-pc-windows-msvc"].into_iter().find(|target| {
+        let output = rustc().args(["--print", "target-libdir", "--target", target]).output().expect("rustc runs");
+        let folder = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+        let files = fs::read_dir(folder).into_iter().flatten().flatten();
+        files.map(|file| file.file_name()).any(|name| name.to_string_lossy().starts_with("libcore-"))
+    })
+}
+
+/// Compiles one crate and returns its assembly.
+fn compile(folder: &Path, target: Option<&str>, name: &str, source: &str) -> String {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
+    let mut command = rustc();
+    command.args(["--edition", "2024", "--crate-type", "rlib", "--emit", "link,asm", "--crate-name", name]);
+    command.args(["-C", "opt-level=3", "-C", "panic=abort", "-C", "codegen-units=1", "-C", "embed-bitcode=no"]);
+    command.arg("-L").arg(folder).arg("--out-dir").arg(folder).arg(source);
+    if let Some(target) = target {
+        command.args(["--target", target]);
+    }
+    for dependency in ["wdk_nmr_sys", "wdk_nmr"] {
+        let library = folder.join(format!("lib{dependency}.rlib"));
+        if dependency != name && library.exists() {
+            command.arg("--extern").arg(format!("{dependency}={}", library.display()));
+        }
+    }
+    let output = command.output().expect("rustc runs");
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    fs::read_to_string(folder.join(format!("{name}.s"))).expect("assembly was asked for")
+}
+
+/// The assembly of the whole: declarations, library, and a provider and a client that use all of it.
+fn assembly(name: &str, target: Option<&str>) -> String {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("a folder for the results");
+    let crates =
+        [("wdk_nmr_sys", "../wdk-nmr-sys/src/lib.rs"), ("wdk_nmr", "src/lib.rs"), ("module", "tests/bare/module.rs")];
+    crates.map(|(name, source)| compile(&folder, target, name, source)).concat()
+}
+
+#[test]
+fn it_needs_no_standard_library() {
+    let Some(target) = bare_target() else {
+        return eprintln!("not built for a bare target: none is installed (rustup target add x86_64-unknown-none)");
+    };
+    assembly("bare", Some(target));
+}
+
+#[test]
+fn there_is_no_way_to_a_panic() {
+    let assembly = assembly("panic", None);
+    assert!(assembly.contains("trampoline"), "the modules are there");
+    let panics: Vec<_> = assembly.lines().filter(|line| line.contains("panicking")).collect();
+    assert_eq!(panics, Vec::<&str>::new());
+}
+
+/// The provider pays for a client's call with additions to the context alone.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_call_that_comes_in_costs_no_locked_instruction_and_no_call() {
+    let assembly = assembly("trampoline", None);
+    let body = assembly.split_once("\ntrampoline:").expect("the function has a name").1;
+    let body = body.split_once(".cfi_endproc").expect("it ends").0;
+    let instructions: Vec<_> =
+        body.lines().map(str::trim).filter(|line| !line.starts_with('.') && !line.is_empty()).collect();
+    eprintln!("{}", instructions.join("\n"));
+    for forbidden in ["lock", "xchg", "xadd", "call", "mfence", "j"] {
+        assert!(!instructions.iter().any(|line| line.starts_with(forbidden)), "{forbidden}: {instructions:#?}");
+    }
+    assert!(instructions.len() <= 6, "{instructions:#?}");
+}

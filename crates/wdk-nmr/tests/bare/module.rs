@@ -1,0 +1,132 @@
+//! A provider and a client with nothing but core and alloc. `tests/bare.rs` compiles this and looks at the code.
+#![no_std]
+
+use core::ffi::c_void;
+
+use wdk_nmr::*;
+
+pub struct Adding;
+
+#[repr(C)]
+pub struct Table {
+    version: u16,
+    size: u16,
+    add: unsafe extern "system" fn(context: *mut c_void, number: u32) -> u32,
+}
+
+// SAFETY: starts with version and size.
+unsafe impl NpiStructure for Table {
+    const FORM: Form = Form::Versioned { oldest: 1, newest: 1 };
+}
+
+// SAFETY: the two modules below.
+unsafe impl Npi for Adding {
+    const ID: NPIID = NPIID { Data1: 1, Data2: 2, Data3: 3, Data4: [4; 8] };
+    type ProviderDispatch = Table;
+    type ClientDispatch = Table;
+    type ProviderCharacteristics = ();
+    type ClientCharacteristics = ();
+}
+
+pub struct Adder(u32);
+
+impl Provider for Adder {
+    type Npi = Adding;
+    type Binding = u32;
+    type Guard = Single;
+    const DISPATCH: ProviderTable<Self> = {
+        const TABLE: Table = Table { version: 1, size: 16, add: trampoline };
+        // SAFETY: the function takes contexts of bindings of `Adder`.
+        unsafe { ProviderTable::new(&TABLE) }
+    };
+
+    fn attach(&self, client: &ClientOffer<'_, Adding>) -> Result<u32, Refusal> {
+        client.module_id()?;
+        Ok(client.number())
+    }
+}
+
+/// What a client calls.
+///
+/// # Safety
+///
+/// The context is that of a binding of `Adder`.
+#[unsafe(no_mangle)]
+pub unsafe extern "system" fn trampoline(context: *mut c_void, number: u32) -> u32 {
+    // SAFETY: the client calls with the context that came with the table.
+    let call = unsafe { ProviderCall::<Adder>::new(context) };
+    call.provider().0.wrapping_add(*call.binding()).wrapping_add(number)
+}
+
+pub struct Caller;
+
+pub struct OneProcessor;
+
+impl ShardIndex for OneProcessor {
+    fn current() -> usize {
+        5
+    }
+}
+
+impl Client for Caller {
+    type Npi = Adding;
+    type Binding = u32;
+    type Guard = Sharded<OneProcessor, 64>;
+    const DISPATCH: ClientTable<Self> = client_table!(Caller, Table {
+        version: 1,
+        size: 16,
+        add: fn(number: u32) -> u32 = |_: &Caller, binding: &u32, number: u32| number.wrapping_add(*binding),
+    });
+
+    fn attach(&self, provider: &ProviderOffer<'_, Adding>) -> Result<u32, Refusal> {
+        Ok(provider.number())
+    }
+}
+
+pub struct Driver;
+
+// SAFETY: never run.
+unsafe impl Resident for Driver {}
+
+fn identity() -> Identity<()> {
+    Identity::new(ModuleId::IfLuid(1), ()).one_peer()
+}
+
+pub fn register_provider(passive: Passive<'_>) -> Result<ProviderRegistration<Adder, Driver>, RegisterError> {
+    ProviderRegistration::register(Adder(1), identity(), Driver, passive)
+}
+
+pub fn register_client(passive: Passive<'_>) -> Result<ClientRegistration<Caller, Driver>, RegisterError> {
+    ClientRegistration::register(Caller, identity(), Driver, passive)
+}
+
+pub fn call_clients(provider: &ProviderRegistration<Adder, Driver>) -> u32 {
+    let mut sum = 0_u32;
+    for client in provider.clients() {
+        // SAFETY: the context came with the table.
+        sum = sum.wrapping_add(client.call(|table, context| unsafe { (table.add)(context, 1) }));
+    }
+    sum
+}
+
+pub fn hold(client: &ClientRegistration<Caller, Driver>) -> Option<HeldProvider<Caller>> {
+    client.providers().next().map(Peer::hold)
+}
+
+pub fn end_call(held: HeldProvider<Caller>) {
+    drop(held);
+}
+
+pub fn waits_for(client: &ClientRegistration<Caller, Driver>) -> usize {
+    client.bindings().filter(|binding| binding.state == BindingState::Draining).count()
+}
+
+pub fn unload(
+    provider: ProviderRegistration<Adder, Driver>,
+    client: ClientRegistration<Caller, Driver>,
+    passive: Passive<'_>,
+) -> i32 {
+    let provider = provider.deregister(passive);
+    let client = client.deregister(passive);
+    provider.and(client).err().map_or(0, |leaked| leaked.status)
+}
