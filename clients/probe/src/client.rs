@@ -106,14 +106,19 @@ impl Device for Service {
     type Verdicts = Vec<Verdict>;
 
     fn classify(&self, batch: &Batch<'_>) -> Result<Vec<Verdict>, NTSTATUS> {
-        let mut packets = Vec::new();
+        let mut packets: Vec<PacketRef<'_>> = Vec::new();
         let mut verdicts = Vec::new();
         packets.try_reserve_exact(batch.len()).map_err(|_| STATUS_INSUFFICIENT_RESOURCES)?;
         verdicts.try_reserve_exact(batch.len()).map_err(|_| STATUS_INSUFFICIENT_RESOURCES)?;
-        for packet in batch.packets() {
+        let mut count = 0;
+        // Written in place: a push would bring along the code, and the panic, of a vector that has to grow.
+        for (place, packet) in packets.spare_capacity_mut().iter_mut().zip(batch.packets()) {
             let packet = PacketRef::new(packet.link_type, packet.direction, packet.bytes, packet.wire_length);
-            packets.push(packet.ok_or(STATUS_INVALID_PARAMETER)?);
+            place.write(packet.ok_or(STATUS_INVALID_PARAMETER)?);
+            count += 1;
         }
+        // SAFETY: the first `count` places have been written.
+        unsafe { packets.set_len(count) };
         let sluice = self.0.providers().next().ok_or(STATUS_DEVICE_NOT_READY)?;
         let count = sluice.classify(&packets, verdicts.spare_capacity_mut()).map_err(|failed| failed.0)?.len();
         // SAFETY: `count` verdicts were written at the start of the spare capacity of an empty vector.
