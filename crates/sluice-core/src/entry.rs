@@ -3,7 +3,7 @@
 //! An entry is compared without a branch until the end: which of its parts fails is as good as random, and a branch that
 //! is not foreseen costs more than all of the comparison.
 
-use crate::key::Key;
+use crate::key::{Key, address};
 use crate::table::{ENTRY_HAS_EXTRA, size, word};
 
 /// The word at `index` of a record of `N` bytes.
@@ -153,11 +153,10 @@ impl Entry for Entry6 {
 
     #[inline]
     fn read(b: &Self::Bytes) -> Self {
-        let address = |a, b, c, d| u128::from(a) << 96 | u128::from(b) << 64 | u128::from(c) << 32 | u128::from(d);
         let shifts = word_at!(b, 14);
         Self {
-            source: address(word_at!(b, 0), word_at!(b, 1), word_at!(b, 2), word_at!(b, 3)),
-            destination: address(word_at!(b, 4), word_at!(b, 5), word_at!(b, 6), word_at!(b, 7)),
+            source: address([word_at!(b, 0), word_at!(b, 1), word_at!(b, 2), word_at!(b, 3)]),
+            destination: address([word_at!(b, 4), word_at!(b, 5), word_at!(b, 6), word_at!(b, 7)]),
             source_shift: shifts & 0xFF,
             destination_shift: shifts >> 8,
             common: Common {
@@ -178,12 +177,8 @@ impl Entry for Entry6 {
 
     #[inline]
     fn matches(&self, key: &Key) -> bool {
-        let w = &key.0;
-        let address = |a: u32, b: u32, c: u32, d: u32| {
-            u128::from(a) << 96 | u128::from(b) << 64 | u128::from(c) << 32 | u128::from(d)
-        };
-        let source = (address(w[2], w[3], w[4], w[5]) ^ self.source).checked_shr(self.source_shift);
-        let destination = (address(w[6], w[7], w[8], w[9]) ^ self.destination).checked_shr(self.destination_shift);
+        let source = (key.source6() ^ self.source).checked_shr(self.source_shift);
+        let destination = (key.destination6() ^ self.destination).checked_shr(self.destination_shift);
         source.unwrap_or(0) | destination.unwrap_or(0) | u128::from(self.common.mismatch(key)) == 0
     }
 
@@ -223,8 +218,6 @@ impl Entry for Entry6 {
         ])
     }
 }
-
-const _: () = assert!(word::SOURCE6 == 2 && word::DESTINATION6 == 6, "Entry6::matches relies on it");
 
 fn low_bits_are_zero(address: u128, count: u32) -> bool {
     address.trailing_zeros() >= count || address == 0

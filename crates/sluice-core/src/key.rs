@@ -3,7 +3,7 @@
 use sluice_npi::{Flow, flags};
 
 use crate::Direction;
-use crate::table::{meta, word};
+use crate::table::{Window, meta, word};
 
 /// The words of [`word`], with zeros for what the packet does not have.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,18 @@ impl Key {
         Self(words)
     }
 
+    /// The source of an IPv6 packet.
+    #[inline]
+    pub(crate) fn source6(&self) -> u128 {
+        address([self.0[2], self.0[3], self.0[4], self.0[5]])
+    }
+
+    /// The destination of an IPv6 packet.
+    #[inline]
+    pub(crate) fn destination6(&self) -> u128 {
+        address([self.0[6], self.0[7], self.0[8], self.0[9]])
+    }
+
     #[inline]
     pub(crate) fn has_ports(&self) -> bool {
         self.0[word::META] & flags::PORTS != 0
@@ -45,6 +57,14 @@ pub(crate) const fn halves(high: u16, low: u16) -> u32 {
     (high as u32) << 16 | low as u32
 }
 
+/// The IPv6 address of four words.
+#[inline]
+pub(crate) const fn address([a, b, c, d]: [u32; 4]) -> u128 {
+    (a as u128) << 96 | (b as u128) << 64 | (c as u128) << 32 | d as u128
+}
+
+const _: () = assert!(word::SOURCE6 == 2 && word::DESTINATION6 == 6);
+
 /// The four words of an IPv6 address, most significant first.
 #[inline]
 pub(crate) const fn words_of(b: &[u8; 16]) -> [u32; 4] {
@@ -54,4 +74,12 @@ pub(crate) const fn words_of(b: &[u8; 16]) -> [u32; 4] {
         u32::from_be_bytes([b[8], b[9], b[10], b[11]]),
         u32::from_be_bytes([b[12], b[13], b[14], b[15]]),
     ]
+}
+
+impl Window {
+    /// The bits of the window in `key`.
+    #[inline]
+    pub(crate) fn value(self, key: &Key) -> u32 {
+        key.0.get(self.word()).map_or(0, |word| *word >> self.shift()) & self.mask()
+    }
 }

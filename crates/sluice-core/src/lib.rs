@@ -25,6 +25,11 @@ extern crate alloc;
 
 mod action;
 #[cfg(feature = "compile")]
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "the compiler runs on hosts alone, on indices and sizes of its own making"
+)]
 pub mod compile;
 mod entry;
 mod extra;
@@ -38,5 +43,5 @@ mod validate;
 pub use action::{Action, Direction};
 pub use parse::{UnknownLinkType, parse, parse_into};
 pub use policy::{Decision, Policy, classify};
-pub use table::{MAX_ENTRIES, MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE};
+pub use table::{MAX_EXPANDED, MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE};
 pub use validate::TableError;

@@ -4,7 +4,7 @@ use sluice_npi::{Flow, Header, Verdict};
 
 use crate::entry::{Entry, Entry4, Entry6};
 use crate::key::Key;
-use crate::table::{ENTRY_HAS_EXTRA, Layout, MAX_PENDING, NO_RULE, Node, RULE_BLOCKS, root, size};
+use crate::table::{ENTRY_HAS_EXTRA, Layout, MAX_PENDING, NO_RULE, Node, RULE_BLOCKS, Tuple, meta, root, size, word};
 use crate::{Action, Direction, TableError, UnknownLinkType, extra, names, parse_into, validate};
 
 /// What a policy says about a packet.
@@ -197,11 +197,13 @@ impl<'table> Table<'table> {
         loop {
             if node.first_rule < *best {
                 if !node.is_leaf() {
-                    let (a, b) = (node.first_window(), node.second_window());
-                    let index = |window: crate::table::Window| {
-                        key.0.get(window.word()).map_or(0, |word| *word >> window.shift()) & window.mask()
+                    let mut child = match node.tuple() {
+                        Some(tuple) => E::child(tuple, key),
+                        None => {
+                            let (a, b) = (node.first_window(), node.second_window());
+                            a.value(key) << b.bits() | b.value(key)
+                        }
                     };
-                    let mut child = index(a) << b.bits() | index(b);
                     if node.has_remainder() {
                         if let Some(slot) = pending.get_mut(pending_count) {
                             *slot = node.base;
@@ -264,12 +266,20 @@ impl<'table> Table<'table> {
 pub(crate) trait InTable: Entry {
     fn start(layout: &Layout) -> usize;
     fn read_from(bytes: &[u8]) -> Option<Self>;
+    /// The child that `tuple` picks for `key`.
+    fn child(tuple: Tuple, key: &Key) -> u32;
 }
 
 impl InTable for Entry4 {
     #[inline]
     fn start(layout: &Layout) -> usize {
         layout.entries4
+    }
+    #[inline]
+    fn child(tuple: Tuple, key: &Key) -> u32 {
+        let source = u64::from(key.0[word::SOURCE4]) >> (tuple.source_shift() & 63);
+        let destination = u64::from(key.0[word::DESTINATION4]) >> (tuple.destination_shift() & 63);
+        tuple.child(source, destination, key.0[word::PORTS], key.0[word::META] >> meta::PROTOCOL_SHIFT)
     }
     #[inline]
     fn read_from(bytes: &[u8]) -> Option<Self> {
@@ -283,7 +293,20 @@ impl InTable for Entry6 {
         layout.entries6
     }
     #[inline]
+    fn child(tuple: Tuple, key: &Key) -> u32 {
+        let source = fold(key.source6(), tuple.source_shift());
+        let destination = fold(key.destination6(), tuple.destination_shift());
+        tuple.child(source, destination, key.0[word::PORTS], key.0[word::META] >> meta::PROTOCOL_SHIFT)
+    }
+    #[inline]
     fn read_from(bytes: &[u8]) -> Option<Self> {
         bytes.first_chunk().map(Self::read)
     }
+}
+
+/// An IPv6 address without its low bits, in 64 bits.
+#[inline]
+pub(crate) fn fold(address: u128, shift: u32) -> u64 {
+    let address = address.checked_shr(shift).unwrap_or(0);
+    (address as u64) ^ ((address >> 64) as u64).rotate_left(29)
 }

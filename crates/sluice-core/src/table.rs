@@ -2,6 +2,7 @@
 //!
 //! All numbers are little-endian. Nothing in a table is an address: a record refers to another by its index.
 
+#[cfg(feature = "compile")]
 use crate::Action;
 
 /// The first four bytes of every table: "SLPT".
@@ -19,8 +20,11 @@ pub(crate) const HEADER_SIZE: usize = 64;
 /// The largest number of rules in a policy.
 pub const MAX_RULES: usize = 200_000;
 
-/// The largest number of entries that the rules of a policy may be spread over, in each of IPv4 and IPv6.
-pub const MAX_ENTRIES: usize = 1 << 20;
+/// The largest number of combinations of addresses, ports and protocols that the rules of a policy may consist of.
+pub const MAX_EXPANDED: usize = 1 << 20;
+
+/// The largest number of entries in each section of a table: combinations may be there more than once.
+pub(crate) const MAX_ENTRIES: usize = 1 << 22;
 
 /// The largest table in bytes: offsets in it fit into 31 bits on every machine.
 pub const MAX_TABLE_SIZE: usize = 1 << 30;
@@ -30,6 +34,9 @@ pub(crate) const MAX_WORK: u32 = 1 << 21;
 
 /// How many subtrees may wait for their turn while another one is searched.
 pub(crate) const MAX_PENDING: usize = 16;
+
+/// A node has no more children than two to this, not counting its remainder.
+pub(crate) const MAX_CHILD_BITS: u32 = 20;
 
 /// How many slots a lookup of a name suffix looks at.
 pub(crate) const MAX_PROBES: u32 = 16;
@@ -71,6 +78,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
+    #[cfg(feature = "compile")]
     pub(crate) const fn array(&self) -> [u32; 8] {
         [
             self.rules,
@@ -164,11 +172,13 @@ pub(crate) mod meta {
     pub(crate) const TAGGED: u32 = flags::MACSEC;
     /// Where the two bits of the direction are.
     pub(crate) const DIRECTION_SHIFT: u32 = 14;
+    #[cfg(feature = "compile")]
     pub(crate) const DIRECTION: u32 = 3 << DIRECTION_SHIFT;
     /// Where the TCP flags are.
     pub(crate) const TCP_FLAGS_SHIFT: u32 = 16;
     /// Where the protocol is.
     pub(crate) const PROTOCOL_SHIFT: u32 = 24;
+    #[cfg(feature = "compile")]
     pub(crate) const PROTOCOL: u32 = 0xFF << PROTOCOL_SHIFT;
 
     const _: () = assert!(FLOW_FLAGS & TAGGED == 0 && FLOW_FLAGS < 1 << DIRECTION_SHIFT);
@@ -230,6 +240,7 @@ pub(crate) mod extra {
 }
 
 /// The second word of a rule: its action in the highest bit, the index of its extra conditions (0 for none) below.
+#[cfg(feature = "compile")]
 pub(crate) const fn rule_word(action: Action, extra: u32) -> u32 {
     match action {
         Action::Permit => extra & !RULE_BLOCKS,
@@ -264,6 +275,8 @@ impl Node {
     pub(crate) const REMAINDER: u32 = 1 << 30;
     /// The node belongs to an IPv6 tree.
     pub(crate) const WIDE: u32 = 1 << 29;
+    /// An inner node whose child is found by a [`Tuple`] instead of windows.
+    pub(crate) const TUPLE: u32 = 1 << 28;
     pub(crate) const WINDOW_BITS: u32 = 13;
     pub(crate) const WORK_MASK: u32 = 0x00FF_FFFF;
     pub(crate) const PENDING_SHIFT: u32 = 24;
@@ -309,6 +322,20 @@ impl Node {
         Window(self.control >> Self::WINDOW_BITS)
     }
 
+    /// How the child is found, unless by windows.
+    #[inline]
+    pub(crate) const fn tuple(&self) -> Option<Tuple> {
+        if self.control & Self::TUPLE == 0 { None } else { Some(Tuple(self.control)) }
+    }
+
+    /// How many children there are, as a power of two, not counting a remainder.
+    pub(crate) const fn child_bits(&self) -> u32 {
+        match self.tuple() {
+            Some(tuple) => tuple.bits(),
+            None => self.first_window().bits().wrapping_add(self.second_window().bits()),
+        }
+    }
+
     pub(crate) const fn work(&self) -> u32 {
         self.claim & Self::WORK_MASK
     }
@@ -346,5 +373,58 @@ impl Window {
     #[inline]
     pub(crate) const fn mask(self) -> u32 {
         (1_u32 << self.bits()).wrapping_sub(1)
+    }
+}
+
+/// Parts of the key that are hashed together (tuple space search, Srinivasan et al., SIGCOMM 1999): how many low bits of
+/// the source (8 bits) and of the destination (8 bits) are left out, how many bits the hash has (5 bits), and whether the
+/// source port, the destination port and the protocol belong to it. Higher bits are ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tuple(pub(crate) u32);
+
+impl Tuple {
+    pub(crate) const SOURCE_PORT: u32 = 1 << 21;
+    pub(crate) const DESTINATION_PORT: u32 = 1 << 22;
+    pub(crate) const PROTOCOL: u32 = 1 << 23;
+
+    #[cfg(feature = "compile")]
+    pub(crate) const fn new(source_shift: u32, destination_shift: u32, bits: u32, parts: u32) -> Self {
+        Self(source_shift | destination_shift << 8 | bits << 16 | parts)
+    }
+
+    #[inline]
+    pub(crate) const fn source_shift(self) -> u32 {
+        self.0 & 0xFF
+    }
+
+    #[inline]
+    pub(crate) const fn destination_shift(self) -> u32 {
+        self.0 >> 8 & 0xFF
+    }
+
+    #[inline]
+    pub(crate) const fn bits(self) -> u32 {
+        self.0 >> 16 & 0x1F
+    }
+
+    /// The child for these parts of a key, of which the addresses are without the bits that are left out.
+    #[inline]
+    pub(crate) const fn child(self, source: u64, destination: u64, ports: u32, protocol: u32) -> u32 {
+        // Odd numbers without a pattern. The high bits of a product depend on all bits of its factors.
+        const FACTORS: [u64; 3] = [0x9E37_79B9_7F4A_7C15, 0xC2B2_AE3D_27D4_EB4F, 0x1656_67B1_9E37_79F9];
+        let mut rest = 0;
+        if self.0 & Self::SOURCE_PORT != 0 {
+            rest |= ports & 0xFFFF_0000;
+        }
+        if self.0 & Self::DESTINATION_PORT != 0 {
+            rest |= ports & 0xFFFF;
+        }
+        let mut rest = rest as u64;
+        if self.0 & Self::PROTOCOL != 0 {
+            rest |= (protocol as u64) << 32;
+        }
+        let hash =
+            source.wrapping_mul(FACTORS[0]) ^ destination.wrapping_mul(FACTORS[1]) ^ rest.wrapping_mul(FACTORS[2]);
+        (hash >> 32) as u32 >> (32_u32.wrapping_sub(self.bits()) & 31)
     }
 }

@@ -9,8 +9,8 @@ use crate::Action;
 use crate::entry::{Entry4, Entry6};
 use crate::policy::{InTable, Table};
 use crate::table::{
-    Counts, ENTRY_HAS_EXTRA, HEADER_SIZE, Layout, MAGIC, MAX_ENTRIES, MAX_NAME_LENGTH, MAX_PENDING, MAX_RULES,
-    MAX_WORK, NO_RULE, Node, RULE_BLOCKS, VERSION, root, size, word,
+    Counts, ENTRY_HAS_EXTRA, HEADER_SIZE, Layout, MAGIC, MAX_CHILD_BITS, MAX_ENTRIES, MAX_NAME_LENGTH, MAX_PENDING,
+    MAX_RULES, MAX_WORK, NO_RULE, Node, RULE_BLOCKS, VERSION, root, size, word,
 };
 use crate::{extra, names};
 
@@ -244,8 +244,12 @@ fn inner(table: &Table<'_>, node: &Node, next_child: &mut u32) -> Option<()> {
     let in_word = |window: crate::table::Window| {
         window.word() < word::COUNT && window.shift().checked_add(window.bits()).is_some_and(|end| end <= 32)
     };
-    let bits = a.bits().checked_add(b.bits())?;
-    if !in_word(a) || !in_word(b) || bits == 0 || bits > 20 {
+    let sound = match node.tuple() {
+        Some(tuple) => tuple.source_shift() <= 128 && tuple.destination_shift() <= 128,
+        None => in_word(a) && in_word(b),
+    };
+    let bits = node.child_bits();
+    if !sound || bits == 0 || bits > MAX_CHILD_BITS {
         return None;
     }
     let remainder = u32::from(node.has_remainder());

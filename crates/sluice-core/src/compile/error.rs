@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use super::Prefix;
-use crate::table::{MAX_ENTRIES, MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE};
+use crate::table::{MAX_EXPANDED, MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE};
 
 /// Why rules cannot be compiled, and which one it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl fmt::Display for ErrorKind {
             Self::TooManyRules(count) => write!(f, "{count} rules are too many: at most {MAX_RULES} are allowed"),
             Self::TooLarge => write!(
                 f,
-                "the rules need too large a table: at most {MAX_ENTRIES} combinations of their conditions and \
+                "the rules need too large a table: at most {MAX_EXPANDED} combinations of their conditions and \
                  {MAX_TABLE_SIZE} bytes are allowed"
             ),
             Self::ZeroId => write!(f, "the id is 0: it has to be from 1 to 4294967295"),

@@ -13,7 +13,7 @@ use super::{Conditions, Fragment, Prefix, Rule};
 use crate::Direction;
 use crate::entry::{Common, Entry4, Entry6};
 use crate::key::halves;
-use crate::table::{ENTRY_HAS_EXTRA, MAX_ENTRIES, MAX_NAME_LENGTH, extra, meta};
+use crate::table::{ENTRY_HAS_EXTRA, MAX_EXPANDED, MAX_NAME_LENGTH, extra, meta};
 
 /// How many entries the lists of one rule may be multiplied out to, besides those of its longest list of addresses. Longer
 /// lists become extra conditions.
@@ -56,13 +56,13 @@ pub(super) fn expand(index: u32, rule: &Rule) -> Result<Expanded, ErrorKind> {
     let Some((meta_value, meta_mask)) = properties(c) else {
         return Ok(expanded);
     };
-    let mut plan = Plan { extra: extras(c), ..Plan::default() };
+    let mut plan = Plan { extra: extras(c) };
 
     // Short lists are multiplied out, the longest list of addresses always; the others become extra conditions.
     let sources = Blocks::new(&c.sources);
     let destinations = Blocks::new(&c.destinations);
     let (source_count, destination_count) = (sources.count(), destinations.count());
-    if source_count.max(destination_count) > MAX_ENTRIES {
+    if source_count.max(destination_count) > MAX_EXPANDED {
         return Err(ErrorKind::TooLarge);
     }
     let mut product = source_count.min(destination_count);

@@ -12,7 +12,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::entry::{Common, Entry4, Entry6};
-use crate::table::{MAX_ENTRIES, MAX_PENDING, MAX_WORK, NO_RULE, Node, Window, meta, root, word};
+use crate::policy::fold;
+use crate::table::{MAX_ENTRIES, MAX_EXPANDED, MAX_PENDING, MAX_WORK, NO_RULE, Node, Tuple, Window, meta, root, word};
 
 /// How many entries are looked at to choose a cut.
 const SAMPLE: usize = 512;
@@ -24,15 +25,17 @@ const MAX_BITS: u32 = 14;
 const MAX_DEPTH: u32 = 24;
 
 /// How much space a tree may take, in entries for each entry. A node takes half the space of an IPv4 entry.
-const SPACE: usize = 5;
+const SPACE: usize = 8;
 
 /// What a visit costs, in tenths of a nanosecond.
 mod cost {
     pub(super) const NODE: u64 = 45;
     pub(super) const LEAF: u64 = 60;
     pub(super) const ENTRY: u64 = 14;
+    /// For as many copies as there are entries.
+    pub(super) const GROWTH: u64 = 100;
     /// For every doubling of the entries below a node.
-    pub(super) const DOUBLING: u64 = 28;
+    pub(super) const DOUBLING: u64 = 160;
 }
 
 /// A leaf with so many entries is not worth a cut.
@@ -69,6 +72,11 @@ impl Forest {
     pub(super) fn build(self) -> Option<Built> {
         let mut built = Built { nodes: vec![EMPTY; self.roots.len()], ..Built::default() };
         let spaces: Vec<Space> = self.roots.iter().map(Space::new).collect();
+        let all = spaces.iter().map(|space| space.length).sum::<usize>();
+        if all > MAX_EXPANDED {
+            return None;
+        }
+        let space_each = SPACE.min(MAX_ENTRIES / all.max(1));
         let mut level: Vec<Task> = spaces
             .iter()
             .enumerate()
@@ -76,7 +84,7 @@ impl Forest {
                 tree: index,
                 node: index,
                 entries: (0..space.length as u32).collect(),
-                budget: space.length.saturating_mul(SPACE),
+                budget: space.length.saturating_mul(space_each),
                 pending: 0,
                 depth: 0,
                 same_as: None,
@@ -91,7 +99,7 @@ impl Forest {
                 let node = match (cut, task.same_as) {
                     (_, Some(other)) => *built.nodes.get(other)?,
                     (None, _) => built.leaf(source, &task.entries),
-                    (Some(cut), _) => built.inner(space, &task, &cut, &mut next),
+                    (Some(cut), _) => built.inner(source, space, &task, &cut, &mut next),
                 };
                 *built.nodes.get_mut(task.node)? = node;
             }
@@ -146,6 +154,10 @@ struct Space {
     wide: bool,
     /// The rule of each entry.
     rules: Vec<u32>,
+    /// Source and destination of each entry, with the number of low bits that do not count.
+    addresses: Vec<[(u128, u32); 2]>,
+    /// First and last ports, and protocol, of each entry.
+    rest: Vec<(u32, u32, Option<u8>)>,
     dimensions: Vec<(Dimension, Vec<Span>)>,
 }
 
@@ -154,6 +166,10 @@ impl Space {
         match source {
             Source::Ipv4(entries) => {
                 let mut space = Self::of(entries.iter().map(|entry| &entry.common), false);
+                space.addresses = entries
+                    .iter()
+                    .map(|e| [(e.source.into(), e.source_shift), (e.destination.into(), e.destination_shift)])
+                    .collect();
                 space
                     .add(Dimension::new(word::SOURCE4, 0, 32), entries.iter().map(|e| span4(e.source, e.source_shift)));
                 space.add(
@@ -164,6 +180,10 @@ impl Space {
             }
             Source::Ipv6(entries) => {
                 let mut space = Self::of(entries.iter().map(|entry| &entry.common), true);
+                space.addresses = entries
+                    .iter()
+                    .map(|e| [(e.source, e.source_shift), (e.destination, e.destination_shift)])
+                    .collect();
                 for index in 0..4 {
                     let dimension = |word| Dimension::new(word + index as usize, 0, 32);
                     space.add(dimension(word::SOURCE6), entries.iter().map(|e| span6(e.source, e.source_shift, index)));
@@ -179,7 +199,14 @@ impl Space {
 
     fn of<'entries>(entries: impl Iterator<Item = &'entries Common> + Clone, wide: bool) -> Self {
         let rules: Vec<u32> = entries.clone().map(Common::rule_index).collect();
-        let mut space = Self { length: rules.len(), wide, rules, dimensions: Vec::new() };
+        let rest = entries
+            .clone()
+            .map(|e| {
+                let exact = e.meta_mask & meta::PROTOCOL == meta::PROTOCOL;
+                (e.first_ports, e.last_ports, exact.then_some((e.meta_value >> meta::PROTOCOL_SHIFT) as u8))
+            })
+            .collect();
+        let mut space = Self { length: rules.len(), wide, rules, addresses: Vec::new(), rest, dimensions: Vec::new() };
         space.add(SOURCE_PORT, entries.clone().map(|e| (e.first_ports >> 16, e.last_ports >> 16)));
         space.add(DESTINATION_PORT, entries.clone().map(|e| (e.first_ports & 0xFFFF, e.last_ports & 0xFFFF)));
         for dimension in [PROTOCOL, DIRECTION] {
@@ -202,6 +229,31 @@ impl Space {
         if spans.iter().any(|span| *span != (0, all)) {
             self.dimensions.push((dimension, spans));
         }
+    }
+}
+
+impl Space {
+    /// The child of an entry that specifies all that a tuple consists of.
+    fn tuple_child(&self, tuple: Tuple, entry: u32) -> Option<u32> {
+        let [source, destination] = self.addresses[entry as usize];
+        let (first, last, protocol) = self.rest[entry as usize];
+        let ports = |part: u32, mask: u32| tuple.0 & part == 0 || (first ^ last) & mask == 0;
+        let specified = source.1 <= tuple.source_shift()
+            && destination.1 <= tuple.destination_shift()
+            && ports(Tuple::SOURCE_PORT, 0xFFFF_0000)
+            && ports(Tuple::DESTINATION_PORT, 0xFFFF)
+            && (tuple.0 & Tuple::PROTOCOL == 0 || protocol.is_some());
+        let hashed = |address: u128, shift: u32| {
+            if self.wide { fold(address, shift) } else { (address >> shift) as u64 }
+        };
+        specified.then(|| {
+            tuple.child(
+                hashed(source.0, tuple.source_shift()),
+                hashed(destination.0, tuple.destination_shift()),
+                first,
+                protocol.unwrap_or(0).into(),
+            )
+        })
     }
 }
 
@@ -252,17 +304,25 @@ impl Slice {
 #[derive(Clone, Copy)]
 struct Cut {
     slices: [Slice; 2],
+    /// In place of the slices.
+    tuple: Option<Tuple>,
     /// An entry that would go into more children than this goes into the remainder.
     copies: u32,
 }
 
 impl Cut {
     fn bits(&self) -> u32 {
-        self.slices[0].bits + self.slices[1].bits
+        self.tuple.map_or(self.slices[0].bits + self.slices[1].bits, Tuple::bits)
     }
 
     /// The children of an entry: rows and columns.
     fn cover(&self, space: &Space, entry: u32) -> (Span, Span, u32) {
+        if let Some(tuple) = self.tuple {
+            return match space.tuple_child(tuple, entry) {
+                Some(child) => ((child, child), (0, 0), 1),
+                None => ((0, 0), (0, 0), u32::MAX),
+            };
+        }
         let [rows, columns] = self.slices.map(|slice| slice.span(space, entry));
         let count = (rows.1 - rows.0 + 1) * (columns.1 - columns.0 + 1);
         (rows, columns, count)
@@ -322,10 +382,10 @@ impl Scratch {
         }
         if most_bits >= 2 {
             best_slices.sort_by_key(|(cost, slice)| (*cost, slice.dimension));
-            best_slices.truncate(4);
+            best_slices.truncate(3);
             for (index, (_, first)) in best_slices.iter().enumerate() {
                 for (_, second) in best_slices.iter().skip(index + 1) {
-                    for first_bits in [most_bits / 2, most_bits / 3, most_bits - most_bits / 3] {
+                    for first_bits in [most_bits / 3, most_bits - most_bits / 3] {
                         let narrow = |slice: &Slice, bits: u32| {
                             let bits = bits.min(slice.bits);
                             // Keep the end of the window that was good: the lower one if it is at the bottom.
@@ -340,6 +400,7 @@ impl Scratch {
                 }
             }
         }
+        self.tuples(space, task, step, &mut best);
         best.1
     }
 
@@ -380,7 +441,7 @@ impl Scratch {
             seen += free_bits[low as usize];
         }
         let mut slices = Vec::new();
-        for bits in [most_bits, most_bits.saturating_sub(2), most_bits.saturating_sub(4), most_bits / 3] {
+        for bits in [most_bits, most_bits * 2 / 3, most_bits / 3] {
             let bits = bits.min(part.width);
             if bits == 0 {
                 continue;
@@ -407,12 +468,12 @@ impl Scratch {
     ) -> u64 {
         let mut lowest = u64::MAX;
         let children = 1_u32 << (slices[0].bits + slices[1].bits);
-        let probe = Cut { slices, copies: children };
+        let probe = Cut { slices, tuple: None, copies: children };
         self.covers.clear();
         self.covers.extend(self.sample.iter().map(|entry| probe.cover(space, *entry)));
         let most = self.covers.iter().map(|(.., count)| *count).max().unwrap_or(0);
         let mut tried = 0;
-        for copies in [children, (children / 2).max(1), (children / 16).max(1), 1] {
+        for copies in [children, (children / 4).max(1), 1] {
             // Fewer copies make a difference only if there are entries with more.
             let effective = copies.min(most);
             if effective == tried {
@@ -422,7 +483,7 @@ impl Scratch {
             if effective < most && task.pending + 1 >= MAX_PENDING {
                 continue;
             }
-            let cut = Cut { slices, copies };
+            let cut = Cut { slices, tuple: None, copies };
             if let Some(estimate) = self.estimate(task, &cut, step) {
                 lowest = lowest.min(estimate);
                 if estimate < best.0 {
@@ -433,10 +494,73 @@ impl Scratch {
         lowest
     }
 
+    /// Estimates tuples that many entries specify.
+    fn tuples(&mut self, space: &Space, task: &Task, step: usize, best: &mut (u64, Option<Cut>)) {
+        if task.pending + 1 >= MAX_PENDING || task.entries.len() < 2 * SMALL {
+            return;
+        }
+        let shifts = |side: usize, sample: &[u32]| {
+            let mut all: Vec<u32> = sample.iter().map(|entry| space.addresses[*entry as usize][side].1).collect();
+            all.sort_unstable();
+            let mut shifts: Vec<u32> = [1, 3, 5, 7].iter().map(|eighths| all[all.len() * eighths / 8]).collect();
+            shifts.push(if space.wide { 128 } else { 32 });
+            shifts.dedup();
+            shifts
+        };
+        let sources = shifts(0, &self.sample);
+        let destinations = shifts(1, &self.sample);
+        let mut best_here: (u64, Option<Tuple>) = (u64::MAX, None);
+        for source in &sources {
+            for destination in &destinations {
+                for parts in [0, Tuple::DESTINATION_PORT] {
+                    let estimate = self.tuple(space, task, (*source, *destination, parts), step, best);
+                    if let Some((estimate, tuple)) = estimate.filter(|(estimate, _)| *estimate < best_here.0) {
+                        best_here = (estimate, Some(tuple));
+                    }
+                }
+            }
+        }
+        if let Some(tuple) = best_here.1 {
+            let parts = tuple.0 & Tuple::DESTINATION_PORT;
+            let addresses = (tuple.source_shift(), tuple.destination_shift());
+            for more in [Tuple::PROTOCOL, Tuple::SOURCE_PORT, Tuple::SOURCE_PORT | Tuple::PROTOCOL] {
+                self.tuple(space, task, (addresses.0, addresses.1, parts | more), step, best);
+            }
+        }
+    }
+
+    fn tuple(
+        &mut self,
+        space: &Space,
+        task: &Task,
+        (source, destination, parts): (u32, u32, u32),
+        step: usize,
+        best: &mut (u64, Option<Cut>),
+    ) -> Option<(u64, Tuple)> {
+        let probe = Tuple::new(source, destination, 1, parts);
+        let covered = self.sample.iter().filter(|entry| space.tuple_child(probe, **entry).is_some()).count();
+        if covered * 20 < self.sample.len() {
+            return None;
+        }
+        let bits = ((covered * step).ilog2() + 1).clamp(1, MAX_BITS);
+        let tuple = Tuple::new(source, destination, bits, parts);
+        let cut = Cut { slices: [Slice::default(); 2], tuple: Some(tuple), copies: 1 };
+        self.covers.clear();
+        self.covers.extend(self.sample.iter().map(|entry| cut.cover(space, *entry)));
+        let estimate = self.estimate(task, &cut, step)?;
+        if estimate < best.0 {
+            *best = (estimate, Some(cut));
+        }
+        Some((estimate, tuple))
+    }
+
     /// What a search of the node is expected to cost if it is cut like this. `None` if that takes too much space or leads
     /// nowhere.
     fn estimate(&mut self, task: &Task, cut: &Cut, step: usize) -> Option<u64> {
-        let [rows, columns] = cut.slices.map(|slice| 1_usize << slice.bits);
+        let [rows, columns] = match cut.tuple {
+            Some(tuple) => [1 << tuple.bits(), 1],
+            None => cut.slices.map(|slice| 1_usize << slice.bits),
+        };
         let width = columns + 1;
         self.counts.clear();
         self.counts.resize((rows + 1) * width, 0);
@@ -494,7 +618,8 @@ impl Scratch {
         if progress / all * 20 > task.entries.len() as u128 * 19 {
             return None;
         }
-        Some(cost::NODE + (sum / all) as u64 + expected((remainder * step) as u64))
+        let growth = (total + remainder).saturating_sub(sampled) as u64 * cost::GROWTH / sampled as u64;
+        Some(cost::NODE + (sum / all) as u64 + expected((remainder * step) as u64) + growth)
     }
 }
 
@@ -535,11 +660,25 @@ impl Built {
     }
 
     /// Makes room for the children, and tasks of them.
-    fn inner(&mut self, space: &Space, task: &Task, cut: &Cut, next: &mut Vec<Task>) -> Node {
+    fn inner(&mut self, source: &Source, space: &Space, task: &Task, cut: &Cut, next: &mut Vec<Task>) -> Node {
         let children = 1_usize << cut.bits();
+        // The estimate came from a sample. If it was too low, nothing is copied.
+        let mut cut = *cut;
+        let copied = |entry: &u32| match cut.cover(space, *entry).2 {
+            count if count <= cut.copies => count as usize,
+            _ => 1,
+        };
+        if task.entries.iter().map(copied).sum::<usize>() > task.budget.saturating_sub(children / 2)
+            && task.pending + 1 < MAX_PENDING
+        {
+            cut.copies = 1;
+        }
+        if task.entries.iter().all(|entry| cut.cover(space, *entry).2 > cut.copies) {
+            return self.leaf(source, &task.entries);
+        }
         let mut lists: Vec<Vec<u32>> = vec![Vec::new(); children];
         let mut remainder = Vec::new();
-        let second_bits = cut.slices[1].bits;
+        let second_bits = if cut.tuple.is_some() { 0 } else { cut.slices[1].bits };
         for entry in &task.entries {
             let (rows, columns, count) = cut.cover(space, *entry);
             if count > cut.copies {
@@ -578,15 +717,16 @@ impl Built {
             }
             task_of(node, list, pending, same_as);
         }
-        let [first, second] = cut.slices.map(|slice| slice.window(space));
+        let how = match cut.tuple {
+            Some(tuple) => tuple.0 | Node::TUPLE,
+            None => {
+                let [first, second] = cut.slices.map(|slice| slice.window(space));
+                first.0 | second.0 << Node::WINDOW_BITS
+            }
+        };
         let flags = if has_remainder != 0 { Node::REMAINDER } else { 0 } | if space.wide { Node::WIDE } else { 0 };
         let first_rule = task.entries.first().and_then(|entry| space.rules.get(*entry as usize));
-        Node {
-            base: base as u32,
-            first_rule: first_rule.copied().unwrap_or(NO_RULE),
-            control: first.0 | second.0 << Node::WINDOW_BITS | flags,
-            claim: 0,
-        }
+        Node { base: base as u32, first_rule: first_rule.copied().unwrap_or(NO_RULE), control: how | flags, claim: 0 }
     }
 
     /// Fills in the claims, from the leaves to the roots.
@@ -600,7 +740,7 @@ impl Built {
                 continue;
             }
             let remainder = u32::from(node.has_remainder());
-            let children = (1_u32 << (node.first_window().bits() + node.second_window().bits())) + remainder;
+            let children = (1_u32 << node.child_bits()) + remainder;
             let children = self.nodes.get(node.base as usize..(node.base + children) as usize)?;
             let (rest, children) = children.split_at(remainder as usize);
             let work = children.iter().map(Node::work).max()? + rest.iter().map(Node::work).sum::<u32>() + 1;

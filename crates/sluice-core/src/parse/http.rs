@@ -83,10 +83,8 @@ impl<'packet> Parser<'packet, '_> {
     }
 
     fn host(&mut self, stream: &'packet [u8], host: Option<&'packet [u8]>) {
-        if let Some(host) = host.map(without_port) {
-            if !host.is_empty() && host.len() <= MAX_HOST {
-                self.text_name(name_kind::HTTP, stream, host);
-            }
+        if let Some(host) = host.map(without_port).filter(|host| (1..=MAX_HOST).contains(&host.len())) {
+            self.text_name(name_kind::HTTP, stream, host);
         }
     }
 }

@@ -308,7 +308,9 @@ impl<'packet> Parser<'packet, '_> {
         self.set(flags::FRAGMENT);
         let whole = self.ends == Ends::Packet;
         // Fragments are cut at multiples of 8 bytes, and what they make up has to be a datagram.
-        if (field.more && whole && payload.len() % 8 != 0) || field.offset.wrapping_add(payload.len()) > MAX_DATAGRAM {
+        if (field.more && whole && !payload.len().is_multiple_of(8))
+            || field.offset.wrapping_add(payload.len()) > MAX_DATAGRAM
+        {
             self.malformed();
         }
         if field.offset != 0 {

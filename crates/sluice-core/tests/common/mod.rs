@@ -1,5 +1,5 @@
 //! What tests and benches share: the specification of a policy, ClassBench files and captures.
-#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part of it")]
 
 pub mod captures;
 pub mod classbench;

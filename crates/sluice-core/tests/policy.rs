@@ -1,0 +1,462 @@
+//! A compiled policy says what the linear scan of its rules says, whatever the rules and the packets are.
+
+mod common;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
+
+use common::linear;
+use fastrand::Rng;
+use sluice_core::compile::{Conditions, ErrorKind, Fragment, Icmp, Prefix, Rule, TcpFlags, compile};
+use sluice_core::{Action, Decision, Direction, Policy, TableError};
+use sluice_npi::{Flow, flags, link_type, name_kind};
+
+const NAMES: [&str; 8] = [
+    "com",
+    "example.com",
+    "www.example.com",
+    "xample.com",
+    "Example.ORG.",
+    "a.b.c.d.e",
+    "_dns.local",
+    "xn--bcher-kva.de",
+];
+
+/// How likely a rule is to have each of its conditions, out of 100.
+#[derive(Clone, Copy)]
+struct Density {
+    addresses: u8,
+    ports: u8,
+    rare: u8,
+    names: u8,
+}
+
+const CLASSBENCH_LIKE: Density = Density { addresses: 90, ports: 60, rare: 0, names: 0 };
+const MOSTLY_WILD: Density = Density { addresses: 15, ports: 15, rare: 3, names: 0 };
+const EVERYTHING: Density = Density { addresses: 40, ports: 40, rare: 20, names: 20 };
+const NAMED: Density = Density { addresses: 20, ports: 10, rare: 2, names: 80 };
+
+fn chance(rng: &mut Rng, percent: u8) -> bool {
+    rng.u8(0..100) < percent
+}
+
+/// An address out of few, so that rules and packets meet.
+fn address(rng: &mut Rng) -> IpAddr {
+    let low = [0, 1, 2, 3, 127, 128, 254, 255][rng.usize(0..8)];
+    let high = [10, 10, 10, 192, 255][rng.usize(0..5)];
+    if rng.bool() {
+        IpAddr::V4(Ipv4Addr::new(high, rng.u8(0..3), rng.u8(0..3), low))
+    } else {
+        let high = 0x2001_0D00 | u128::from(high);
+        IpAddr::V6(Ipv6Addr::from(high << 96 | u128::from(rng.u8(0..3)) << 64 | u128::from(low) << 8 | u128::from(low)))
+    }
+}
+
+fn prefix(rng: &mut Rng) -> Prefix {
+    match address(rng) {
+        IpAddr::V4(address) => {
+            let length = [0, 1, 8, 16, 23, 24, 25, 30, 31, 32][rng.usize(0..10)];
+            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+            Prefix { address: Ipv4Addr::from(u32::from(address) & mask).into(), length }
+        }
+        IpAddr::V6(address) => {
+            let length = [0, 3, 32, 48, 63, 64, 65, 96, 97, 120, 127, 128][rng.usize(0..12)];
+            let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+            Prefix { address: Ipv6Addr::from(u128::from(address) & mask).into(), length }
+        }
+    }
+}
+
+fn port(rng: &mut Rng) -> u16 {
+    [0, 1, 22, 53, 80, 443, 1023, 1024, 1025, 8080, 65534, 65535][rng.usize(0..12)]
+}
+
+fn ports(rng: &mut Rng) -> RangeInclusive<u16> {
+    let (a, b) = (port(rng), port(rng));
+    match rng.u8(0..4) {
+        0 => a.min(b)..=a.max(b),
+        1 => 1024..=65535,
+        _ => a..=a,
+    }
+}
+
+fn list<T>(rng: &mut Rng, percent: u8, mut item: impl FnMut(&mut Rng) -> T) -> Vec<T> {
+    if !chance(rng, percent) {
+        return Vec::new();
+    }
+    let length = [1, 1, 1, 2, 3, 9, 70][rng.usize(0..7)];
+    (0..length).map(|_| item(rng)).collect()
+}
+
+fn rule(rng: &mut Rng, id: u32, density: Density) -> Rule {
+    let rare = density.rare;
+    let protocol = |rng: &mut Rng| [0, 1, 6, 6, 17, 58, 132, 255][rng.usize(0..8)];
+    Rule {
+        id,
+        action: if rng.bool() { Action::Permit } else { Action::Block },
+        conditions: Conditions {
+            direction: chance(rng, rare).then(|| if rng.bool() { Direction::Inbound } else { Direction::Outbound }),
+            link_types: list(rng, rare, |rng| [link_type::ETHERNET, link_type::RAW][rng.usize(0..2)]),
+            tagged: chance(rng, rare).then(|| rng.bool()),
+            vlans: list(rng, rare, |rng| {
+                let first = rng.u16(0..4);
+                first..=first + rng.u16(0..3)
+            }),
+            ether_types: list(rng, rare, |rng| [0x0800, 0x86DD, 0x0806][rng.usize(0..3)]),
+            sources: list(rng, density.addresses, prefix),
+            destinations: list(rng, density.addresses, prefix),
+            ip_version: chance(rng, rare).then(|| if rng.bool() { 4 } else { 6 }),
+            protocols: list(rng, density.ports, protocol),
+            source_ports: list(rng, density.ports / 2, ports),
+            destination_ports: list(rng, density.ports, ports),
+            icmp: list(rng, rare, |rng| Icmp { kind: rng.u8(0..4), code: rng.bool().then(|| rng.u8(0..3)) }),
+            tcp_flags: chance(rng, rare).then(|| {
+                let mask = rng.u8(..);
+                TcpFlags { mask, value: mask & rng.u8(0..4) }
+            }),
+            names: list(rng, density.names, |rng| NAMES[rng.usize(0..NAMES.len())].into()),
+            fragment: chance(rng, rare)
+                .then(|| [Fragment::No, Fragment::Any, Fragment::First, Fragment::Later][rng.usize(0..4)]),
+            malformed: chance(rng, rare).then(|| rng.bool()),
+            truncated: chance(rng, rare).then(|| rng.bool()),
+        },
+    }
+}
+
+/// A packet that holds nothing but a name, and the flow of a packet with it.
+fn packet(rng: &mut Rng) -> (Vec<u8>, Flow) {
+    let mut flow = Flow::default();
+    let mut bytes = vec![0xEE; 7];
+    if chance(rng, 30) {
+        flow.vlan_count = rng.u8(1..3);
+        flow.vlan_ids[0] = rng.u16(0..6);
+    }
+    for (bit, percent) in [(flags::MALFORMED, 10), (flags::TRUNCATED, 10)] {
+        flow.flags |= if chance(rng, percent) { bit } else { 0 };
+    }
+    if chance(rng, 10) {
+        flow.flags |= flags::ETHER_TYPE;
+        flow.ether_type = 0x0806;
+        return (bytes, flow);
+    }
+    match (address(rng), address(rng)) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            flow.ip_version = 4;
+            flow.source_address[..4].copy_from_slice(&source.octets());
+            flow.destination_address[..4].copy_from_slice(&destination.octets());
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            flow.ip_version = 6;
+            flow.source_address = source.octets();
+            flow.destination_address = destination.octets();
+        }
+        // A header that was cut off before the addresses.
+        _ => {
+            flow.ip_version = 4;
+            flow.flags |= flags::TRUNCATED;
+            return (bytes, flow);
+        }
+    }
+    flow.flags |= flags::ADDRESSES | flags::PROTOCOL | flags::ETHER_TYPE;
+    flow.ether_type = if flow.ip_version == 4 { 0x0800 } else { 0x86DD };
+    flow.protocol = [1, 6, 6, 17, 58, 132, 47][rng.usize(0..7)];
+    match (flow.protocol, rng.u8(0..10)) {
+        (_, 0) => flow.flags |= flags::FRAGMENT | flags::LATER_FRAGMENT,
+        (1 | 58, _) => {
+            flow.flags |= flags::ICMP;
+            flow.icmp_type = rng.u8(0..4);
+            flow.icmp_code = rng.u8(0..3);
+        }
+        (6 | 17 | 132, part) => {
+            flow.flags |= flags::PORTS | if part == 1 { flags::FRAGMENT } else { 0 };
+            flow.source_port = port(rng);
+            flow.destination_port = port(rng);
+            if flow.protocol == 6 {
+                flow.flags |= flags::TCP_FLAGS;
+                flow.tcp_flags = rng.u8(..);
+            }
+        }
+        _ => {}
+    }
+    if flow.has(flags::PORTS) && chance(rng, 60) {
+        name(rng, &mut bytes, &mut flow);
+    }
+    (bytes, flow)
+}
+
+fn name(rng: &mut Rng, bytes: &mut Vec<u8>, flow: &mut Flow) {
+    let mut text = NAMES[rng.usize(0..NAMES.len())].trim_end_matches('.').to_string();
+    if rng.bool() {
+        text = format!("{}{text}", ["www.", "x", "a.b.", "e"][rng.usize(0..4)]);
+    }
+    if rng.bool() {
+        text = text.to_ascii_uppercase();
+    }
+    flow.name_offset = bytes.len() as u32;
+    if rng.bool() {
+        flow.name_kind = name_kind::DNS;
+        for label in text.split('.') {
+            bytes.push(label.len() as u8);
+            bytes.extend(label.bytes());
+        }
+    } else {
+        flow.name_kind = if rng.bool() { name_kind::TLS } else { name_kind::HTTP };
+        bytes.extend(text.bytes());
+        if rng.bool() {
+            bytes.push(b'.');
+        }
+    }
+    flow.name_length = (bytes.len() - flow.name_offset as usize) as u16;
+    bytes.extend([0xEE; 3]);
+}
+
+fn agree(seed: u64, rule_count: usize, packet_count: usize, density: Density) {
+    let rng = &mut Rng::with_seed(seed);
+    let rules: Vec<Rule> = (1..=rule_count as u32).map(|id| rule(rng, id, density)).collect();
+    let default_action = if rng.bool() { Action::Permit } else { Action::Block };
+    let table = compile(&rules, default_action).expect("the rules compile");
+    assert_eq!(table, compile(&rules, default_action).unwrap(), "the same rules give the same bytes");
+    let policy = Policy::new(&table).expect("what the compiler makes passes the check");
+    for _ in 0..packet_count {
+        let (bytes, flow) = packet(rng);
+        let direction = [Direction::Unspecified, Direction::Inbound, Direction::Outbound][rng.usize(0..3)];
+        let link = [link_type::ETHERNET, link_type::RAW, link_type::NULL][rng.usize(0..3)];
+        let expected = linear::classify(&rules, default_action, direction, link, &bytes, &flow);
+        let found = policy.classify(direction, link, &bytes, &flow);
+        assert_eq!(found, expected, "seed {seed}, {rule_count} rules, {flow:?}");
+    }
+}
+
+const SIZES: [usize; 7] = [0, 1, 3, 10, 50, 200, 600];
+
+#[test]
+fn sets_like_those_of_classbench_agree_with_the_linear_scan() {
+    for (seed, size) in (0..).zip(SIZES) {
+        agree(seed, size, 400, CLASSBENCH_LIKE);
+    }
+}
+
+#[test]
+fn sets_with_many_wildcards_agree_with_the_linear_scan() {
+    for (seed, size) in (100..).zip(SIZES) {
+        agree(seed, size, 400, MOSTLY_WILD);
+    }
+}
+
+#[test]
+fn sets_with_every_condition_agree_with_the_linear_scan() {
+    for seed in 200..220 {
+        agree(seed, 60, 300, EVERYTHING);
+    }
+    agree(220, 500, 300, EVERYTHING);
+}
+
+#[test]
+fn sets_with_host_names_agree_with_the_linear_scan() {
+    for (seed, size) in (300..).zip(SIZES) {
+        agree(seed, size, 400, NAMED);
+    }
+}
+
+/// The flow of a UDP packet.
+fn udp(source: [u8; 4], destination: [u8; 4], ports: (u16, u16)) -> Flow {
+    let mut flow = Flow {
+        flags: flags::ADDRESSES | flags::PROTOCOL | flags::PORTS,
+        ip_version: 4,
+        protocol: 17,
+        source_port: ports.0,
+        destination_port: ports.1,
+        ..Flow::default()
+    };
+    flow.source_address[..4].copy_from_slice(&source);
+    flow.destination_address[..4].copy_from_slice(&destination);
+    flow
+}
+
+fn decide(rules: &[Rule], packet: &[u8], flow: &Flow) -> Decision {
+    let table = compile(rules, Action::Block).unwrap();
+    Policy::new(table).unwrap().classify(Direction::Inbound, link_type::RAW, packet, flow)
+}
+
+fn conditions(conditions: Conditions) -> Rule {
+    Rule { id: 1, action: Action::Permit, conditions }
+}
+
+#[test]
+fn the_first_of_two_rules_that_match_decides() {
+    let rule = |id, length| Rule {
+        id,
+        action: Action::Permit,
+        conditions: Conditions {
+            sources: vec![Prefix { address: [10, 0, 0, 0].into(), length }],
+            ..Conditions::default()
+        },
+    };
+    let flow = udp([10, 0, 0, 0], [1, 2, 3, 4], (1, 2));
+    assert_eq!(decide(&[rule(7, 8), rule(9, 32)], &[], &flow).rule_id, 7);
+    assert_eq!(decide(&[rule(7, 32), rule(9, 8)], &[], &flow).rule_id, 7);
+}
+
+#[test]
+fn without_a_match_the_default_decides_and_the_rule_is_0() {
+    let flow = udp([10, 0, 0, 0], [1, 2, 3, 4], (1, 2));
+    assert_eq!(decide(&[], &[], &flow), Decision { action: Action::Block, rule_id: 0 });
+}
+
+#[test]
+fn the_policy_before_the_first_load_permits_everything() {
+    static POLICY: Policy<Vec<u8>> = Policy::permit_everything(Vec::new());
+    let flow = udp([10, 0, 0, 0], [1, 2, 3, 4], (1, 2));
+    let decision = POLICY.classify(Direction::Inbound, link_type::RAW, &[], &flow);
+    assert_eq!(decision, Decision { action: Action::Permit, rule_id: 0 });
+}
+
+#[test]
+fn a_suffix_matches_at_label_boundaries_only() {
+    let rules = [conditions(Conditions { names: vec!["example.com".into()], ..Conditions::default() })];
+    let matched = |kind: u8, name: &[u8]| {
+        let flow =
+            Flow { name_kind: kind, name_length: name.len() as u16, ..udp([10, 0, 0, 0], [1, 2, 3, 4], (1, 53)) };
+        decide(&rules, name, &flow).rule_id == 1
+    };
+    assert!(matched(name_kind::TLS, b"example.com"));
+    assert!(matched(name_kind::TLS, b"WWW.Example.Com."));
+    assert!(!matched(name_kind::TLS, b"badexample.com"));
+    assert!(!matched(name_kind::TLS, b"example.com.evil.org"));
+    assert!(matched(name_kind::DNS, b"\x03www\x07example\x03com"));
+    assert!(!matched(name_kind::DNS, b"\x0bexample.com"), "a dot inside a label is no boundary");
+    assert!(!matched(name_kind::DNS, b"\x0fwww.example.com"));
+}
+
+#[test]
+fn a_long_list_of_addresses_stays_one_rule() {
+    let sources = (0..50_000_u32)
+        .map(|index| Prefix { address: Ipv4Addr::from(0x0A00_0000 + index * 2).into(), length: 32 })
+        .collect();
+    let rules = [conditions(Conditions { sources, ..Conditions::default() })];
+    let table = compile(&rules, Action::Block).unwrap();
+    let policy = Policy::new(table).unwrap();
+    for (last, expected) in [(0, 1), (1, 0), (254, 1), (255, 0)] {
+        let flow = udp([10, 1, 2, last], [1, 2, 3, 4], (1, 2));
+        assert_eq!(policy.classify(Direction::Inbound, link_type::RAW, &[], &flow).rule_id, expected);
+    }
+}
+
+#[test]
+fn two_long_lists_do_not_multiply() {
+    let list = |high: u8| -> Vec<Prefix> {
+        (0..2000_u32)
+            .map(|index| Prefix { address: Ipv4Addr::from(u32::from(high) << 24 | index * 2).into(), length: 32 })
+            .collect()
+    };
+    let rules = [conditions(Conditions { sources: list(10), destinations: list(11), ..Conditions::default() })];
+    let table = compile(&rules, Action::Block).unwrap();
+    assert!(table.len() < 1_000_000, "{} bytes", table.len());
+    let policy = Policy::new(table).unwrap();
+    for (source, destination, expected) in [(2, 4, 1), (2, 5, 0), (3, 4, 0)] {
+        let flow = udp([10, 0, 0, source], [11, 0, 0, destination], (1, 2));
+        assert_eq!(policy.classify(Direction::Inbound, link_type::RAW, &[], &flow).rule_id, expected);
+    }
+}
+
+#[test]
+fn a_block_list_of_100_000_names_compiles_and_finds_each() {
+    let rules: Vec<Rule> = (1..=100_000_u32)
+        .map(|id| Rule {
+            id,
+            action: Action::Block,
+            conditions: Conditions { names: vec![format!("host{id}.example")], ..Conditions::default() },
+        })
+        .collect();
+    let table = compile(&rules, Action::Permit).unwrap();
+    let policy = Policy::new(table).unwrap();
+    for id in [1, 2, 77, 50_000, 100_000] {
+        let name = format!("www.host{id}.example");
+        let flow = Flow {
+            name_kind: name_kind::TLS,
+            name_length: name.len() as u16,
+            ..udp([10, 0, 0, 0], [1, 2, 3, 4], (1, 443))
+        };
+        assert_eq!(policy.classify(Direction::Inbound, link_type::RAW, name.as_bytes(), &flow).rule_id, id);
+    }
+}
+
+#[test]
+fn the_compiler_names_what_is_wrong() {
+    let error = |conditions: Conditions| {
+        let error = compile(&[Rule { id: 1, action: Action::Block, conditions }], Action::Permit).unwrap_err();
+        assert_eq!(error.rule, Some(0));
+        error.kind
+    };
+    let prefix = |address: [u8; 4], length| Prefix { address: address.into(), length };
+    let c = Conditions::default;
+    assert_eq!(error(Conditions { vlans: vec![1..=4096], ..c() }), ErrorKind::VlanOutOfRange(4096));
+    #[expect(clippy::reversed_empty_ranges, reason = "that is what is tested")]
+    let reversed = 2..=1;
+    assert_eq!(error(Conditions { source_ports: vec![reversed], ..c() }), ErrorKind::EmptyRange { first: 2, last: 1 });
+    let bad = prefix([10, 0, 0, 1], 8);
+    assert_eq!(error(Conditions { sources: vec![bad], ..c() }), ErrorKind::HostBitsSet(bad));
+    let bad = prefix([10, 0, 0, 0], 33);
+    assert_eq!(error(Conditions { destinations: vec![bad], ..c() }), ErrorKind::PrefixTooLong(bad));
+    assert_eq!(error(Conditions { ip_version: Some(5), ..c() }), ErrorKind::UnknownIpVersion(5));
+    assert_eq!(error(Conditions { link_types: vec![2], ..c() }), ErrorKind::UnknownLinkType(2));
+    for name in ["", ".", "a..b", "*.example.com", "b\u{fc}cher.de", &"a".repeat(64)] {
+        let name = name.to_string();
+        assert_eq!(error(Conditions { names: vec![name.clone()], ..c() }), ErrorKind::BadName(name));
+    }
+    let zero = compile(&[Rule::default()], Action::Permit).unwrap_err();
+    assert_eq!(zero.kind, ErrorKind::ZeroId);
+}
+
+/// A table with something in every section.
+fn full_table() -> Vec<u8> {
+    let rng = &mut Rng::with_seed(1);
+    let rules: Vec<Rule> = (1..=150).map(|id| rule(rng, id, EVERYTHING)).collect();
+    compile(&rules, Action::Block).unwrap()
+}
+
+#[test]
+fn a_table_that_was_cut_is_refused() {
+    let table = full_table();
+    for length in (0..table.len()).step_by(61) {
+        assert!(Policy::new(&table[..length]).is_err(), "{length} bytes of {}", table.len());
+    }
+    let mut longer = table;
+    longer.push(0);
+    assert!(matches!(Policy::new(&longer), Err(TableError::WrongSize { .. })));
+}
+
+#[test]
+fn bytes_that_are_no_table_are_refused() {
+    assert_eq!(Policy::new(b"[[rule]]").unwrap_err(), TableError::NotATable);
+    assert_eq!(Policy::new([0; 64]).unwrap_err(), TableError::NotATable);
+    let mut table = full_table();
+    table[4] = 2;
+    assert_eq!(Policy::new(&table).unwrap_err(), TableError::UnknownVersion(2));
+}
+
+#[test]
+fn a_table_with_a_changed_byte_is_refused_or_answers_within_its_limits() {
+    let table = full_table();
+    let rng = &mut Rng::with_seed(2);
+    let (mut refused, mut accepted) = (0, 0);
+    for _ in 0..4000 {
+        let mut changed = table.clone();
+        for _ in 0..rng.usize(1..4) {
+            let at = rng.usize(0..changed.len());
+            changed[at] ^= 1 << rng.u8(0..8);
+        }
+        match Policy::new(&changed) {
+            Err(_) => refused += 1,
+            Ok(policy) => {
+                accepted += 1;
+                for _ in 0..4 {
+                    let (bytes, flow) = packet(rng);
+                    let decision = policy.classify(Direction::Inbound, link_type::RAW, &bytes, &flow);
+                    assert!(decision.rule_id != 0 || decision.action == policy.default_action());
+                }
+            }
+        }
+    }
+    assert!(refused > 0 && accepted > 0, "{refused} refused, {accepted} accepted");
+}
