@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result};
 use sluice_rig::{Rig, State};
-use system_tests::{machine, sluicectl, verdicts, verdicts_offline};
+use system_tests::{hostile, machine, sluicectl, sluicectl_ok, verdicts, verdicts_offline};
 
 /// Runs sluicectl, which has to end with that exit code and name all of `words` on its standard error.
 fn fails(rig: &Rig, code: i32, arguments: &[&str], words: &[&str]) -> Result<()> {
@@ -66,5 +66,53 @@ fn wrong_files_end_with_2_and_the_drivers_live_on() -> Result<()> {
         assert_eq!(rig.state(driver)?, State::Running);
         assert!(rig.stop(driver)?.is_nothing());
     }
+    Ok(())
+}
+
+/// The devices of both drivers, under the names that a program opens.
+const DEVICES: [&str; 2] = ["Sluice", "probe"];
+
+#[test]
+fn requests_of_every_wrong_size_are_refused_and_change_nothing() -> Result<()> {
+    let rig = machine("sizes")?;
+    rig.start("sluice")?;
+    rig.start("probe")?;
+    sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
+    let before = verdicts(&rig, "probe")?;
+    for device in DEVICES {
+        let report = hostile(&rig, &["sizes", device])?;
+        assert!(report.contains("requests: 15714"), "{report}");
+    }
+    // The only thing that a right request of the program does: it takes the policy out of force.
+    assert_eq!(verdicts(&rig, "probe")?, verdicts_offline(&rig, None)?);
+    sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
+    assert_eq!(verdicts(&rig, "probe")?, before);
+    ends_clean(&rig)
+}
+
+#[test]
+fn arbitrary_requests_from_many_threads_leave_the_drivers_alive_and_nothing_behind() -> Result<()> {
+    let rig = machine("random")?;
+    rig.start("sluice")?;
+    rig.start("probe")?;
+    sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
+    for device in DEVICES {
+        let report = hostile(&rig, &["random", device, "5", "1"])?;
+        println!("{device}:\n{report}");
+        // Some requests are right, so the dispatchers were not kept from their work by a check in front of them.
+        assert!(report.contains(": done: "), "{report}");
+    }
+    sluicectl_ok(&rig, &["policy", "clear"])?;
+    assert_eq!(verdicts(&rig, "probe")?, verdicts_offline(&rig, None)?);
+    ends_clean(&rig)
+}
+
+fn ends_clean(rig: &Rig) -> Result<()> {
+    for driver in ["sluice", "probe"] {
+        assert_eq!(rig.state(driver)?, State::Running);
+        let left = rig.stop(driver)?;
+        assert!(left.is_nothing(), "{driver} left {left}");
+    }
+    assert!(rig.alive()?.is_nothing());
     Ok(())
 }

@@ -56,6 +56,17 @@ pub fn sluicectl_ok(rig: &Rig, arguments: &[&str]) -> Result<String> {
     Ok(outcome.stdout)
 }
 
+/// Runs the program that sends a device what no other program would (see rig/hostile), and returns its report.
+///
+/// # Errors
+/// It cannot be run, or the device breaks a rule.
+pub fn hostile(rig: &Rig, arguments: &[&str]) -> Result<String> {
+    rig.copy_file(&root().join("target/rig/x64/hostile.exe"))?;
+    let outcome = rig.run("hostile.exe", arguments, LIMIT)?;
+    ensure!(outcome.succeeded(), "`{}` ended with {:?}: {}", outcome.line, outcome.code, outcome.stderr);
+    Ok(outcome.stdout)
+}
+
 /// The verdicts on the demo's capture through the client of that name, one JSON object a line.
 ///
 /// # Errors

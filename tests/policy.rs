@@ -68,7 +68,7 @@ fn status_shows_the_clients_and_counts_their_packets() -> Result<()> {
     let status = sluicectl_ok(&rig, &["status", "--json"])?;
     assert!(status.contains(&format!(r#""packets":{packets}"#)), "{status}");
     assert!(status.contains(&format!(r#""permitted":{packets}"#)), "{status}");
-    stop(&rig, &["probe"])?;
+    assert!(rig.stop("probe")?.is_nothing());
     let status = sluicectl_ok(&rig, &["status", "--json"])?;
     assert!(status.contains(r#""clients":[]"#), "{status}");
     Ok(())

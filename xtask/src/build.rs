@@ -10,6 +10,7 @@
 //! | sluice, probe | .sys, .pdb | target/drivers/<arch>/ |
 //! | sluicectl | .exe | target/drivers/x64/ |
 //! | netio, misfit | .sys, .pdb | target/rig/x64/ |
+//! | hostile | .exe | target/rig/x64/ |
 //! | rig/wine | .dll | target/rig/x64/ |
 
 use std::ffi::{OsStr, OsString};
@@ -64,6 +65,8 @@ pub(crate) fn build(arch: Arch) -> Result<Vec<PathBuf>> {
         files.push(cargo.collect(target, "sluicectl.exe", &drivers.join("sluicectl.exe"))?);
 
         let rig = layout::rig(arch);
+        cargo.program("hostile", target)?;
+        files.push(cargo.collect(target, "hostile.exe", &rig.join("hostile.exe"))?);
         for name in ["netio", "misfit"] {
             cargo.rig_driver(name, arch)?;
             files.extend(cargo.collect_driver(name, arch, &rig)?);

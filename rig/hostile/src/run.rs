@@ -1,0 +1,114 @@
+//! What is sent.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sluice_control::code;
+
+use crate::device::{Answer, Device};
+use crate::request::{CODES, Random, damage, right};
+
+/// Larger than every fixed part of a message.
+const LARGEST_INPUT: usize = 96;
+const ROOMS: [usize; 9] = [0, 1, 4, 15, 16, 20, 52, 64, 4096];
+const THREADS: u64 = 4;
+/// Room for every table that the demo's policies make.
+const TABLE_ROOM: usize = 1 << 16;
+/// The fixed part of a PolicyAnswer, in front of the table.
+const POLICY_ANSWER: usize = 16;
+
+/// How often each code was answered how.
+#[derive(Default)]
+struct Tally(BTreeMap<(&'static str, Option<i32>), u64>);
+
+impl Tally {
+    fn add(&mut self, name: &'static str, answer: &Answer) {
+        let error = match answer {
+            Answer::Done(_) => None,
+            Answer::Refused(error) => Some(*error),
+        };
+        *self.0.entry((name, error)).or_default() += 1;
+    }
+
+    fn report(&self) -> String {
+        let mut text = String::new();
+        for ((name, error), count) in &self.0 {
+            let outcome = error.map_or("done".to_string(), |error| format!("error {error}"));
+            let _ = writeln!(text, "{name}: {outcome}: {count}");
+        }
+        let _ = write!(text, "requests: {}", self.0.values().sum::<u64>());
+        text
+    }
+}
+
+/// Every code with every input size up to a limit, all zeros and with a right beginning, and with several output sizes.
+///
+/// Codes without input must refuse every input; the others every input that is not a whole request.
+pub(crate) fn sizes(name: &str) -> Result<String, String> {
+    let device = Device::open(name).map_err(|error| format!("cannot open {name}: {error}"))?;
+    let mut tally = Tally::default();
+    let mut random = Random::new(1);
+    for (code_name, code) in CODES {
+        let whole = right(code, &[0], &mut random);
+        for length in 0..=LARGEST_INPUT {
+            let mut started = whole.clone();
+            started.resize(length, 0);
+            for input in [&vec![0; length], &started] {
+                for room in ROOMS {
+                    let answer = device.control(code, input, room)?;
+                    tally.add(code_name, &answer);
+                    let wrong = length != whole.len() || (length > 0 && *input != whole);
+                    if wrong && matches!(answer, Answer::Done(_)) {
+                        return Err(format!("{code_name}: an input of {length} bytes was taken for a request"));
+                    }
+                }
+            }
+        }
+    }
+    Ok(tally.report())
+}
+
+/// Arbitrary requests for that many seconds.
+pub(crate) fn random(name: &str, seconds: u64, seed: u64) -> Result<String, String> {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..THREADS).map(|thread| scope.spawn(move || storm(name, deadline, seed + thread))).collect();
+        let mut tally = Tally::default();
+        for thread in threads {
+            let one = thread.join().map_err(|_| "a thread has panicked".to_string())??;
+            one.0.into_iter().for_each(|(key, count)| *tally.0.entry(key).or_default() += count);
+        }
+        Ok(tally.report())
+    })
+    .map_err(|broken: String| format!("{broken} (seed {seed})"))
+}
+
+fn storm(name: &str, deadline: Instant, seed: u64) -> Result<Tally, String> {
+    let open = || Device::open(name).map_err(|error| format!("cannot open {name}: {error}"));
+    let mut random = Random::new(seed);
+    let mut tally = Tally::default();
+    let mut device = open()?;
+    let mut table = Vec::new();
+    while Instant::now() < deadline {
+        let (code_name, code) = CODES[random.below(CODES.len())];
+        let mut request = right(code, &table, &mut random);
+        if random.below(4) > 0 {
+            damage(&mut request, &mut random);
+        }
+        let room = [0, 16, 64, 1024, TABLE_ROOM][random.below(5)];
+        let answer = device.control(code, &request, room)?;
+        tally.add(code_name, &answer);
+        if let Answer::Done(bytes) = answer
+            && code == code::SLUICE_POLICY_READ
+        {
+            table = bytes.get(POLICY_ANSWER..).unwrap_or_default().to_vec();
+        }
+        if random.below(50) == 0 {
+            device = open()?;
+        }
+    }
+    Ok(tally)
+}
