@@ -447,8 +447,8 @@ impl Raw {
     }
 
     pub(crate) fn start_deregistering(&self) {
-        // SAFETY: the handle of a registration that succeeded.
         let status = match &self.registered {
+            // SAFETY: the handle of a registration that succeeded.
             Some(Registered::Client(_)) => unsafe { NmrDeregisterClient(self.handle) },
             // SAFETY: as above.
             Some(Registered::Provider(_)) => unsafe { NmrDeregisterProvider(self.handle) },
@@ -458,8 +458,8 @@ impl Raw {
     }
 
     pub(crate) fn wait(&self) {
-        // SAFETY: deregistered before.
         let status = match &self.registered {
+            // SAFETY: deregistered before.
             Some(Registered::Client(_)) => unsafe { NmrWaitForClientDeregisterComplete(self.handle) },
             // SAFETY: as above.
             Some(Registered::Provider(_)) => unsafe { NmrWaitForProviderDeregisterComplete(self.handle) },

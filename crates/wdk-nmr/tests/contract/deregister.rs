@@ -87,7 +87,9 @@ fn m6_a_forgotten_registration_keeps_the_image_and_goes_on() {
     let log = Log::default();
     let program = Program::default();
     let identity = Identity::new(PROVIDER_ID, Characteristics::new(7));
-    mem::forget(ProviderRegistration::register(TestProvider::new(&log), identity, program.clone(), passive()).unwrap());
+    let provider = ProviderRegistration::register(TestProvider::new(&log), identity, program.clone(), passive());
+    // Nothing ever looks at it again.
+    let _forgotten = mem::ManuallyDrop::new(provider.unwrap());
     let client = use_it(TestClient::new(&log));
     assert_eq!(client.providers().map(|provider| call(&provider, 5)).collect::<Vec<_>>(), [105]);
     client.deregister(passive()).unwrap();

@@ -3,6 +3,8 @@
 //!
 //! Mistakes that do not compile are in `tests/compile_fail`, races of the guard in `tests/loom.rs`.
 
+#![allow(clippy::type_complexity, reason = "what a test does is in closures")]
+
 mod common;
 
 mod attach;
