@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sluice_npi::{MAX_BATCH, Verdict};
 
 use crate::{
-    args::ClassifyArgs,
+    args::{ClassifyArgs, DirectionArg},
     capture::{Capture, Packet},
     device::{Probe, size_in_batch},
     failure::Failure,
@@ -48,8 +48,24 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<(), Failure> {
     };
     let progress = progress(args);
     let mut report = Report::new(args);
+    let outcome = classify(&mut capture, &classifier, args.direction, &progress, &mut report);
+    progress.finish_and_clear();
+    if outcome.is_ok() || report.summary.packets > 0 {
+        report.finish()?;
+    }
+    outcome
+}
+
+/// Reports on all packets up to the end of the capture, or to the first failure.
+fn classify(
+    capture: &mut Capture,
+    classifier: &Classifier,
+    direction: Option<DirectionArg>,
+    progress: &ProgressBar,
+    report: &mut Report,
+) -> Result<(), Failure> {
     loop {
-        let (packets, end) = next_batch(&mut capture, args.direction.map(|direction| direction.number()));
+        let (packets, end) = next_batch(capture, direction.map(DirectionArg::number));
         if !packets.is_empty() {
             let start = Instant::now();
             let verdicts = classifier.classify(&packets)?;
@@ -57,18 +73,10 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<(), Failure> {
             report.batch(&packets, &verdicts)?;
         }
         progress.set_position(capture.position());
-        match end {
-            None => {}
-            Some(Ok(())) => break,
-            Some(Err(failure)) => {
-                progress.finish_and_clear();
-                report.finish()?;
-                return Err(failure);
-            }
+        if let Some(end) = end {
+            return end;
         }
     }
-    progress.finish_and_clear();
-    report.finish()
 }
 
 /// The next packets, and how the capture ends if it ends behind them.

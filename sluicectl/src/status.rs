@@ -61,33 +61,34 @@ pub(crate) struct Counters {
 }
 
 pub(crate) fn status(args: &StatusArgs) -> Result<(), Failure> {
-    let Some(seconds) = args.watch else { return show(args.json, false) };
+    let mut view = view(args.json)?;
+    let Some(seconds) = args.watch else { return show(&view, false) };
+    let refresh = !args.json && io::stdout().is_terminal();
     loop {
-        show(args.json, !args.json && io::stdout().is_terminal())?;
+        show(&view, refresh)?;
         thread::sleep(Duration::from_secs(seconds));
+        view = match self::view(args.json) {
+            // Somebody restarts the driver, perhaps: that is what one watches for.
+            Err(Failure::State(why)) if args.json => serde_json::json!({ "error": why }).to_string(),
+            Err(Failure::State(why)) => why,
+            other => other?,
+        };
     }
 }
 
-/// Shows the status once, on a cleared screen if `refresh`.
-fn show(json: bool, refresh: bool) -> Result<(), Failure> {
+/// The status of the driver, as lines of text or as one of JSON.
+fn view(json: bool) -> Result<String, Failure> {
     let (status, clients) = Sluice::open()?.status()?;
     let record = StatusRecord::new(&status, &clients);
-    // Written at once, so that a refreshed screen does not flicker.
-    let mut text = String::new();
-    if json {
-        text = serde_json::to_string(&record)?;
-        text.push('\n');
-    } else {
-        if refresh {
-            text.push_str("\x1b[H\x1b[2J");
-        }
-        for line in record.lines() {
-            text.push_str(&line);
-            text.push('\n');
-        }
-    }
+    Ok(if json { serde_json::to_string(&record)? } else { record.lines().join("\n") })
+}
+
+/// Writes the view, on a cleared screen if `refresh`.
+fn show(view: &str, refresh: bool) -> Result<(), Failure> {
+    let clear = if refresh { "\x1b[H\x1b[2J" } else { "" };
     let mut output = anstream::stdout().lock();
-    output.write_all(text.as_bytes())?;
+    // Written at once, so that a refreshed screen does not flicker.
+    output.write_all(format!("{clear}{view}\n").as_bytes())?;
     Ok(output.flush()?)
 }
 
@@ -201,7 +202,7 @@ impl StatusRecord {
         for client in &self.clients {
             let color = if client.state == "attached" { Color::Green } else { Color::Yellow };
             let mut row = vec![
-                Cell::new(&client.name),
+                Cell::new(if client.name.is_empty() { "-" } else { &client.name }),
                 Cell::new(client.version),
                 Cell::new(client.state).fg(color),
                 Cell::new(duration(client.attached_seconds)),
@@ -302,5 +303,123 @@ fn duration(seconds: f64) -> String {
         (0, 0, _) => format!("{minutes} min {seconds} s"),
         (0, ..) => format!("{hours} h {minutes} min"),
         _ => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sluice_control::message::header_of;
+    use sluice_npi::action;
+
+    use super::*;
+
+    fn client(name: &[u8], state: u16) -> Client {
+        let mut padded = [0; 32];
+        padded[..name.len()].copy_from_slice(name);
+        let mut value = [0; 16];
+        value.iter_mut().zip(1..).for_each(|(byte, number)| *byte = number);
+        Client {
+            module_id: ModuleId { kind: module_id_kind::GUID, value },
+            state,
+            reserved: 0,
+            driver_version: 3,
+            reserved2: 0,
+            name: padded,
+            attached: 61_500,
+            statistics: Statistics {
+                header: header_of::<Statistics>(),
+                reserved: 0,
+                packets: 10,
+                permitted: 7,
+                blocked: 3,
+                malformed: 2,
+                truncated: 1,
+                rejected_calls: 5,
+            },
+        }
+    }
+
+    fn status() -> Status {
+        Status {
+            header: header_of::<Status>(),
+            flags: status_flags::PERSISTED,
+            driver_version: [1, 2, 3, 0],
+            uptime: 90_061_000,
+            generation: 4,
+            table_length: 896,
+            rule_count: 2,
+            default_action: action::BLOCK,
+            reserved: [0; 3],
+            clients_total: 2,
+            clients_listed: 2,
+        }
+    }
+
+    #[test]
+    fn json_has_what_the_driver_said() {
+        let clients = [client(b"probe", client_state::ATTACHED), client(b"", client_state::DETACHING)];
+        let record = serde_json::to_value(StatusRecord::new(&status(), &clients)).unwrap();
+        assert_eq!(
+            record,
+            serde_json::json!({
+                "driver_version": "1.2.3",
+                "uptime_seconds": 90_061.0,
+                "policy": {"generation": 4, "rules": 2, "table_length": 896, "default": "block", "persisted": true,
+                    "persisted_damaged": false},
+                "clients": [
+                    {"module_id": "{04030201-0605-0807-090a-0b0c0d0e0f10}", "name": "probe", "version": 3,
+                     "state": "attached", "attached_seconds": 61.5, "packets": 10, "permitted": 7, "blocked": 3,
+                     "malformed": 2, "truncated": 1, "rejected_calls": 5},
+                    {"module_id": "{04030201-0605-0807-090a-0b0c0d0e0f10}", "name": "", "version": 3,
+                     "state": "detaching", "attached_seconds": 61.5, "packets": 10, "permitted": 7, "blocked": 3,
+                     "malformed": 2, "truncated": 1, "rejected_calls": 5},
+                ],
+            })
+        );
+    }
+
+    #[test]
+    fn people_see_the_same_in_columns() {
+        let clients = [client(b"probe", client_state::ATTACHED), client(b"", client_state::DETACHING)];
+        let lines = StatusRecord::new(&status(), &clients).lines().join("\n");
+        let text = anstream::adapter::strip_str(&lines).to_string();
+        let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(text.lines().next(), Some("sluice.sys 1.2.3, up 1 d 1 h"));
+        assert_eq!(
+            words[1].join(" "),
+            "policy: generation 4, 2 rules in 896 bytes, default block, kept across restarts"
+        );
+        assert_eq!(words[4][..6], ["probe", "3", "attached", "1", "min", "1"]);
+        assert_eq!(words[5][..3], ["-", "3", "detaching"]);
+    }
+
+    #[test]
+    fn a_damaged_policy_and_no_clients_are_said() {
+        let damaged = Status { flags: status_flags::PERSISTED_DAMAGED, table_length: 0, rule_count: 0, ..status() };
+        let lines = StatusRecord::new(&damaged, &[]).lines().join("\n");
+        for part in ["none, default block", "damaged and not in force", "clients: none"] {
+            assert!(lines.contains(part), "{part}: {lines}");
+        }
+    }
+
+    #[test]
+    fn what_a_driver_calls_itself_cannot_control_the_terminal() {
+        let record = ClientRecord::new(&client(b"\x1b[2Jx\xFF", client_state::ATTACHED));
+        assert_eq!(record.name, "\u{FFFD}[2Jx\u{FFFD}");
+    }
+
+    #[test]
+    fn totals_are_the_sums_of_the_clients() {
+        let counters = Counters::from(&client(b"", client_state::ATTACHED).statistics);
+        assert_eq!(counters.plus(counters).array(), [20, 14, 6, 4, 2, 10]);
+    }
+
+    #[test]
+    fn durations_are_as_exact_as_they_are_long() {
+        for (seconds, text) in
+            [(0.9, "0 s"), (59.0, "59 s"), (61.5, "1 min 1 s"), (3_661.0, "1 h 1 min"), (90_061.0, "1 d 1 h")]
+        {
+            assert_eq!(duration(seconds), text);
+        }
     }
 }
