@@ -1,0 +1,168 @@
+//! Sluice and etherparse read the same packets in the same way, wherever etherparse claims to understand a packet; and so
+//! does tshark, where it is installed. The packets are those of SLUICE_CAPTURES, and changed copies of them.
+
+mod common;
+
+use std::process::Command;
+
+use common::captures;
+use etherparse::{InternetSlice, LinkSlice, SlicedPacket, TransportSlice};
+use fastrand::Rng;
+use sluice_core::parse;
+use sluice_npi::{Flow, flags, link_type};
+
+/// What both can say of a packet.
+#[derive(Debug, PartialEq)]
+struct Tuple {
+    source: Vec<u8>,
+    destination: Vec<u8>,
+    ports: Option<(u16, u16)>,
+    first_vlan: Option<u16>,
+}
+
+fn of_sluice(flow: &Flow) -> Option<Tuple> {
+    let length = match flow.ip_version {
+        4 => 4,
+        6 => 16,
+        _ => return None,
+    };
+    flow.has(flags::ADDRESSES).then(|| Tuple {
+        source: flow.source_address[..length].to_vec(),
+        destination: flow.destination_address[..length].to_vec(),
+        ports: (flow.has(flags::PORTS) && matches!(flow.protocol, 6 | 17))
+            .then_some((flow.source_port, flow.destination_port)),
+        first_vlan: (flow.vlan_count > 0).then_some(flow.vlan_ids[0]),
+    })
+}
+
+fn of_etherparse(packet: &SlicedPacket<'_>) -> Option<Tuple> {
+    let (source, destination) = match packet.net.as_ref()? {
+        InternetSlice::Ipv4(ip) => (ip.header().source().to_vec(), ip.header().destination().to_vec()),
+        InternetSlice::Ipv6(ip) => (ip.header().source().to_vec(), ip.header().destination().to_vec()),
+        InternetSlice::Arp(_) => return None,
+    };
+    let ports = match &packet.transport {
+        Some(TransportSlice::Tcp(tcp)) => Some((tcp.source_port(), tcp.destination_port())),
+        Some(TransportSlice::Udp(udp)) => Some((udp.source_port(), udp.destination_port())),
+        _ => None,
+    };
+    let _: Option<&LinkSlice<'_>> = packet.link.as_ref();
+    Some(Tuple { source, destination, ports, first_vlan: packet.vlan_ids().first().map(|id| id.value()) })
+}
+
+fn compare(origin: &str, data: &[u8]) -> bool {
+    let flow = parse(link_type::ETHERNET, data, data.len() as u32).unwrap();
+    let Ok(theirs) = SlicedPacket::from_ethernet(data) else {
+        return false;
+    };
+    let theirs_is_macsec = theirs.link_exts.iter().any(|ext| matches!(ext, etherparse::LinkExtSlice::Macsec(_)));
+    // Sluice does not look behind MACsec. It looks into a first fragment, etherparse does not. The rest has to agree.
+    if theirs_is_macsec || flow.has(flags::FRAGMENT) {
+        return false;
+    }
+    if let Some(theirs) = of_etherparse(&theirs) {
+        let ours = of_sluice(&flow).unwrap_or_else(|| panic!("{origin}: no addresses, etherparse: {theirs:?}"));
+        assert_eq!(ours.source, theirs.source, "{origin}");
+        assert_eq!(ours.destination, theirs.destination, "{origin}");
+        assert_eq!(ours.first_vlan, theirs.first_vlan, "{origin}");
+        if theirs.ports.is_some() {
+            assert_eq!(ours.ports, theirs.ports, "{origin}");
+        }
+        return true;
+    }
+    false
+}
+
+#[test]
+fn etherparse_reads_the_same_from_captures_and_from_changed_copies() {
+    let Some(packets) = captures::packets() else {
+        return;
+    };
+    let rng = &mut Rng::with_seed(1);
+    let mut compared = 0;
+    for packet in packets.iter().filter(|packet| packet.link_type == link_type::ETHERNET) {
+        compared += usize::from(compare(&packet.origin, &packet.data));
+        for round in 0..50 {
+            let mut data = packet.data.clone();
+            for _ in 0..rng.usize(1..5) {
+                let end = data.len().min(80);
+                if end > 0 {
+                    data[rng.usize(0..end)] = rng.u8(..);
+                }
+            }
+            if rng.u8(0..8) == 0 {
+                data.truncate(rng.usize(0..=data.len()));
+            }
+            compared += usize::from(compare(&format!("{} changed, round {round}", packet.origin), &data));
+        }
+    }
+    assert!(compared > 100, "only {compared} packets were compared");
+}
+
+#[test]
+fn no_packet_of_any_capture_and_no_prefix_of_one_breaks_the_offsets() {
+    let Some(packets) = captures::packets() else {
+        return;
+    };
+    for packet in packets {
+        for length in 0..=packet.data.len() {
+            let Ok(flow) = parse(packet.link_type, &packet.data[..length], packet.wire_length) else {
+                break;
+            };
+            let inside = |offset: u32, count: u32| offset as usize + count as usize <= length;
+            let sound = inside(flow.name_offset, flow.name_length.into())
+                && inside(flow.payload_offset, flow.payload_length)
+                && inside(flow.network_offset, 0)
+                && inside(flow.transport_offset, 0);
+            assert!(sound, "{} cut to {length}: {flow:?}", packet.origin);
+        }
+    }
+}
+
+/// The fields that tshark is asked for. Of a field that is there more than once, the first.
+const FIELDS: [&str; 8] =
+    ["ip.src", "ip.dst", "ipv6.src", "ipv6.dst", "tcp.srcport", "tcp.dstport", "udp.srcport", "udp.dstport"];
+
+#[test]
+fn tshark_reads_the_same_from_captures() {
+    if Command::new("tshark").arg("--version").output().is_err() {
+        eprintln!("tshark is not installed: nothing to do");
+        return;
+    }
+    let (Some(folder), Some(packets)) = (captures::folder(), captures::packets()) else {
+        return;
+    };
+    let mut outputs: std::collections::HashMap<String, Vec<String>> = std::collections::HashMap::new();
+    for packet in packets.iter().filter(|packet| packet.link_type == link_type::ETHERNET) {
+        let (file, number) = packet.origin.rsplit_once(' ').expect("file and number");
+        let lines = outputs.entry(file.into()).or_insert_with(|| {
+            let mut tshark = Command::new("tshark");
+            tshark.arg("-r").arg(folder.join(file)).args(["-n", "-T", "fields", "-E", "occurrence=f"]);
+            for field in FIELDS {
+                tshark.args(["-e", field]);
+            }
+            let output = tshark.output().expect("tshark runs");
+            String::from_utf8_lossy(&output.stdout).lines().map(String::from).collect()
+        });
+        let number: usize = number.parse().expect("a number");
+        let Some(line) = lines.get(number - 1) else {
+            continue;
+        };
+        let theirs: Vec<&str> = line.split('\t').collect();
+        let flow = parse(packet.link_type, &packet.data, packet.wire_length).unwrap();
+        if flow.has(flags::MALFORMED) || flow.has(flags::FRAGMENT) || !flow.has(flags::PORTS) {
+            continue;
+        }
+        let (tcp, udp) = (flow.protocol == 6, flow.protocol == 17);
+        let port = |text: &str| text.parse::<u16>().ok();
+        let (source, destination) = if tcp { (theirs[4], theirs[5]) } else { (theirs[6], theirs[7]) };
+        if (tcp || udp) && !source.is_empty() {
+            assert_eq!(port(source), Some(flow.source_port), "{}", packet.origin);
+            assert_eq!(port(destination), Some(flow.destination_port), "{}", packet.origin);
+        }
+        if flow.ip_version == 4 && !theirs[0].is_empty() {
+            let ours = std::net::Ipv4Addr::from(*flow.source_address.first_chunk::<4>().unwrap());
+            assert_eq!(theirs[0], ours.to_string(), "{}", packet.origin);
+        }
+    }
+}

@@ -1,0 +1,679 @@
+//! What the parser reads, checks and leaves alone: one test for each promise of docs/packets.md.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use sluice_core::{UnknownLinkType, parse};
+use sluice_npi::{Flow, flags, link_type, name_kind};
+
+const SOURCE: [u8; 4] = [192, 0, 2, 1];
+const DESTINATION: [u8; 4] = [198, 51, 100, 2];
+/// Flags that no packet of these tests may have by accident.
+const WRONG: u32 = flags::MALFORMED | flags::TRUNCATED;
+
+fn whole(link: u16, packet: &[u8]) -> Flow {
+    parse(link, packet, packet.len() as u32).expect("the link type is known")
+}
+
+fn ethernet(ether_type: u16, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+    frame.extend(ether_type.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+fn ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
+    ipv4_with(protocol, &[], 0, payload)
+}
+
+/// `fragment` is the field with flags and offset.
+fn ipv4_with(protocol: u8, options: &[u8], fragment: u16, payload: &[u8]) -> Vec<u8> {
+    assert!(options.len() % 4 == 0);
+    let header_length = 20 + options.len();
+    let mut packet = vec![0x40 | (header_length / 4) as u8, 0];
+    packet.extend(((header_length + payload.len()) as u16).to_be_bytes());
+    packet.extend([0, 1]);
+    packet.extend(fragment.to_be_bytes());
+    packet.extend([64, protocol, 0, 0]);
+    packet.extend(SOURCE);
+    packet.extend(DESTINATION);
+    packet.extend(options);
+    packet.extend(payload);
+    packet
+}
+
+fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
+    ipv6_of(next, payload.len() as u16, payload)
+}
+
+fn ipv6_of(next: u8, length: u16, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0];
+    packet.extend(length.to_be_bytes());
+    packet.extend([next, 64]);
+    packet.extend("2001:db8::1".parse::<Ipv6Addr>().unwrap().octets());
+    packet.extend("2001:db8::2".parse::<Ipv6Addr>().unwrap().octets());
+    packet.extend(payload);
+    packet
+}
+
+fn udp(ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
+    let mut datagram = [ports.0.to_be_bytes(), ports.1.to_be_bytes()].concat();
+    datagram.extend(((8 + payload.len()) as u16).to_be_bytes());
+    datagram.extend([0, 0]);
+    datagram.extend(payload);
+    datagram
+}
+
+fn tcp(ports: (u16, u16), tcp_flags: u8, payload: &[u8]) -> Vec<u8> {
+    let mut segment = [ports.0.to_be_bytes(), ports.1.to_be_bytes()].concat();
+    segment.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, tcp_flags, 0xFF, 0xFF, 0, 0, 0, 0]);
+    segment.extend(payload);
+    segment
+}
+
+fn ports(flow: &Flow) -> Option<(u16, u16)> {
+    flow.has(flags::PORTS).then_some((flow.source_port, flow.destination_port))
+}
+
+fn name<'packet>(flow: &Flow, packet: &'packet [u8]) -> &'packet [u8] {
+    &packet[flow.name_offset as usize..][..usize::from(flow.name_length)]
+}
+
+// Link types
+
+#[test]
+fn ethernet_ipv4_tcp_is_read_to_the_payload() {
+    let packet = ethernet(0x0800, &ipv4(6, &tcp((1234, 80), 0x18, b"hello")));
+    let flow = whole(link_type::ETHERNET, &packet);
+    assert_eq!(flow.flags & WRONG, 0);
+    assert_eq!(flow.source_address[..4], SOURCE);
+    assert_eq!(flow.destination_address[..4], DESTINATION);
+    assert_eq!((flow.ip_version, flow.protocol, flow.tcp_flags), (4, 6, 0x18));
+    assert_eq!(ports(&flow), Some((1234, 80)));
+    assert_eq!((flow.network_offset, flow.transport_offset, flow.payload_offset, flow.payload_length), (14, 34, 54, 5));
+    assert_eq!(flow.ether_type, 0x0800);
+}
+
+#[test]
+fn ethernet_padding_is_no_payload() {
+    let mut packet = ethernet(0x0800, &ipv4(17, &udp((1, 2), b"x")));
+    packet.resize(60, 0);
+    let flow = whole(link_type::ETHERNET, &packet);
+    assert_eq!((flow.flags & WRONG, flow.payload_length), (0, 1));
+}
+
+#[test]
+fn raw_link_types_start_with_the_ip_header() {
+    let v4 = ipv4(17, &udp((1, 2), b"x"));
+    let v6 = ipv6(17, &udp((3, 4), b"x"));
+    for (link, packet, version) in
+        [(link_type::RAW, &v4, 4), (link_type::RAW, &v6, 6), (link_type::IPV4, &v4, 4), (link_type::IPV6, &v6, 6)]
+    {
+        let flow = whole(link, packet);
+        assert_eq!((flow.ip_version, flow.flags & WRONG, flow.network_offset), (version, 0, 0));
+        assert!(ports(&flow).is_some());
+    }
+    for (link, packet) in [(link_type::IPV4, &v6), (link_type::IPV6, &v4)] {
+        let flow = whole(link, packet);
+        assert!(flow.has(flags::MALFORMED) && !flow.has(flags::ADDRESSES), "the link type decides, not the nibble");
+    }
+    assert!(whole(link_type::RAW, &[0x50; 40]).has(flags::MALFORMED));
+}
+
+#[test]
+fn loopback_headers_are_read_in_the_byte_order_of_their_kind() {
+    let v4 = ipv4(17, &udp((1, 2), b"x"));
+    let v6 = ipv6(17, &udp((3, 4), b"x"));
+    let with = |header: [u8; 4], packet: &[u8]| [header.as_slice(), packet].concat();
+    for (link, packet, version) in [
+        (link_type::NULL, with([2, 0, 0, 0], &v4), 4),
+        (link_type::NULL, with([0, 0, 0, 2], &v4), 4),
+        (link_type::NULL, with([30, 0, 0, 0], &v6), 6),
+        (link_type::NULL, with([0, 0, 0, 24], &v6), 6),
+        (link_type::NULL, with([23, 0, 0, 0], &v6), 6),
+        (link_type::LOOP, with([0, 0, 0, 2], &v4), 4),
+        (link_type::LOOP, with([0, 0, 0, 28], &v6), 6),
+    ] {
+        let flow = whole(link, &packet);
+        assert_eq!((flow.ip_version, flow.flags & WRONG, flow.network_offset), (version, 0, 4), "{link} {packet:?}");
+    }
+    assert_eq!(whole(link_type::LOOP, &with([2, 0, 0, 0], &v4)).ip_version, 0, "that is family 0x02000000");
+}
+
+#[test]
+fn linux_cooked_headers_of_both_versions_carry_an_ether_type() {
+    let ip = ipv4(17, &udp((1, 2), b"x"));
+    let v1 = [&[0, 0, 0, 1, 0, 6, 1, 2, 3, 4, 5, 6, 0, 0, 0x08, 0x00], ip.as_slice()].concat();
+    let v2 = [&[0x08, 0x00, 0, 0, 0, 0, 0, 1, 0, 1, 0, 6, 1, 2, 3, 4, 5, 6, 0, 0], ip.as_slice()].concat();
+    for (link, packet, offset) in [(link_type::LINUX_SLL, v1, 16), (link_type::LINUX_SLL2, v2, 20)] {
+        let flow = whole(link, &packet);
+        assert_eq!((ports(&flow), flow.network_offset, flow.ether_type), (Some((1, 2)), offset, 0x0800));
+    }
+    let netlink = [&[0, 0, 0x03, 0x38, 0, 6, 1, 2, 3, 4, 5, 6, 0, 0, 0x08, 0x00], ip.as_slice()].concat();
+    assert_eq!(whole(link_type::LINUX_SLL, &netlink).ip_version, 0, "a netlink family is no EtherType");
+}
+
+#[test]
+fn an_unknown_link_type_is_an_error() {
+    assert_eq!(parse(147, &[0; 60], 60), Err(UnknownLinkType(147)));
+    assert!(UnknownLinkType(147).to_string().contains("147"));
+}
+
+#[test]
+fn vlan_tags_are_listed_outermost_first_and_counted() {
+    let inner = [&[0x00, 0x05, 0x08, 0x00], ipv4(17, &udp((1, 2), b"x")).as_slice()].concat();
+    let packet = ethernet(0x88A8, &[&[0xE0, 0x64, 0x81, 0x00], inner.as_slice()].concat());
+    let flow = whole(link_type::ETHERNET, &packet);
+    assert_eq!((flow.vlan_count, flow.vlan_ids), (2, [100, 5, 0, 0]));
+    assert_eq!((flow.ether_type, ports(&flow)), (0x0800, Some((1, 2))));
+
+    let mut six = Vec::new();
+    for id in 1..=6_u8 {
+        six.extend([0, id, 0x81, 0x00]);
+    }
+    six.truncate(six.len() - 2);
+    six.extend([0x08, 0x00]);
+    six.extend(ipv4(17, &udp((1, 2), b"x")));
+    let flow = whole(link_type::ETHERNET, &ethernet(0x8100, &six));
+    assert_eq!((flow.vlan_count, flow.vlan_ids, flow.flags & WRONG), (6, [1, 2, 3, 4], 0));
+
+    let endless = ethernet(0x8100, &[0, 1, 0x81, 0].repeat(20));
+    assert!(whole(link_type::ETHERNET, &endless).has(flags::MALFORMED));
+}
+
+#[test]
+fn macsec_mpls_and_arp_are_recognised() {
+    let flow = whole(link_type::ETHERNET, &ethernet(0x88E5, &[0; 40]));
+    assert!(flow.has(flags::MACSEC | flags::ETHER_TYPE) && flow.ip_version == 0);
+    for number in [0x8847, 0x8848] {
+        let flow = whole(link_type::ETHERNET, &ethernet(number, &ipv4(17, &udp((1, 2), b"x"))));
+        assert!(flow.has(flags::MPLS) && flow.ip_version == 0);
+    }
+    let mut arp = vec![0, 1, 8, 0, 6, 4, 0, 1];
+    arp.extend([0; 20]);
+    let flow = whole(link_type::ETHERNET, &ethernet(0x0806, &arp));
+    assert_eq!((flow.ether_type, flow.flags & WRONG, flow.ip_version), (0x0806, 0, 0));
+    arp[4] = 200;
+    assert!(whole(link_type::ETHERNET, &ethernet(0x0806, &arp)).has(flags::MALFORMED), "addresses that do not fit");
+}
+
+#[test]
+fn a_frame_with_a_length_carries_ip_in_snap_alone() {
+    let snap = [&[0xAA, 0xAA, 3, 0, 0, 0, 0x08, 0x00], ipv4(17, &udp((1, 2), b"x")).as_slice()].concat();
+    let flow = whole(link_type::ETHERNET, &ethernet(snap.len() as u16, &snap));
+    assert_eq!((ports(&flow), flow.ether_type, flow.flags & WRONG), (Some((1, 2)), 0x0800, 0));
+    let stp = [0x42, 0x42, 3, 0, 0, 0, 0, 0];
+    let flow = whole(link_type::ETHERNET, &ethernet(8, &stp));
+    assert_eq!(flow.flags, 0);
+    assert!(whole(link_type::ETHERNET, &ethernet(9, &stp)).has(flags::MALFORMED), "longer than the frame");
+    assert!(whole(link_type::ETHERNET, &ethernet(1501, &[0; 1600])).has(flags::MALFORMED), "neither length nor type");
+}
+
+// IPv4
+
+#[test]
+fn ipv4_options_are_skipped_and_checked() {
+    let flow = whole(link_type::RAW, &ipv4_with(17, &[1, 1, 7, 4, 4, 0, 0, 0], 0, &udp((1, 2), b"x")));
+    assert_eq!((flow.flags & WRONG, flow.transport_offset, ports(&flow)), (0, 28, Some((1, 2))));
+    for options in [[7, 0, 0, 0], [7, 1, 0, 0], [7, 5, 0, 0], [1, 1, 1, 7]] {
+        let flow = whole(link_type::RAW, &ipv4_with(17, &options, 0, &udp((1, 2), b"x")));
+        assert!(flow.has(flags::MALFORMED | flags::PORTS), "{options:?}");
+    }
+}
+
+#[test]
+fn ipv4_with_ihl_4_is_malformed_and_has_no_ports() {
+    let mut packet = ipv4(6, &tcp((1, 2), 2, b""));
+    packet[0] = 0x44;
+    let flow = whole(link_type::RAW, &packet);
+    assert!(flow.has(flags::MALFORMED) && ports(&flow).is_none());
+}
+
+#[test]
+fn an_ipv4_header_longer_than_the_packet_is_malformed_and_has_no_ports() {
+    let mut packet = ethernet(0x0800, &ipv4(17, &udp((1, 2), b"x")));
+    packet[14] = 0x4F;
+    packet.resize(46, 0);
+    let flow = whole(link_type::ETHERNET, &packet);
+    assert!(flow.has(flags::MALFORMED) && ports(&flow).is_none());
+}
+
+#[test]
+fn an_ipv4_total_length_of_19_is_malformed_and_has_no_ports() {
+    let mut packet = ipv4(6, &tcp((1, 2), 2, b""));
+    packet[2..4].copy_from_slice(&19_u16.to_be_bytes());
+    let flow = whole(link_type::RAW, &packet);
+    assert!(flow.has(flags::MALFORMED) && ports(&flow).is_none());
+}
+
+#[test]
+fn an_ipv4_total_length_beyond_the_packet_is_malformed_and_the_rest_is_read() {
+    let mut packet = ipv4(6, &tcp((1, 2), 2, b""));
+    packet[2..4].copy_from_slice(&200_u16.to_be_bytes());
+    let flow = whole(link_type::RAW, &packet);
+    assert!(flow.has(flags::MALFORMED) && !flow.has(flags::TRUNCATED));
+    assert_eq!(ports(&flow), Some((1, 2)));
+}
+
+#[test]
+fn an_ipv4_total_length_of_0_is_that_of_segmentation_offload() {
+    let mut packet = ipv4(6, &tcp((1, 2), 2, b"abc"));
+    packet[2..4].fill(0);
+    let flow = whole(link_type::RAW, &packet);
+    assert_eq!((flow.flags & WRONG, ports(&flow), flow.payload_length), (0, Some((1, 2)), 3));
+}
+
+#[test]
+fn the_ether_type_decides_and_not_the_version_nibble() {
+    for (number, payload) in
+        [(0x0800, ipv6(17, &udp((1, 2), b"x"))), (0x86DD, ipv4(17, &[udp((1, 2), b"x"), vec![0; 40]].concat()))]
+    {
+        let flow = whole(link_type::ETHERNET, &ethernet(number, &payload));
+        assert!(flow.has(flags::MALFORMED), "{number:#x}");
+        assert!(!flow.has(flags::ADDRESSES) && ports(&flow).is_none() && flow.ip_version == 0);
+    }
+}
+
+#[test]
+fn the_first_fragment_has_ports_and_later_ones_say_what_they_are() {
+    let datagram = udp((53, 4000), &[0; 16]);
+    let first = whole(link_type::RAW, &ipv4_with(17, &[], 0x2000, &datagram));
+    assert!(first.has(flags::FRAGMENT) && !first.has(flags::LATER_FRAGMENT));
+    assert_eq!((ports(&first), first.flags & flags::MALFORMED), (Some((53, 4000)), 0));
+    let later = whole(link_type::RAW, &ipv4_with(17, &[], 3, &[0; 5]));
+    assert!(later.has(flags::FRAGMENT | flags::LATER_FRAGMENT | flags::PROTOCOL | flags::ADDRESSES));
+    assert_eq!((ports(&later), later.flags & WRONG), (None, 0));
+}
+
+#[test]
+fn a_first_fragment_without_the_whole_header_is_malformed() {
+    let flow = whole(link_type::RAW, &ipv4_with(6, &[], 0x2000, &tcp((1, 2), 2, b"")[..8]));
+    assert!(flow.has(flags::MALFORMED), "RFC 1858");
+    assert_eq!(ports(&flow), Some((1, 2)), "what could be read is given");
+    let flow = whole(link_type::RAW, &ipv4_with(6, &[], 1, &[0; 20]));
+    assert!(flow.has(flags::MALFORMED), "offset 1 overwrites the TCP flags");
+}
+
+#[test]
+fn fragments_that_no_datagram_consists_of_are_malformed() {
+    let odd = whole(link_type::RAW, &ipv4_with(17, &[], 0x2000, &udp((1, 2), &[0; 9])));
+    assert!(odd.has(flags::MALFORMED), "not a multiple of 8 bytes");
+    let death = whole(link_type::RAW, &ipv4_with(1, &[], 0x1FFF, &[0; 100]));
+    assert!(death.has(flags::MALFORMED), "ends behind 65,535");
+}
+
+#[test]
+fn an_authentication_header_in_ipv4_is_skipped() {
+    let mut ah = vec![17, 4, 0, 0];
+    ah.resize(24, 0);
+    ah.extend(udp((1, 2), b"x"));
+    let flow = whole(link_type::RAW, &ipv4(51, &ah));
+    assert_eq!((flow.protocol, ports(&flow), flow.flags & WRONG), (17, Some((1, 2)), 0));
+    ah[1] = 0;
+    assert!(whole(link_type::RAW, &ipv4(51, &ah)).has(flags::MALFORMED), "shorter than its fixed part");
+}
+
+// Truncated and malformed
+
+#[test]
+fn a_capture_that_ends_in_a_header_is_truncated_and_not_malformed() {
+    let packet = ethernet(0x0800, &ipv4(6, &tcp((1234, 80), 2, b"hello")));
+    for length in 0..54 {
+        let flow = parse(link_type::ETHERNET, &packet[..length], packet.len() as u32).unwrap();
+        assert!(flow.has(flags::TRUNCATED) && !flow.has(flags::MALFORMED), "{length} bytes");
+        assert_eq!(flow.has(flags::ADDRESSES), length >= 34, "{length} bytes");
+        assert_eq!(flow.has(flags::PORTS), length >= 38, "{length} bytes");
+    }
+    let flow = parse(link_type::ETHERNET, &packet[..54], packet.len() as u32).unwrap();
+    assert_eq!(flow.flags & WRONG, 0, "nothing that would be read is missing");
+    let v6 = ipv6(17, &udp((1, 2), b"x"));
+    for length in 0..48 {
+        let flow = parse(link_type::RAW, &v6[..length], v6.len() as u32).unwrap();
+        assert!(flow.has(flags::TRUNCATED) && !flow.has(flags::MALFORMED), "{length} bytes");
+    }
+}
+
+#[test]
+fn a_packet_that_ends_in_a_header_is_malformed_and_not_truncated() {
+    let packet = ethernet(0x0800, &ipv4(6, &tcp((1234, 80), 2, b"hello")));
+    for length in 0..54 {
+        let flow = whole(link_type::ETHERNET, &packet[..length]);
+        assert!(flow.has(flags::MALFORMED) && !flow.has(flags::TRUNCATED), "{length} bytes");
+    }
+}
+
+#[test]
+fn a_packet_can_be_both() {
+    // Says that it is longer than the wire says, and the capture ends in its TCP header.
+    let mut packet = ipv4(6, &tcp((1234, 80), 2, b"hello"));
+    packet[2..4].copy_from_slice(&1000_u16.to_be_bytes());
+    let flow = parse(link_type::RAW, &packet[..30], 45).unwrap();
+    assert!(flow.has(flags::TRUNCATED | flags::MALFORMED));
+}
+
+// IPv6
+
+#[test]
+fn every_ipv6_extension_header_is_walked() {
+    let header = |next: u8| [next, 0, 1, 4, 0, 0, 0, 0];
+    let mut payload = Vec::new();
+    let order = [0_u8, 60, 43, 44, 51, 135, 139, 140, 60, 17];
+    for pair in order.windows(2) {
+        match pair[0] {
+            44 => payload.extend([pair[1], 0, 0, 0, 0, 0, 0, 1]),
+            51 => payload.extend([pair[1], 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            _ => payload.extend(header(pair[1])),
+        }
+    }
+    payload.extend(udp((1, 2), b"x"));
+    let flow = whole(link_type::RAW, &ipv6(0, &payload));
+    assert_eq!((flow.protocol, ports(&flow), flow.flags & (WRONG | flags::FRAGMENT)), (17, Some((1, 2)), 0));
+}
+
+#[test]
+fn an_extension_header_with_a_message_of_its_own_is_the_protocol() {
+    let flow = whole(link_type::RAW, &ipv6(135, &[59, 0, 1, 0, 0, 0, 0, 0]));
+    assert_eq!((flow.protocol, flow.transport_offset, flow.flags & WRONG), (135, 40, 0));
+}
+
+#[test]
+fn hop_by_hop_anywhere_but_first_and_chains_without_end_are_malformed() {
+    let flow = whole(link_type::RAW, &ipv6(60, &[0, 0, 1, 4, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0]));
+    assert!(flow.has(flags::MALFORMED) && !flow.has(flags::PROTOCOL));
+    let endless: Vec<u8> = [60, 0, 1, 4, 0, 0, 0, 0].repeat(100);
+    let flow = whole(link_type::RAW, &ipv6(60, &endless));
+    assert!(flow.has(flags::MALFORMED) && !flow.has(flags::PROTOCOL));
+}
+
+#[test]
+fn ipv6_fragments_are_told_apart() {
+    let fragment = |field: u16, payload: &[u8]| {
+        let field = field.to_be_bytes();
+        ipv6(44, &[&[17, 0, field[0], field[1], 0, 0, 0, 1], payload].concat())
+    };
+    let first = whole(link_type::RAW, &fragment(1, &udp((1, 2), &[0; 8])));
+    assert!(first.has(flags::FRAGMENT | flags::PORTS) && !first.has(flags::LATER_FRAGMENT | flags::MALFORMED));
+    let later = whole(link_type::RAW, &fragment(8, &[0; 9]));
+    assert!(later.has(flags::FRAGMENT | flags::LATER_FRAGMENT) && ports(&later).is_none());
+    assert_eq!(later.protocol, 17);
+    let atomic = whole(link_type::RAW, &fragment(0, &udp((1, 2), b"x")));
+    assert!(!atomic.has(flags::FRAGMENT) && ports(&atomic).is_some(), "RFC 6946");
+}
+
+#[test]
+fn a_jumbogram_is_read_by_the_length_in_its_option() {
+    let length: u32 = 70_000;
+    let mut payload = vec![17, 0, 0xC2, 4];
+    payload.extend(length.to_be_bytes());
+    payload.extend(udp((1, 2), b""));
+    payload[12..14].fill(0); // UDP cannot say how long it is (RFC 2675, 4)
+    payload.resize(length as usize, 0xAA);
+    let flow = whole(link_type::RAW, &ipv6_of(0, 0, &payload));
+    assert_eq!((ports(&flow), flow.protocol, flow.flags & WRONG), (Some((1, 2)), 17, 0));
+    assert_eq!(flow.payload_length, length - 16);
+
+    let short = whole(link_type::RAW, &ipv6_of(0, 0, &payload[..5000]));
+    assert!(short.has(flags::MALFORMED | flags::PORTS), "longer than the packet");
+    payload[4..8].copy_from_slice(&5000_u32.to_be_bytes());
+    let small = whole(link_type::RAW, &ipv6_of(0, 0, &payload[..5000]));
+    assert!(small.has(flags::MALFORMED | flags::PORTS), "a length that needs no option");
+}
+
+#[test]
+fn a_hop_by_hop_header_behind_a_payload_length_of_0_is_walked_all_the_same() {
+    let mut payload = vec![17, 0, 1, 4, 0, 0, 0, 0];
+    payload.extend(udp((1, 2), b"x"));
+    let flow = whole(link_type::RAW, &ipv6_of(0, 0, &payload));
+    assert!(flow.has(flags::MALFORMED), "no Jumbo Payload option");
+    assert_eq!((flow.protocol, ports(&flow)), (17, Some((1, 2))));
+}
+
+// Transport
+
+#[test]
+fn all_protocols_with_ports_have_ports() {
+    let head = [0, 7, 0, 9];
+    for (protocol, rest, payload) in [
+        (136, vec![0, 0, 0, 0, 1, 2], 2_u32),
+        (132, vec![0, 0, 0, 0, 0, 0, 0, 0, 1, 2], 2),
+        (33, vec![3, 0, 0, 0, 0, 0, 0, 0, 1, 2], 2),
+        (33, vec![4, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 2], 2),
+    ] {
+        let transport = [head.as_slice(), &rest].concat();
+        for packet in [ipv4(protocol, &transport), ipv6(protocol, &transport)] {
+            let flow = whole(link_type::RAW, &packet);
+            assert_eq!(
+                (ports(&flow), flow.flags & WRONG, flow.payload_length),
+                (Some((7, 9)), 0, payload),
+                "{protocol}"
+            );
+        }
+    }
+    let dccp = [head.as_slice(), &[3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]].concat();
+    assert!(whole(link_type::RAW, &ipv4(33, &dccp)).has(flags::MALFORMED), "12 bytes cannot hold a long number");
+    let lite = [head.as_slice(), &[0, 7, 0, 0]].concat();
+    assert!(whole(link_type::RAW, &ipv4(136, &lite)).has(flags::MALFORMED), "a coverage inside the header");
+}
+
+#[test]
+fn icmp_of_both_kinds_has_type_and_code() {
+    let flow = whole(link_type::RAW, &ipv4(1, &[3, 4, 0, 0, 0, 0, 5, 0xDC]));
+    assert!(flow.has(flags::ICMP) && !flow.has(flags::PORTS));
+    assert_eq!((flow.icmp_type, flow.icmp_code, flow.flags & WRONG), (3, 4, 0));
+    let flow = whole(link_type::RAW, &ipv6(58, &[135, 0, 0, 0]));
+    assert_eq!((flow.icmp_type, flow.icmp_code, flow.has(flags::ICMP)), (135, 0, true));
+    let flow = whole(link_type::RAW, &ipv4(58, &[135, 0, 0, 0]));
+    assert!(!flow.has(flags::ICMP), "ICMPv6 belongs to IPv6");
+}
+
+#[test]
+fn protocols_without_ports_are_named_and_left_alone() {
+    for protocol in [2, 47, 50, 89] {
+        let flow = whole(link_type::RAW, &ipv4(protocol, &[0xFF; 16]));
+        assert_eq!((flow.protocol, flow.transport_offset, flow.payload_offset), (protocol, 20, 0));
+        assert_eq!(flow.flags, flags::ADDRESSES | flags::PROTOCOL);
+    }
+}
+
+#[test]
+fn tcp_and_udp_lengths_that_cannot_be_are_malformed() {
+    let mut segment = tcp((1, 2), 2, b"");
+    segment[12] = 0x40;
+    let flow = whole(link_type::RAW, &ipv4(6, &segment));
+    assert!(flow.has(flags::MALFORMED | flags::PORTS | flags::TCP_FLAGS), "a data offset of 4");
+    segment[12] = 0x60;
+    assert!(whole(link_type::RAW, &ipv4(6, &segment)).has(flags::MALFORMED), "options behind the end");
+    for length in [7_u16, 200] {
+        let mut datagram = udp((1, 2), b"x");
+        datagram[4..6].copy_from_slice(&length.to_be_bytes());
+        let flow = whole(link_type::RAW, &ipv4(17, &datagram));
+        assert!(flow.has(flags::MALFORMED | flags::PORTS), "{length}");
+    }
+}
+
+// DNS
+
+/// A query for www.example.com, type AAAA.
+fn query() -> Vec<u8> {
+    let mut message = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    message.extend(b"\x03www\x07example\x03com\0\x00\x1c\x00\x01");
+    message
+}
+
+#[test]
+fn the_question_of_dns_over_udp_is_found() {
+    for port in [53, 5353, 5355] {
+        let packet = ethernet(0x86DD, &ipv6(17, &udp((4000, port), &query())));
+        let flow = whole(link_type::ETHERNET, &packet);
+        assert!(flow.has(flags::DNS));
+        assert_eq!((flow.name_kind, flow.dns_type, flow.flags & WRONG), (name_kind::DNS, 28, 0));
+        assert_eq!(name(&flow, &packet), b"\x03www\x07example\x03com");
+    }
+    let elsewhere = whole(link_type::RAW, &ipv4(17, &udp((4000, 54), &query())));
+    assert!(!elsewhere.has(flags::DNS));
+}
+
+#[test]
+fn the_question_of_dns_over_tcp_is_found_in_the_first_segment() {
+    let message = [&[0, 200], query().as_slice()].concat();
+    let packet = ipv4(6, &tcp((4000, 53), 0x18, &message));
+    let flow = whole(link_type::RAW, &packet);
+    assert_eq!((flow.dns_type, name(&flow, &packet)), (28, b"\x03www\x07example\x03com".as_slice()));
+    let cut = whole(link_type::RAW, &ipv4(6, &tcp((4000, 53), 0x18, &message[..25])));
+    assert_eq!((cut.flags & (flags::DNS | WRONG), cut.name_kind), (0, 0), "the next segment goes on");
+}
+
+#[test]
+fn questions_that_cannot_be_are_malformed() {
+    let with_name = |name: &[u8]| {
+        let mut message = query();
+        message.truncate(12);
+        message.extend(name);
+        whole(link_type::RAW, &ipv4(17, &udp((4000, 53), &message)))
+    };
+    assert!(with_name(b"\xC0\x0C\0\x01\0\x01").has(flags::MALFORMED), "a compression pointer to itself");
+    assert!(with_name(b"\x40a\0\0\x01\0\x01").has(flags::MALFORMED), "a reserved kind of label");
+    assert!(with_name(b"\x3fabc").has(flags::MALFORMED), "a label behind the end");
+    let long = [b"\x3f".to_vec(), vec![b'a'; 63]].concat().repeat(4);
+    assert!(with_name(&[long, b"\0\0\x01\0\x01".to_vec()].concat()).has(flags::MALFORMED), "257 bytes");
+    assert!(!with_name(b"\0\0\x02\0\x01").has(flags::MALFORMED), "the root is a name");
+    let longest = [vec![63], vec![b'a'; 63]].concat();
+    let longest = [longest.repeat(3), vec![61], vec![b'a'; 61], b"\0\0\x01\0\x01".to_vec()].concat();
+    let flow = with_name(&longest);
+    assert_eq!((flow.flags & flags::MALFORMED, flow.name_length), (0, 254), "255 bytes with the root");
+}
+
+#[test]
+fn a_question_that_the_capture_cuts_is_truncated() {
+    let packet = ipv4(17, &udp((4000, 53), &query()));
+    let flow = parse(link_type::RAW, &packet[..50], packet.len() as u32).unwrap();
+    assert_eq!(flow.flags & (WRONG | flags::DNS), flags::TRUNCATED);
+}
+
+// TLS
+
+fn client_hello(extensions: &[u8]) -> Vec<u8> {
+    let mut hello = vec![3, 3];
+    hello.extend([7; 32]);
+    hello.push(32);
+    hello.extend([8; 32]);
+    hello.extend([0, 2, 0x13, 1, 1, 0]);
+    hello.extend((extensions.len() as u16).to_be_bytes());
+    hello.extend(extensions);
+    let mut record = vec![22, 3, 1];
+    record.extend((hello.len() as u16 + 4).to_be_bytes());
+    record.extend([1, 0]);
+    record.extend((hello.len() as u16).to_be_bytes());
+    record.extend(hello);
+    record
+}
+
+fn server_name(name: &[u8]) -> Vec<u8> {
+    let length = name.len() as u16;
+    let mut extension = vec![0, 0];
+    for length in [length + 5, length + 3] {
+        extension.extend(length.to_be_bytes());
+    }
+    extension.push(0);
+    extension.extend(length.to_be_bytes());
+    extension.extend(name);
+    extension
+}
+
+#[test]
+fn the_server_name_of_a_client_hello_is_found_on_any_port() {
+    let extensions = [&[0x0A, 0x0A, 0, 0, 0, 23, 0, 0], server_name(b"Example.com").as_slice()].concat();
+    let packet = ethernet(0x0800, &ipv4(6, &tcp((4000, 8443), 0x18, &client_hello(&extensions))));
+    let flow = whole(link_type::ETHERNET, &packet);
+    assert_eq!((flow.name_kind, flow.flags & WRONG), (name_kind::TLS, 0));
+    assert_eq!(name(&flow, &packet), b"Example.com");
+}
+
+#[test]
+fn the_server_name_is_found_in_a_client_hello_that_the_segment_cuts() {
+    let extensions = [server_name(b"example.com"), vec![0, 21, 0x04, 0x00], vec![0; 1024]].concat();
+    let hello = client_hello(&extensions);
+    let packet = ipv4(6, &tcp((4000, 443), 0x18, &hello[..150]));
+    let flow = whole(link_type::RAW, &packet);
+    assert_eq!((name(&flow, &packet), flow.flags & WRONG), (b"example.com".as_slice(), 0));
+    let before = whole(link_type::RAW, &ipv4(6, &tcp((4000, 443), 0x18, &hello[..95])));
+    assert_eq!((before.name_kind, before.flags & WRONG), (name_kind::NONE, 0));
+    let packet = ipv4(6, &tcp((4000, 443), 0x18, &hello));
+    let flow = parse(link_type::RAW, &packet[..130], packet.len() as u32).unwrap();
+    assert_eq!((flow.name_kind, flow.flags & WRONG), (name_kind::NONE, flags::TRUNCATED));
+}
+
+#[test]
+fn a_client_hello_whose_lengths_contradict_each_other_is_malformed() {
+    let base = client_hello(&server_name(b"example.com"));
+    // The lengths of session id, cipher suites, extensions, extension, list and name.
+    for at in [43, 76, 82, 86, 88, 91] {
+        let mut hello = base.clone();
+        hello[at] = 0xFF;
+        let flow = whole(link_type::RAW, &ipv4(6, &tcp((4000, 443), 0x18, &hello)));
+        assert!(flow.has(flags::MALFORMED) && flow.name_kind == name_kind::NONE, "byte {at}");
+    }
+    let empty = whole(link_type::RAW, &ipv4(6, &tcp((4000, 443), 0x18, &client_hello(&server_name(b"")))));
+    assert!(empty.has(flags::MALFORMED), "an empty name");
+}
+
+#[test]
+fn a_client_hello_without_a_server_name_has_none() {
+    let packet = ipv4(6, &tcp((4000, 443), 0x18, &client_hello(&[])));
+    let flow = whole(link_type::RAW, &packet);
+    assert_eq!((flow.name_kind, flow.flags & WRONG), (name_kind::NONE, 0));
+}
+
+// HTTP and QUIC
+
+#[test]
+fn the_host_of_an_http_request_is_found_without_its_port() {
+    for (host, expected) in
+        [(" example.com:8080 ", "example.com"), ("EXAMPLE.com", "EXAMPLE.com"), ("\t[2001:db8::1]:80", "[2001:db8::1]")]
+    {
+        let request = format!("GET / HTTP/1.1\r\nAccept: */*\r\nhOsT:{host}\r\n\r\n");
+        let packet = ipv4(6, &tcp((4000, 8080), 0x18, request.as_bytes()));
+        let flow = whole(link_type::RAW, &packet);
+        assert_eq!((flow.name_kind, flow.flags & WRONG), (name_kind::HTTP, 0));
+        assert_eq!(name(&flow, &packet), expected.as_bytes());
+    }
+}
+
+#[test]
+fn two_hosts_are_malformed_and_half_a_host_is_none() {
+    let two = b"GET / HTTP/1.1\r\nHost: a.example\r\nHost: b.example\r\n\r\n";
+    let flow = whole(link_type::RAW, &ipv4(6, &tcp((4000, 80), 0x18, two)));
+    assert!(flow.has(flags::MALFORMED));
+    let half = b"GET / HTTP/1.1\r\nHost: a.exam";
+    let flow = whole(link_type::RAW, &ipv4(6, &tcp((4000, 80), 0x18, half)));
+    assert_eq!((flow.name_kind, flow.flags & WRONG), (name_kind::NONE, 0));
+    let body = b"POST / HTTP/1.1\r\nA: b\r\n\r\nHost: a.example\r\n";
+    let flow = whole(link_type::RAW, &ipv4(6, &tcp((4000, 80), 0x18, body)));
+    assert_eq!(flow.name_kind, name_kind::NONE, "the body is not looked into");
+}
+
+#[test]
+fn a_quic_long_header_is_recognised_by_its_version() {
+    let long = |version: u32, first: u8| {
+        let mut datagram = vec![first];
+        datagram.extend(version.to_be_bytes());
+        datagram.extend([4, 1, 2, 3, 4, 0, 0, 0]);
+        datagram
+    };
+    for (version, port) in [(1, 4433), (0x6B33_43CF, 4433), (0xFF00_001D, 4433), (0, 443), (0x1A2A_3A4A, 443)] {
+        let flow = whole(link_type::RAW, &ipv4(17, &udp((4000, port), &long(version, 0xC0))));
+        assert!(flow.has(flags::QUIC), "{version:#x}");
+        assert_eq!(flow.quic_version, version);
+    }
+    for (datagram, port) in [(long(1, 0x40), 443), (long(7, 0xC0), 4433), (long(1, 0x80), 443)] {
+        let flow = whole(link_type::RAW, &ipv4(17, &udp((4000, port), &datagram)));
+        assert_eq!(flow.flags & (flags::QUIC | WRONG), 0, "{datagram:?}");
+    }
+}
+
+#[test]
+fn addresses_are_in_network_order() {
+    let flow = whole(link_type::RAW, &ipv4(17, &udp((1, 2), b"x")));
+    assert_eq!(Ipv4Addr::from(*flow.source_address.first_chunk::<4>().unwrap()), Ipv4Addr::new(192, 0, 2, 1));
+    let flow = whole(link_type::RAW, &ipv6(17, &udp((1, 2), b"x")));
+    assert_eq!(Ipv6Addr::from(flow.destination_address), "2001:db8::2".parse::<Ipv6Addr>().unwrap());
+}
