@@ -107,7 +107,7 @@ impl Capture {
     }
 
     /// How many bytes of the file have been read.
-    pub(crate) fn position(&self) -> u64 {
+    pub(crate) fn bytes_read(&self) -> u64 {
         self.blocks.consumed() as u64
     }
 
@@ -144,7 +144,7 @@ impl Capture {
             "{} is damaged behind packet {} (byte {}): {why}",
             self.path.display(),
             self.packets,
-            self.position()
+            self.bytes_read()
         ))
     }
 

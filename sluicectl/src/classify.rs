@@ -72,7 +72,7 @@ fn classify(
             report.summary.time += start.elapsed();
             report.batch(&packets, &verdicts)?;
         }
-        progress.set_position(capture.position());
+        progress.set_position(capture.bytes_read());
         if let Some(end) = end {
             return end;
         }
