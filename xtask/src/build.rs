@@ -158,7 +158,15 @@ impl<'a> Cargo<'a> {
         let mut command = self.driver_command("rustc", arch);
         command.env(KEEP_EXPORTS, "1");
         command.args(["--package", package, "--"]);
-        for argument in ["/DRIVER", "/SUBSYSTEM:NATIVE", "/ENTRY:DriverEntry", "/NODEFAULTLIB", "ntoskrnl.lib"] {
+        for argument in [
+            "/DRIVER",
+            "/SUBSYSTEM:NATIVE",
+            "/ENTRY:DriverEntry",
+            "/NODEFAULTLIB",
+            "ntoskrnl.lib",
+            // A core library that was compiled to unwind names the handler. Here panics abort, so it is never called.
+            "/ALTERNATENAME:__CxxFrameHandler3=__C_specific_handler",
+        ] {
             command.arg(format!("-Clink-arg={argument}"));
         }
         command.arg(format!("-Clink-arg=/LIBPATH:{}", libraries.display()));

@@ -96,7 +96,11 @@ impl Tool {
 /// # Errors
 /// Something is missing and cannot be installed.
 pub(crate) fn run() -> Result<()> {
-    let tools = ensure(Arch::X64)?;
+    let mut tools = ensure(Arch::X64)?;
+    // Another command is content with what there is; a person who asks gets the pinned tool chain where it can be had.
+    if tools.rust.build_std && rustup_target_add(Arch::X64) {
+        tools = ensure(Arch::X64)?;
+    }
     let library = if tools.rust.build_std { "built from source with" } else { "of" };
     println!("Everything is there. The core library for Windows is {library} {}.", tools.rust.rustc.display());
     Ok(())
@@ -311,8 +315,10 @@ fn apt_get(prefix: &[&str], packages: &[&str]) -> Result<()> {
 }
 
 fn apt(prefix: &[&str], arguments: &[&str]) -> Result<()> {
-    // `env` sets the variable behind sudo as well.
-    let words = [prefix, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"], arguments].concat();
+    // `env` sets the variable behind sudo as well. Another apt-get, a nightly upgrade for one, is waited for.
+    let words =
+        [prefix, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=600"], arguments]
+            .concat();
     let mut command = Command::new(words[0]);
     command.args(&words[1..]);
     println!("$ {}", line(&command));
@@ -353,5 +359,70 @@ mod tests {
         let host = Host { apt: false, right: Right::Root };
         let Plan::Explain(text) = plan(&[Tool::MingwGcc], host) else { panic!("no explanation") };
         assert!(text.contains("x86_64-w64-mingw32-gcc"), "{text}");
+    }
+
+    /// A folder that holds these empty files and is gone when it is dropped.
+    struct Tree(PathBuf);
+
+    impl Tree {
+        fn new(name: &str, files: &[&str]) -> Self {
+            let root = std::env::temp_dir().join(format!("xtask-setup-{name}-{}", std::process::id()));
+            for file in files {
+                let path = root.join(file);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, "").unwrap();
+            }
+            Self(root)
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    const TARGETS: [&str; 4] = [
+        "rustup/bin/cargo",
+        "rustup/bin/rustc",
+        "rustup/lib/rustlib/x86_64-pc-windows-msvc/lib/libcore.rlib",
+        "rustup/lib/rustlib/x86_64-pc-windows-gnu/lib/libcore.rlib",
+    ];
+    const SOURCE: [&str; 3] = ["usr/bin/cargo", "usr/bin/rustc", "usr/lib/rustlib/src/rust/library/core/Cargo.toml"];
+
+    #[test]
+    fn installed_targets_are_preferred_to_source() {
+        let tree = Tree::new("both", &[&TARGETS[..], &SOURCE[..]].concat());
+        let rust = find_rust(Some(&tree.0.join("rustup")), &tree.0.join("usr"), Arch::X64).unwrap();
+        assert_eq!((rust.cargo, rust.build_std), (tree.0.join("rustup/bin/cargo"), false));
+    }
+
+    #[test]
+    fn a_tool_chain_that_lacks_one_target_is_not_mixed_with_the_source_of_another() {
+        let tree = Tree::new("one", &[&TARGETS[..3], &SOURCE[..]].concat());
+        let rust = find_rust(Some(&tree.0.join("rustup")), &tree.0.join("usr"), Arch::X64).unwrap();
+        assert_eq!((rust.rustc, rust.build_std), (tree.0.join("usr/bin/rustc"), true));
+    }
+
+    #[test]
+    fn neither_targets_nor_source_is_a_missing_tool() {
+        let tree = Tree::new("none", &TARGETS[..2]);
+        assert_eq!(find_rust(Some(&tree.0.join("rustup")), &tree.0.join("usr"), Arch::X64), None);
+    }
+
+    #[test]
+    fn the_newest_llvm_with_libclang_is_taken() {
+        let tree = Tree::new(
+            "llvm",
+            &[
+                "llvm-9/lib/libclang.so.1",
+                "llvm-9/lib/clang/9/include/stddef.h",
+                "llvm-14/lib/libclang-14.so.1",
+                "llvm-14/lib/clang/14.0.6/include/stddef.h",
+                "llvm-15/lib/libclang-cpp.so.15",
+                "llvm-15/lib/clang/15/include/stddef.h",
+            ],
+        );
+        assert_eq!(newest_llvm(&tree.0), Some(tree.0.join("llvm-14")));
     }
 }
