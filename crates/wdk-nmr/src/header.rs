@@ -5,6 +5,24 @@
 //! [`ChunkHeader`]s; in each of them `capacity` slots of `slot_size` bytes from `slots` on, each of which starts with a
 //! [`SlotHeader`] and is what NMR holds as a binding context.
 //!
+//! Offsets in bytes, on 64-bit targets:
+//!
+//! | registration | | chunk | | slot | |
+//! | --- | --- | --- | --- | --- | --- |
+//! | 0 | magic | 0 | magic | 0 | magic (4 bytes) |
+//! | 8 | layout version (4 bytes) | 8 | next chunk | 4 | state (4 bytes), one of [`slot_state`] |
+//! | 12 | role (4 bytes) | 16 | capacity | 8 | registration |
+//! | 16 | slot size | 24 | first slot | 16 | binding handle |
+//! | 24 | first chunk | | | 24 | context of the peer |
+//! | 32 | registration handle | | | 32 | dispatch table of the peer |
+//! | | | | | 40 | when the detach began |
+//! | | | | | 48 | module id of the peer (24 bytes) |
+//! | | | | | 72 | the guard |
+//!
+//! The guard of one word holds four times the number of calls in progress, plus 1 if the binding is closing and 2 if all
+//! calls have ended. A sharded guard is at offset 128: a count of shards that have calls in progress, then from 256 on
+//! such a word every 128 bytes.
+//!
 //! A slot in state *draining* has calls of this module in progress: the module itself holds up the unload. One in state
 //! *detached* waits for the peer.
 

@@ -75,6 +75,8 @@ pub mod header;
 pub mod mistakes {}
 mod identity;
 mod irql;
+#[cfg(target_pointer_width = "64")]
+mod layout;
 mod memory;
 mod npi;
 mod peer;

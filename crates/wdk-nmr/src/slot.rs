@@ -23,7 +23,7 @@ use crate::sync::{Ordering, UnsafeCell};
 #[repr(C)]
 pub(crate) struct Slot<B, G> {
     pub(crate) header: SlotHeader,
-    guard: G,
+    pub(crate) guard: G,
     /// There is a value from `fill` to `abandon` or `cleanup`.
     binding: UnsafeCell<MaybeUninit<B>>,
 }
