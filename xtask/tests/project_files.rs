@@ -1,0 +1,178 @@
+//! Files that other tools read: the makefile of cargo-make and the workflows. Each test needs its tool on PATH (cargo-make,
+//! actionlint); without it the test does nothing but say so.
+#![cfg(unix)]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn is_installed(program: &str) -> bool {
+    let found = env::split_paths(&env::var_os("PATH").unwrap()).any(|folder| folder.join(program).is_file());
+    if !found {
+        println!("{program} is not installed: nothing is tested");
+    }
+    found
+}
+
+/// What `command` writes to both its outputs, once it has ended with success.
+fn output(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{text}", output.status);
+    text
+}
+
+fn cargo_make(folder: &Path) -> Command {
+    let mut command = Command::new("cargo-make");
+    command.args(["make", "--disable-check-for-updates"]).current_dir(folder);
+    command
+}
+
+#[test]
+fn workflows_pass_actionlint() {
+    if is_installed("actionlint") {
+        output(Command::new("actionlint").current_dir(root()));
+    }
+}
+
+#[test]
+fn cargo_make_knows_every_task_of_the_manual() {
+    if !is_installed("cargo-make") {
+        return;
+    }
+    let text = output(cargo_make(root()).arg("--list-all-steps"));
+    assert!(!text.contains("Found unknown key"), "{text}");
+    let manual = fs::read_to_string(root().join("docs/windows.md")).unwrap();
+    let rows = manual.lines().filter(|line| line.starts_with("| `")).map(|line| line.split('|').nth(1).unwrap());
+    let tasks: Vec<&str> = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(tasks.len() >= 14, "{tasks:?}");
+    for task in tasks {
+        assert!(text.lines().any(|line| line.starts_with(&format!("{task} - "))), "{task} is not listed");
+    }
+}
+
+/// A folder in which the tasks for Windows run on this host: the makefile with the platforms exchanged, the tools of the
+/// WDK replaced by scripts that print how they were called, and empty files for what cargo would have built.
+struct Windows(PathBuf);
+
+impl Windows {
+    fn new(name: &str) -> Self {
+        let folder = env::temp_dir().join(format!("xtask-makefile-{name}-{}", std::process::id()));
+        let write = |path: &str, text: &str| {
+            let path = folder.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let makefile = fs::read_to_string(root().join("Makefile.toml")).unwrap();
+        let makefile = makefile
+            .replace(".windows]", ".linux]")
+            .replace("platforms = [\"windows\"]", "platforms = [\"linux\"]")
+            .replace("windows_load_script", "mac_load_script")
+            .replace("command = \"cargo\"", "command = \"tool-cargo\"")
+            .replace("--fail-on-error cargo", "--fail-on-error tool-cargo");
+        write("Makefile.toml", &makefile);
+        write("Cargo.toml", "[package]\nname = \"sluice\"\nversion = \"1.2.3\"\nedition = \"2024\"\n");
+        write("src/lib.rs", "");
+        for file in ["inf/sluice.inx", "inf/probe.inx", "inf/verify.ps1", "crates/sluice-npi/include/sluice_npi.h"] {
+            write(file, "");
+        }
+        for file in ["sluice.dll", "sluice.pdb", "probe.dll", "probe.pdb", "sluicectl.exe"] {
+            write(&format!("out/{file}"), "");
+        }
+        write("target/signing/sluice.cer", "");
+        let tools = [
+            "tool-cargo",
+            "stampinf",
+            "infverif",
+            "inf2cat",
+            "signtool",
+            "sc.exe",
+            "pnputil",
+            "verifier",
+            "msbuild",
+            "powershell",
+        ];
+        for tool in tools {
+            let path = format!("bin/{tool}");
+            write(&path, &format!("#!/bin/sh\necho \"RUN {tool} $*\"\n"));
+            fs::set_permissions(folder.join(path), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        Self(folder)
+    }
+
+    /// The tools that `task` runs, with their arguments.
+    fn run(&self, task: &str, target: &str) -> Vec<String> {
+        let mut path = vec![self.0.join("bin")];
+        path.extend(env::split_paths(&env::var_os("PATH").unwrap()));
+        let mut command = cargo_make(&self.0);
+        // What the init task of wdk-build sets.
+        for (name, value) in [
+            ("CARGO_MAKE_CRATE_TARGET_TRIPLE", target),
+            ("CARGO_MAKE_CARGO_BUILD_TEST_FLAGS", &format!("--release --target {target}")),
+            ("WDK_BUILD_OUTPUT_DIRECTORY", "out"),
+        ] {
+            command.arg("--env").arg(format!("{name}={value}"));
+        }
+        let text = output(command.arg(task).env("PATH", env::join_paths(path).unwrap()));
+        text.lines().filter_map(|line| line.strip_prefix("RUN ")).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Windows {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn package_stamps_checks_signs_and_catalogues_each_driver() {
+    if !is_installed("cargo-make") {
+        return;
+    }
+    let windows = Windows::new("package");
+    let run = windows.run("package", "aarch64-pc-windows-msvc");
+    assert_eq!(
+        run[0],
+        "tool-cargo build --package sluice --package probe --package sluicectl --release --target aarch64-pc-windows-msvc"
+    );
+    assert!(run[1].starts_with("powershell "), "the certificate: {run:#?}");
+    let of = |driver: &str| {
+        [
+            format!("stampinf -f out/package/{driver}/{driver}.inf -d * -a arm64 -c {driver}.cat -v 1.2.3.0"),
+            format!("infverif /v /w out/package/{driver}/{driver}.inf"),
+            format!("signtool sign /v /fd SHA256 /s My /n Sluice test certificate out/package/{driver}/{driver}.sys"),
+            format!("inf2cat /driver:out/package/{driver} /os:10_CO_ARM64 /uselocaltime"),
+            format!("signtool sign /v /fd SHA256 /s My /n Sluice test certificate out/package/{driver}/{driver}.cat"),
+        ]
+    };
+    assert_eq!(run[2..], [of("sluice"), of("probe")].concat());
+    for file in ["sluice/sluice.sys", "probe/probe.pdb", "sluicectl.exe", "sluice_npi.h", "sluice.cer", "verify.ps1"] {
+        assert!(windows.0.join("out/package").join(file).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn drivers_are_installed_started_verified_and_stopped_in_order() {
+    if !is_installed("cargo-make") {
+        return;
+    }
+    let windows = Windows::new("life");
+    let run = |task| windows.run(task, "x86_64-pc-windows-msvc");
+    let package = "out/package";
+    assert_eq!(
+        run("install"),
+        ["sluice", "probe"].map(|name| format!("pnputil /add-driver {package}/{name}/{name}.inf /install"))
+    );
+    assert_eq!(run("start"), ["sc.exe start sluice", "sc.exe start probe"]);
+    assert_eq!(run("stop"), ["sc.exe stop probe", "sc.exe stop sluice"]);
+    assert_eq!(run("verify-on"), ["verifier /ruleclasses 1 2 3 4 5 6 8 9 12 18 20 26 /driver sluice.sys probe.sys"]);
+    assert!(run("verify")[0].contains("-File inf/verify.ps1 -Rounds 100 -Sluicectl out/package/sluicectl.exe"));
+    assert_eq!(run("verify-off"), ["verifier /reset"]);
+    assert_eq!(run("uninstall")[..2], ["sc.exe stop probe", "sc.exe stop sluice"]);
+    assert!(run("clients")[1].ends_with("probe-c.vcxproj /p:Configuration=Release /p:Platform=x64"));
+}
