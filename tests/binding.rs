@@ -1,8 +1,12 @@
 //! sluice.sys and probe.sys find each other and part from each other, in every order, and leave nothing behind.
 
+use std::thread;
+
 use anyhow::Result;
 use sluice_rig::{Rig, State};
-use system_tests::{calls, install_second_probe, machine, sluicectl, verdicts, verdicts_offline};
+use system_tests::{
+    calls, hostile, install_second_probe, machine, sluicectl, sluicectl_ok, verdicts, verdicts_offline,
+};
 
 /// Both are attached, and packets go through.
 fn assert_attached(rig: &Rig) -> Result<()> {
@@ -169,5 +173,32 @@ fn a_client_with_a_table_of_an_unknown_version_is_refused_and_nothing_else_happe
     let events = rig.events()?;
     assert_eq!(calls(&events, "sluice", "ProviderCleanupBindingContext"), 1);
     assert_eq!(calls(&events, "stranger", "ClientDetachProvider"), 0);
+    Ok(())
+}
+
+#[test]
+fn the_provider_comes_and_goes_while_requests_pour_in() -> Result<()> {
+    let rig = machine("load")?;
+    rig.start("sluice")?;
+    rig.start("probe")?;
+    let report = thread::scope(|scope| {
+        let requests = scope.spawn(|| hostile(&rig, &["random", "probe", "8", "7"]));
+        let mut rounds = 0;
+        while !requests.is_finished() {
+            sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
+            stop(&rig, "sluice")?;
+            rig.start("sluice")?;
+            rounds += 1;
+        }
+        assert!(rounds > 1, "the requests ended too soon");
+        requests.join().expect("hostile() does not panic")
+    })?;
+    // Some came while sluice was there.
+    assert!(report.contains("PROBE_CLASSIFY: done: "), "{report}");
+    // Others while it was not: ERROR_NOT_READY.
+    assert!(report.contains("PROBE_CLASSIFY: error 21: "), "{report}");
+    stop(&rig, "probe")?;
+    stop(&rig, "sluice")?;
+    assert!(rig.alive()?.is_nothing());
     Ok(())
 }

@@ -1,12 +1,12 @@
 //! A rig: one prefix with one server, services in it, and programs.
 
-use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,13 +38,13 @@ pub enum State {
     Other(u32),
 }
 
-/// A Windows of its own, with netio.sys running. Ended when it is dropped.
+/// A Windows of its own, with netio.sys running. Ended when it is dropped. Several threads may use it at once.
 pub struct Rig {
     wine: Wine,
     prefix: PathBuf,
     output: PathBuf,
     server: Child,
-    commands: Cell<usize>,
+    commands: AtomicUsize,
 }
 
 impl Rig {
@@ -65,7 +65,7 @@ impl Rig {
             .stderr(Stdio::null())
             .spawn()
             .context("cannot start the server of Wine")?;
-        let rig = Self { wine, prefix, output, server, commands: Cell::new(0) };
+        let rig = Self { wine, prefix, output, server, commands: AtomicUsize::new(0) };
         fs::create_dir_all(rig.path("rig")).context("cannot make C:\\rig")?;
         rig.copy(&built("rig", "netio.sys"), "windows/system32/drivers/netio.sys")?;
         // What Rust's standard library needs and Wine 8.0 lacks.
@@ -207,8 +207,7 @@ impl Rig {
     /// # Errors
     /// It cannot be run, or it runs longer than `limit`.
     pub fn run(&self, program: &str, arguments: &[&str], limit: Duration) -> Result<Outcome> {
-        let number = self.commands.get();
-        self.commands.set(number + 1);
+        let number = self.commands.fetch_add(1, Ordering::Relaxed);
         let mut command = self.wine.program(&self.prefix, program);
         command.args(arguments).current_dir(self.path("rig"));
         let line = typed(program, arguments);

@@ -47,7 +47,7 @@ impl Tally {
 ///
 /// Codes without input must refuse every input; the others every input that is not a whole request.
 pub(crate) fn sizes(name: &str) -> Result<String, String> {
-    let device = Device::open(name).map_err(|error| format!("cannot open {name}: {error}"))?;
+    let device = open(name)?;
     let mut tally = Tally::default();
     let mut random = Random::new(1);
     for (code_name, code) in CODES {
@@ -73,9 +73,10 @@ pub(crate) fn sizes(name: &str) -> Result<String, String> {
 /// Arbitrary requests for that many seconds.
 pub(crate) fn random(name: &str, seconds: u64, seed: u64) -> Result<String, String> {
     let deadline = Instant::now() + Duration::from_secs(seconds);
+    let table = &table(name)?;
     thread::scope(|scope| {
         let threads: Vec<_> =
-            (0..THREADS).map(|thread| scope.spawn(move || storm(name, deadline, seed + thread))).collect();
+            (0..THREADS).map(|thread| scope.spawn(move || storm(name, table, deadline, seed + thread))).collect();
         let mut tally = Tally::default();
         for thread in threads {
             let one = thread.join().map_err(|_| "a thread has panicked".to_string())??;
@@ -86,28 +87,32 @@ pub(crate) fn random(name: &str, seconds: u64, seed: u64) -> Result<String, Stri
     .map_err(|broken: String| format!("{broken} (seed {seed})"))
 }
 
-fn storm(name: &str, deadline: Instant, seed: u64) -> Result<Tally, String> {
-    let open = || Device::open(name).map_err(|error| format!("cannot open {name}: {error}"));
+fn open(name: &str) -> Result<Device, String> {
+    Device::open(name).map_err(|error| format!("cannot open {name}: {error}"))
+}
+
+/// The table of the policy in force; nothing if there is none, or the device has no policies.
+fn table(name: &str) -> Result<Vec<u8>, String> {
+    match open(name)?.control(code::SLUICE_POLICY_READ, &[], TABLE_ROOM)? {
+        Answer::Done(bytes) => Ok(bytes.get(POLICY_ANSWER..).unwrap_or_default().to_vec()),
+        Answer::Refused(_) => Ok(Vec::new()),
+    }
+}
+
+fn storm(name: &str, table: &[u8], deadline: Instant, seed: u64) -> Result<Tally, String> {
     let mut random = Random::new(seed);
     let mut tally = Tally::default();
-    let mut device = open()?;
-    let mut table = Vec::new();
+    let mut device = open(name)?;
     while Instant::now() < deadline {
         let (code_name, code) = CODES[random.below(CODES.len())];
-        let mut request = right(code, &table, &mut random);
+        let mut request = right(code, table, &mut random);
         if random.below(4) > 0 {
             damage(&mut request, &mut random);
         }
         let room = [0, 16, 64, 1024, TABLE_ROOM][random.below(5)];
-        let answer = device.control(code, &request, room)?;
-        tally.add(code_name, &answer);
-        if let Answer::Done(bytes) = answer
-            && code == code::SLUICE_POLICY_READ
-        {
-            table = bytes.get(POLICY_ANSWER..).unwrap_or_default().to_vec();
-        }
+        tally.add(code_name, &device.control(code, &request, room)?);
         if random.below(50) == 0 {
-            device = open()?;
+            device = open(name)?;
         }
     }
     Ok(tally)
