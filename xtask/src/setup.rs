@@ -270,10 +270,11 @@ fn install(missing: &[Tool], arch: Arch) -> Result<()> {
     println!("Missing:\n{}", list(missing));
     let mut missing = missing.to_vec();
     if missing.contains(&Tool::Rust) && rustup_target_add(arch) {
-        missing.retain(|tool| *tool != Tool::Rust);
-    }
-    if missing.is_empty() {
-        return Ok(());
+        // What counts is what is there, not what rustup believes.
+        missing = match find(arch) {
+            Ok(_) => return Ok(()),
+            Err(missing) => missing,
+        };
     }
     match plan(&missing, host()) {
         Plan::Install { prefix, packages } => apt_get(prefix, &packages),
