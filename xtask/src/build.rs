@@ -8,6 +8,7 @@
 //! | package | file | place |
 //! | --- | --- | --- |
 //! | sluice, probe | .sys, .pdb | target/drivers/<arch>/ |
+//! | probe-c | .sys, .pdb | target/drivers/x64/ |
 //! | sluicectl | .exe | target/drivers/x64/ |
 //! | netio, misfit | .sys, .pdb | target/rig/x64/ |
 //! | hostile | .exe | target/rig/x64/ |
@@ -21,6 +22,7 @@ use std::{env, fs};
 use anyhow::{Context, Result};
 
 use crate::layout::{self, Arch};
+use crate::probe_c;
 use crate::run::{run as run_command, write_if_changed};
 use crate::setup::{self, Tools};
 use crate::{content_root, twin};
@@ -63,6 +65,7 @@ pub(crate) fn build(arch: Arch) -> Result<Vec<PathBuf>> {
     if let Some(target) = arch.program_target() {
         cargo.program("sluicectl", target)?;
         files.push(cargo.collect(target, "sluicectl.exe", &drivers.join("sluicectl.exe"))?);
+        files.extend(probe_c::build(&tools)?);
 
         let rig = layout::rig(arch);
         cargo.program("hostile", target)?;

@@ -10,6 +10,7 @@ mod demo;
 mod dist;
 mod inf;
 mod layout;
+mod probe_c;
 mod run;
 mod setup;
 mod sign;
