@@ -12,7 +12,7 @@ use wdk_nmr_sys::{
 
 use crate::life::Side;
 use crate::platform::Platform;
-use crate::violation::ModuleId;
+use crate::violation::{Module, ModuleId};
 
 /// A pointer that belongs to a module: carried, compared, handed on, never dereferenced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,6 +199,11 @@ impl Registered {
         // SAFETY: as for the structure.
         let id = unsafe { read_module_id(ModuleId) };
         checksum(&c, &npi, &id) == self.checksum
+    }
+
+    /// Who it is, but for its image. `registration`: the handle as a number.
+    pub(crate) fn describe(&self, registration: usize) -> Module {
+        Module { side: self.side(), npi: self.npi, id: self.id, number: self.number, image: None, registration }
     }
 
     /// The addresses of its callbacks.

@@ -27,7 +27,7 @@ use crate::module::{AttachFn, Characteristics, Opaque, Registered, Source};
 use crate::order::Order;
 use crate::platform::{DISPATCH_LEVEL, Event, Lock, PASSIVE_LEVEL, PausePoint, Platform, When};
 use crate::report::{Report, SlowWait};
-use crate::tables::{Binding, Shard, describe_binding, describe_registration, registration_handle};
+use crate::tables::{Binding, Shard, describe_binding, registration_handle};
 use crate::violation::{Callback, Function, Module, Place, Violation};
 
 /// How many violations are reported.
@@ -420,10 +420,13 @@ impl<P: Platform> Registrar<P> {
         if let Some(status) = self.platform.fault(function) {
             return status;
         }
+        let module = self.shard(key).with(|shard| Some(shard.registrations.get(key)?.module));
+        let Some(module) = module else { return self.stale(function, 66, handle) };
+        // Before it is marked: from then on another thread may wait, and free the structure.
+        self.verify(key, &module, place);
         let now = self.platform.now();
-        let found = self.shard(key).with(|shard| {
-            let module = shard.registrations.get(key)?.module;
-            let Some(bindings) = shard.deregister(key, now) else { return Some((module, None)) };
+        let detaches = self.shard(key).with(|shard| {
+            let bindings = shard.deregister(key, now)?;
             let mut detaches = Vec::with_capacity(bindings.len() * 2);
             for key in bindings {
                 if let Some(binding) = shard.bindings.get_mut(key)
@@ -434,10 +437,8 @@ impl<P: Platform> Registrar<P> {
                     detaches.push((key, Side::Provider));
                 }
             }
-            Some((module, Some(detaches)))
+            Some(detaches)
         });
-        let Some((module, detaches)) = found else { return self.stale(function, 66, handle) };
-        self.verify(key, &module, place);
         let Some(mut detaches) = detaches else {
             self.report_violation(true, || Violation {
                 rule: 66,
@@ -633,12 +634,16 @@ impl<P: Platform> Registrar<P> {
         let now = self.platform.now();
         let mut report = Report::default();
         for shard in &self.shards {
-            shard.with(|shard| {
-                report.registrations.extend(shard.registration_keys().map(|(key, registration)| {
-                    describe_registration(self.describe(&registration.module, Some(key)), registration, now)
-                }));
+            let registrations: Vec<_> = shard.with(|shard| {
                 report.bindings.extend(shard.binding_keys().map(|(key, binding)| describe_binding(key, binding, now)));
+                let registrations = shard.registration_keys();
+                registrations.map(|(key, entry)| (entry.module.attach_address(), entry.describe(key, now))).collect()
             });
+            // The platform is asked for names without the lock.
+            report.registrations.extend(registrations.into_iter().map(|(address, mut registration)| {
+                registration.module.image = self.platform.image(address);
+                registration
+            }));
         }
         report
     }
@@ -838,14 +843,8 @@ impl<P: Platform> Registrar<P> {
     }
 
     fn describe(&self, module: &Registered, key: Option<Key>) -> Module {
-        Module {
-            side: module.side(),
-            npi: module.npi,
-            id: module.id,
-            number: module.number,
-            image: self.platform.image(module.attach_address()),
-            registration: key.map_or(0, |key| registration_handle(module.side(), key).addr()),
-        }
+        let registration = key.map_or(0, |key| registration_handle(module.side(), key).addr());
+        Module { image: self.platform.image(module.attach_address()), ..module.describe(registration) }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::handle::{self, Key, Kind};
 use crate::life::{Life, Side};
 use crate::module::{Opaque, Registered};
 use crate::report::{BindingReport, RegistrationReport};
-use crate::violation::{Callback, Module};
+use crate::violation::Callback;
 
 /// A table whose entries are named by slot and generation.
 pub(crate) struct Table<T> {
@@ -193,6 +193,17 @@ impl<E> Registration<E> {
     pub(crate) fn is_drained(&self) -> bool {
         self.deregistering.is_some() && self.bindings.len() == 0
     }
+
+    /// What a report says of it, but for its image.
+    pub(crate) fn describe(&self, key: Key, now: Duration) -> RegistrationReport {
+        RegistrationReport {
+            module: self.module.describe(registration_handle(self.module.side(), key).addr()),
+            bindings: self.bindings.len(),
+            age: now.saturating_sub(self.since),
+            deregistering: self.deregistering.map(|since| now.saturating_sub(since)),
+            waiters: self.waiters,
+        }
+    }
 }
 
 /// One binding.
@@ -313,9 +324,10 @@ impl<E> Shard<E> {
     /// Begins the end of a registration. Returns its bindings, or `None` if that has begun already.
     pub(crate) fn deregister(&mut self, key: Key, now: Duration) -> Option<Vec<Key>> {
         let registration = self.registrations.get_mut(key)?;
-        if registration.deregistering.replace(now).is_some() {
+        if registration.deregistering.is_some() {
             return None;
         }
+        registration.deregistering = Some(now);
         self.withdraw(key);
         Some(self.bindings_of(key))
     }
@@ -394,21 +406,6 @@ pub(crate) fn registration_handle(side: Side, key: Key) -> HANDLE {
         Side::Provider => Kind::Provider,
     };
     handle::encode(kind, key)
-}
-
-/// What a report says of a registration.
-pub(crate) fn describe_registration<E>(
-    module: Module,
-    registration: &Registration<E>,
-    now: Duration,
-) -> RegistrationReport {
-    RegistrationReport {
-        module,
-        bindings: registration.bindings.len(),
-        age: now.saturating_sub(registration.since),
-        deregistering: registration.deregistering.map(|since| now.saturating_sub(since)),
-        waiters: registration.waiters,
-    }
 }
 
 /// What a report says of a binding.
