@@ -117,6 +117,15 @@ impl IntoNumber for thread::ThreadId {
     }
 }
 
+/// Puts all threads on one shard.
+struct Same;
+
+impl ShardIndex for Same {
+    fn current() -> usize {
+        1
+    }
+}
+
 type TwoShards = Sharded<ByThread, 2>;
 
 /// A binding that says which one it is, and counts how often one was dropped.
@@ -246,10 +255,11 @@ unsafe extern "system" fn complete<G: Guard>(handle: *mut c_void) {
     world.finish();
 }
 
-/// Explores `f`. Builds without optimization take ten times as long, so there 2 preemptions have to do.
+/// Explores `f`. Builds without optimization take ten times as long, so there it is one preemption less, and at most 2.
 fn model(preemptions: Option<usize>, f: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = if cfg!(debug_assertions) { Some(2) } else { preemptions };
+    builder.preemption_bound =
+        if cfg!(debug_assertions) { Some(preemptions.map_or(2, |bound| bound.min(3) - 1)) } else { preemptions };
     builder.check(f);
 }
 
@@ -324,6 +334,42 @@ fn r53_one_word_is_not_touched_after_the_completion() {
 #[test]
 fn r53_shards_are_not_touched_after_the_completion() {
     held_calls_touch_nothing_after_the_end::<TwoShards>();
+}
+
+fn a_refused_attempt_may_complete_for_a_held_call<G: Guard>(preemptions: Option<usize>) {
+    model(preemptions, || {
+        let world = World::<G>::new(false);
+        world.attach(1);
+        let ticket = world.slot().enter().unwrap();
+        let held = {
+            let world = world.clone();
+            thread::spawn(move || world.slot().leave_at_last(ticket))
+        };
+        let borrower = {
+            let world = world.clone();
+            thread::spawn(move || world.call())
+        };
+        world.detach();
+        borrower.join().unwrap();
+        // Nobody borrows the registration any more. If the binding is over too, its wait returns here.
+        if world.finished.load(SeqCst) == 1 {
+            sync::free();
+        }
+        held.join().unwrap();
+        world.is_over(1);
+    });
+}
+
+/// A held call, an attempt of somebody who borrows the registration, and the detach, at most 4 preemptions.
+#[test]
+fn r53_one_word_is_not_touched_by_a_held_call_after_another_completion() {
+    a_refused_attempt_may_complete_for_a_held_call::<Single>(Some(4));
+}
+
+/// As above on one shard of two, at most 3 preemptions.
+#[test]
+fn r53_shards_are_not_touched_by_a_held_call_after_another_completion() {
+    a_refused_attempt_may_complete_for_a_held_call::<Sharded<Same, 2>>(Some(3));
 }
 
 fn the_next_binding_is_not_confused_with_the_last<G: Guard>(preemptions: Option<usize>) {

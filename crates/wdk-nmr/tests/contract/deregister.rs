@@ -31,6 +31,20 @@ fn r65_m5_nothing_is_freed_before_the_wait_has_returned() {
 }
 
 #[test]
+fn r65_the_image_is_let_go_when_everything_is_over_and_not_earlier() {
+    let _session = Session::new();
+    let log = Log::default();
+    let program = Program::default();
+    let identity = Identity::new(PROVIDER_ID, Characteristics::new(7));
+    let provider =
+        ProviderRegistration::register(TestProvider::new(&log), identity, program.clone(), passive()).unwrap();
+    let deregistering = provider.start_deregistering();
+    assert_eq!(program.0.load(Ordering::Relaxed), 0);
+    deregistering.wait(passive()).unwrap();
+    assert_eq!(program.0.load(Ordering::Relaxed), 1);
+}
+
+#[test]
 fn r70_the_wait_lasts_as_long_as_the_peer_takes() {
     let _session = Session::new();
     let log = Log::default();
