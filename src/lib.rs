@@ -1,16 +1,11 @@
-//! sluice.sys: starts and stops. What it does while it runs is `sluice_engine`.
-//!
-//! The provider is registered with NmrRegisterProvider by [`sluice_engine::Engine::register`], through wdk-nmr, which
-//! keeps the characteristics and all that they point to in one block of non-paged memory until
-//! NmrWaitForProviderDeregisterComplete has returned (R10), gets the block back as the context of ProviderAttachClient
-//! (R11), and gives the handle to NmrDeregisterProvider, of a registration that succeeded and no other (R68).
+//! sluice.sys: starts and stops. What it does while it runs is `sluice_engine`, and [`provider`] registers that with NMR.
 #![no_std]
 
 extern crate alloc;
 extern crate wdk_panic;
 
 mod kernel;
-mod service;
+mod provider;
 
 use alloc::boxed::Box;
 use core::{
@@ -18,7 +13,7 @@ use core::{
     sync::atomic::{AtomicPtr, Ordering},
 };
 
-use service::Service;
+use provider::Service;
 use sluice_control::name;
 use sluice_wdm::{Driver, DriverImage};
 use wdk::println;

@@ -1,4 +1,16 @@
 //! The registered provider, which answers the requests of the control device.
+//!
+//! [`Engine::register`] fills in NPI_PROVIDER_CHARACTERISTICS and calls NmrRegisterProvider, through wdk-nmr. What that
+//! function asks of a driver, and where it is kept:
+//!
+//! | NmrRegisterProvider | here |
+//! | --- | --- |
+//! | is called at PASSIVE_LEVEL (R15) | it takes a [`Passive`], which only DriverEntry and DriverUnload make |
+//! | the characteristics, and all that they point to, stay valid, resident and in place as long as the provider is registered (R10) | they are one block of non-paged memory, which the registration owns; it is freed after NmrWaitForProviderDeregisterComplete has returned, and nowhere else |
+//! | the context comes back in ProviderAttachClient (R11) | it is that block: [`Engine`]'s attach function is called with the engine in it |
+//! | the handle has a meaning after STATUS_SUCCESS only (R9), and is given to NmrDeregisterProvider (R68) | there is a registration after STATUS_SUCCESS only, and the handle is in it |
+//! | STATUS_INSUFFICIENT_RESOURCES and other failures | [`RegisterError`] tells them apart; DriverEntry logs and returns them |
+//! | clients that are there already attach before it returns, others later (R4, R6) | it is the last thing that can fail in DriverEntry |
 
 use sluice_control::Completion;
 use sluice_engine::{Control, Engine};
