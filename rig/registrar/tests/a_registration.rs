@@ -5,8 +5,8 @@ use support::*;
 
 use nmr_registrar::{DISPATCH_LEVEL, Function, Place, Strictness};
 use std::ptr::{null, null_mut};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
 
 #[test]
 fn r1_one_registration_per_interface_and_role() {
@@ -346,25 +346,4 @@ fn r15_registering_and_attaching_need_passive_level() {
     });
     let _client = client.registered();
     assert_eq!(session.expect_violation(15).place, Place::Function(Function::ClientAttachProvider));
-}
-
-#[test]
-fn r31_two_registrations_attach_at_the_same_time() {
-    let _session = Session::new();
-    let log = Log::default();
-    let npi = unique_npi();
-    let together = Arc::new(Barrier::new(2));
-    let mut provider = provider("P", npi, &log);
-    provider.on_provider_attach = Box::new(move |offer| {
-        // Nobody gets past this unless both attach callbacks of the one registration run at once.
-        together.wait();
-        offer.accept()
-    });
-    let _provider = provider.registered();
-    let clients = [client("1", npi, &log), client("2", npi, &log)];
-    std::thread::scope(|scope| {
-        for client in &clients {
-            scope.spawn(|| assert_eq!(client.register(), STATUS_SUCCESS));
-        }
-    });
 }

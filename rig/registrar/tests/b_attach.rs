@@ -1,4 +1,7 @@
-//! Section B of the contract: attach, R16 to R33 (R31 is in `a_registration.rs`).
+//! Section B of the contract: attach, R16 to R33.
+//!
+//! R29, whether a provider calls its client while it may still refuse, happens between the modules: no registrar can
+//! show it.
 
 mod support;
 use support::*;
@@ -7,7 +10,7 @@ use nmr_registrar::{Function, Place};
 use std::ffi::c_void;
 use std::ptr::{null, null_mut, without_provenance_mut};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 
 /// STATUS_DEVICE_NOT_READY: some failure that is neither of the two that NMR knows.
 const OTHER_FAILURE: NTSTATUS = 0xC000_00A3_u32 as NTSTATUS;
@@ -393,6 +396,27 @@ fn r30_every_pair_has_a_binding_of_its_own() {
     assert_eq!(contexts.len(), 12);
     providers[0].end();
     assert_eq!(session.report().bindings.len(), 4);
+}
+
+#[test]
+fn r31_two_registrations_attach_at_the_same_time() {
+    let _session = Session::new();
+    let log = Log::default();
+    let npi = unique_npi();
+    let together = Arc::new(Barrier::new(2));
+    let mut provider = provider("P", npi, &log);
+    provider.on_provider_attach = Box::new(move |offer| {
+        // Nobody gets past this unless both attach callbacks of the one registration run at once.
+        together.wait();
+        offer.accept()
+    });
+    let _provider = provider.registered();
+    let clients = [client("1", npi, &log), client("2", npi, &log)];
+    std::thread::scope(|scope| {
+        for client in &clients {
+            scope.spawn(|| assert_eq!(client.register(), STATUS_SUCCESS));
+        }
+    });
 }
 
 #[test]
