@@ -131,9 +131,11 @@ impl Capture {
                 }
                 Err(PcapError::Eof) => return Ok(None),
                 Err(PcapError::Incomplete(_) | PcapError::BufferTooSmall) => self.read_on()?,
-                Err(PcapError::UnexpectedEof) => return Err(self.broken("the file ends inside it")),
+                Err(PcapError::UnexpectedEof) => {
+                    return Err(self.broken("the file ends in the middle of the next record"));
+                }
                 Err(PcapError::ReadError) => return Err(self.broken("the file cannot be read any further")),
-                Err(_) => return Err(self.broken("its length or its contents cannot be")),
+                Err(_) => return Err(self.broken("the next record is no valid packet or block")),
             }
         }
     }
@@ -157,7 +159,7 @@ impl Capture {
             return Ok(());
         }
         if self.buffer >= LARGEST_BUFFER {
-            return Err(self.broken(&format!("it is said to be longer than {LARGEST_BUFFER} bytes")));
+            return Err(self.broken(&format!("the next record is said to be longer than {LARGEST_BUFFER} bytes")));
         }
         self.buffer *= 2;
         self.blocks.grow(self.buffer);

@@ -20,7 +20,7 @@ impl<'a, T: Wire> List<'a, T> {
 
     /// Appends `item`. Once there is no room for one, it and all that follow are counted but not listed.
     pub fn push(&mut self, item: &T) {
-        if self.listed == self.total && self.room.len() >= T::SIZE && item.write(&mut self.room).is_some() {
+        if self.room.len() >= T::SIZE && item.write(&mut self.room).is_some() {
             self.listed = self.listed.saturating_add(1);
         }
         self.total = self.total.saturating_add(1);
