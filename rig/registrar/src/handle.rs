@@ -28,7 +28,7 @@ const GENERATIONS: u32 = 1 << 28;
 
 /// What a handle stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// What `NmrRegisterClient` gave.
     Client = 1,
     /// What `NmrRegisterProvider` gave.

@@ -3,10 +3,11 @@
 //! The rules that it keeps, R1 to R74, are those of the project's NMR contract. There are three ways to use it:
 //!
 //! 1. **In Rust tests.** Link this crate (a dev-dependency, and `use nmr_registrar as _;` where nothing else of it is
-//!    used); it defines the nine `Nmr*` functions that `wdk-nmr-sys` declares. A test that begins with [`Session::new`] has every violation and every leak reported as a panic at its end, and can set
-//!    strictness, order, faults, IRQL and pause points. Sessions run one after the other. Without a session the nine
-//!    functions work too, tests may run in parallel with NPIIDs of their own, and a violation ends the process.
-//! 2. **In C and C++ tests**, through the C ABI.
+//!    used); it defines the nine `Nmr*` functions that `wdk-nmr-sys` declares. A test that begins with [`Session::new`]
+//!    has every violation and every leak reported as a panic at its end, and can set strictness, order, faults, IRQL
+//!    and pause points. Sessions run one after the other. Without a session the nine functions work too, tests may run
+//!    in parallel with NPIIDs of their own, and a violation ends the process.
+//! 2. **In C and C++ tests**, through the static library of `capi/` and the headers of `include/`.
 //! 3. **On other primitives**, such as those of a kernel: `default-features = false` leaves [`Registrar`], which is
 //!    generic over [`Platform`] and needs `alloc` alone.
 //!
@@ -24,6 +25,9 @@
 //!
 //! A test binary either uses sessions in all of its tests or in none: registrations belong to the process, so a test
 //! without one would show up in the reports of whichever session is running.
+//!
+//! What the registrar guarantees, what it chooses where the contract is open, and what it cannot know is in
+//! `docs/registrar.md`.
 #![no_std]
 
 extern crate alloc;
@@ -42,7 +46,6 @@ mod report;
 mod tables;
 mod violation;
 
-pub use handle::Kind;
 #[cfg(feature = "std")]
 pub use host::irql;
 #[cfg(feature = "std")]

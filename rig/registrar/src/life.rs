@@ -353,3 +353,98 @@ impl Life {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wdk_nmr_sys::STATUS_NOINTERFACE;
+
+    const ATTACHED: Life = Life::Attached(Early { client: false, provider: false });
+
+    fn agreed() -> Life {
+        let mut life = Life::new();
+        assert_eq!(life.propose(), Ok(()));
+        assert_eq!(life, Life::Proposed);
+        assert_eq!(life.provider_answered(STATUS_SUCCESS), None);
+        life
+    }
+
+    fn detaching(client: Part, provider: Part) -> Life {
+        Life::Detaching { client, provider }
+    }
+
+    #[test]
+    fn a_client_that_declines_ends_the_offer() {
+        let mut life = Life::new();
+        assert_eq!(life.client_answered(STATUS_NOINTERFACE, false), (Outcome::Rejected, None));
+    }
+
+    #[test]
+    fn a_provider_that_declines_leads_back_to_the_offer() {
+        let mut life = Life::new();
+        for _ in 0..2 {
+            assert_eq!(life.propose(), Ok(()));
+            assert_eq!(life.provider_answered(STATUS_NOINTERFACE), None);
+            assert_eq!(life, Life::Offered(Some(STATUS_NOINTERFACE)));
+        }
+        assert_eq!(life.client_answered(STATUS_NOINTERFACE, true), (Outcome::Rejected, None));
+    }
+
+    #[test]
+    fn an_agreed_pair_attaches_or_detaches_at_once() {
+        let mut life = agreed();
+        assert_eq!(life.client_answered(STATUS_SUCCESS, false), (Outcome::Attached, None));
+        assert_eq!(life, ATTACHED);
+        let mut life = agreed();
+        assert_eq!(life.client_answered(STATUS_SUCCESS, true), (Outcome::Detach, None));
+        assert_eq!(life, detaching(Part::NotCalled, Part::NotCalled));
+    }
+
+    #[test]
+    fn only_an_attached_binding_is_detached_and_only_once() {
+        let states = [Life::new(), Life::Proposed, agreed(), detaching(Part::Pending, Part::Done)];
+        for state in states {
+            let mut life = state;
+            assert!(!life.deregister());
+            assert_eq!(life, state);
+        }
+        let mut life = ATTACHED;
+        assert!(life.deregister());
+        assert!(!life.deregister());
+    }
+
+    #[test]
+    fn the_second_part_to_be_done_ends_the_detach_in_every_order() {
+        for first in [Side::Client, Side::Provider] {
+            let mut life = detaching(Part::NotCalled, Part::NotCalled);
+            life.detach_called(first);
+            assert_eq!(life.detach_returned(first, STATUS_PENDING), (Progress::Open, None));
+            life.detach_called(first.peer());
+            assert_eq!(life.detach_returned(first.peer(), STATUS_SUCCESS), (Progress::Open, None));
+            assert_eq!(life.completed(first), (Progress::Detached, None));
+            assert_eq!(life, Life::Detached { client_cleanup: true });
+        }
+    }
+
+    #[test]
+    fn a_completion_counts_once_before_during_or_after_the_callback() {
+        let peer_done = |part| detaching(part, Part::Done);
+        // R48: before the callback, or even before the detach.
+        let mut life = peer_done(Part::NotCalled);
+        assert_eq!(life.completed(Side::Client).1.map(|breach| (breach.rule, breach.tolerated)), Some((48, true)));
+        life.detach_called(Side::Client);
+        assert_eq!(life.detach_returned(Side::Client, STATUS_PENDING), (Progress::Detached, None));
+        let mut life = ATTACHED;
+        assert_eq!(life.completed(Side::Provider).1.map(|breach| breach.rule), Some(48));
+        assert!(life.deregister());
+        assert_eq!(life, detaching(Part::NotCalled, Part::CompletedBeforeCall));
+        // R47: during the callback.
+        let mut life = peer_done(Part::Called);
+        assert_eq!(life.completed(Side::Client), (Progress::Open, None));
+        assert_eq!(life.completed(Side::Client).1.map(|breach| breach.rule), Some(45));
+        assert_eq!(life.detach_returned(Side::Client, STATUS_PENDING), (Progress::Detached, None));
+        // R46: after STATUS_SUCCESS.
+        let mut life = detaching(Part::Done, Part::Pending);
+        assert_eq!(life.completed(Side::Client).1.map(|breach| breach.rule), Some(46));
+    }
+}
