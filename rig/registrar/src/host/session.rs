@@ -153,24 +153,29 @@ impl Session {
         let control = Arc::new(Control::default());
         let registrar = registrar();
         registrar.purge();
-        registrar.set_strictness(Strictness::Strict);
-        registrar.set_order(None);
-        registrar.set_slow_wait(Some(SLOW_WAIT));
         registrar.platform().set_control(Some(control.clone()));
         Self { control, seed: Mutex::new(None), finished: false, _turn: turn }
     }
 
     /// A strict session with a random order. The seed is the environment variable `NMR_REGISTRAR_SEED` if that is set;
     /// it is printed when the session fails.
+    ///
+    /// # Panics
+    /// If that variable is no number.
     #[must_use]
     pub fn adversary() -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let session = Self::new();
-        let seed = std::env::var("NMR_REGISTRAR_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            // A number that is short enough to type.
-            u64::from(now.subsec_nanos()).wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed))
-        });
+        let seed = match std::env::var("NMR_REGISTRAR_SEED") {
+            Ok(text) => {
+                text.parse().unwrap_or_else(|_| panic!("NMR_REGISTRAR_SEED is {text:?}, not a number below 2^64"))
+            }
+            Err(_) => {
+                let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+                // A number that is short enough to type.
+                u64::from(now.subsec_nanos()).wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed))
+            }
+        };
         session.set_seed(Some(seed));
         session
     }
@@ -285,6 +290,9 @@ impl Session {
         let registrar = registrar();
         let leaks = registrar.report();
         registrar.purge();
+        registrar.set_strictness(Strictness::Strict);
+        registrar.set_order(None);
+        registrar.set_slow_wait(Some(SLOW_WAIT));
         registrar.platform().set_control(None);
         Outcome { violations: core::mem::take(&mut *locked(&self.control.violations)), leaks }
     }
