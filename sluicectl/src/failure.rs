@@ -25,7 +25,7 @@ impl Failure {
         match self {
             Self::Input(_) | Self::Reported => 2,
             Self::State(_) => 1,
-            Self::Output(error) => u8::from(error.kind() != io::ErrorKind::BrokenPipe),
+            Self::Output(error) => u8::from(!reader_is_gone(error)),
         }
     }
 }
@@ -52,4 +52,11 @@ impl From<serde_json::Error> for Failure {
     fn from(error: serde_json::Error) -> Self {
         Self::Output(error.into())
     }
+}
+
+/// Whether the output was a pipe that is closed at its other end.
+fn reader_is_gone(error: &io::Error) -> bool {
+    // What a write to a pipe can say besides the two errors that the standard library knows.
+    const ERROR_PIPE_NOT_CONNECTED: i32 = 233;
+    error.kind() == io::ErrorKind::BrokenPipe || cfg!(windows) && error.raw_os_error() == Some(ERROR_PIPE_NOT_CONNECTED)
 }
