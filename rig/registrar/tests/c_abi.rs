@@ -1,5 +1,6 @@
 //! The C ABI: the example in `examples/c` is compiled, linked with the static library, and run. Needs a C compiler; `CC`
 //! names one, else `cc` is taken.
+#![cfg(unix)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
