@@ -3,7 +3,7 @@
 use std::thread;
 
 use anyhow::Result;
-use sluice_rig::{Rig, State};
+use sluice_rig::{Event, Rig, State};
 use system_tests::{
     calls, hostile, install_second_probe, machine, sluicectl, sluicectl_ok, verdicts, verdicts_offline,
 };
@@ -199,6 +199,34 @@ fn the_provider_comes_and_goes_while_requests_pour_in() -> Result<()> {
     assert!(report.contains("PROBE_CLASSIFY: error 21: "), "{report}");
     stop(&rig, "probe")?;
     stop(&rig, "sluice")?;
+    assert!(rig.alive()?.is_nothing());
+    Ok(())
+}
+
+#[test]
+fn a_provider_waits_for_a_slow_client_and_can_be_called_until_it_is_done() -> Result<()> {
+    let rig = machine("slow")?;
+    rig.install_misfit("sluggard")?;
+    rig.start("sluice")?;
+    rig.start("sluggard")?;
+    rig.start("probe")?;
+    assert_eq!(rig.alive()?.bindings, 2);
+    stop(&rig, "sluice")?;
+    // What the client did between its detach callback and its completion, all of it before sluice was gone.
+    let events = rig.events()?;
+    let position = |driver: &str, name: &str, value: &str| {
+        let found = |event: &Event| event.is(driver, name) && event.properties.iter().any(|(_, text)| text == value);
+        events.iter().position(found).unwrap_or_else(|| panic!("{driver} {name} {value} is not in the log"))
+    };
+    let order = [
+        position("sluggard", "callback", "ClientDetachProvider"),
+        position("sluggard", "debug", "misfit: the provider still answers 0x00000000"),
+        position("sluggard", "nmr", "NmrClientDetachProviderComplete"),
+        position("sluice", "nmr", "NmrWaitForProviderDeregisterComplete"),
+    ];
+    assert!(order.is_sorted(), "{order:?}");
+    stop(&rig, "sluggard")?;
+    stop(&rig, "probe")?;
     assert!(rig.alive()?.is_nothing());
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! of `DeviceIoControl` and of the contract (sluice-control).
 //!
 //! ```text
-//! hostile sizes DEVICE             every control code with every small input and output size
+//! hostile sizes DEVICE                 every control code with every small input and output size
 //! hostile random DEVICE SECONDS SEED   arbitrary requests from four threads, which open and close the device
 //! ```
 //!
@@ -42,7 +42,9 @@ fn main() -> ExitCode {
 
 #[cfg(windows)]
 fn usage() -> ExitCode {
-    eprintln!("usage: hostile sizes DEVICE\n       hostile random DEVICE SECONDS SEED");
+    eprintln!(
+        "usage: hostile sizes DEVICE\n       hostile random DEVICE SECONDS SEED\n       hostile busy DEVICE SECONDS"
+    );
     ExitCode::from(2)
 }
 

@@ -12,8 +12,8 @@ use crate::request::{CODES, Random, damage, right};
 
 /// Larger than every fixed part of a message.
 const LARGEST_INPUT: usize = 96;
-const ROOMS: [usize; 9] = [0, 1, 4, 15, 16, 20, 52, 64, 4096];
 const THREADS: u64 = 4;
+const ROOMS: [usize; 9] = [0, 1, 4, 15, 16, 20, 52, 64, 4096];
 /// Room for every table that the demo's policies make.
 const TABLE_ROOM: usize = 1 << 16;
 /// The fixed part of a PolicyAnswer, in front of the table.
@@ -73,10 +73,16 @@ pub(crate) fn sizes(name: &str) -> Result<String, String> {
 /// Arbitrary requests for that many seconds.
 pub(crate) fn random(name: &str, seconds: u64, seed: u64) -> Result<String, String> {
     let deadline = Instant::now() + Duration::from_secs(seconds);
-    let table = &table(name)?;
+    let table = table(name)?;
+    in_threads(THREADS, |thread| storm(name, &table, deadline, seed + thread))
+        .map_err(|broken| format!("{broken} (seed {seed})"))
+}
+
+/// Runs the same on several threads, which are numbered, and adds up.
+fn in_threads(count: u64, send: impl Fn(u64) -> Result<Tally, String> + Sync) -> Result<String, String> {
+    let send = &send;
     thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..THREADS).map(|thread| scope.spawn(move || storm(name, table, deadline, seed + thread))).collect();
+        let threads: Vec<_> = (0..count).map(|number| scope.spawn(move || send(number))).collect();
         let mut tally = Tally::default();
         for thread in threads {
             let one = thread.join().map_err(|_| "a thread has panicked".to_string())??;
@@ -84,7 +90,6 @@ pub(crate) fn random(name: &str, seconds: u64, seed: u64) -> Result<String, Stri
         }
         Ok(tally.report())
     })
-    .map_err(|broken: String| format!("{broken} (seed {seed})"))
 }
 
 fn open(name: &str) -> Result<Device, String> {

@@ -11,6 +11,7 @@
 //! | `refuser` | registers as a provider of Sluice's interface and refuses every client |
 //! | `decliner` | registers as a client of Sluice's interface and declines every provider |
 //! | `stranger` | registers as a client and offers Sluice a dispatch table of a version that does not exist |
+//! | `sluggard` | attaches, and needs a third of a second for its part of a detach, in which it still calls |
 //! | `rulebreaker` | registers as a client and waits for its end without having deregistered (R62) |
 //! | `deserter` | registers as a client and is unloaded without deregistering (R65) |
 //!
@@ -28,9 +29,13 @@ use wdm::{DriverObject, NtStatus, STATUS_SUCCESS, STATUS_UNSUCCESSFUL, UnicodeSt
 const TAG: u32 = u32::from_le_bytes(*b"Leak");
 const BLOCK_SIZE: usize = 32;
 
-/// Called when the service starts, and by Wine's loader with something else as the second argument.
+/// Called when the service starts.
+///
+/// # Safety
+///
+/// The arguments are those that the I/O manager passes.
 #[unsafe(no_mangle)]
-pub extern "system" fn DriverEntry(driver: *mut DriverObject, path: *const UnicodeString) -> NtStatus {
+pub unsafe extern "system" fn DriverEntry(driver: *mut DriverObject, path: *const UnicodeString) -> NtStatus {
     // SAFETY: the I/O manager passes its driver object, which nobody else uses yet.
     unsafe { wdm::set_unload(driver, unload) };
     // SAFETY: the I/O manager passes the service's registry path.

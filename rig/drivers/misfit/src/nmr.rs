@@ -1,17 +1,21 @@
 //! The misfit's behaviours as a network module.
 
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use core::ptr::{null, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
-use sluice_npi::{ClientCharacteristics, Header, ProviderCharacteristics};
+use sluice_npi::{
+    ClientCharacteristics, ClientDispatch, Header, Packet, ProviderCharacteristics, ProviderDispatch, Verdict,
+    direction, link_type,
+};
 use wdk_nmr_sys as nmr;
 use wdk_nmr_sys::{
     GUID, HANDLE, MIT_GUID, NPI_MODULEID, NPI_MODULEID_ID, NPI_REGISTRATION_INSTANCE, NPIID, NTSTATUS,
-    STATUS_NOINTERFACE, STATUS_SUCCESS,
+    STATUS_NOINTERFACE, STATUS_PENDING, STATUS_SUCCESS,
 };
 
-use crate::wdm::{STATUS_UNSUCCESSFUL, print};
+use crate::wdm::{STATUS_UNSUCCESSFUL, print, sleep, spawn};
 
 /// `SLUICE_NPI_ID` of sluice_npi.h.
 static NPI: NPIID =
@@ -59,6 +63,8 @@ const fn client(attach: nmr::NPI_CLIENT_ATTACH_PROVIDER_FN) -> Shared<nmr::NPI_C
 }
 
 static DECLINER: Shared<nmr::NPI_CLIENT_CHARACTERISTICS> = client(decline);
+static SLUGGARD: Shared<nmr::NPI_CLIENT_CHARACTERISTICS> =
+    Shared(nmr::NPI_CLIENT_CHARACTERISTICS { ClientDetachProvider: Some(detach_slowly), ..client(attach).0 });
 static STRANGER: Shared<nmr::NPI_CLIENT_CHARACTERISTICS> = client(offer_unknown_version);
 static REFUSER: Shared<nmr::NPI_PROVIDER_CHARACTERISTICS> = Shared(nmr::NPI_PROVIDER_CHARACTERISTICS {
     Version: 0,
@@ -85,6 +91,8 @@ pub(crate) fn start(is: impl Fn(&str) -> bool) -> NTSTATUS {
     }
     let characteristics = if is("stranger") {
         &STRANGER.0
+    } else if is("sluggard") {
+        &SLUGGARD.0
     } else if is("decliner") || is("rulebreaker") || is("deserter") {
         &DECLINER.0
     } else {
@@ -144,6 +152,63 @@ unsafe extern "system" fn offer_unknown_version(
     };
     print(c"misfit: the provider answered version 999 with", status);
     status
+}
+
+/// What the sluggard has of its one provider, while it is attached.
+static BINDING: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+static PROVIDER_CONTEXT: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+static PROVIDER_TABLE: AtomicPtr<ProviderDispatch> = AtomicPtr::new(null_mut());
+
+unsafe extern "system" fn attach(binding: HANDLE, _: *mut c_void, _: *const NPI_REGISTRATION_INSTANCE) -> NTSTATUS {
+    static TABLE: ClientDispatch = ClientDispatch { header: Header::of::<ClientDispatch>(), policy_changed };
+    let (mut context, mut dispatch) = (null_mut(), null());
+    // SAFETY: called from the attach callback with its handle; table and context live as long as the image.
+    let status = unsafe {
+        nmr::NmrClientAttachProvider(
+            binding,
+            BINDING.as_ptr().cast(),
+            (&raw const TABLE).cast(),
+            &mut context,
+            &mut dispatch,
+        )
+    };
+    if status == STATUS_SUCCESS {
+        BINDING.store(binding, Ordering::Relaxed);
+        PROVIDER_CONTEXT.store(context, Ordering::Relaxed);
+        PROVIDER_TABLE.store(dispatch.cast_mut().cast(), Ordering::Release);
+    }
+    status
+}
+
+unsafe extern "system" fn policy_changed(_: *mut c_void, _: u64) {}
+
+/// Leaves the rest to a thread, as if a call into the provider were in progress.
+unsafe extern "system" fn detach_slowly(_: *mut c_void) -> NTSTATUS {
+    match spawn(call_and_complete, null_mut()) {
+        STATUS_SUCCESS => STATUS_PENDING,
+        _ => STATUS_SUCCESS,
+    }
+}
+
+extern "system" fn call_and_complete(_: *mut c_void) {
+    sleep(300);
+    let bytes = [0u8; 60];
+    let packet = Packet {
+        header: Header::of::<Packet>(),
+        link_type: link_type::ETHERNET,
+        direction: direction::UNSPECIFIED,
+        captured_length: bytes.len() as u32,
+        wire_length: bytes.len() as u32,
+        data: bytes.as_ptr(),
+    };
+    let mut verdict = MaybeUninit::<Verdict>::uninit();
+    // SAFETY: the provider's table stays valid until this side has completed its part of the detach (R51).
+    let classify = unsafe { (*PROVIDER_TABLE.load(Ordering::Acquire)).classify };
+    // SAFETY: the context is the one that came with the table; one packet, and room for one verdict.
+    let status = unsafe { classify(PROVIDER_CONTEXT.load(Ordering::Relaxed), &packet, 1, verdict.as_mut_ptr()) };
+    print(c"misfit: the provider still answers", status);
+    // SAFETY: the detach callback has returned, or will return, STATUS_PENDING.
+    unsafe { nmr::NmrClientDetachProviderComplete(BINDING.load(Ordering::Relaxed)) };
 }
 
 unsafe extern "system" fn refuse(

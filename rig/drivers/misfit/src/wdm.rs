@@ -1,6 +1,7 @@
 //! As much of the WDM as the misfit needs.
 
 use core::ffi::c_void;
+use core::ptr::{null, null_mut};
 
 pub(crate) type NtStatus = i32;
 pub(crate) const STATUS_SUCCESS: NtStatus = 0;
@@ -29,6 +30,16 @@ unsafe extern "system" {
     fn ExAllocatePool2(flags: u64, size: usize, tag: u32) -> *mut c_void;
     fn ExFreePoolWithTag(block: *mut c_void, tag: u32);
     fn KeDelayExecutionThread(mode: i8, alertable: u8, interval: *const i64) -> NtStatus;
+    fn PsCreateSystemThread(
+        thread: *mut *mut c_void,
+        access: u32,
+        attributes: *const c_void,
+        process: *const c_void,
+        client_id: *mut c_void,
+        start: extern "system" fn(*mut c_void),
+        context: *mut c_void,
+    ) -> NtStatus;
+    fn ZwClose(handle: *mut c_void) -> NtStatus;
 }
 #[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
 unsafe extern "C" {
@@ -77,9 +88,27 @@ pub(crate) fn print(what: &'static core::ffi::CStr, status: NtStatus) {
 }
 
 pub(crate) fn sleep_for_ever() -> ! {
-    const AN_HOUR: i64 = -36_000_000_000;
     loop {
-        // SAFETY: the interval is a constant. NULL would be no interval at all.
-        unsafe { KeDelayExecutionThread(KERNEL_MODE, 0, &AN_HOUR) };
+        sleep(3_600_000);
     }
+}
+
+pub(crate) fn sleep(milliseconds: i64) {
+    // Relative times are negative, in units of 100 ns.
+    let interval = milliseconds * -10_000;
+    // SAFETY: the interval is a local.
+    unsafe { KeDelayExecutionThread(KERNEL_MODE, 0, &interval) };
+}
+
+/// Starts a thread that nobody waits for.
+pub(crate) fn spawn(start: extern "system" fn(*mut c_void), context: *mut c_void) -> NtStatus {
+    const ALL_ACCESS: u32 = 0x1F_FFFF;
+    let mut thread = null_mut();
+    // SAFETY: the handle goes to a local; everything that may be NULL is.
+    let status = unsafe { PsCreateSystemThread(&mut thread, ALL_ACCESS, null(), null(), null_mut(), start, context) };
+    if status >= 0 {
+        // SAFETY: the handle was made above. The thread goes on without it.
+        unsafe { ZwClose(thread) };
+    }
+    status
 }
