@@ -30,6 +30,16 @@ pub(super) fn may_be_request(stream: &[u8]) -> bool {
     )
 }
 
+/// Takes the next line off `lines`. One that goes on behind the end is none: half a host is another host.
+///
+/// The iterators of slices split with an index, whose panic stays in the driver.
+fn next_line<'packet>(lines: &mut &'packet [u8]) -> Option<&'packet [u8]> {
+    let (line, rest) = lines.split_at_checked(lines.iter().position(|byte| *byte == b'\n')?)?;
+    let (_, rest) = rest.split_first()?;
+    *lines = rest;
+    Some(line)
+}
+
 /// The value of a Host field, if `line` is one.
 fn host_field(line: &[u8]) -> Option<&[u8]> {
     let (name, value) = line.split_first_chunk::<5>()?;
@@ -53,17 +63,13 @@ impl<'packet> Parser<'packet, '_> {
         }
         let cut = stream.len() <= MAX_BYTES;
         let head = stream.get(..MAX_BYTES).unwrap_or(stream);
-        let mut lines = head.split_inclusive(|byte| *byte == b'\n');
+        let mut lines = head;
         // The request line is no field.
-        if lines.next().is_none_or(|line| line.last() != Some(&b'\n')) {
+        if next_line(&mut lines).is_none() {
             return;
         }
         let mut host = None;
-        for line in lines {
-            // A line that goes on behind the end is not looked at: half a host is another host.
-            let Some((b'\n', line)) = line.split_last() else {
-                break;
-            };
+        while let Some(line) = next_line(&mut lines) {
             if line.trim_ascii().is_empty() {
                 return self.host(stream, host);
             }
