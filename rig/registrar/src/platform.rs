@@ -17,7 +17,8 @@ pub const APC_LEVEL: u8 = 1;
 /// DISPATCH_LEVEL, at which code may neither wait nor touch pageable memory.
 pub const DISPATCH_LEVEL: u8 = 2;
 
-/// Mutual exclusion. Never held across a callback, an allocation failure, or a wait; usable at DISPATCH_LEVEL.
+/// Mutual exclusion, usable at DISPATCH_LEVEL. It is never held across a callback or a wait. Memory is allocated while it
+/// is held, so a kernel's allocator has to work at the level that the lock raises to.
 pub trait Lock<T>: Send + Sync {
     /// A lock around `value`.
     fn new(value: T) -> Self;

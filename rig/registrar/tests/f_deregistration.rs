@@ -348,6 +348,21 @@ fn r74_a_wait_inside_a_callback_of_the_same_registration_is_refused() {
 }
 
 #[test]
+fn lenient_mode_still_reports_what_windows_does_not_tolerate() {
+    let session = Session::new();
+    session.set_strictness(Strictness::Lenient);
+    let (client, provider) = attached_pair(&Log::default());
+    assert_eq!(client.wait(), STATUS_INVALID_PARAMETER);
+    session.expect_violation(62);
+    complete(Side::Client, client.handle());
+    session.expect_violation(52);
+    assert_eq!(deregister(Side::Client, null_mut()), STATUS_INVALID_PARAMETER);
+    session.expect_violation(68);
+    client.end();
+    provider.end();
+}
+
+#[test]
 fn a_session_fails_its_test_with_what_was_broken_and_what_is_left() {
     let client = client("C", unique_npi(), &Log::default());
     let outcome = catch_unwind(AssertUnwindSafe(|| {
