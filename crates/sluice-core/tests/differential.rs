@@ -119,6 +119,46 @@ fn no_packet_of_any_capture_and_no_prefix_of_one_breaks_the_offsets() {
     }
 }
 
+/// The flow of an Ethernet frame, read as what follows a Linux cooked header: that way goes through the layers and not the
+/// short cut for plain packets. The header is two bytes longer.
+fn by_layers(frame: &[u8], wire_length: u32) -> Option<Flow> {
+    let (header, rest) = frame.split_first_chunk::<14>()?;
+    let cooked = [&[0, 0, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0], &header[12..], rest].concat();
+    let mut flow = parse(link_type::LINUX_SLL, &cooked, wire_length + 2).unwrap();
+    for offset in
+        [&mut flow.network_offset, &mut flow.transport_offset, &mut flow.payload_offset, &mut flow.name_offset]
+    {
+        *offset = offset.saturating_sub(2);
+    }
+    Some(flow)
+}
+
+#[test]
+fn the_short_cut_for_plain_packets_finds_what_the_layers_find() {
+    let Some(packets) = captures::packets() else {
+        return;
+    };
+    let rng = &mut Rng::with_seed(2);
+    for packet in packets.iter().filter(|packet| packet.link_type == link_type::ETHERNET && packet.data.len() >= 14) {
+        for round in 0..40 {
+            let mut data = packet.data.clone();
+            for _ in 0..round % 4 {
+                let end = data.len().min(60);
+                data[rng.usize(12..end.max(13))] = rng.u8(..);
+            }
+            if round % 5 == 0 {
+                data.truncate(rng.usize(14..=data.len()));
+            }
+            if u16::from_be_bytes([data[12], data[13]]) < 0x0600 {
+                continue;
+            }
+            let wire_length = packet.wire_length.max(data.len() as u32);
+            let flow = parse(link_type::ETHERNET, &data, wire_length).unwrap();
+            assert_eq!(Some(flow), by_layers(&data, wire_length), "{} round {round}", packet.origin);
+        }
+    }
+}
+
 /// The fields that tshark is asked for. Of a field that is there more than once, the first.
 const FIELDS: [&str; 8] =
     ["ip.src", "ip.dst", "ipv6.src", "ipv6.dst", "tcp.srcport", "tcp.dstport", "udp.srcport", "udp.dstport"];

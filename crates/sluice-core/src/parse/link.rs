@@ -41,7 +41,6 @@ mod arphrd {
 }
 
 impl<'packet> Parser<'packet, '_> {
-    #[inline]
     pub(super) fn link(&mut self, link_type: u16) -> Result<(), UnknownLinkType> {
         let packet = self.packet;
         match link_type {

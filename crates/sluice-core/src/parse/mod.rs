@@ -10,13 +10,14 @@ mod dns;
 mod http;
 mod link;
 mod network;
+mod plain;
 mod quic;
 mod tls;
 mod transport;
 
 use core::fmt;
 
-use sluice_npi::{Flow, flags};
+use sluice_npi::{Flow, flags, link_type};
 
 /// A link type that Sluice does not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,14 @@ pub fn parse(link_type: u16, packet: &[u8], wire_length: u32) -> Result<Flow, Un
 /// As [`parse`]; `flow` is as it was.
 #[inline]
 pub fn parse_into(link_type: u16, packet: &[u8], wire_length: u32, flow: &mut Flow) -> Result<(), UnknownLinkType> {
+    if link_type == link_type::ETHERNET && plain::read(packet, flow) {
+        return Ok(());
+    }
+    layers(link_type, packet, wire_length, flow)
+}
+
+/// Goes through the layers one by one.
+fn layers(link_type: u16, packet: &[u8], wire_length: u32, flow: &mut Flow) -> Result<(), UnknownLinkType> {
     let wire_length = packet.len().max(usize::try_from(wire_length).unwrap_or(usize::MAX));
     let ends = if wire_length > packet.len() { Ends::Capture } else { Ends::Packet };
     Parser { packet, wire_length, ends, flow }.link(link_type)

@@ -94,10 +94,8 @@ impl<'packet> Parser<'packet, '_> {
         flow.network_offset = network_offset;
         flow.ip_version = 4;
         flow.protocol = header[9];
-        (flow.source_address[0], flow.source_address[1]) = (header[12], header[13]);
-        (flow.source_address[2], flow.source_address[3]) = (header[14], header[15]);
-        (flow.destination_address[0], flow.destination_address[1]) = (header[16], header[17]);
-        (flow.destination_address[2], flow.destination_address[3]) = (header[18], header[19]);
+        flow.source_address = widened([header[12], header[13], header[14], header[15]]);
+        flow.destination_address = widened([header[16], header[17], header[18], header[19]]);
         flow.flags |= flags::ADDRESSES | flags::PROTOCOL;
     }
 
@@ -361,6 +359,12 @@ fn jumbo_payload_length(header: &[u8]) -> Option<usize> {
         };
     }
     None
+}
+
+/// An IPv4 address where an IPv6 address has room.
+#[inline]
+pub(super) fn widened(address: [u8; 4]) -> [u8; 16] {
+    u128::from(u32::from_le_bytes(address)).to_le_bytes()
 }
 
 #[inline]

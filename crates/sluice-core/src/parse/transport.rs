@@ -75,14 +75,15 @@ impl<'packet> Parser<'packet, '_> {
             return self.short();
         };
         self.payload(payload);
-        // A name is in the first segment of a stream, and needs more than this.
-        if payload.len() > 12 {
-            self.tcp_payload(payload);
-        }
+        self.tcp_payload(payload);
     }
 
     #[inline]
-    fn tcp_payload(&mut self, payload: &'packet [u8]) {
+    pub(super) fn tcp_payload(&mut self, payload: &'packet [u8]) {
+        // A name is in the first segment of a stream, and needs more than this.
+        if payload.len() <= 12 {
+            return;
+        }
         if dns::is_port(self.flow.source_port) || dns::is_port(self.flow.destination_port) {
             self.dns_over_tcp(payload);
         } else if tls::may_be_client_hello(payload) {
@@ -115,7 +116,7 @@ impl<'packet> Parser<'packet, '_> {
     }
 
     #[inline]
-    fn udp_payload(&mut self, payload: &'packet [u8]) {
+    pub(super) fn udp_payload(&mut self, payload: &'packet [u8]) {
         if dns::is_port(self.flow.source_port) || dns::is_port(self.flow.destination_port) {
             self.dns_over_udp(payload);
         } else if quic::may_be_long_header(payload) {
