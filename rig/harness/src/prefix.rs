@@ -16,7 +16,8 @@ use crate::wine::Wine;
 const BOOT_LIMIT: Duration = Duration::from_secs(180);
 /// In the template: the version of Wine that made it.
 const MADE_BY: &str = ".made-by";
-/// Where Debian's Wine notes which server belongs to a prefix. A copy with that note would share the template's server.
+/// Where Debian's Wine notes the folder in /tmp of the server that belongs to a prefix. A copy with that note would share
+/// the template's server.
 const SERVER_NOTE: &str = "wineserver";
 
 /// Makes a fresh prefix of that name and returns its folder.
@@ -52,6 +53,7 @@ fn template(wine: &Wine) -> Result<PathBuf> {
     // Ends the server, which writes the registry to the prefix before it goes.
     finish(wine.server(&unfinished).arg("-k"), "wineserver -k")?;
     finish(wine.server(&unfinished).arg("-w"), "wineserver -w")?;
+    remove_server_folder(&unfinished);
     fs::write(unfinished.join(MADE_BY), &version).context("cannot write into a new Wine prefix")?;
     if fs::read_to_string(template.join(MADE_BY)).is_ok_and(|made_by| made_by == version) {
         remove(&unfinished)?;
@@ -74,6 +76,17 @@ fn finish(command: &mut Command, line: &str) -> Result<()> {
         Some(status) if status.success() || line.ends_with("-k") => Ok(()),
         Some(status) => bail!("`{line}` ended with {status}"),
         None => bail!("`{line}` did not end within {} s", BOOT_LIMIT.as_secs()),
+    }
+}
+
+/// Removes what the server of a prefix, ended by now, has left in /tmp: Debian's Wine makes a folder for each and keeps
+/// it. Elsewhere there is no note, and one folder for all.
+pub(crate) fn remove_server_folder(prefix: &Path) {
+    let note = fs::read_to_string(prefix.join(SERVER_NOTE)).unwrap_or_default();
+    let name = note.trim();
+    if name.starts_with("wine-") && !name.contains('/') {
+        // What cannot be removed does no harm.
+        let _ = fs::remove_dir_all(Path::new("/tmp").join(name));
     }
 }
 

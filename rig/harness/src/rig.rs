@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,8 +22,8 @@ use crate::wine::Wine;
 const SC_LIMIT: Duration = Duration::from_secs(60);
 /// How long an event may be on its way into the log.
 const EVENT_LIMIT: Duration = Duration::from_secs(5);
-/// How long the server may take to end all that runs in it.
-const END_LIMIT: Duration = Duration::from_secs(20);
+/// How long the server may take to start, or to end all that runs in it.
+const SERVER_LIMIT: Duration = Duration::from_secs(60);
 /// The load-order group. Drivers of one group share a process of Wine; in different ones they would not see each other.
 const GROUP: &str = "NDIS";
 
@@ -43,7 +43,6 @@ pub struct Rig {
     wine: Wine,
     prefix: PathBuf,
     output: PathBuf,
-    server: Child,
     commands: AtomicUsize,
 }
 
@@ -57,15 +56,10 @@ impl Rig {
         let prefix = prefix::fresh(&wine, name)?;
         let output = prefix.join("output");
         fs::create_dir(&output).with_context(|| format!("cannot make {}", output.display()))?;
-        let server = wine
-            .server(&prefix)
-            .args(["--foreground", "--persistent"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("cannot start the server of Wine")?;
-        let rig = Self { wine, prefix, output, server, commands: AtomicUsize::new(0) };
+        let rig = Self { wine, prefix, output, commands: AtomicUsize::new(0) };
+        // It goes into the background when it is ready: a program that is run before that may fail. It ends by itself
+        // when nobody has run a program for that long, should this process be ended without a chance to do it.
+        rig.server("--persistent=120")?;
         fs::create_dir_all(rig.path("rig")).context("cannot make C:\\rig")?;
         rig.copy(&built("rig", "netio.sys"), "windows/system32/drivers/netio.sys")?;
         // What Rust's standard library needs and Wine 8.0 lacks.
@@ -347,23 +341,24 @@ impl Rig {
         copied.with_context(|| format!("cannot copy {} to {}", file.display(), target.display())).map(drop)
     }
 
-    /// Ends everything that runs in the prefix. Not an error if it has ended already.
-    fn end(&mut self) -> Result<()> {
-        let mut kill = self.wine.server(&self.prefix);
-        let quiet = kill.arg("--kill").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut kill = quiet.spawn().context("cannot run wineserver --kill")?;
-        process::wait(&mut kill, END_LIMIT)?;
-        let ended = process::wait(&mut self.server, END_LIMIT)?;
-        ensure!(ended.is_some(), "the server of Wine had to be ended by force");
+    /// Runs `wineserver` with an option, and waits until it has done what that says.
+    fn server(&self, option: &str) -> Result<()> {
+        let mut command = self.wine.server(&self.prefix);
+        let quiet = command.arg(option).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut server = quiet.spawn().context("cannot run the server of Wine")?;
+        let status = process::wait(&mut server, SERVER_LIMIT)?;
+        let status = status.with_context(|| format!("`wineserver {option}` did not end in time"))?;
+        ensure!(status.success(), "`wineserver {option}` ended with {status}");
         Ok(())
     }
 }
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        if let Err(error) = self.end() {
+        if let Err(error) = self.server("--kill") {
             eprintln!("warning: {error:#}");
         }
+        prefix::remove_server_folder(&self.prefix);
         // What is left of a failed test is for people to look at.
         if thread::panicking() {
             eprintln!("the prefix is kept: {}", self.prefix.display());
