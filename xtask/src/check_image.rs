@@ -21,7 +21,7 @@ use anyhow::{Context, Result, bail};
 use object::pe::ImageNtHeaders64;
 use object::read::pe::{DataDirectories, PeFile64, SectionTable};
 
-use crate::layout::Arch;
+use crate::layout::{self, Arch};
 use symbols::Symbols;
 
 /// The arguments of `cargo xtask check-image`.
@@ -45,15 +45,42 @@ pub(crate) struct Arguments {
 /// # Errors
 /// A file cannot be read, or there are findings; those are printed.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let wanted = Wanted { arch: arguments.arch, exports: &arguments.allow_export };
+    report(&arguments.files, &Wanted { arch: arguments.arch, exports: &arguments.allow_export })
+}
+
+/// Checks all drivers of `arch` that have been built.
+///
+/// # Errors
+/// A file cannot be read, or there are findings; those are printed.
+pub(crate) fn check_drivers(arch: Arch) -> Result<()> {
+    report(&built_drivers(arch)?, &Wanted { arch: Some(arch), exports: &[] })
+}
+
+/// The drivers of `arch` that have been built, by name.
+///
+/// # Errors
+/// There are none.
+pub(crate) fn built_drivers(arch: Arch) -> Result<Vec<PathBuf>> {
+    let folder = layout::drivers(arch);
+    let entries = fs::read_dir(&folder);
+    let entries = entries
+        .with_context(|| format!("there are no drivers for {arch}; `cargo xtask build --arch {arch}` makes them"))?;
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "sys"));
+    files.sort();
+    Ok(files)
+}
+
+fn report(files: &[PathBuf], wanted: &Wanted<'_>) -> Result<()> {
     let mut findings = 0;
-    for file in &arguments.files {
-        let found = check_file(file, &wanted)?;
+    for file in files {
+        let shown = file.strip_prefix(layout::root()).unwrap_or(file).display();
+        let found = check_file(file, wanted)?;
         if found.is_empty() {
-            println!("{}: nothing found", file.display());
+            println!("{shown}: nothing found");
         }
         for finding in &found {
-            println!("{}: {finding}", file.display());
+            println!("{shown}: {finding}");
         }
         findings += found.len();
     }

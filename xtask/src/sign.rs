@@ -10,6 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::check_image;
 use crate::layout::{self, Arch};
 use crate::run::{output, program, write_if_changed};
 
@@ -27,7 +28,7 @@ pub(crate) struct Arguments {
 /// No driver has been built, a tool is missing or fails, or a signature does not verify.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut signed = Vec::new();
-    for arch in [Arch::X64, Arch::Arm64] {
+    for arch in [Arch::X64, Arch::Arm64].into_iter().filter(|arch| layout::drivers(*arch).is_dir()) {
         signed.extend(sign(arch, arguments.timestamp.as_deref())?);
     }
     if signed.is_empty() {
@@ -50,15 +51,11 @@ pub(crate) fn folder(arch: Arch) -> PathBuf {
 /// # Errors
 /// A tool is missing or fails, or a signature does not verify.
 pub(crate) fn sign(arch: Arch, timestamp: Option<&str>) -> Result<Vec<PathBuf>> {
-    let drivers = layout::drivers(arch);
     let mut signed = Vec::new();
-    for name in ["sluice.sys", "probe.sys"] {
-        let driver = drivers.join(name);
-        if driver.is_file() {
-            let to = folder(arch).join(name);
-            sign_file(&driver, &to, &certificate()?, timestamp)?;
-            signed.push(to);
-        }
+    for driver in check_image::built_drivers(arch)? {
+        let to = folder(arch).join(driver.file_name().unwrap_or_default());
+        sign_file(&driver, &to, &certificate()?, timestamp)?;
+        signed.push(to);
     }
     Ok(signed)
 }
@@ -144,7 +141,6 @@ fn tool(name: &str) -> Result<Command> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check_image;
 
     /// A folder of its own, gone when the test is over.
     struct Folder(PathBuf);
