@@ -6,9 +6,9 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::build;
 use crate::layout::{self, Arch};
 use crate::run::run as run_command;
+use crate::{build, check_image};
 
 /// `cargo xtask test`.
 ///
@@ -19,6 +19,8 @@ pub(crate) fn run() -> Result<()> {
     run_command(&mut cargo(&["test"]))?;
     heading("Drivers");
     build::build(Arch::X64)?;
+    heading("Driver images");
+    check_image::check_drivers(Arch::X64)?;
     heading("System tests");
     run_command(&mut cargo(&["test", "--package", "system-tests"]))
 }
