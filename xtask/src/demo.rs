@@ -44,6 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let demo = Demo { rig: &rig, shown: Cell::new(0), wrong: Cell::new(0), colours: io::stdout().is_terminal() };
     demo.play(arguments)?;
     ensure!(demo.wrong.get() == 0, "{} of what should hold does not (marked with \u{2717} above)", demo.wrong.get());
+    println!("\nEverything is as it should be.");
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use core::fmt;
 use crate::drivers::{self, DriverId};
 use crate::{log, sys};
 
-/// PAGE_FAULT_IN_NONPAGED_AREA's neighbours have codes of their own; these are the ones that the rig itself raises.
+/// The codes that are raised here, as Windows numbers them.
 pub(crate) mod code {
     /// IRQL_NOT_LESS_OR_EQUAL
     pub(crate) const IRQL: u32 = 0x0A;
@@ -15,6 +15,8 @@ pub(crate) mod code {
     pub(crate) const BAD_POOL_CALLER: u32 = 0xC2;
     /// DRIVER_CORRUPTED_EXPOOL
     pub(crate) const CORRUPTED_POOL: u32 = 0xC5;
+    /// KMODE_EXCEPTION_NOT_HANDLED
+    pub(crate) const NOT_HANDLED: u32 = 0x1E;
     /// NMR_INVALID_STATE
     pub(crate) const NMR_INVALID_STATE: u32 = 0x125;
 }
@@ -28,11 +30,6 @@ pub(crate) fn bug_check(driver: DriverId, code: u32, why: fmt::Arguments<'_>) ->
 pub(crate) fn bug_check_named(driver: &str, code: u32, why: fmt::Arguments<'_>) -> ! {
     let why = alloc::format!("{why}");
     log::event(driver, "bugcheck", format_args!("code={code:#x} why={}", log::Text(why.as_bytes())));
-    stop(code)
-}
-
-/// Stops the process with all its drivers.
-pub(crate) fn stop(code: u32) -> ! {
     loop {
         // SAFETY: ends this process; nothing of it is used afterwards.
         unsafe { sys::NtTerminateProcess(sys::THIS_PROCESS, code as sys::NtStatus) };

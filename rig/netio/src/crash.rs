@@ -4,11 +4,9 @@ use alloc::format;
 use alloc::string::String;
 use core::ffi::{CStr, c_char, c_void};
 
-use crate::bugcheck::bug_check_named;
+use crate::bugcheck::{bug_check_named, code};
 use crate::{drivers, irql};
 
-/// KMODE_EXCEPTION_NOT_HANDLED
-const NOT_HANDLED: u32 = 0x1E;
 const ACCESS_VIOLATION: u32 = 0xC000_0005;
 /// EXCEPTION_WINE_STUB; its parameters are the names of an image and of the function that it does not have.
 const MISSING_FUNCTION: u32 = 0x8000_0100;
@@ -58,7 +56,7 @@ unsafe extern "system" fn unhandled(pointers: *const ExceptionPointers) -> i32 {
             let function = unsafe { CStr::from_ptr(record.parameters[1] as *const c_char) };
             format!("call of {} of {}, which Wine does not have,", function.to_string_lossy(), image.to_string_lossy())
         }
-        (code, _) => format!("exception {code:#x}"),
+        (exception, _) => format!("exception {exception:#x}"),
     };
     // Where it happened may be code that the driver called; then the driver is further up the stack.
     let driver = drivers::containing(record.address).map(drivers::name).or_else(drivers::calling);
@@ -67,5 +65,5 @@ unsafe extern "system" fn unhandled(pointers: *const ExceptionPointers) -> i32 {
         None => format!("at {:#x}", record.address),
     };
     let driver = driver.unwrap_or_else(|| String::from("unknown"));
-    bug_check_named(&driver, NOT_HANDLED, format_args!("{what} {place}, at IRQL {}", irql::current()))
+    bug_check_named(&driver, code::NOT_HANDLED, format_args!("{what} {place}, at IRQL {}", irql::current()))
 }

@@ -73,9 +73,7 @@ fn start() -> bool {
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    let text = alloc::format!("{info}");
-    log::event("netio", "panic", format_args!("text={}", log::Text(text.as_bytes())));
-    bugcheck::stop(bugcheck::code::NMR_INVALID_STATE)
+    bugcheck::bug_check_named("netio", bugcheck::code::NMR_INVALID_STATE, format_args!("{info}"))
 }
 
 /// The linker wants this symbol in every image that uses floating point anywhere, which core does.
