@@ -5,8 +5,8 @@ use support::*;
 
 use nmr_registrar::{DISPATCH_LEVEL, Function, Place, Strictness};
 use std::ptr::{null, null_mut};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 #[test]
 fn r1_one_registration_per_interface_and_role() {
@@ -184,11 +184,12 @@ fn r10_peers_see_the_modules_own_registration_instance() {
 #[test]
 fn r10_a_change_of_the_registered_structure_is_noticed() {
     let session = Session::new();
+    static EQUAL_ID: LazyLock<NPI_MODULEID> = LazyLock::new(|| module_id(b'C'));
     type Change = fn(&mut Module);
     let changes: [Change; 7] = [
         |module| module.client.Version = 1,
         // An equal module id elsewhere is not where the peers were told that it is.
-        |module| module.client.ClientRegistrationInstance.ModuleId = Box::leak(Box::new(*module.id)),
+        |module| module.client.ClientRegistrationInstance.ModuleId = &raw const *EQUAL_ID,
         |module| module.client.ClientCleanupBindingContext = None,
         |module| module.client.ClientRegistrationInstance.Number = 9,
         |module| module.client.ClientRegistrationInstance.NpiId = null(),
