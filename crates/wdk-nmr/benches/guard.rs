@@ -114,28 +114,68 @@ impl Way for SpinLock {
 #[derive(Default)]
 struct CompareAndSwap(AtomicUsize);
 
-impl Way for CompareAndSwap {
+impl CompareAndSwap {
     #[inline]
-    fn call(&self, table: &Table, number: u32) -> u32 {
+    fn acquire(&self) -> bool {
         let mut word = self.0.load(Ordering::Relaxed);
-        loop {
-            if word & 1 != 0 {
-                return 0;
-            }
+        while word & 1 == 0 {
             match self.0.compare_exchange_weak(word, word + 2, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => break,
+                Ok(_) => return true,
                 Err(now) => word = now,
             }
         }
-        let result = through(table, number);
+        false
+    }
+
+    /// True: it was the last one, and somebody waits for that.
+    #[inline]
+    fn release(&self) -> bool {
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             match self.0.compare_exchange_weak(word, word - 2, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => break,
+                Ok(_) => return word == 3,
                 Err(now) => word = now,
             }
         }
-        if word == 3 { black_box(0) } else { result }
+    }
+}
+
+impl Way for CompareAndSwap {
+    #[inline]
+    fn call(&self, table: &Table, number: u32) -> u32 {
+        if !self.acquire() {
+            return 0;
+        }
+        let result = through(table, number);
+        if self.release() { black_box(0) } else { result }
+    }
+}
+
+/// The same as two functions that are called, as the kernel's ExAcquireRundownProtection and
+/// ExReleaseRundownProtection are.
+#[derive(Default)]
+struct RundownProtection(CompareAndSwap);
+
+impl RundownProtection {
+    #[inline(never)]
+    fn acquire(&self) -> bool {
+        self.0.acquire()
+    }
+
+    #[inline(never)]
+    fn release(&self) -> bool {
+        self.0.release()
+    }
+}
+
+impl Way for RundownProtection {
+    #[inline]
+    fn call(&self, table: &Table, number: u32) -> u32 {
+        if !self.acquire() {
+            return 0;
+        }
+        let result = through(table, number);
+        if self.release() { black_box(0) } else { result }
     }
 }
 
@@ -342,7 +382,7 @@ fn main() {
     let passive = unsafe { Passive::new() };
     let identity = Identity::new(ModuleId::IfLuid(2), ());
     let provider = ProviderRegistration::register(Callee, identity, Program, passive).expect("registered");
-    let (spin_lock, compare_and_swap, fetch_add) = Default::default();
+    let (spin_lock, compare_and_swap, rundown, fetch_add) = Default::default();
     let single = Guarded::<Single>::new();
     let sharded = Guarded::<Sharded<Processor, 2>>::new();
     let library = Library::<wdk_nmr::Single>::new();
@@ -356,6 +396,7 @@ fn main() {
         row("sharded guard", &*sharded),
         row("guard, by providers().next()", &library),
         row("sharded guard, by providers().next()", &sharded_library),
+        row::<RundownProtection>("compare-and-swap word, as functions", &rundown),
     ];
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let mut medians = Vec::new();
@@ -379,6 +420,8 @@ fn main() {
     for (name, ratio, target) in [
         ("guard, 1 thread, of the compare-and-swap word", one[4] / one[2], 0.75),
         ("sharded guard, 1 thread, of the compare-and-swap word", one[5] / one[2], 0.65),
+        ("guard, 1 thread, of the same as functions", one[4] / one[8], 0.75),
+        ("sharded guard, 1 thread, of the same as functions", one[5] / one[8], 0.65),
         ("sharded guard, 2 threads, of its 1 thread", two[5] / one[5], 1.05),
         ("sharded guard, 2 threads, of the compare-and-swap word", two[5] / two[2], 0.10),
     ] {

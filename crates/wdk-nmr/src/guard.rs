@@ -9,20 +9,22 @@
 //!
 //! | bits | meaning |
 //! | --- | --- |
-//! | 0 | closing: no new call may start |
-//! | 1 | completed: the last call is out and somebody has taken it on himself to say so |
+//! | the highest | open: calls may start |
+//! | the lowest | completed: the last call is out and somebody has taken it on himself to say so |
 //! | the others | calls in progress, and attempts that are about to be refused |
 //!
-//! To start a call is one `fetch_add`, to end it one `fetch_sub`. An attempt at a closing word has added before it
-//! learns that; it takes back what it added, and while it is there it counts. It can therefore turn a STATUS_SUCCESS
-//! into a STATUS_PENDING; then it is the one that completes. A word that is closed for good and one that was never
-//! opened look alike, so a slot can be opened again for another binding while late attempts still pass through.
+//! To start a call is one addition, to end it one subtraction. The bits lie so that what each of them has to know is the
+//! sign of its result, or whether it is zero: processors have that without reading the old value. An attempt at a word
+//! that is not open has added before it learns that; it takes back what it added, and while it is there it counts. It
+//! can therefore turn a STATUS_SUCCESS into a STATUS_PENDING; then it is the one that completes. A word that is closed for
+//! good and one that was never opened look alike, so a slot can be opened again for another binding while late attempts
+//! still pass through.
 
 use crate::sync::{AtomicUsize, Ordering};
 
-const CLOSING: usize = 1 << 0;
-const COMPLETED: usize = 1 << 1;
-const CALL: usize = 1 << 2;
+const OPEN: usize = 1 << (usize::BITS - 1);
+const COMPLETED: usize = 1 << 0;
+const CALL: usize = 1 << 1;
 
 /// One word of a guard.
 #[repr(transparent)]
@@ -43,18 +45,18 @@ pub enum Entry<T> {
 
 impl Word {
     fn closed() -> Self {
-        Self(AtomicUsize::new(CLOSING | COMPLETED))
+        Self(AtomicUsize::new(COMPLETED))
     }
 
     /// Opens a word that is closed. Late attempts keep their place in the count.
     fn open(&self) {
         // Release: who enters sees what was written before the word was opened.
-        self.0.fetch_and(!(CLOSING | COMPLETED), Ordering::Release);
+        self.0.fetch_add(OPEN - COMPLETED, Ordering::Release);
     }
 
     #[inline]
     fn enter(&self) -> Entry<()> {
-        if self.0.fetch_add(CALL, Ordering::Acquire) & CLOSING == 0 {
+        if self.0.fetch_add(CALL, Ordering::Acquire).wrapping_add(CALL).cast_signed() < 0 {
             return Entry::Granted(());
         }
         if self.leave() { Entry::RefusedAsLast } else { Entry::Refused }
@@ -67,7 +69,7 @@ impl Word {
     #[inline]
     fn leave(&self) -> bool {
         // Release: what the call did happens before the detach is over.
-        if self.0.fetch_sub(CALL, Ordering::Release) != CALL | CLOSING {
+        if self.0.fetch_sub(CALL, Ordering::Release) != CALL {
             return false;
         }
         self.take_completion()
@@ -77,15 +79,15 @@ impl Word {
     #[cold]
     fn take_completion(&self) -> bool {
         // Acquire: what all calls did happens before the winner goes on.
-        self.0.compare_exchange(CLOSING, CLOSING | COMPLETED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.0.compare_exchange(0, COMPLETED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// As [`Word::leave`], but the change of the word by which the caller leaves is the last that it does to it.
     fn leave_at_last(&self) -> bool {
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
-            let last = word == CALL | CLOSING;
-            let left = if last { CLOSING | COMPLETED } else { word.wrapping_sub(CALL) };
+            let last = word == CALL;
+            let left = if last { COMPLETED } else { word.wrapping_sub(CALL) };
             match self.0.compare_exchange_weak(word, left, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return last,
                 Err(now) => word = now,
@@ -95,16 +97,16 @@ impl Word {
 
     /// Closes an open word while holding a place in its count, so that nobody drains it yet.
     fn close_and_enter(&self) {
-        // The bit is clear, so adding sets it.
-        self.0.fetch_add(CALL | CLOSING, Ordering::Relaxed);
+        // The highest bit is set, so adding it clears it.
+        self.0.fetch_add(CALL | OPEN, Ordering::Relaxed);
     }
 
     /// Closes an open word. True: no call was in progress, the word is drained.
     fn close(&self) -> bool {
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
-            let idle = word < CALL;
-            let closed = if idle { CLOSING | COMPLETED } else { word | CLOSING };
+            let idle = word == OPEN;
+            let closed = if idle { COMPLETED } else { word & !OPEN };
             match self.0.compare_exchange_weak(word, closed, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return idle,
                 Err(now) => word = now,
@@ -113,11 +115,11 @@ impl Word {
     }
 
     fn is_closed(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & CLOSING != 0
+        self.0.load(Ordering::Relaxed) & OPEN == 0
     }
 
     fn calls(&self) -> usize {
-        self.0.load(Ordering::Relaxed) / CALL
+        (self.0.load(Ordering::Relaxed) & !OPEN) / CALL
     }
 }
 

@@ -19,8 +19,8 @@
 //! | | | | | 48 | module id of the peer (24 bytes) |
 //! | | | | | 72 | the guard |
 //!
-//! The guard of one word holds four times the number of calls in progress, plus 1 if the binding is closing and 2 if all
-//! calls have ended. A sharded guard is at offset 128: a count of shards that have calls in progress, then from 256 on
+//! The guard of one word holds twice the number of calls in progress, plus the highest bit while calls may start, plus 1
+//! when the binding is closing and all calls have ended. A sharded guard is at offset 128: a count of shards that have calls in progress, then from 256 on
 //! such a word every 128 bytes.
 //!
 //! A slot in state *draining* has calls of this module in progress: the module itself holds up the unload. One in state
