@@ -97,6 +97,17 @@ fn a_service_without_a_file_says_that_the_file_is_missing() -> Result<()> {
 }
 
 #[test]
+fn a_driver_that_hangs_in_its_unload_is_an_error_and_not_a_test_that_hangs() -> Result<()> {
+    let rig = Rig::boot("hang")?;
+    rig.install_misfit("hanger")?;
+    rig.start("hanger")?;
+    let error = format!("{:#}", rig.stop("hanger").expect_err("a driver that never stops"));
+    println!("{error}");
+    assert!(error.contains("sc stop hanger"), "{error}");
+    Ok(())
+}
+
+#[test]
 fn netio_is_asked_for_what_is_alive_and_nothing_is() -> Result<()> {
     let rig = Rig::boot("idle")?;
     assert!(rig.alive()?.is_nothing());

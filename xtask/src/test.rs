@@ -22,7 +22,7 @@ pub(crate) fn run() -> Result<()> {
     heading("Driver images");
     check_image::check_drivers(Arch::X64)?;
     heading("System tests");
-    run_command(&mut cargo(&["test", "--package", "system-tests"]))
+    run_command(&mut cargo(&["test", "--package", "system-tests", "--package", "hostile"]))
 }
 
 /// The cargo that runs this program.

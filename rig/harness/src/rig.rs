@@ -18,7 +18,7 @@ use crate::process::{self, Outcome};
 use crate::root;
 use crate::wine::Wine;
 
-/// How long `sc` may take. The service manager of Wine gives a driver 30 s to start or stop.
+/// How long `sc` may take. The service manager of Wine gives up on a driver after 10 s.
 const SC_LIMIT: Duration = Duration::from_secs(60);
 /// How long an event may be on its way into the log.
 const EVENT_LIMIT: Duration = Duration::from_secs(5);
