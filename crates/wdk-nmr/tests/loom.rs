@@ -59,10 +59,6 @@ mod sync {
             check();
             self.0.fetch_sub(value, order)
         }
-        pub(crate) fn fetch_and(&self, value: usize, order: Ordering) -> usize {
-            check();
-            self.0.fetch_and(value, order)
-        }
         pub(crate) fn compare_exchange(
             &self,
             old: usize,
