@@ -23,7 +23,7 @@ use anyhow::{Context, Result};
 
 use crate::layout::{self, Arch};
 use crate::probe_c;
-use crate::run::{run as run_command, write_if_changed};
+use crate::run::{link, run as run_command, write_if_changed};
 use crate::setup::{self, Tools};
 use crate::{content_root, twin};
 
@@ -101,7 +101,7 @@ impl<'a> Cargo<'a> {
         // bin/rustc lies in the root of its tool chain.
         let library = self.tools.rust.rustc.ancestors().nth(2).map(|root| root.join("lib/rustlib/src/rust"));
         // Where more than one matches, the last is taken.
-        let folders = [(layout::root().to_path_buf(), "/sluice"), (self.workspace.clone(), "/sluice")].into_iter();
+        let folders = [(layout::root().to_path_buf(), SOURCE), (self.workspace.clone(), SOURCE)].into_iter();
         let folders =
             folders.chain(home.map(|home| (home, "/cargo"))).chain(library.map(|library| (library, "/rustc")));
         let remap = |(from, to): (PathBuf, &str)| {
@@ -213,6 +213,9 @@ const LINK_ARGUMENTS: &[&str] = &[
     "/PDBALTPATH:%_PDB%",
 ];
 
+/// What the repository is called in images and symbols.
+const SOURCE: &str = "/sluice";
+
 /// Set to let a driver have exports.
 const KEEP_EXPORTS: &str = "KEEP_EXPORTS";
 
@@ -220,19 +223,24 @@ const KEEP_EXPORTS: &str = "KEEP_EXPORTS";
 ///
 /// rustc exports every `#[no_mangle]` symbol of a cdylib and of what it depends on (wdk-sys has four), through a module
 /// definition file. A driver has no exports: its header names the entry point.
+///
+/// lld writes its command line into the symbols, and a hash of them into the image. With every path relative to the
+/// repository they are the same wherever that lies.
 fn write_link_script(path: &Path, linker: &Path) -> Result<()> {
+    link(linker, &path.with_file_name("rust-lld"))?;
+    let root = layout::root().display();
     let script = format!(
-        "#!/bin/sh\n\
-         # Links a driver: lld, without the list of exports that rustc makes unless {KEEP_EXPORTS} is set.\n\
-         for argument do\n\
-         \x20   shift\n\
-         \x20   case ${{{KEEP_EXPORTS}:-}}$argument in\n\
-         \x20       /DEF:*) ;;\n\
-         \x20       *) set -- \"$@\" \"$argument\" ;;\n\
-         \x20   esac\n\
-         done\n\
-         exec '{}' \"$@\"\n",
-        linker.display()
+        r#"#!/bin/sh
+# Links a driver: lld, without the list of exports that rustc makes unless {KEEP_EXPORTS} is set, and without {root}.
+root='{root}'
+for argument do
+    shift
+    case ${{{KEEP_EXPORTS}:-}}$argument in /DEF:*) continue ;; esac
+    case $argument in *"$root/"*) argument=${{argument%%"$root/"*}}${{argument#*"$root/"}} ;; esac
+    set -- "$@" "$argument"
+done
+cd "$root" && exec target/rig/cargo/rust-lld "$@" /pdbsourcepath:{SOURCE}
+"#
     );
     if write_if_changed(path, script)? {
         #[cfg(unix)]
