@@ -1,6 +1,6 @@
 //! Wine prefixes: a template that is made once and kept, and a copy of it for every rig.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
@@ -37,30 +37,27 @@ fn folder() -> PathBuf {
     root().join("target/rig")
 }
 
-/// The template, made if there is none by this version of Wine.
+/// The template, made if there is none by this version of Wine. One thread of one process makes it; others wait.
 fn template(wine: &Wine) -> Result<PathBuf> {
     let template = folder().join("prefix");
     let version = wine.version()?;
+    fs::create_dir_all(folder()).with_context(|| format!("cannot make {}", folder().display()))?;
+    let lock = folder().join("prefix.lock");
+    let lock = File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;
+    lock.lock().context("cannot wait for the Wine prefix that another process makes")?;
     if fs::read_to_string(template.join(MADE_BY)).is_ok_and(|made_by| made_by == version) {
         return Ok(template);
     }
-    // Made under another name first: a template is there whole or not at all, also when two processes make it at once.
-    let unfinished = folder().join(format!("prefix.{}", process::id()));
-    remove(&unfinished)?;
-    fs::create_dir_all(&unfinished).with_context(|| format!("cannot make {}", unfinished.display()))?;
-    let mut boot = wine.program(&unfinished, "wineboot");
+    remove(&template)?;
+    fs::create_dir(&template).with_context(|| format!("cannot make {}", template.display()))?;
+    let mut boot = wine.program(&template, "wineboot");
     finish(boot.arg("--init"), "wineboot --init")?;
     // Ends the server, which writes the registry to the prefix before it goes.
-    finish(wine.server(&unfinished).arg("-k"), "wineserver -k")?;
-    finish(wine.server(&unfinished).arg("-w"), "wineserver -w")?;
-    remove_server_folder(&unfinished);
-    fs::write(unfinished.join(MADE_BY), &version).context("cannot write into a new Wine prefix")?;
-    if fs::read_to_string(template.join(MADE_BY)).is_ok_and(|made_by| made_by == version) {
-        remove(&unfinished)?;
-    } else {
-        remove(&template)?;
-        fs::rename(&unfinished, &template).with_context(|| format!("cannot make {}", template.display()))?;
-    }
+    finish(wine.server(&template).arg("--kill"), "wineserver --kill")?;
+    finish(wine.server(&template).arg("--wait"), "wineserver --wait")?;
+    remove_server_folder(&template);
+    // Last: without it the prefix is not taken for whole.
+    fs::write(template.join(MADE_BY), &version).context("cannot write into a new Wine prefix")?;
     Ok(template)
 }
 
@@ -71,9 +68,9 @@ fn finish(command: &mut Command, line: &str) -> Result<()> {
         .stderr(Stdio::null())
         .spawn()
         .with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    // `wineserver -k` fails when there is no server any more, which is as good.
+    // `wineserver --kill` fails when there is no server any more, which is as good.
     match wait(&mut child, BOOT_LIMIT)? {
-        Some(status) if status.success() || line.ends_with("-k") => Ok(()),
+        Some(status) if status.success() || line.ends_with("--kill") => Ok(()),
         Some(status) => bail!("`{line}` ended with {status}"),
         None => bail!("`{line}` did not end within {} s", BOOT_LIMIT.as_secs()),
     }
