@@ -27,7 +27,7 @@ fn ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
 
 /// `fragment` is the field with flags and offset.
 fn ipv4_with(protocol: u8, options: &[u8], fragment: u16, payload: &[u8]) -> Vec<u8> {
-    assert!(options.len() % 4 == 0);
+    assert!(options.len().is_multiple_of(4));
     let header_length = 20 + options.len();
     let mut packet = vec![0x40 | (header_length / 4) as u8, 0];
     packet.extend(((header_length + payload.len()) as u16).to_be_bytes());

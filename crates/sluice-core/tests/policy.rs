@@ -346,7 +346,7 @@ fn a_long_list_of_addresses_stays_one_rule() {
 fn two_long_lists_do_not_multiply() {
     let list = |high: u8| -> Vec<Prefix> {
         (0..2000_u32)
-            .map(|index| Prefix { address: Ipv4Addr::from(u32::from(high) << 24 | index * 2).into(), length: 32 })
+            .map(|index| Prefix { address: Ipv4Addr::from((u32::from(high) << 24) + index * 2).into(), length: 32 })
             .collect()
     };
     let rules = [conditions(Conditions { sources: list(10), destinations: list(11), ..Conditions::default() })];

@@ -62,11 +62,11 @@ pub fn parse(link_type: u16, packet: &[u8], wire_length: u32) -> Result<Flow, Un
     Ok(flow)
 }
 
-/// Does what [`parse`] does, and writes the result where the caller wants it. `flow` has to be [`Flow::default`].
+/// Does what [`parse`] does, and writes the result where the caller wants it, whatever was there.
 ///
 /// # Errors
 ///
-/// As [`parse`]; `flow` is as it was.
+/// As [`parse`]; `flow` then is [`Flow::default`].
 #[inline]
 pub fn parse_into(link_type: u16, packet: &[u8], wire_length: u32, flow: &mut Flow) -> Result<(), UnknownLinkType> {
     if link_type == link_type::ETHERNET && plain::read(packet, flow) {
@@ -77,6 +77,7 @@ pub fn parse_into(link_type: u16, packet: &[u8], wire_length: u32, flow: &mut Fl
 
 /// Goes through the layers one by one.
 fn layers(link_type: u16, packet: &[u8], wire_length: u32, flow: &mut Flow) -> Result<(), UnknownLinkType> {
+    *flow = Flow::default();
     let wire_length = packet.len().max(usize::try_from(wire_length).unwrap_or(usize::MAX));
     let ends = if wire_length > packet.len() { Ends::Capture } else { Ends::Packet };
     Parser { packet, wire_length, ends, flow }.link(link_type)

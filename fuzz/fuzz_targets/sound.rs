@@ -1,0 +1,38 @@
+//! What holds for the flow of every packet.
+
+use sluice_npi::{Flow, flags, link_type, name_kind};
+
+pub const LINK_TYPES: [u16; 8] = [
+    link_type::ETHERNET,
+    link_type::NULL,
+    link_type::RAW,
+    link_type::LOOP,
+    link_type::LINUX_SLL,
+    link_type::IPV4,
+    link_type::IPV6,
+    link_type::LINUX_SLL2,
+];
+
+pub fn parse(link_type: u16, packet: &[u8], wire_length: u32) -> Flow {
+    let flow = sluice_core::parse(link_type, packet, wire_length).expect("the link type is known");
+    let inside = |offset: u32, length: u32| u64::from(offset) + u64::from(length) <= packet.len() as u64;
+    assert!(inside(flow.name_offset, flow.name_length.into()));
+    assert!(inside(flow.payload_offset, flow.payload_length));
+    assert!(inside(flow.network_offset, 0) && inside(flow.transport_offset, 0));
+    // A field is 0 unless its flag says that it is valid.
+    let unless = |flag: u32, is_zero: bool| assert!(flow.has(flag) || is_zero, "{flow:?}");
+    unless(flags::PORTS, flow.source_port == 0 && flow.destination_port == 0);
+    unless(flags::ICMP, flow.icmp_type == 0 && flow.icmp_code == 0);
+    unless(flags::TCP_FLAGS, flow.tcp_flags == 0);
+    unless(flags::PROTOCOL, flow.protocol == 0);
+    unless(flags::ADDRESSES, flow.source_address == [0; 16] && flow.destination_address == [0; 16]);
+    unless(flags::ETHER_TYPE, flow.ether_type == 0);
+    unless(flags::DNS, flow.dns_type == 0 && flow.name_kind != name_kind::DNS);
+    unless(flags::QUIC, flow.quic_version == 0);
+    // No packet is two things at once.
+    assert!(!flow.has(flags::PORTS | flags::ICMP));
+    assert!(!flow.has(flags::LATER_FRAGMENT) || flow.has(flags::FRAGMENT));
+    assert!(!flow.has(flags::LATER_FRAGMENT | flags::PORTS));
+    assert!(!flow.has(flags::TRUNCATED) || wire_length as usize > packet.len());
+    flow
+}
