@@ -38,6 +38,9 @@ const FILES: &[(&str, &str)] = &[
 /// The arguments of `cargo xtask dist`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
+    /// The processor architectures to pack
+    #[arg(long, value_enum, default_values_t = [Arch::X64, Arch::Arm64])]
+    arch: Vec<Arch>,
     /// Take the drivers that are under target/drivers/ instead of building them
     #[arg(long)]
     no_build: bool,
@@ -55,7 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let name = format!("sluice-{version}");
     let date = git(&["log", "-1", "--format=%cd", "--date=format:%m/%d/%Y"])?;
     let mut files = Files::new();
-    for arch in [Arch::X64, Arch::Arm64] {
+    for &arch in &arguments.arch {
         if !arguments.no_build {
             build::build(arch)?;
         }
