@@ -70,9 +70,9 @@ impl<B, G: Guard> Slot<B, G> {
         self.state() == slot_state::ATTACHED
     }
 
-    /// Whether there is a binding, as far as the calling thread can know.
+    /// Whether there is a binding, as far as the calling thread can know. If not, the last one has been dropped before.
     pub(crate) fn is_filled(&self) -> bool {
-        !matches!(self.state(), slot_state::FREE | slot_state::ATTACHING)
+        !matches!(self.header.state.load(Ordering::Acquire), slot_state::FREE | slot_state::ATTACHING)
     }
 
     /// Takes a free slot for a new binding.
