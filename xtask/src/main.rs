@@ -3,6 +3,7 @@
 //! A command is a module. What they share is in [`layout`] (where things lie), [`run`] (other programs) and [`setup`]
 //! (the programs that must be there); every command that needs more than Rust gets it from [`setup::ensure`].
 
+mod bench;
 mod build;
 mod check_image;
 mod content_root;
@@ -46,6 +47,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Run the host tests, then the system tests in Wine
     Test,
+    /// Measure, beside what others reach
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Dist(arguments) => dist::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test => test::run(),
+        Command::Bench(arguments) => bench::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
 //! Runs other programs, and says which one failed.
 
+use std::ffi::OsString;
 #[cfg(unix)]
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,8 @@ use std::process::{Command, Stdio};
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
+
+use crate::layout;
 
 /// Runs `command` with this program's input and output.
 ///
@@ -88,4 +91,11 @@ pub(crate) fn link(target: &Path, link: &Path) -> Result<()> {
 #[cfg(not(unix))]
 fn symlink(_: &Path, _: &Path) -> std::io::Result<()> {
     Err(std::io::Error::new(std::io::ErrorKind::Unsupported, "on Windows, drivers are built with `cargo make`"))
+}
+
+/// The cargo that runs this program, in the root of the repository.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    command.args(arguments).current_dir(layout::root());
+    command
 }

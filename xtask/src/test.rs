@@ -1,13 +1,9 @@
 //! `cargo xtask test`: the tests of the host, then the system tests, which run the real drivers in Wine.
 
-use std::env;
-use std::ffi::OsString;
-use std::process::Command;
-
 use anyhow::Result;
 
 use crate::layout::{self, Arch};
-use crate::run::run as run_command;
+use crate::run::{cargo, run as run_command};
 use crate::{build, check_image};
 
 /// `cargo xtask test`.
@@ -23,13 +19,6 @@ pub(crate) fn run() -> Result<()> {
     check_image::check_drivers(Arch::X64)?;
     heading("System tests");
     run_command(&mut cargo(&["test", "--package", "system-tests", "--package", "hostile"]))
-}
-
-/// The cargo that runs this program.
-fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
-    command.args(arguments).current_dir(layout::root());
-    command
 }
 
 fn heading(text: &str) {
