@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::layout::{self, Arch};
+use crate::layout::Arch;
 use crate::run::{cargo, run as run_command};
 use crate::{build, check_image};
 
