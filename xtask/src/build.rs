@@ -7,7 +7,7 @@
 //!
 //! | package | file | place |
 //! | --- | --- | --- |
-//! | sluice, probe | .sys, .pdb | target/drivers/<arch>/ |
+//! | sluice, probe | .sys, .pdb | `target/drivers/<arch>/` |
 //! | probe-c | .sys, .pdb | target/drivers/x64/ |
 //! | sluicectl | .exe | target/drivers/x64/ |
 //! | netio, misfit | .sys, .pdb | target/rig/x64/ |

@@ -33,7 +33,7 @@ struct Arguments {
 enum Command {
     /// Install what building and running the drivers needs
     Setup,
-    /// Build the drivers into target/drivers/<arch>/
+    /// Build the drivers into target/drivers/ARCH/
     Build(build::Arguments),
     /// Check that Windows accepts driver images, and that nothing is in them that should not be
     CheckImage(check_image::Arguments),
