@@ -10,7 +10,8 @@ const MAX_EXTENSIONS: u32 = 64;
 /// The longest server name: the text of a DNS name.
 const MAX_NAME: usize = 255;
 
-const HANDSHAKE: u8 = 22;
+/// The type of the record that a handshake starts with.
+pub(super) const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_NAME: u16 = 0;
 const HOST_NAME: u8 = 0;

@@ -85,11 +85,13 @@ impl<'packet> Parser<'packet, '_> {
             return;
         }
         if dns::is_port(self.flow.source_port) || dns::is_port(self.flow.destination_port) {
-            self.dns_over_tcp(payload);
-        } else if tls::may_be_client_hello(payload) {
-            self.tls(payload);
-        } else if http::may_be_request(payload) {
-            self.http(payload);
+            return self.dns_over_tcp(payload);
+        }
+        // Most payloads are neither, and their first byte says so.
+        match payload.first() {
+            Some(&tls::HANDSHAKE) if tls::may_be_client_hello(payload) => self.tls(payload),
+            Some(b'A'..=b'Z') if http::may_be_request(payload) => self.http(payload),
+            _ => {}
         }
     }
 
