@@ -66,7 +66,7 @@ impl Tool {
             Self::Rust => {
                 "the Rust core library for Windows (rustup target add x86_64-pc-windows-msvc x86_64-pc-windows-gnu)"
             }
-            Self::Linker => "lld, the linker (rust-lld of a rustup tool chain, or lld-link)",
+            Self::Linker => "lld 16 or later, the linker (rust-lld of a rustup tool chain, or lld-link)",
             Self::Clang => "clang and libclang, which read the headers",
             Self::Llvm => "llvm-dlltool and llvm-nm, which make the import libraries",
             Self::MingwHeaders => "the headers and import libraries of mingw-w64",
@@ -80,7 +80,8 @@ impl Tool {
     fn packages(self) -> &'static [&'static str] {
         match self {
             Self::Rust => &["rustc-web", "cargo-web", "rust-web-src"],
-            Self::Linker => &["lld"],
+            // The one that comes with rustc-web: a tool chain of rustup brings its own.
+            Self::Linker => &["lld-22"],
             Self::Clang => &["clang"],
             Self::Llvm => &["llvm"],
             Self::MingwHeaders => &["mingw-w64-x86-64-dev"],
@@ -150,7 +151,7 @@ fn find(arch: Arch) -> Result<Tools, Vec<Tool>> {
     need(Tool::Osslsigncode, program("osslsigncode").and_then(|_| program("openssl")));
     let tools = Tools {
         rust: rust.unwrap_or_else(|| Rust { cargo: PathBuf::new(), rustc: PathBuf::new(), build_std: false }),
-        linker: need(Tool::Linker, sysroot.and_then(rust_lld).or_else(|| in_llvm("lld-link"))),
+        linker: need(Tool::Linker, sysroot.and_then(rust_lld).or_else(|| lld_link(Path::new("/usr/lib")))),
         libclang: need(Tool::Clang, llvm.as_ref().map(|llvm| llvm.join("lib"))),
         clang_headers: need(Tool::Clang, llvm.as_deref().and_then(clang_headers)),
         dlltool: need(Tool::Llvm, in_llvm("llvm-dlltool")),
@@ -186,11 +187,22 @@ fn rust_lld(sysroot: &Path) -> Option<PathBuf> {
     hosts.map(|host| host.path().join("bin/rust-lld")).find(|file| file.is_file())
 }
 
-/// The newest of Debian's LLVM installations that has libclang and the headers that belong to it.
+/// Debian's LLVM installations with their versions.
+fn llvms(lib: &Path) -> impl Iterator<Item = (u32, PathBuf)> {
+    let version = |path: &Path| path.file_name()?.to_str()?.strip_prefix("llvm-")?.parse().ok();
+    let folders = fs::read_dir(lib).into_iter().flatten().flatten().map(|entry| entry.path());
+    folders.filter_map(move |path| Some((version(&path)?, path)))
+}
+
+/// The newest LLVM that has libclang and the headers that belong to it.
 fn newest_llvm(lib: &Path) -> Option<PathBuf> {
-    let version = |path: &Path| path.file_name()?.to_str()?.strip_prefix("llvm-")?.parse::<u32>().ok();
-    let folders = fs::read_dir(lib).ok()?.flatten().map(|entry| entry.path());
-    folders.filter(|path| clang_headers(path).is_some() && has_libclang(path)).max_by_key(|path| version(path))
+    llvms(lib).filter(|(_, path)| clang_headers(path).is_some() && has_libclang(path)).max().map(|(_, path)| path)
+}
+
+/// The newest lld, if it knows `/RELEASE`: before version 16 it takes that for the name of a file.
+fn lld_link(lib: &Path) -> Option<PathBuf> {
+    let programs = llvms(lib).map(|(version, path)| (version, path.join("bin/lld-link")));
+    programs.filter(|(version, program)| *version >= 16 && program.is_file()).max().map(|(_, program)| program)
 }
 
 fn has_libclang(llvm: &Path) -> bool {
@@ -425,5 +437,13 @@ mod tests {
             ],
         );
         assert_eq!(newest_llvm(&tree.0), Some(tree.0.join("llvm-14")));
+    }
+
+    #[test]
+    fn an_lld_that_cannot_set_the_checksum_is_none() {
+        let tree = Tree::new("lld", &["llvm-14/bin/lld-link"]);
+        assert_eq!(lld_link(&tree.0), None);
+        let tree = Tree::new("lld-new", &["llvm-14/bin/lld-link", "llvm-16/bin/lld-link", "llvm-22/lib/libLLVM.so"]);
+        assert_eq!(lld_link(&tree.0), Some(tree.0.join("llvm-16/bin/lld-link")));
     }
 }
