@@ -30,8 +30,8 @@ const SPACE: usize = 8;
 /// What a visit costs, in tenths of a nanosecond.
 mod cost {
     pub(super) const NODE: u64 = 45;
-    pub(super) const LEAF: u64 = 60;
-    pub(super) const ENTRY: u64 = 14;
+    pub(super) const LEAF: u64 = 50;
+    pub(super) const ENTRY: u64 = 30;
     /// For as many copies as there are entries.
     pub(super) const GROWTH: u64 = 100;
     /// For every doubling of the entries below a node.
@@ -662,13 +662,13 @@ impl Built {
     /// Makes room for the children, and tasks of them.
     fn inner(&mut self, source: &Source, space: &Space, task: &Task, cut: &Cut, next: &mut Vec<Task>) -> Node {
         let children = 1_usize << cut.bits();
-        // The estimate came from a sample. If it was too low, nothing is copied.
+        // The estimate came from a sample. If it was far too low, nothing is copied.
         let mut cut = *cut;
         let copied = |entry: &u32| match cut.cover(space, *entry).2 {
             count if count <= cut.copies => count as usize,
             _ => 1,
         };
-        if task.entries.iter().map(copied).sum::<usize>() > task.budget.saturating_sub(children / 2)
+        if task.entries.iter().map(copied).sum::<usize>() > task.budget.saturating_sub(children / 2).saturating_mul(2)
             && task.pending + 1 < MAX_PENDING
         {
             cut.copies = 1;
