@@ -245,7 +245,10 @@ fn inner(table: &Table<'_>, node: &Node, next_child: &mut u32) -> Option<()> {
         window.word() < word::COUNT && window.shift().checked_add(window.bits()).is_some_and(|end| end <= 32)
     };
     let sound = match node.tuple() {
-        Some(tuple) => tuple.source_shift() <= 128 && tuple.destination_shift() <= 128,
+        Some(tuple) => {
+            let width = if node.is_wide() { 128 } else { 32 };
+            tuple.source_shift() <= width && tuple.destination_shift() <= width
+        }
         None => in_word(a) && in_word(b),
     };
     let bits = node.child_bits();
