@@ -1,7 +1,7 @@
 //! Packets to flows to verdicts: the parser and the policy of Sluice.
 //!
 //! [`parse`] reads the headers of a packet into a [`Flow`](sluice_npi::Flow). A [`Policy`] is an ordered list of rules,
-//! compiled to a table by [`compile`](compile::compile) on a host and checked by [`Policy::new`] in the kernel.
+//! compiled to a table by `compile::compile` on a host and checked by [`Policy::new`] in the kernel.
 //! [`classify`] does both.
 //!
 //! Nothing here panics, allocates, locks or recurs, whatever the bytes are, and the work for one packet has a limit. The

@@ -12,7 +12,7 @@ use crate::{Action, Direction, TableError, UnknownLinkType, extra, names, parse_
 pub struct Decision {
     /// What to do with it.
     pub action: Action,
-    /// The [id](crate::compile::Rule::id) of the rule that decided; 0 if none matched.
+    /// The id of the rule that decided; 0 if none matched.
     pub rule_id: u32,
 }
 
@@ -76,7 +76,7 @@ impl<B: AsRef<[u8]>> Policy<B> {
     ///
     /// # Errors
     ///
-    /// What is wrong with the first part that is not as [`compile`](crate::compile::compile) makes it.
+    /// What is wrong with the first part that is not as `compile::compile` makes it.
     pub fn new(bytes: B) -> Result<Self, TableError> {
         let (layout, default_action) = validate::table(bytes.as_ref())?;
         Ok(Self { bytes, layout, default_action })
