@@ -82,6 +82,9 @@ pub(crate) fn link(target: &Path, link: &Path) -> Result<()> {
     if fs::read_link(link).is_ok_and(|present| present == target) {
         return Ok(());
     }
+    if let Some(folder) = link.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
     if link.is_symlink() {
         fs::remove_file(link).with_context(|| format!("cannot replace {}", link.display()))?;
     }

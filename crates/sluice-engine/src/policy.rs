@@ -15,8 +15,9 @@ use crate::Machine;
 /// The largest table, in bytes of non-paged pool, unless the driver is told otherwise.
 pub(crate) const DEFAULT_TABLE_LIMIT: usize = 64 << 20;
 
-/// How many groups of processors read without sharing a cache line.
-const SHARDS: usize = 64;
+/// How many groups of processors read without sharing a cache line. Each takes 128 bytes, also of DriverEntry's stack, on
+/// which the engine is made.
+const SHARDS: usize = 16;
 
 /// A policy and its number. Who reads one gets the other with it.
 pub(crate) struct InForce {

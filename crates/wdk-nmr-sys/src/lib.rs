@@ -3,8 +3,8 @@
 //! These are the types, callbacks, constants and nine functions of `netioddk.h` and `netiodef.h`, under their C names
 //! and with their C signatures. Nothing here is safe to call by itself: `wdk-nmr` is the library to write drivers with.
 //!
-//! On Windows targets the functions are imported from NETIO.SYS without any import library. On every other target they
-//! stay unresolved symbols, so that a test can link a registrar of its own.
+//! On Windows targets the functions are imported from NETIO.SYS without any import library. On every other target, and
+//! with the feature `unlinked`, they stay unresolved symbols, so that a test can link a registrar of its own.
 //!
 //! Sizes and offsets are asserted at compile time and hold for the 64-bit targets of Windows, x64 and ARM64.
 #![no_std]
@@ -186,7 +186,10 @@ pub struct NPI_PROVIDER_CHARACTERISTICS {
 /// A pointer to [`NPI_PROVIDER_CHARACTERISTICS`].
 pub type PNPI_PROVIDER_CHARACTERISTICS = *const NPI_PROVIDER_CHARACTERISTICS;
 
-#[cfg_attr(windows, link(name = "NETIO.SYS", kind = "raw-dylib", modifiers = "+verbatim"))]
+#[cfg_attr(
+    all(windows, not(feature = "unlinked")),
+    link(name = "NETIO.SYS", kind = "raw-dylib", modifiers = "+verbatim")
+)]
 unsafe extern "system" {
     /// Registers a client and offers it every registered provider of its interface before it returns (R4, R6).
     /// PASSIVE_LEVEL. `NmrClientHandle` has no meaning unless the result is [`STATUS_SUCCESS`] (R9).
