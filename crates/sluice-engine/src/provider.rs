@@ -98,10 +98,9 @@ impl<M: Machine> SluiceProvider for Engine<M> {
         let processor = self.machine.processor();
         let mut tally = client.counters.tally();
         let answered = self.policy.read(processor, |in_force| {
-            batch.answer(|packet| {
-                let verdict = judge(in_force, packet);
-                tally.add(&verdict);
-                verdict
+            batch.answer(|packet, verdict| {
+                judge(in_force, packet, verdict);
+                tally.add(verdict);
             })
         });
         tally.finish(processor);
@@ -117,33 +116,28 @@ impl<M: Machine> SluiceProvider for Engine<M> {
     }
 }
 
-/// The verdict on one packet.
-fn judge(in_force: &InForce, packet: &PacketRef<'_>) -> Verdict {
+/// Writes the verdict on one packet.
+#[inline]
+fn judge(in_force: &InForce, packet: &PacketRef<'_>, verdict: &mut Verdict) {
     let direction = match packet.direction() {
         direction::INBOUND => Direction::Inbound,
         direction::OUTBOUND => Direction::Outbound,
         _ => Direction::Unspecified,
     };
-    sluice_core::classify(
+    let read = sluice_core::classify_into(
         &in_force.policy,
         in_force.generation,
         direction,
         packet.link_type(),
         packet.wire_length(),
         packet.bytes(),
-    )
-    .unwrap_or_else(|_unknown_link_type| unreadable(in_force))
-}
-
-/// The verdict on a packet of which nothing can be read.
-fn unreadable(in_force: &InForce) -> Verdict {
-    Verdict {
-        header: Header::of::<Verdict>(),
-        action: in_force.policy.default_action().number(),
-        reserved: [0; 3],
-        rule_id: 0,
-        generation: in_force.generation,
-        flow: Flow { flags: flags::MALFORMED, ..Flow::default() },
+        verdict,
+    );
+    if read.is_err() {
+        // A link type that was known a moment ago is not known now: the default decides, and nothing was read.
+        let flow = Flow { flags: flags::MALFORMED, ..Flow::default() };
+        let action = in_force.policy.default_action().number();
+        *verdict = Verdict { action, generation: in_force.generation, flow, ..Verdict::default() };
     }
 }
 

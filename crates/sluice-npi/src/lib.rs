@@ -128,6 +128,20 @@ pub struct Verdict {
     pub flow: Flow,
 }
 
+impl Default for Verdict {
+    /// Nothing read, nothing decided: the action is none of [`action`].
+    fn default() -> Self {
+        Self {
+            header: Header::of::<Self>(),
+            action: 0,
+            reserved: [0; 3],
+            rule_id: 0,
+            generation: 0,
+            flow: Flow::default(),
+        }
+    }
+}
+
 /// A context pointer that one side hands out with its dispatch table and gets back with every call.
 pub type Context = *mut c_void;
 

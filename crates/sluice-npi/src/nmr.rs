@@ -260,11 +260,12 @@ impl<'a> Batch<'a> {
         self.packets
     }
 
-    /// Writes a verdict for each packet, in order.
+    /// Lets `judge` write the verdict on each packet, in order, to where the client wants it: a verdict that is returned
+    /// would have to be copied there. What `judge` finds there is the default.
     #[inline]
-    pub fn answer(self, mut judge: impl FnMut(&PacketRef<'a>) -> Verdict) -> Answered<'a> {
-        for (packet, verdict) in self.packets.iter().zip(self.verdicts) {
-            verdict.write(judge(packet));
+    pub fn answer(self, mut judge: impl FnMut(&PacketRef<'a>, &mut Verdict)) -> Answered<'a> {
+        for (packet, place) in self.packets.iter().zip(self.verdicts) {
+            judge(packet, place.write(Verdict::default()));
         }
         Answered(PhantomData)
     }

@@ -59,7 +59,7 @@ impl SluiceProvider for Odd {
             return Err(Invalid);
         }
         counters.packets.fetch_add(batch.packets().len() as u64, Ordering::Relaxed);
-        Ok(batch.answer(verdict))
+        Ok(batch.answer(|packet, place| *place = verdict(packet)))
     }
 
     fn statistics(&self, counters: &Counters) -> Statistics {
