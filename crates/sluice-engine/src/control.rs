@@ -6,7 +6,7 @@ use sluice_control::{
     sluice::{Device, InForce},
     status::STATUS_NOT_SUPPORTED,
 };
-use sluice_npi::{Header, Statistics};
+use sluice_npi::Statistics;
 use wdk_nmr::{BindingState, Leaked, Passive, ProviderRegistration, Resident};
 
 use crate::{Engine, Machine, provider::announce};
@@ -67,7 +67,7 @@ impl<M: Machine, R: Resident> Device for Control<M, R> {
                     reserved2: 0,
                     name: [0; 32],
                     attached: 0,
-                    statistics: NO_STATISTICS,
+                    statistics: Statistics::default(),
                 });
             }
         }
@@ -117,17 +117,6 @@ impl<M: Machine, R: Resident> Device for Control<M, R> {
         })
     }
 }
-
-const NO_STATISTICS: Statistics = Statistics {
-    header: Header::of::<Statistics>(),
-    reserved: 0,
-    packets: 0,
-    permitted: 0,
-    blocked: 0,
-    malformed: 0,
-    truncated: 0,
-    rejected_calls: 0,
-};
 
 /// A module that has not said who it is.
 const UNNAMED: ModuleIdMessage = ModuleIdMessage { kind: 0, value: [0; 16] };

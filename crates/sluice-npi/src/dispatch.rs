@@ -70,6 +70,22 @@ pub struct Statistics {
     pub rejected_calls: u64,
 }
 
+impl Default for Statistics {
+    /// Nothing counted yet.
+    fn default() -> Self {
+        Self {
+            header: Header::of::<Self>(),
+            reserved: 0,
+            packets: 0,
+            permitted: 0,
+            blocked: 0,
+            malformed: 0,
+            truncated: 0,
+            rejected_calls: 0,
+        }
+    }
+}
+
 /// What a client can learn of Sluice before it attaches: the NPI-specific characteristics of the provider.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

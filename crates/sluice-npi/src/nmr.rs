@@ -169,16 +169,7 @@ impl<B: Send + Sync, G: Guard> CallSluice for Peer<'_, B, ProviderDispatch, G> {
     }
 
     fn query_statistics(&self) -> Result<Statistics, Failed> {
-        let mut statistics = Statistics {
-            header: Header::of::<Statistics>(),
-            reserved: 0,
-            packets: 0,
-            permitted: 0,
-            blocked: 0,
-            malformed: 0,
-            truncated: 0,
-            rejected_calls: 0,
-        };
+        let mut statistics = Statistics::default();
         let status = self.call(|table, context| {
             // SAFETY: the context came with the table; the structure is there for the duration of the call.
             unsafe { (table.query_statistics)(context, &raw mut statistics) }
