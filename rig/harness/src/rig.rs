@@ -24,6 +24,8 @@ const SC_LIMIT: Duration = Duration::from_secs(60);
 const EVENT_LIMIT: Duration = Duration::from_secs(5);
 /// How long the server may take to start, or to end all that runs in it.
 const SERVER_LIMIT: Duration = Duration::from_secs(60);
+/// How often the service manager is asked for until it answers.
+const SERVICE_MANAGER_POLL: Duration = Duration::from_millis(200);
 /// The load-order group. Drivers of one group share a process of Wine; in different ones they would not see each other.
 const GROUP: &str = "NDIS";
 
@@ -64,7 +66,21 @@ impl Rig {
         rig.copy(&built("rig", "netio.sys"), "windows/system32/drivers/netio.sys")?;
         // What Rust's standard library needs and Wine 8.0 lacks.
         rig.copy(&built("rig", "bcryptprimitives.dll"), "windows/system32/bcryptprimitives.dll")?;
+        rig.wait_for_service_manager()?;
         Ok(rig)
+    }
+
+    /// The first program starts the service manager and, on a busy machine, is sometimes faster than it.
+    fn wait_for_service_manager(&self) -> Result<()> {
+        let deadline = Instant::now() + SERVER_LIMIT;
+        while self.sc(&["query", "netio"])?.stderr.contains("failed to open service manager") {
+            if Instant::now() >= deadline {
+                let error = anyhow::anyhow!("no service manager after {} s", SERVER_LIMIT.as_secs());
+                return Err(self.explain(error));
+            }
+            thread::sleep(SERVICE_MANAGER_POLL);
+        }
+        Ok(())
     }
 
     /// A rig with netio.sys running.
