@@ -139,7 +139,7 @@ fn find(arch: Arch) -> Result<Tools, Vec<Tool>> {
 
     let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(layout::root())).ok();
     let sysroot = sysroot.as_deref().map(|path| Path::new(path.trim_end()));
-    let rust = find_rust(sysroot, Path::new("/usr"), arch);
+    let rust = find_rust(sysroot, Path::new("/usr"), arch).filter(is_recent);
     need(Tool::Rust, rust.as_ref().map(|rust| rust.rustc.clone()));
     let llvm = newest_llvm(Path::new("/usr/lib"));
     let in_llvm = |name: &str| {
@@ -179,6 +179,19 @@ fn find_rust(sysroot: Option<&Path>, usr: &Path, arch: Arch) -> Option<Rust> {
         .find(|root| has(root, "src/rust/library/core"))
         .map(|root| with(root, true))
         .filter(|rust| rust.cargo.is_file() && rust.rustc.is_file())
+}
+
+/// Whether a tool chain is as new as the workspace demands. Without its security suite, Debian 12 has an older rustc-web.
+fn is_recent(rust: &Rust) -> bool {
+    let found = output(Command::new(&rust.rustc).arg("--version"));
+    let found = found.ok().and_then(|text| version(text.split(' ').nth(1)?));
+    found.is_some() && found >= version(env!("CARGO_PKG_RUST_VERSION"))
+}
+
+/// Major and minor of a version such as `1.91` or `1.96.0-nightly`.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split('.').map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
 }
 
 /// The linker that rustup brings with every tool chain.
@@ -320,10 +333,8 @@ fn host() -> Host {
 }
 
 fn apt_get(prefix: &[&str], packages: &[&str]) -> Result<()> {
-    let known = |package: &&str| succeeds(Command::new("apt-cache").args(["show", "--no-all-versions", package]));
-    if !packages.iter().all(known) {
-        apt(prefix, &["update"])?;
-    }
+    // A list that is out of date names packages that are too old, or gone.
+    apt(prefix, &["update"])?;
     apt(prefix, &[&["install", "-y", "--no-install-recommends"], packages].concat())
 }
 
@@ -341,6 +352,14 @@ fn apt(prefix: &[&str], arguments: &[&str]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert_eq!(version("1.96.0-nightly"), Some((1, 96)));
+        assert!(version("1.100") > version("1.91"));
+        assert!(version("1.85.0") < version(env!("CARGO_PKG_RUST_VERSION")));
+        assert_eq!(version("unknown"), None);
+    }
 
     #[test]
     fn root_installs_exactly_the_packages_of_what_is_missing() {
