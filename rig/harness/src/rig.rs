@@ -24,7 +24,9 @@ const SC_LIMIT: Duration = Duration::from_secs(60);
 const EVENT_LIMIT: Duration = Duration::from_secs(5);
 /// How long the server may take to start, or to end all that runs in it.
 const SERVER_LIMIT: Duration = Duration::from_secs(60);
-/// How often the service manager is asked for until it answers.
+/// How often a start is tried that Wine itself does not manage.
+const START_ATTEMPTS: u32 = 5;
+/// How long to wait before the service manager is asked again.
 const SERVICE_MANAGER_POLL: Duration = Duration::from_millis(200);
 /// The load-order group. Drivers of one group share a process of Wine; in different ones they would not see each other.
 const GROUP: &str = "NDIS";
@@ -157,7 +159,17 @@ impl Rig {
     /// # Errors
     /// The driver does not start: it failed, broke a rule, crashed, or hangs.
     pub fn start(&self, service: &str) -> Result<Outcome> {
-        self.succeed(&["start", service], service)
+        let arguments = ["start", service];
+        let before = self.events()?.len();
+        let mut outcome = self.sc(&arguments)?;
+        let mut attempts = 1;
+        // Now and then Wine 8.0 fails by itself, before it has even loaded the driver.
+        while attempts < START_ATTEMPTS && failed_in_wine(&outcome) && self.events()?.len() == before {
+            thread::sleep(SERVICE_MANAGER_POLL);
+            outcome = self.sc(&arguments)?;
+            attempts += 1;
+        }
+        self.judge(outcome, service, before)
     }
 
     /// `sc stop`; returns what the driver has left behind.
@@ -292,6 +304,11 @@ impl Rig {
     fn succeed(&self, arguments: &[&str], service: &str) -> Result<Outcome> {
         let before = self.events().map_or(0, |events| events.len());
         let outcome = self.sc(arguments)?;
+        self.judge(outcome, service, before)
+    }
+
+    /// Makes everything but success an error. There were `before` events when `sc` was run.
+    fn judge(&self, outcome: Outcome, service: &str, before: usize) -> Result<Outcome> {
         if outcome.succeeded() {
             return Ok(outcome);
         }
@@ -395,6 +412,12 @@ fn typed(program: &str, arguments: &[&str]) -> String {
     arguments.iter().fold(program.to_string(), |line, argument| {
         if argument.contains(' ') { format!("{line} \"{argument}\"") } else { format!("{line} {argument}") }
     })
+}
+
+/// Whether `sc` failed with ERROR_INTERNAL_ERROR, which is no answer of a driver.
+fn failed_in_wine(outcome: &Outcome) -> bool {
+    const ERROR_INTERNAL_ERROR: u32 = 1359;
+    windows_error(&outcome.stderr).is_some_and(|(number, _)| number == ERROR_INTERNAL_ERROR)
 }
 
 /// The error number at the end of a message of `sc`, and what it means.
