@@ -91,7 +91,8 @@ pub(crate) fn build(tools: &Tools) -> Result<[PathBuf; 2]> {
     }
     let resources = made.join("probe-c.res");
     let mut compile = Command::new(tools.libclang.with_file_name("bin").join("llvm-rc"));
-    compile.args(["/no-preprocess", "/fo"]).arg(&resources).arg(source.join("probe-c.rc"));
+    // The source is named from its own folder: llvm-rc takes a path that starts like an option (/c...) for that option.
+    compile.current_dir(&source).args(["/no-preprocess", "/fo"]).arg(&resources).arg("probe-c.rc");
     run(&mut compile)?;
     link.arg(resources);
 
