@@ -1,0 +1,76 @@
+//! Speed and size, against the peers, in one run: `cargo bench -p sluice-core [-- parse|classify|path]`.
+//!
+//! What counts are ratios, so the candidates take turns, round by round; benchmark frameworks measure one after the other.
+//! Ratios are those of the fastest rounds, in which nothing else ran. On a quiet machine the medians, which are given in
+//! brackets, are hardly larger; on a busy one they say how busy it was.
+//!
+//! SLUICE_CAPTURES and SLUICE_CLASSBENCH name the data; without them there is less to measure. librte_acl takes part where
+//! `pkg-config libdpdk` and `cc` work.
+#![allow(missing_docs, reason = "a program")]
+
+mod classify;
+#[path = "../../tests/common/mod.rs"]
+mod common;
+mod parse;
+mod path;
+
+use std::time::Instant;
+
+const ROUNDS: usize = 61;
+
+/// Nanoseconds for one item.
+#[derive(Clone, Copy)]
+struct Time {
+    fastest: f64,
+    median: f64,
+}
+
+impl std::fmt::Display for Time {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.1} [{:.1}] ns", self.fastest, self.median)
+    }
+}
+
+/// The time of each candidate for one item. A candidate works through all `items`.
+fn measure<const N: usize>(items: usize, mut candidates: [&mut dyn FnMut(); N]) -> [Time; N] {
+    let mut times = [const { Vec::new() }; N];
+    for _ in 0..ROUNDS {
+        for (candidate, times) in candidates.iter_mut().zip(&mut times) {
+            let start = Instant::now();
+            candidate();
+            times.push(start.elapsed().as_nanos() as f64 / items as f64);
+        }
+    }
+    times.map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        Time { fastest: times[0], median: times[times.len() / 2] }
+    })
+}
+
+fn main() {
+    let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    if wanted("parse") {
+        parse::bench();
+    }
+    if wanted("classify") {
+        classify::bench();
+    }
+    if wanted("path") {
+        path::bench();
+    }
+}
+
+/// A TCP/IPv4 frame of 64 bytes with random addresses and ports.
+fn tcp_frame(rng: &mut fastrand::Rng) -> [u8; 64] {
+    let mut frame = [0; 64];
+    frame[12..14].copy_from_slice(&[0x08, 0x00]);
+    frame[14..18].copy_from_slice(&[0x45, 0, 0, 50]);
+    frame[22..24].copy_from_slice(&[64, 6]);
+    for byte in frame[26..38].iter_mut() {
+        *byte = rng.u8(..);
+    }
+    frame[46] = 0x50;
+    frame[47] = 0x10;
+    frame
+}

@@ -1,0 +1,41 @@
+//! The whole path of a packet through Classify().
+
+use std::hint::black_box;
+
+use sluice_core::compile::compile;
+use sluice_core::{Action, Direction, Policy};
+use sluice_npi::link_type;
+
+use crate::common::classbench;
+use crate::{measure, tcp_frame};
+
+/// All of what Classify does for a packet but the call through the table: read the swap, parse, decide, write the verdict.
+pub(crate) fn bench() {
+    let set = classbench::folder().and_then(|folder| classbench::load(&folder, "acl1_1k"));
+    let rules = set.map(|set| classbench::rules(&set.lines)).unwrap_or_default();
+    let policy = Policy::new(compile(&rules, Action::Permit).expect("the rules compile")).expect("the table is sound");
+    let swap = sluice_swap::Swap::<_, 64>::new((policy, 1_u64));
+    let rng = &mut fastrand::Rng::with_seed(1);
+    let frames: Vec<[u8; 64]> = (0..8192).map(|_| tcp_frame(rng)).collect();
+    let classify = |(policy, generation): &(Policy<Vec<u8>>, u64), frame: &[u8; 64]| {
+        sluice_core::classify(policy, *generation, Direction::Inbound, link_type::ETHERNET, 64, frame)
+    };
+    let mut one = || {
+        for frame in &frames {
+            _ = black_box(swap.read(0, |state| classify(state, frame)));
+        }
+    };
+    let mut many = || {
+        for frames in frames.chunks(32) {
+            swap.read(0, |state| frames.iter().for_each(|frame| _ = black_box(classify(state, frame))));
+        }
+    };
+    let mut call: fn(u64) -> u64 = |value| value + 1;
+    let mut empty_read =
+        || (0..frames.len() as u64).for_each(|value| _ = black_box(swap.read(0, |_| black_box(value))));
+    let mut indirect = || (0..frames.len() as u64).for_each(|value| _ = black_box(black_box(&mut call)(value)));
+    let [one, many, read, call] = measure(frames.len(), [&mut one, &mut many, &mut empty_read, &mut indirect]);
+    println!("Whole path for TCP frames of 64 bytes, {} rules: parse, decide, verdict", rules.len());
+    println!("one a call {one}   32 a call {many}   of which reading the policy pointer {read}");
+    println!("an indirect call {call}");
+}
