@@ -102,7 +102,7 @@ pub(crate) enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Show the policy in force.
+    /// Show the policy in force: its default, and its rules in the order in which they are tried.
     #[command(after_help = "Examples:\n  sluicectl policy show\n  sluicectl policy show --compare office.toml")]
     Show {
         /// Also compare it with the policy in this file: exit code 1 if they differ.

@@ -16,6 +16,15 @@ pub struct Decision {
     pub rule_id: u32,
 }
 
+impl Decision {
+    /// What a rule decides: its id and its second word.
+    #[inline]
+    fn of_rule((rule_id, word): (u32, u32)) -> Self {
+        let action = if word & RULE_BLOCKS == 0 { Action::Permit } else { Action::Block };
+        Self { action, rule_id }
+    }
+}
+
 /// An ordered list of rules, compiled to a table, and the action for packets that no rule matches.
 ///
 /// `B` holds the bytes: `&[u8]`, `Vec<u8>`, `Box<[u8]>` or what a driver's allocator gives.
@@ -88,6 +97,12 @@ impl<B: AsRef<[u8]>> Policy<B> {
         self.bytes.as_ref()
     }
 
+    /// What each rule decides about the packets that it matches, in the order in which the rules are tried.
+    pub fn rules(&self) -> impl Iterator<Item = Decision> {
+        let table = Table { bytes: self.bytes.as_ref(), layout: &self.layout };
+        (0..self.rule_count()).map_while(move |index| table.rule(index).map(Decision::of_rule))
+    }
+
     /// What the policy says about `packet`, from which `flow` was read.
     ///
     /// `packet` is needed for host names alone; a `flow` that does not belong to it costs no more than a wrong answer.
@@ -105,10 +120,7 @@ impl<B: AsRef<[u8]>> Policy<B> {
             names::classify(&table, link_type, packet, &key, flow, &mut best);
         }
         match table.rule(best) {
-            Some((rule_id, word)) => {
-                let action = if word & RULE_BLOCKS == 0 { Action::Permit } else { Action::Block };
-                Decision { action, rule_id }
-            }
+            Some(rule) => Decision::of_rule(rule),
             None => Decision { action: self.default_action, rule_id: 0 },
         }
     }

@@ -312,6 +312,16 @@ fn the_policy_before_the_first_load_permits_everything() {
 }
 
 #[test]
+fn a_table_tells_its_rules_in_their_order() {
+    let rule = |id, action| Rule { id, action, conditions: Conditions::default() };
+    let rules = [rule(30, Action::Block), rule(7, Action::Permit), rule(u32::MAX, Action::Block)];
+    let policy = Policy::new(compile(&rules, Action::Permit).unwrap()).unwrap();
+    let expected = rules.map(|rule| Decision { action: rule.action, rule_id: rule.id });
+    assert_eq!(policy.rules().collect::<Vec<_>>(), expected);
+    assert_eq!(Policy::permit_everything([]).rules().count(), 0);
+}
+
+#[test]
 fn a_suffix_matches_at_label_boundaries_only() {
     let rules = [conditions(Conditions { names: vec!["example.com".into()], ..Conditions::default() })];
     let matched = |kind: u8, name: &[u8]| {

@@ -1,16 +1,15 @@
 //! `sluicectl policy ...`
 
-use std::{
-    io::{self, Write},
-    path::Path,
-};
+use std::{io::Write, path::Path};
 
-use serde_json::json;
+use anstream::stdout;
+use comfy_table::Cell;
+use serde_json::{Value, json};
 use sluice_control::message::PolicyAnswer;
-use sluice_core::Policy;
+use sluice_core::{Decision, Policy};
 
 use super::{Checked, Severity, check, explain, load as load_table, plural};
-use crate::{args::PolicyCommand, device::Sluice, failure::Failure, record::action_name};
+use crate::{args::PolicyCommand, device::Sluice, failure::Failure, record::action_name, table};
 
 pub(crate) fn run(command: PolicyCommand) -> Result<(), Failure> {
     match command {
@@ -41,7 +40,7 @@ fn check_only(path: &Path, json: bool) -> Result<(), Failure> {
 }
 
 /// What was found in a policy file, for a program.
-fn report(checked: &Checked) -> serde_json::Value {
+fn report(checked: &Checked) -> Value {
     let records: Vec<_> = checked.diagnostics.iter().map(|diagnostic| diagnostic.record(&checked.source)).collect();
     json!({
         "file": checked.path,
@@ -89,23 +88,9 @@ fn show(compare: Option<&Path>, json: bool) -> Result<(), Failure> {
     let bad = |error| Failure::State(format!("the driver has a policy that this sluicectl cannot read: {error}"));
     let policy = if table.is_empty() { None } else { Some(Policy::new(&table).map_err(bad)?) };
     if json {
-        write_json(&json!({
-            "generation": generation,
-            "rules": policy.as_ref().map(Policy::rule_count),
-            "default": policy.as_ref().map(|policy| action_name(policy.default_action().number())),
-            "table_length": table.len(),
-            "same": same,
-        }))?;
+        write_json(&in_force_record(generation, policy.as_ref(), same))?;
     } else {
-        write_line(&match &policy {
-            None => format!("generation {generation}: no policy is loaded"),
-            Some(policy) => format!(
-                "generation {generation}: {}, default {}; table of {} bytes",
-                plural(policy.rule_count() as usize, "rule"),
-                action_name(policy.default_action().number()),
-                table.len()
-            ),
-        })?;
+        write_line(&in_force_lines(generation, policy.as_ref()).join("\n"))?;
     }
     match (same, compare) {
         (Some(false), Some(path)) => {
@@ -115,10 +100,88 @@ fn show(compare: Option<&Path>, json: bool) -> Result<(), Failure> {
     }
 }
 
-fn write_json(value: &serde_json::Value) -> Result<(), Failure> {
+/// The policy in force, for a program: null what a driver without a policy does not have.
+fn in_force_record<B: AsRef<[u8]>>(generation: u64, policy: Option<&Policy<B>>, same: Option<bool>) -> Value {
+    let rule = |rule: Decision| json!({ "id": rule.rule_id, "action": action_name(rule.action.number()) });
+    json!({
+        "generation": generation,
+        "rules": policy.map(Policy::rule_count),
+        "default": policy.map(|policy| action_name(policy.default_action().number())),
+        "table_length": policy.map_or(0, |policy| policy.bytes().len()),
+        "same": same,
+        "rule_list": policy.map(|policy| policy.rules().map(rule).collect::<Vec<_>>()),
+    })
+}
+
+/// The policy in force, for people. The table that the driver has knows no descriptions.
+fn in_force_lines<B: AsRef<[u8]>>(generation: u64, policy: Option<&Policy<B>>) -> Vec<String> {
+    let Some(policy) = policy else { return vec![format!("generation {generation}: no policy is loaded")] };
+    let default = action_name(policy.default_action().number());
+    let (rules, length) = (plural(policy.rule_count() as usize, "rule"), policy.bytes().len());
+    let mut text = vec![format!("generation {generation}: {rules}, default {default}; table of {length} bytes")];
+    let mut table = table::table(&["Rule", "Action"]);
+    for rule in policy.rules() {
+        table.add_row(vec![Cell::new(rule.rule_id), table::action(action_name(rule.action.number()))]);
+    }
+    table.add_row(vec![Cell::new("default"), table::action(default)]);
+    table::align_right(&mut table, &[0]);
+    text.push(String::new());
+    text.extend(table::lines(&table));
+    text
+}
+
+fn write_json(value: &Value) -> Result<(), Failure> {
     write_line(&value.to_string())
 }
 
 fn write_line(line: &str) -> Result<(), Failure> {
-    Ok(writeln!(io::stdout(), "{line}")?)
+    Ok(writeln!(stdout(), "{line}")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use sluice_core::{
+        Action,
+        compile::{Conditions, Rule, compile},
+    };
+
+    use super::*;
+
+    fn policy() -> Policy<Vec<u8>> {
+        let rule = |id, action| Rule { id, action, conditions: Conditions::default() };
+        Policy::new(compile(&[rule(20, Action::Block), rule(3, Action::Permit)], Action::Block).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_rules_in_force_are_shown_in_their_order() {
+        let policy = policy();
+        let text = in_force_lines(4, Some(&policy)).join("\n");
+        let text = anstream::adapter::strip_str(&text).to_string();
+        let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        let length = policy.bytes().len();
+        assert_eq!(
+            text.lines().next().unwrap(),
+            format!("generation 4: 2 rules, default block; table of {length} bytes")
+        );
+        assert_eq!(words[2..], [["Rule", "Action"], ["20", "block"], ["3", "permit"], ["default", "block"]]);
+        let none: Option<&Policy<Vec<u8>>> = None;
+        assert_eq!(in_force_lines(0, none), ["generation 0: no policy is loaded"]);
+    }
+
+    #[test]
+    fn programs_get_the_rules_in_force_as_well() {
+        let policy = policy();
+        assert_eq!(
+            in_force_record(4, Some(&policy), Some(true)),
+            json!({
+                "generation": 4, "rules": 2, "default": "block", "table_length": policy.bytes().len(), "same": true,
+                "rule_list": [{"id": 20, "action": "block"}, {"id": 3, "action": "permit"}],
+            })
+        );
+        let none: Option<&Policy<Vec<u8>>> = None;
+        assert_eq!(
+            in_force_record(0, none, None),
+            json!({"generation": 0, "rules": null, "default": null, "table_length": 0, "same": null, "rule_list": null})
+        );
+    }
 }
