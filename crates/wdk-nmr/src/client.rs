@@ -74,6 +74,12 @@ pub trait Client: Send + Sync + Sized + 'static {
     fn detaching(&self, binding: &Self::Binding) {
         let _ = binding;
     }
+
+    /// Both sides have detached, and the binding is dropped next (R55). Called once, at up to DISPATCH_LEVEL, as
+    /// [`Client::detaching`].
+    fn detached(&self, binding: &Self::Binding) {
+        let _ = binding;
+    }
 }
 
 /// A dispatch table of a client: a table whose functions know what to do with a binding of `C`.
@@ -384,6 +390,10 @@ unsafe extern "system" fn detach<C: Client>(context: *mut c_void) -> NTSTATUS {
 unsafe extern "system" fn cleanup<C: Client>(context: *mut c_void) {
     // SAFETY: NMR passes the context of a binding of `C` that both sides have detached.
     let slot = unsafe { &*context.cast::<Slot<C::Binding, C::Guard>>() };
+    // SAFETY: the slot is one of a client `C`.
+    let block = unsafe { Block::<ClientRole<C>>::of(slot) };
+    // SAFETY: the binding stays until `cleanup`.
+    block.module.detached(unsafe { slot.binding() });
     // SAFETY: this is the cleanup callback.
     unsafe { slot.cleanup() };
 }

@@ -13,7 +13,7 @@ use wdk_nmr_sys::{
 use crate::diagnosis::Bindings;
 use crate::guard::Guard;
 use crate::header::ROLE_PROVIDER;
-use crate::identity::{Offer, Refusal};
+use crate::identity::{ModuleId, Offer, Refusal};
 use crate::irql::{AtPassiveLevel, Passive};
 use crate::npi::{self, Npi};
 use crate::peer::{HeldPeer, Peer, Peers};
@@ -59,10 +59,22 @@ pub trait Provider: Send + Sync + Sized + 'static {
     /// What the client gets to see.
     fn attach(&self, client: &ClientOffer<'_, Self::Npi>) -> Result<Self::Binding, Refusal>;
 
+    /// A client was refused, at PASSIVE_LEVEL: by [`Provider::attach`], or by the library before that because what the
+    /// client showed is not what the interface says. `client` is `None` if it does not say which module it is.
+    fn refused(&self, client: Option<ModuleId>, refusal: Refusal) {
+        let _ = (client, refusal);
+    }
+
     /// The binding is about to end, and no new call into the client can start. Calls that the client has taken and not
     /// ended yet may be told to hurry. Called once, at up to DISPATCH_LEVEL: it must not wait or touch paged memory. The
     /// client may still call in until the binding is dropped (R51).
     fn detaching(&self, binding: &Self::Binding) {
+        let _ = binding;
+    }
+
+    /// Both sides have detached, and the binding is dropped next (R55). Called once, at up to DISPATCH_LEVEL, as
+    /// [`Provider::detaching`].
+    fn detached(&self, binding: &Self::Binding) {
         let _ = binding;
     }
 }
@@ -300,6 +312,9 @@ unsafe extern "system" fn attach<P: Provider>(
         }
         Err(refusal) => {
             block.header().free_place();
+            // SAFETY: NMR passes the client's registration instance, which stays for the callback.
+            let offer = unsafe { ClientOffer::<P::Npi>::new(instance) };
+            block.module.refused(offer.and_then(|offer| offer.module_id()).ok(), refusal);
             refusal.status()
         }
     }
@@ -350,6 +365,10 @@ unsafe extern "system" fn detach<P: Provider>(context: *mut c_void) -> NTSTATUS 
 unsafe extern "system" fn cleanup<P: Provider>(context: *mut c_void) {
     // SAFETY: NMR passes the context of a binding of `P` that both sides have detached.
     let slot = unsafe { &*context.cast::<Slot<P::Binding, P::Guard>>() };
+    // SAFETY: the slot is one of a provider `P`.
+    let block = unsafe { Block::<ProviderRole<P>>::of(slot) };
+    // SAFETY: the binding stays until `cleanup`.
+    block.module.detached(unsafe { slot.binding() });
     // SAFETY: this is the cleanup callback.
     unsafe { slot.cleanup() };
 }

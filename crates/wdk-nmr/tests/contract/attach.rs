@@ -1,8 +1,8 @@
 //! Offers: who is asked, what is seen of the peer, and what becomes of a refusal.
 
 use core::ptr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use nmr_registrar::{Function, Session, Strictness};
@@ -102,7 +102,14 @@ fn m21_an_instance_that_is_too_small_is_refused() {
 fn r33_m21_a_client_whose_table_is_not_of_the_interface_is_refused() {
     let _session = Session::new();
     let log = Log::default();
-    let provider = provide(TestProvider::new(&log));
+    let refused = Arc::new(Mutex::new(Vec::new()));
+    let noted = refused.clone();
+    let mut provider = TestProvider::new(&log);
+    provider.on_refused = Box::new(move |client, refusal| {
+        assert!(client.is_some(), "the client says which module it is");
+        noted.lock().unwrap().push(refusal.status());
+    });
+    let provider = provide(provider);
     let cases: [(fn(&mut Raw), NTSTATUS); 3] = [
         (|raw| raw.table.version = 3, STATUS_NOINTERFACE),
         (|raw| raw.table.size = 8, STATUS_INVALID_PARAMETER),
@@ -133,6 +140,7 @@ fn r33_m21_a_client_whose_table_is_not_of_the_interface_is_refused() {
         raw.deregister();
     }
     assert_eq!(log.take(), Vec::<String>::new(), "the provider was not even asked");
+    assert_eq!(*refused.lock().unwrap(), [STATUS_NOINTERFACE, STATUS_INVALID_PARAMETER, STATUS_INVALID_PARAMETER]);
     provider.deregister(passive()).unwrap();
 }
 
@@ -156,9 +164,14 @@ fn r22_r23_r24_after_a_refusal_the_client_drops_its_binding_in_the_attach_callba
     let log = Log::default();
     let mut provider = TestProvider::new(&log);
     provider.on_attach = Box::new(|_| Err(Refusal::INSUFFICIENT_RESOURCES));
+    let refused = log.clone();
+    provider.on_refused = Box::new(move |client, refusal| {
+        assert_eq!((client, refusal), (Some(CLIENT_ID), Refusal::INSUFFICIENT_RESOURCES));
+        refused.add("provider: refused");
+    });
     let provider = provide(provider);
     let client = use_it(TestClient::new(&log));
-    assert_eq!(log.take(), ["client: attach", "provider: attach", "client: drop 1"]);
+    assert_eq!(log.take(), ["client: attach", "provider: attach", "provider: refused", "client: drop 1"]);
     client.deregister(passive()).unwrap();
     provider.deregister(passive()).unwrap();
     assert_eq!(log.take(), ["client: gone", "provider: gone"], "M27: cleanup is not part of a failed attach");

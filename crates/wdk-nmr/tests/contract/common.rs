@@ -107,7 +107,9 @@ pub(crate) struct TestProvider {
     pub(crate) bindings: AtomicUsize,
     pub(crate) on_attach: Box<dyn Fn(&ClientOffer<'_, Testing>) -> Result<(), Refusal> + Send + Sync>,
     pub(crate) on_call: Box<dyn Fn(&TestProvider, &Kept, u32) -> u32 + Send + Sync>,
+    pub(crate) on_refused: Box<dyn Fn(Option<ModuleId>, Refusal) + Send + Sync>,
     pub(crate) on_detaching: Box<dyn Fn(&Kept) + Send + Sync>,
+    pub(crate) on_detached: Box<dyn Fn(&Kept) + Send + Sync>,
 }
 
 impl TestProvider {
@@ -117,7 +119,9 @@ impl TestProvider {
             bindings: AtomicUsize::new(0),
             on_attach: Box::new(|_| Ok(())),
             on_call: Box::new(|_, binding, number| number + binding.number as u32 * 100),
+            on_refused: Box::new(|_, _| ()),
             on_detaching: Box::new(|_| ()),
+            on_detached: Box::new(|_| ()),
         }
     }
 
@@ -149,9 +153,17 @@ impl Provider for TestProvider {
         Ok(Kept { number, who: "provider", log: self.log.clone() })
     }
 
+    fn refused(&self, client: Option<ModuleId>, refusal: Refusal) {
+        (self.on_refused)(client, refusal);
+    }
+
     fn detaching(&self, binding: &Kept) {
         self.log.add(format!("provider: detaching {}", binding.number));
         (self.on_detaching)(binding);
+    }
+
+    fn detached(&self, binding: &Kept) {
+        (self.on_detached)(binding);
     }
 }
 
@@ -174,6 +186,7 @@ pub(crate) struct TestClient {
     pub(crate) on_attached: Box<dyn Fn(&AttachedProvider<'_, TestClient>) + Send + Sync>,
     pub(crate) on_call: Box<dyn Fn(&ClientCall<TestClient>, u32) -> u32 + Send + Sync>,
     pub(crate) on_detaching: Box<dyn Fn(&Kept) + Send + Sync>,
+    pub(crate) on_detached: Box<dyn Fn(&Kept) + Send + Sync>,
 }
 
 impl TestClient {
@@ -185,6 +198,7 @@ impl TestClient {
             on_attached: Box::new(|_| ()),
             on_call: Box::new(|call, number| number + call.binding().number as u32 * 1000),
             on_detaching: Box::new(|_| ()),
+            on_detached: Box::new(|_| ()),
         }
     }
 
@@ -235,6 +249,10 @@ impl Client for TestClient {
     fn detaching(&self, binding: &Kept) {
         self.log.add(format!("client: detaching {}", binding.number));
         (self.on_detaching)(binding);
+    }
+
+    fn detached(&self, binding: &Kept) {
+        (self.on_detached)(binding);
     }
 }
 

@@ -38,6 +38,26 @@ fn r35_r36_each_side_detaches_once_and_cleans_up_once() {
 }
 
 #[test]
+fn r55_a_module_is_told_right_before_its_binding_is_dropped() {
+    let _session = Session::new();
+    let log = Log::default();
+    let (mut provider, mut client) = (TestProvider::new(&log), TestClient::new(&log));
+    let (of_provider, of_client) = (log.clone(), log.clone());
+    provider.on_detached = Box::new(move |binding| of_provider.add(format!("provider: detached {}", binding.number)));
+    client.on_detached = Box::new(move |binding| of_client.add(format!("client: detached {}", binding.number)));
+    let provider = provide(provider);
+    let client = use_it(client);
+    client.deregister(passive()).unwrap();
+    provider.deregister(passive()).unwrap();
+    let log = log.take();
+    for who in ["provider", "client"] {
+        let detached = log.iter().position(|event| *event == format!("{who}: detached 1")).expect("it was told");
+        assert_eq!(log[detached + 1], format!("{who}: drop 1"));
+        assert!(log[..detached].contains(&format!("{who}: detaching 1")));
+    }
+}
+
+#[test]
 fn r35_r67_both_sides_deregister_at_the_same_time() {
     for _ in 0..200 {
         let _session = Session::adversary();
