@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Policy(PolicyCommand),
     /// Classify the packets of a capture file.
     Classify(ClassifyArgs),
+    /// Put the drivers through everything that they have to bear, again and again, and report (Windows only).
+    Verify(VerifyArgs),
     /// Print a script that completes sluicectl's arguments in a shell.
     #[command(after_help = "Example:\n  sluicectl completions powershell >> $PROFILE")]
     Completions {
@@ -207,6 +209,46 @@ pub(crate) struct ClassifyArgs {
     #[arg(long)]
     pub(crate) summary: bool,
     /// Write one JSON object for each packet, each on its own line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It starts and stops both drivers in every order, classifies the capture and compares with --offline, swaps policies and
+restarts the provider while several threads classify, and compares the counters. It ends at the first failure, undoes
+what it did, and prints one report. The prompt has to be elevated.
+
+Examples:
+  sluicectl verify --drivers C:\\sluice --capture demo.pcapng --policy demo.toml --rounds 100
+  sluicectl verify --existing --capture demo.pcapng --policy demo.toml --json > report.json")]
+#[command(group = clap::ArgGroup::new("which").required(true))]
+pub(crate) struct VerifyArgs {
+    /// Where sluice.sys and the client driver lie. Their services are made, and deleted at the end.
+    #[arg(long, value_name = "FOLDER", group = "which")]
+    pub(crate) drivers: Option<PathBuf>,
+    /// Verify the drivers that are installed. They must not be running.
+    #[arg(long, group = "which")]
+    pub(crate) existing: bool,
+    /// A pcap or pcapng file; it is held in memory.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) capture: PathBuf,
+    /// A policy, in TOML.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: PathBuf,
+    /// How often. A round starts and stops the drivers in each of the four orders.
+    #[arg(long, value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+    /// How many threads classify at once. Without it as many as there are processors, from 2 to 8.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) threads: Option<u8>,
+    /// The service name of the client driver, and the name of its file.
+    #[arg(long, value_name = "NAME", default_value = PROBE)]
+    pub(crate) client: String,
+    /// Driver Verifier makes allocations fail: what lack of memory cuts short is no failure.
+    #[arg(long)]
+    pub(crate) low_resources: bool,
+    /// Write one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
 }

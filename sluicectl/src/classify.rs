@@ -80,7 +80,7 @@ fn classify(
 }
 
 /// The next packets, and how the capture ends if it ends behind them.
-fn next_batch(capture: &mut Capture, direction: Option<u16>) -> (Vec<Packet>, Option<Result<(), Failure>>) {
+pub(crate) fn next_batch(capture: &mut Capture, direction: Option<u16>) -> (Vec<Packet>, Option<Result<(), Failure>>) {
     let mut packets = Vec::new();
     let mut bytes = 0;
     while packets.len() < MAX_BATCH as usize && bytes < BATCH_BYTES {

@@ -9,6 +9,14 @@ pub(crate) enum Failure {
     Input(String),
     /// The machine is not in the state for it: a driver is not loaded, access is denied. Exit code 1.
     State(String),
+    /// Windows refused something, with one of its error codes. Exit code 1.
+    #[cfg_attr(not(windows), allow(dead_code, reason = "made on Windows alone"))]
+    Windows {
+        /// What was refused, and why.
+        message: String,
+        /// The error code.
+        code: u32,
+    },
     /// What was found is bad, and has been printed already. Exit code 2.
     Reported,
     /// The output went wrong. Exit code 1, or 0 if its reader has just gone away.
@@ -21,10 +29,16 @@ impl Failure {
         Self::Input(format!("cannot read {}: {error}", path.display()))
     }
 
+    /// Windows refused what `message` says, with this error.
+    #[cfg(windows)]
+    pub(crate) fn windows(message: String, error: &io::Error) -> Self {
+        Self::Windows { message, code: error.raw_os_error().map(i32::cast_unsigned).unwrap_or_default() }
+    }
+
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Input(_) | Self::Reported => 2,
-            Self::State(_) => 1,
+            Self::State(_) | Self::Windows { .. } => 1,
             Self::Output(error) => u8::from(!reader_is_gone(error)),
         }
     }
@@ -33,7 +47,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Input(message) | Self::State(message) => f.write_str(message),
+            Self::Input(message) | Self::State(message) | Self::Windows { message, .. } => f.write_str(message),
             Self::Reported => Ok(()),
             Self::Output(error) => write!(f, "cannot write the output: {error}"),
         }

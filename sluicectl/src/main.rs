@@ -12,6 +12,7 @@ mod record;
 mod status;
 mod table;
 mod terms;
+mod verify;
 
 use std::{
     io::{self, Write},
@@ -53,6 +54,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Stats(args) => status::stats(&args),
         Command::Policy(command) => policy::commands::run(command),
         Command::Classify(args) => classify::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sluicectl", &mut script);

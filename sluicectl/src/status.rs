@@ -69,8 +69,10 @@ pub(crate) fn status(args: &StatusArgs) -> Result<(), Failure> {
         thread::sleep(Duration::from_secs(seconds));
         view = match self::view(args.json) {
             // Somebody restarts the driver, perhaps: that is what one watches for.
-            Err(Failure::State(why)) if args.json => serde_json::json!({ "error": why }).to_string(),
-            Err(Failure::State(why)) => why,
+            Err(Failure::State(why) | Failure::Windows { message: why, .. }) if args.json => {
+                serde_json::json!({ "error": why }).to_string()
+            }
+            Err(Failure::State(why) | Failure::Windows { message: why, .. }) => why,
             other => other?,
         };
     }

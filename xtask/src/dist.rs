@@ -30,7 +30,6 @@ const FILES: &[(&str, &str)] = &[
     ("LICENSE-APACHE", "LICENSE-APACHE"),
     ("LICENSE-MIT", "LICENSE-MIT"),
     ("crates/sluice-npi/include/sluice_npi.h", "include/sluice_npi.h"),
-    ("inf/verify.ps1", "verify.ps1"),
     ("tests/data/demo.pcapng", "demo.pcapng"),
     ("tests/data/demo.toml", "demo.toml"),
 ];

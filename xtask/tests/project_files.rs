@@ -78,7 +78,7 @@ impl Windows {
         write("Makefile.toml", &makefile);
         write("Cargo.toml", "[package]\nname = \"sluice\"\nversion = \"1.2.3\"\nedition = \"2024\"\n");
         write("src/lib.rs", "");
-        for file in ["inf/sluice.inx", "inf/probe.inx", "inf/verify.ps1", "crates/sluice-npi/include/sluice_npi.h"] {
+        for file in ["inf/sluice.inx", "inf/probe.inx", "crates/sluice-npi/include/sluice_npi.h"] {
             write(file, "");
         }
         for file in ["sluice.dll", "sluice.pdb", "probe.dll", "probe.pdb", "sluicectl.exe"] {
@@ -97,8 +97,9 @@ impl Windows {
             "msbuild",
             "powershell",
         ];
-        for tool in tools {
-            let path = format!("bin/{tool}");
+        let tools = tools.map(|tool| ("bin", tool)).into_iter().chain([("out/package", "sluicectl.exe")]);
+        for (place, tool) in tools {
+            let path = format!("{place}/{tool}");
             write(&path, &format!("#!/bin/sh\necho \"RUN {tool} $*\"\n"));
             fs::set_permissions(folder.join(path), fs::Permissions::from_mode(0o755)).unwrap();
         }
@@ -151,7 +152,7 @@ fn package_stamps_checks_signs_and_catalogues_each_driver() {
         ]
     };
     assert_eq!(run[2..], [of("sluice"), of("probe")].concat());
-    for file in ["sluice/sluice.sys", "probe/probe.pdb", "sluicectl.exe", "sluice_npi.h", "sluice.cer", "verify.ps1"] {
+    for file in ["sluice/sluice.sys", "probe/probe.pdb", "sluicectl.exe", "sluice_npi.h", "sluice.cer"] {
         assert!(windows.0.join("out/package").join(file).is_file(), "{file}");
     }
 }
@@ -170,8 +171,15 @@ fn drivers_are_installed_started_verified_and_stopped_in_order() {
     );
     assert_eq!(run("start"), ["sc.exe start sluice", "sc.exe start probe"]);
     assert_eq!(run("stop"), ["sc.exe stop probe", "sc.exe stop sluice"]);
-    assert_eq!(run("verify-on"), ["verifier /ruleclasses 1 2 3 4 5 6 8 9 12 18 20 26 /driver sluice.sys probe.sys"]);
-    assert!(run("verify")[0].contains("-File inf/verify.ps1 -Rounds 100 -Sluicectl out/package/sluicectl.exe"));
+    assert_eq!(run("verify-on"), ["verifier /ruleclasses 1 2 4 5 6 8 9 12 18 20 26 /driver sluice.sys probe.sys"]);
+    let verify =
+        "sluicectl.exe verify --existing --capture tests/data/demo.pcapng --policy tests/data/demo.toml --rounds 100";
+    assert_eq!(run("verify"), [verify]);
+    assert_eq!(
+        run("verify-low-resources-on"),
+        ["verifier /ruleclasses 1 2 3 4 5 6 8 9 12 18 20 26 /driver sluice.sys probe.sys"]
+    );
+    assert_eq!(run("verify-low-resources"), [format!("{verify} --low-resources")]);
     assert_eq!(run("verify-off"), ["verifier /reset"]);
     assert_eq!(run("uninstall")[..2], ["sc.exe stop probe", "sc.exe stop sluice"]);
     assert!(run("clients")[1].ends_with("probe-c.vcxproj /p:Configuration=Release /p:Platform=x64"));

@@ -142,6 +142,14 @@ impl Rig {
         Ok(name.to_string())
     }
 
+    /// Copies a file to `C:\rig\<name>`, in the place of whatever is there.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn replace_file(&self, name: &str, file: &Path) -> Result<()> {
+        self.copy(file, &format!("rig/{name}"))
+    }
+
     /// `sc create`, as a person types it.
     ///
     /// # Errors

@@ -74,12 +74,12 @@ impl Handle {
             Some(ERROR_NO_SYSTEM_RESOURCES) => "the system has not enough memory for it".to_owned(),
             _ => error.to_string(),
         };
-        Failure::State(format!("the driver of {WIN32_PREFIX}{} refused the request: {why}", self.name))
+        Failure::windows(format!("the driver of {WIN32_PREFIX}{} refused the request: {why}", self.name), error)
     }
 }
 
 fn cannot_open(name: &str, error: &io::Error) -> Failure {
-    Failure::State(match code_of(error) {
+    let message = match code_of(error) {
         Some(ERROR_FILE_NOT_FOUND | ERROR_PATH_NOT_FOUND) => {
             let driver = name.to_ascii_lowercase();
             format!(
@@ -90,7 +90,8 @@ fn cannot_open(name: &str, error: &io::Error) -> Failure {
             format!("no access to {WIN32_PREFIX}{name}: only administrators may open it")
         }
         _ => format!("cannot open {WIN32_PREFIX}{name}: {error}"),
-    })
+    };
+    Failure::windows(message, error)
 }
 
 fn code_of(error: &io::Error) -> Option<u32> {

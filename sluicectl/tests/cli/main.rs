@@ -3,3 +3,4 @@
 mod classify;
 mod policy;
 mod support;
+mod verify;

@@ -1,0 +1,309 @@
+//! What the drivers have to answer: the verdicts that the same code gives in this process.
+
+use std::{
+    path::Path,
+    sync::{Arc, RwLock},
+};
+
+use sluice_npi::{Statistics, Verdict, action, flags};
+
+use crate::{
+    capture::{Capture, Packet},
+    classify::next_batch,
+    failure::Failure,
+    offline::Offline,
+};
+
+/// The client is attached to no provider.
+pub(super) const ERROR_NOT_READY: u32 = 21;
+
+/// The packets of a capture, all in memory, in batches as large as one request takes.
+pub(super) struct Workload {
+    pub(super) batches: Vec<Vec<Packet>>,
+}
+
+impl Workload {
+    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
+        let mut capture = Capture::open(path)?;
+        let mut batches = Vec::new();
+        loop {
+            let (packets, end) = next_batch(&mut capture, None);
+            if !packets.is_empty() {
+                batches.push(packets);
+            }
+            match end {
+                None => {}
+                Some(Err(failure)) => return Err(failure),
+                Some(Ok(())) if batches.is_empty() => {
+                    return Err(Failure::Input(format!("there is no packet in {}", path.display())));
+                }
+                Some(Ok(())) => return Ok(Self { batches }),
+            }
+        }
+    }
+}
+
+/// A policy, and the verdicts that it gives on the workload.
+#[derive(Debug)]
+pub(super) struct Policy {
+    /// What is loaded; empty if no policy is in force.
+    pub(super) table: Vec<u8>,
+    verdicts: Vec<Vec<Verdict>>,
+}
+
+impl Policy {
+    fn new(workload: &Workload, table: Vec<u8>) -> Result<Self, Failure> {
+        let offline = Offline::new((!table.is_empty()).then(|| table.clone()))?;
+        let batch = |packets: &Vec<Packet>| packets.iter().map(|packet| offline.classify(packet)).collect();
+        let verdicts = workload.batches.iter().map(batch).collect::<Result<_, _>>()?;
+        Ok(Self { table, verdicts })
+    }
+
+    /// The first verdict on a batch that is not as it should be, by its place.
+    fn first_wrong(&self, batch: usize, verdicts: &[Verdict]) -> Option<usize> {
+        let expected = &self.verdicts[batch];
+        // The generation is the driver's own count, which is checked by itself.
+        let same = |(expected, verdict): (&Verdict, &Verdict)| {
+            Verdict { generation: expected.generation, ..*verdict } == *expected
+        };
+        expected.iter().zip(verdicts).position(|pair| !same(pair))
+    }
+}
+
+/// The policies that are put in force.
+pub(super) struct Policies {
+    pub(super) none: Arc<Policy>,
+    pub(super) loaded: Arc<Policy>,
+}
+
+impl Policies {
+    pub(super) fn new(workload: &Workload, table: Vec<u8>) -> Result<Self, Failure> {
+        let policy = |table| Policy::new(workload, table).map(Arc::new);
+        Ok(Self { none: policy(Vec::new())?, loaded: policy(table)? })
+    }
+
+    /// The policy of this table, which may be one that the driver keeps across restarts.
+    fn with_table(&self, workload: &Workload, table: Vec<u8>) -> Result<Arc<Policy>, Failure> {
+        match [&self.none, &self.loaded].into_iter().find(|policy| policy.table == table) {
+            Some(policy) => Ok(Arc::clone(policy)),
+            None => Policy::new(workload, table).map(Arc::new),
+        }
+    }
+}
+
+/// Which generation stands for which policy, in one life of the drivers.
+pub(super) struct Generations<'a> {
+    workload: &'a Workload,
+    policies: &'a Policies,
+    /// A provider that is started again counts anew, so a generation may have stood for more than one.
+    known: RwLock<Vec<(u64, Arc<Policy>)>>,
+}
+
+impl<'a> Generations<'a> {
+    pub(super) fn new(workload: &'a Workload, policies: &'a Policies) -> Self {
+        Self { workload, policies, known: RwLock::default() }
+    }
+
+    /// From now on, `generation` may stand for this policy.
+    pub(super) fn add(&self, generation: u64, policy: &Arc<Policy>) {
+        let mut known = self.known.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        known.push((generation, Arc::clone(policy)));
+    }
+
+    /// As [`Self::add`], with what the driver says is in force.
+    pub(super) fn add_table(&self, generation: u64, table: Vec<u8>) -> Result<(), Failure> {
+        self.add(generation, &self.policies.with_table(self.workload, table)?);
+        Ok(())
+    }
+
+    /// Checks the answer to one batch: all verdicts of one policy, which is one that was put in force and is not older
+    /// than `at_least`; and each verdict as that policy gives it.
+    pub(super) fn check(&self, batch: usize, verdicts: &[Verdict], at_least: u64) -> Result<(), Failure> {
+        let wrong = |what: String| Err(Failure::State(what));
+        let generation = verdicts.first().map_or(0, |verdict| verdict.generation);
+        if let Some(other) = verdicts.iter().find(|verdict| verdict.generation != generation) {
+            return wrong(format!("one request was answered by generations {generation} and {}", other.generation));
+        }
+        if generation < at_least {
+            return wrong(format!("policy generation {generation} decided after generation {at_least} was in force"));
+        }
+        let known = self.known.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut candidates =
+            known.iter().filter(|(number, _)| *number == generation).map(|(_, policy)| policy).peekable();
+        if candidates.peek().is_none() {
+            return wrong(format!("policy generation {generation} decided, which nobody has put in force"));
+        }
+        let mut first = None;
+        for policy in candidates {
+            match policy.first_wrong(batch, verdicts) {
+                None => return Ok(()),
+                Some(index) => first = Some((index, policy)),
+            }
+        }
+        let Some((index, policy)) = first else { return Ok(()) };
+        let packet = &self.workload.batches[batch][index];
+        wrong(format!(
+            "packet {}: the driver answers {:?}; right is {:?}",
+            packet.number, verdicts[index], policy.verdicts[batch][index]
+        ))
+    }
+}
+
+/// Counts verdicts as the drivers do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) packets: u64,
+    blocked: u64,
+    malformed: u64,
+    truncated: u64,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, verdicts: &[Verdict]) {
+        let count = |is: fn(&Verdict) -> bool| verdicts.iter().filter(|verdict| is(verdict)).count() as u64;
+        *self += Self {
+            packets: verdicts.len() as u64,
+            blocked: count(|verdict| verdict.action == action::BLOCK),
+            malformed: count(|verdict| verdict.flow.has(flags::MALFORMED)),
+            truncated: count(|verdict| verdict.flow.has(flags::TRUNCATED)),
+        };
+    }
+
+    /// What the counters of a driver show else than this.
+    pub(super) fn difference(&self, counted: &Statistics) -> Option<String> {
+        let Statistics { packets, permitted, blocked, malformed, truncated, rejected_calls, .. } = *counted;
+        let permitted_here = self.packets - self.blocked;
+        let pairs = [
+            ("packets", packets, self.packets),
+            ("permitted", permitted, permitted_here),
+            ("blocked", blocked, self.blocked),
+            ("malformed", malformed, self.malformed),
+            ("truncated", truncated, self.truncated),
+            ("rejected calls", rejected_calls, 0),
+        ];
+        let (name, theirs, ours) = pairs.into_iter().find(|(_, theirs, ours)| theirs != ours)?;
+        Some(format!("counts {theirs} {name}, and {ours} were asked for"))
+    }
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.blocked += other.blocked;
+        self.malformed += other.malformed;
+        self.truncated += other.truncated;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sluice_core::{
+        Action,
+        compile::{Conditions, Rule, compile},
+    };
+    use sluice_npi::{direction, link_type};
+
+    use super::*;
+
+    /// One batch of two packets, one too short to be one, and a policy that blocks all.
+    fn case() -> (Workload, Policies) {
+        let packet = |number, bytes: &[u8]| Packet {
+            number,
+            link_type: link_type::RAW,
+            direction: direction::INBOUND,
+            wire_length: bytes.len() as u32,
+            bytes: bytes.to_vec(),
+        };
+        let udp = [&[0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8][..], &[0, 1, 0, 2, 0, 8, 0, 0]];
+        let workload = Workload { batches: vec![vec![packet(1, &udp.concat()), packet(2, &[0x45])]] };
+        let rule = Rule { id: 7, action: Action::Block, conditions: Conditions::default() };
+        let table = compile(&[rule], Action::Permit).unwrap();
+        let policies = Policies::new(&workload, table).unwrap();
+        (workload, policies)
+    }
+
+    fn answer(policy: &Policy, generation: u64) -> Vec<Verdict> {
+        policy.verdicts[0].iter().map(|verdict| Verdict { generation, ..*verdict }).collect()
+    }
+
+    #[track_caller]
+    fn refused(checked: Result<(), Failure>, part: &str) {
+        let message = checked.unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+    }
+
+    #[test]
+    fn verdicts_are_right_when_the_policy_of_their_generation_gives_them() {
+        let (workload, policies) = case();
+        let generations = Generations::new(&workload, &policies);
+        generations.add(4, &policies.none);
+        generations.add(5, &policies.loaded);
+        generations.check(0, &answer(&policies.none, 4), 4).unwrap();
+        generations.check(0, &answer(&policies.loaded, 5), 4).unwrap();
+        refused(generations.check(0, &answer(&policies.none, 5), 4), "packet 1: the driver answers");
+        refused(generations.check(0, &answer(&policies.none, 4), 5), "generation 4 decided after generation 5");
+        refused(generations.check(0, &answer(&policies.none, 6), 4), "generation 6 decided, which nobody");
+    }
+
+    #[test]
+    fn one_request_is_answered_by_one_policy() {
+        let (workload, policies) = case();
+        let generations = Generations::new(&workload, &policies);
+        generations.add(1, &policies.none);
+        generations.add(2, &policies.none);
+        let mut verdicts = answer(&policies.none, 1);
+        verdicts[1].generation = 2;
+        refused(generations.check(0, &verdicts, 1), "generations 1 and 2");
+    }
+
+    #[test]
+    fn every_field_of_a_verdict_is_compared() {
+        let (workload, policies) = case();
+        let generations = Generations::new(&workload, &policies);
+        generations.add(1, &policies.loaded);
+        let good = answer(&policies.loaded, 1);
+        let mut bad = good.clone();
+        bad[1].flow.payload_offset += 1;
+        refused(generations.check(0, &bad, 1), "packet 2");
+        bad[1] = Verdict { rule_id: 8, ..good[1] };
+        refused(generations.check(0, &bad, 1), "packet 2");
+    }
+
+    #[test]
+    fn a_provider_that_counts_anew_may_reuse_a_generation() {
+        let (workload, policies) = case();
+        let generations = Generations::new(&workload, &policies);
+        generations.add(1, &policies.none);
+        generations.add_table(1, policies.loaded.table.clone()).unwrap();
+        generations.check(0, &answer(&policies.none, 1), 0).unwrap();
+        generations.check(0, &answer(&policies.loaded, 1), 0).unwrap();
+    }
+
+    #[test]
+    fn counters_have_to_be_those_of_the_verdicts() {
+        let (_, policies) = case();
+        let mut tally = Tally::default();
+        tally.add(&answer(&policies.none, 1));
+        tally.add(&answer(&policies.loaded, 2));
+        let counted = Statistics {
+            header: sluice_npi::Header::of::<Statistics>(),
+            reserved: 0,
+            packets: 4,
+            permitted: 2,
+            blocked: 2,
+            malformed: tally.malformed,
+            truncated: tally.truncated,
+            rejected_calls: 0,
+        };
+        assert!(tally.malformed + tally.truncated > 0, "{tally:?}");
+        assert_eq!(tally.difference(&counted), None);
+        for (wrong, part) in [
+            (Statistics { packets: 5, ..counted }, "counts 5 packets, and 4 were asked for"),
+            (Statistics { blocked: 1, ..counted }, "1 blocked"),
+            (Statistics { rejected_calls: 1, ..counted }, "1 rejected calls"),
+        ] {
+            let difference = tally.difference(&wrong).unwrap();
+            assert!(difference.contains(part), "{difference}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Several threads that classify without a pause, while something happens to the drivers.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    thread,
+    time::Duration,
+};
+
+use super::{
+    drivers::within,
+    expected::{ERROR_NOT_READY, Generations, Tally, Workload},
+};
+use crate::{device::Probe, failure::Failure};
+
+/// How long it may take until the threads have made progress.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What the threads and who disturbs them know of each other.
+pub(super) struct Load<'a> {
+    /// The name of the client driver's device.
+    client: &'a str,
+    workload: &'a Workload,
+    generations: &'a Generations<'a>,
+    done: AtomicBool,
+    /// The provider may be away: a request may be refused because of that.
+    provider_may_be_away: AtomicBool,
+    /// No request that is sent from now on may be answered by an older generation.
+    at_least: AtomicU64,
+    /// How many requests were answered with verdicts, all of them right.
+    answered: AtomicU64,
+    /// What ended a thread first.
+    failure: Mutex<Option<Failure>>,
+}
+
+impl<'a> Load<'a> {
+    /// Classifies in `threads` threads for as long as `disturb` runs. Returns what they counted.
+    pub(super) fn run(
+        client: &'a str,
+        workload: &'a Workload,
+        generations: &'a Generations<'a>,
+        threads: usize,
+        at_least: u64,
+        disturb: impl FnOnce(&Self) -> Result<(), Failure>,
+    ) -> Result<Tally, Failure> {
+        let load = Self {
+            client,
+            workload,
+            generations,
+            done: AtomicBool::new(false),
+            provider_may_be_away: AtomicBool::new(false),
+            at_least: AtomicU64::new(at_least),
+            answered: AtomicU64::new(0),
+            failure: Mutex::new(None),
+        };
+        let (disturbed, tally) = thread::scope(|scope| {
+            let started: Vec<_> = (0..threads)
+                .map(|thread| {
+                    thread::Builder::new().spawn_scoped(scope, {
+                        let load = &load;
+                        move || load.thread(thread)
+                    })
+                })
+                .collect();
+            let disturbed = disturb(&load);
+            load.done.store(true, SeqCst);
+            let mut tally = Tally::default();
+            for thread in started {
+                match thread {
+                    Ok(thread) => tally += thread.join().unwrap_or_default(),
+                    Err(error) => load.fail(Failure::State(format!("cannot start a thread: {error}"))),
+                }
+            }
+            (disturbed, tally)
+        });
+        // What a thread saw is likely to be why the other failed.
+        match load.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(failure) => Err(failure),
+            None => disturbed.map(|()| tally),
+        }
+    }
+
+    /// Waits until as many more requests were answered as there are threads.
+    pub(super) fn goes_on(&self, threads: usize) -> Result<(), Failure> {
+        let before = self.answered.load(SeqCst);
+        let more = within(LIMIT, || {
+            let ended = self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+            Ok(ended || self.answered.load(SeqCst) >= before + threads as u64)
+        })?;
+        if more { Ok(()) } else { Err(Failure::State(format!("no packet was classified for {} s", LIMIT.as_secs()))) }
+    }
+
+    pub(super) fn in_force(&self, generation: u64) {
+        self.at_least.store(generation, SeqCst);
+    }
+
+    pub(super) fn provider_may_be_away(&self, may: bool) {
+        self.provider_may_be_away.store(may, SeqCst);
+    }
+
+    fn fail(&self, failure: Failure) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
+    }
+
+    /// Classifies batch after batch, from another one than the other threads, and checks every verdict.
+    fn thread(&self, number: usize) -> Tally {
+        let mut tally = Tally::default();
+        let classified = Probe::open(self.client).and_then(|probe| {
+            for batch in (0..self.workload.batches.len()).cycle().skip(number) {
+                if self.done.load(SeqCst) {
+                    break;
+                }
+                let may_be_refused = self.provider_may_be_away.load(SeqCst);
+                let at_least = self.at_least.load(SeqCst);
+                match probe.classify(&self.workload.batches[batch]) {
+                    Ok(verdicts) => {
+                        // A provider that was restarted in the meantime counts anew.
+                        let at_least = at_least.min(self.at_least.load(SeqCst));
+                        self.generations.check(batch, &verdicts, at_least)?;
+                        tally.add(&verdicts);
+                        self.answered.fetch_add(1, SeqCst);
+                    }
+                    Err(Failure::Windows { code: ERROR_NOT_READY, .. })
+                        if may_be_refused || self.provider_may_be_away.load(SeqCst) => {}
+                    Err(failure) => return Err(failure),
+                }
+            }
+            Ok(())
+        });
+        if let Err(failure) = classified {
+            self.fail(failure);
+        }
+        tally
+    }
+}

@@ -1,0 +1,48 @@
+//! Other systems than Windows, which have no services of drivers.
+
+use std::path::Path;
+
+use super::State;
+use crate::failure::Failure;
+
+/// A service manager that cannot be had.
+pub(in super::super) enum Manager {}
+
+/// A service that cannot be had.
+pub(in super::super) enum Service {}
+
+impl Manager {
+    pub(in super::super) fn open() -> Result<Self, Failure> {
+        Err(Failure::State("verify loads drivers, and those run on Windows".to_owned()))
+    }
+
+    pub(in super::super) fn create(&self, _: &str, _: &Path) -> Result<Service, Failure> {
+        match *self {}
+    }
+
+    pub(in super::super) fn service(&self, _: &str) -> Result<Option<Service>, Failure> {
+        match *self {}
+    }
+}
+
+impl Service {
+    pub(in super::super) fn name(&self) -> &str {
+        match *self {}
+    }
+
+    pub(in super::super) fn start(&self) -> Result<(), Failure> {
+        match *self {}
+    }
+
+    pub(in super::super) fn stop(&self) -> Result<(), Failure> {
+        match *self {}
+    }
+
+    pub(in super::super) fn state(&self) -> Result<State, Failure> {
+        match *self {}
+    }
+
+    pub(in super::super) fn delete(self) -> Result<(), Failure> {
+        match self {}
+    }
+}

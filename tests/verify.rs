@@ -1,0 +1,116 @@
+//! `sluicectl verify`, the program for a Windows test machine, does here what it does there, and notices what is wrong.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use sluice_rig::{Left, Outcome, Rig, State, root};
+use system_tests::{calls, data};
+
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Lives in a round, and bindings in a life: the first, two restarts under load, one in peace.
+const LIVES: usize = 4;
+const BINDINGS: usize = 4;
+
+/// A machine with sluicectl, the demo's capture and policy, and the drivers as files, of which none is installed.
+fn machine(name: &str) -> Result<Rig> {
+    let rig = Rig::boot(name)?;
+    for file in ["sluicectl.exe", "sluice.sys", "probe.sys", "probe-c.sys"] {
+        rig.copy_file(&root().join("target/drivers/x64").join(file))?;
+    }
+    rig.copy_file(&data("demo.pcapng"))?;
+    rig.copy_file(&data("demo.toml"))?;
+    Ok(rig)
+}
+
+fn verify(rig: &Rig, arguments: &[&str]) -> Result<Outcome> {
+    let files = ["verify", "--capture", "demo.pcapng", "--policy", "demo.toml"];
+    rig.run("sluicectl.exe", &[&files[..], arguments].concat(), LIMIT)
+}
+
+/// Every unload left nothing behind, and the services are gone.
+fn assert_undone(rig: &Rig, client: &str) -> Result<()> {
+    for unload in rig.events()?.iter().filter(|event| event.name == "unload") {
+        assert!(Left::of(unload).is_nothing(), "{unload}");
+    }
+    assert!(rig.alive()?.is_nothing());
+    assert_eq!(rig.bug_check()?, None);
+    for service in ["sluice", client] {
+        assert!(rig.sc(&["query", service])?.stderr.contains("1060"), "there is still a service {service}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_drivers_pass_and_nothing_is_left_of_them() -> Result<()> {
+    let rig = machine("verify")?;
+    let outcome = verify(&rig, &["--drivers", "C:\\rig", "--rounds", "2", "--json"])?;
+    assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
+    for part in [r#""result":"pass""#, r#""rounds":2,"#, r#""failures":[]"#, r#""name":"sluice.sys""#] {
+        assert!(outcome.stdout.contains(part), "{part} is not in {}", outcome.stdout);
+    }
+    // It did what it says.
+    let events = rig.events()?;
+    for (driver, callback) in [("sluice", "ProviderAttachClient"), ("probe", "ClientDetachProvider")] {
+        assert_eq!(calls(&events, driver, callback), 2 * LIVES * BINDINGS, "{callback}");
+    }
+    assert_undone(&rig, "probe")
+}
+
+#[test]
+fn a_client_in_c_passes_too_and_the_report_says_so_to_people() -> Result<()> {
+    let rig = machine("verify-c")?;
+    let outcome = verify(&rig, &["--drivers", "C:\\rig", "--client", "probe-c", "--rounds", "1", "--threads", "3"])?;
+    assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
+    assert!(outcome.stdout.contains("\nPASS: 1 of 1 rounds in "), "{}", outcome.stdout);
+    assert_undone(&rig, "probe-c")
+}
+
+#[test]
+fn a_driver_that_does_not_start_fails_and_everything_is_undone() -> Result<()> {
+    let rig = machine("verify-start")?;
+    // As sluice.sys it has no behaviour to choose, and so refuses to start.
+    rig.replace_file("sluice.sys", &root().join("target/rig/x64/misfit.sys"))?;
+    let outcome = verify(&rig, &["--drivers", "C:\\rig"])?;
+    assert_eq!(outcome.code, Some(1), "{}{}", outcome.stdout, outcome.stderr);
+    for part in
+        ["round 1 (sluice starts first, sluice stops first), start sluice: cannot start sluice", "FAIL: 0 of 10"]
+    {
+        assert!(outcome.stdout.contains(part), "{part} is not in {}", outcome.stdout);
+    }
+    assert!(outcome.stderr.contains("verification failed in round 1"), "{}", outcome.stderr);
+    assert_undone(&rig, "probe")
+}
+
+#[test]
+fn a_client_that_is_no_client_of_sluice_fails_and_everything_is_undone() -> Result<()> {
+    let rig = machine("verify-attach")?;
+    rig.replace_file("decliner.sys", &root().join("target/rig/x64/misfit.sys"))?;
+    let outcome = verify(&rig, &["--drivers", "C:\\rig", "--client", "decliner"])?;
+    assert_eq!(outcome.code, Some(1), "{}{}", outcome.stdout, outcome.stderr);
+    assert!(outcome.stdout.contains(", attach: there is no device"), "{}", outcome.stdout);
+    assert_undone(&rig, "decliner")
+}
+
+#[test]
+fn services_that_somebody_else_made_are_used_only_when_asked_for_and_stay() -> Result<()> {
+    let rig = machine("verify-existing")?;
+    rig.install("sluice")?;
+    let outcome = verify(&rig, &["--drivers", "C:\\rig"])?;
+    assert_eq!(outcome.code, Some(1), "{}{}", outcome.stdout, outcome.stderr);
+    assert!(outcome.stderr.contains("there is a service sluice already"), "{}", outcome.stderr);
+    assert_eq!(rig.events()?.iter().filter(|event| event.is("sluice", "load")).count(), 0);
+
+    rig.install("probe")?;
+    rig.start("probe")?;
+    let outcome = verify(&rig, &["--existing"])?;
+    assert!(outcome.code == Some(1) && outcome.stderr.contains("probe is running"), "{}", outcome.stderr);
+    rig.stop("probe")?;
+    let outcome = verify(&rig, &["--existing", "--rounds", "1"])?;
+    assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
+    for service in ["sluice", "probe"] {
+        assert_eq!(rig.state(service)?, State::Stopped);
+    }
+    assert!(rig.alive()?.is_nothing());
+    Ok(())
+}
