@@ -65,7 +65,7 @@ pub(crate) fn build(arch: Arch) -> Result<Vec<PathBuf>> {
     if let Some(target) = arch.program_target() {
         cargo.program("sluicectl", target)?;
         files.push(cargo.collect(target, "sluicectl.exe", &drivers.join("sluicectl.exe"))?);
-        files.extend(probe_c::build(&tools)?);
+        files.extend(probe_c::build(&tools, &cargo.link)?);
 
         let rig = layout::rig(arch);
         cargo.program("hostile", target)?;

@@ -153,7 +153,7 @@ fn check(
     import::check(&image, wanted.exports, &mut findings);
     version::check(&image, &mut findings);
     symbols::check(&image, symbols, &mut findings);
-    path::check(&image, local_paths, &mut findings);
+    path::check(&image, symbols.ok(), local_paths, &mut findings);
     findings
 }
 

@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -23,6 +23,7 @@ const COMPILE_ARGUMENTS: &[&str] = &[
     "-O2",
     "-g",
     "-gcodeview",
+    "-ffile-compilation-dir=/sluice",
     "-ffreestanding",
     // The kernel unwinds through every function, for stack traces and exceptions.
     "-funwind-tables",
@@ -58,30 +59,39 @@ const LINK_ARGUMENTS: &[&str] = &[
     "/PDBALTPATH:%_PDB%",
 ];
 
-/// Builds probe-c.sys and its symbols into target/drivers/x64. The content root has to be there.
+/// Builds probe-c.sys and its symbols into target/drivers/x64, linked by `linker` as the other drivers are. The content
+/// root has to be there.
+///
+/// The tools work in the root of the repository and are given paths relative to it, since they write them into the
+/// symbols, and the linker a hash of those into the image: so the same source makes the same bytes in every folder.
 ///
 /// # Errors
 /// A tool fails, or a file cannot be written.
-pub(crate) fn build(tools: &Tools) -> Result<[PathBuf; 2]> {
-    let source = layout::root().join("clients/probe-c");
-    let headers = layout::content_root().join("Include").join(content_root::VERSION);
-    let made = layout::cargo_target().join("probe-c");
-    fs::create_dir_all(&made).with_context(|| format!("cannot make {}", made.display()))?;
+pub(crate) fn build(tools: &Tools, linker: &Path) -> Result<[PathBuf; 2]> {
+    let source = Path::new("clients/probe-c");
+    let headers = relative(layout::content_root())?.join("Include").join(content_root::VERSION);
+    let made = relative(layout::cargo_target())?.join("probe-c");
+    let folder = layout::root().join(&made);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let in_root = |program: &Path| {
+        let mut command = Command::new(program);
+        command.current_dir(layout::root());
+        command
+    };
 
     let netio = made.join("netio.lib");
-    let mut dlltool = Command::new(&tools.dlltool);
+    let mut dlltool = in_root(&tools.dlltool);
     dlltool.args(["-m", "i386:x86-64", "-d"]).arg(source.join("linux/netio.def")).arg("-l").arg(&netio);
     run(&mut dlltool)?;
 
     let clang = tools.libclang.with_file_name("bin").join("clang");
-    let mut link = Command::new(&tools.linker);
+    let mut link = in_root(linker);
     link.args(["-flavor", "link"]).args(LINK_ARGUMENTS);
     for name in SOURCES {
         let object = made.join(format!("{name}.obj"));
-        let mut compile = Command::new(&clang);
+        let mut compile = in_root(&clang);
         compile.args(COMPILE_ARGUMENTS);
-        compile.arg(format!("-ffile-prefix-map={}=/sluice", layout::root().display()));
-        compile.arg("-I").arg(layout::root().join("crates/sluice-npi/include"));
+        compile.arg("-I").arg("crates/sluice-npi/include");
         compile.arg("-I").arg(source.join("linux"));
         for folder in ["km", "km/crt", "shared", "um"] {
             compile.arg("-isystem").arg(headers.join(folder));
@@ -90,23 +100,27 @@ pub(crate) fn build(tools: &Tools) -> Result<[PathBuf; 2]> {
         link.arg(object);
     }
     let resources = made.join("probe-c.res");
-    let mut compile = Command::new(tools.libclang.with_file_name("bin").join("llvm-rc"));
-    // The source is named from its own folder: llvm-rc takes a path that starts like an option (/c...) for that option.
-    compile.current_dir(&source).args(["/no-preprocess", "/fo"]).arg(&resources).arg("probe-c.rc");
+    let mut compile = in_root(&tools.libclang.with_file_name("bin").join("llvm-rc"));
+    compile.args(["/no-preprocess", "/fo"]).arg(&resources).arg(source.join("probe-c.rc"));
     run(&mut compile)?;
     link.arg(resources);
 
-    let image = made.join("probe-c.sys");
     let mut out = OsString::from("/OUT:");
-    out.push(&image);
-    link.arg(out).arg(content_root::libraries(Arch::X64).join("ntoskrnl.lib")).arg(netio);
-    run(&mut link)?;
+    out.push(made.join("probe-c.sys"));
+    let ntoskrnl = relative(content_root::libraries(Arch::X64))?.join("ntoskrnl.lib");
+    run(link.arg(out).arg(ntoskrnl).arg(netio))?;
 
     let drivers = layout::drivers(Arch::X64);
     let collect = |file: &str| -> Result<PathBuf> {
-        let (from, to) = (made.join(file), drivers.join(file));
+        let (from, to) = (folder.join(file), drivers.join(file));
         write_if_changed(&to, fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?)?;
         Ok(to)
     };
     Ok([collect("probe-c.sys")?, collect("probe-c.pdb")?])
+}
+
+/// A path in the repository, from its root.
+fn relative(path: PathBuf) -> Result<PathBuf> {
+    let below = path.strip_prefix(layout::root());
+    below.map(Path::to_path_buf).with_context(|| format!("{} is outside of the repository", path.display()))
 }

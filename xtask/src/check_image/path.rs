@@ -2,6 +2,7 @@
 
 use std::env;
 
+use super::symbols::Symbols;
 use super::{Finding, Image};
 use crate::layout;
 
@@ -15,7 +16,10 @@ pub(super) fn of_this_machine() -> Vec<String> {
     folders.map(|folder| folder.to_string_lossy().into_owned()).filter(|folder| folder.len() > 3).collect()
 }
 
-pub(super) fn check(image: &Image<'_>, local_paths: &[String], findings: &mut Vec<Finding>) {
+const SOURCE: &str = "The rustc book, --remap-path-prefix; /PDBALTPATH";
+
+/// In symbols, only the folders of this machine matter: where tools are installed is the same on many.
+pub(super) fn check(image: &Image<'_>, symbols: Option<&Symbols>, local_paths: &[String], findings: &mut Vec<Finding>) {
     let mut seen = Vec::new();
     for path in LOCAL.iter().copied().chain(local_paths.iter().map(String::as_str)) {
         let narrow = path.as_bytes().to_vec();
@@ -25,10 +29,18 @@ pub(super) fn check(image: &Image<'_>, local_paths: &[String], findings: &mut Ve
             let text = printable(image.bytes, at, width);
             if !seen.contains(&text) {
                 let finding = format!("the image holds {text:?}, a path of the machine that built it");
-                findings.push(Finding::new(finding, "The rustc book, --remap-path-prefix; /PDBALTPATH"));
+                findings.push(Finding::new(finding, SOURCE));
                 seen.push(text);
             }
         }
+    }
+    let Some(symbols) = symbols else { return };
+    let mut held = local_paths.iter().filter_map(|path| find(&symbols.contents, path.as_bytes()));
+    if let Some(at) = held.next() {
+        let path = printable(&symbols.contents, at, 1);
+        let finding =
+            format!("the PDB holds {path:?}, so in another folder it, and the image with its hash, is another");
+        findings.push(Finding::new(finding, SOURCE));
     }
 }
 
@@ -68,6 +80,15 @@ mod tests {
         assert_eq!(findings(&driver), Vec::<String>::new());
         let driver = Driver { local_paths: vec!["/opt/build".into()], ..driver };
         assert!(one_finding(&driver).starts_with(r#"the image holds "/opt/build/sluice/src/lib.rs""#));
+    }
+
+    #[test]
+    fn a_path_of_this_machine_in_the_symbols_is_found() {
+        let mut driver = Driver { local_paths: vec!["/opt/build".into()], ..Driver::new() };
+        if let Ok(symbols) = &mut driver.symbols {
+            symbols.contents = b"/sluice/src/lib.rs\0/opt/build/x.obj\0/usr/lib/clang".to_vec();
+        }
+        assert!(one_finding(&driver).starts_with(r#"the PDB holds "/opt/build/x.obj", so in another folder"#));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The debug directory, the PDB that it names, and what the PDB reveals: which code may panic.
 
-use std::fs::File;
+use std::fs;
+use std::io::Cursor;
 use std::path::Path;
 
 use object::LittleEndian as LE;
@@ -18,6 +19,8 @@ pub(super) struct Symbols {
     pub(super) age: u32,
     /// Where functions start (relative to the image) and what they are called, in order.
     pub(super) functions: Vec<(u32, String)>,
+    /// The whole file.
+    pub(super) contents: Vec<u8>,
 }
 
 impl Symbols {
@@ -25,12 +28,13 @@ impl Symbols {
     pub(super) fn beside(image: &Path) -> Result<Self, String> {
         let path = image.with_extension("pdb");
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let file = File::open(&path).map_err(|error| format!("{name}: {error}"))?;
-        Self::read(file).map_err(|error| format!("{name}: {error}"))
+        let contents = fs::read(&path).map_err(|error| format!("{name}: {error}"))?;
+        let symbols = Self::read(&contents).map_err(|error| format!("{name}: {error}"))?;
+        Ok(Self { contents, ..symbols })
     }
 
-    fn read(file: File) -> pdb::Result<Self> {
-        let mut pdb = pdb::PDB::open(file)?;
+    fn read(contents: &[u8]) -> pdb::Result<Self> {
+        let mut pdb = pdb::PDB::open(Cursor::new(contents))?;
         let information = pdb.pdb_information()?;
         let debug_information = pdb.debug_information()?;
         let address_map = pdb.address_map()?;
@@ -62,7 +66,7 @@ impl Symbols {
         }
         functions.sort();
         let age = debug_information.age().unwrap_or(information.age);
-        Ok(Self { guid: information.guid.to_bytes_le(), age, functions })
+        Ok(Self { guid: information.guid.to_bytes_le(), age, functions, contents: Vec::new() })
     }
 }
 
@@ -269,7 +273,7 @@ mod tests {
         let driver = Driver { symbols: Err("sluice.pdb: not found".to_owned()), ..Driver::new() };
         assert!(one_finding(&driver).starts_with("there are no symbols beside the image (sluice.pdb: not found)"));
 
-        let other = Symbols { guid: [9; 16], age: 1, functions: Vec::new() };
+        let other = Symbols { guid: [9; 16], age: 1, ..Symbols::default() };
         let driver = Driver { symbols: Ok(other), ..Driver::new() };
         assert!(one_finding(&driver).starts_with("the PDB beside the image is that of another build"));
 

@@ -95,7 +95,7 @@ impl Driver {
             pdb_name: "sluice.pdb",
             directories: Vec::new(),
             trailer: Vec::new(),
-            symbols: Ok(Symbols { guid: GUID, age: 1, functions: Vec::new() }),
+            symbols: Ok(Symbols { guid: GUID, age: 1, ..Symbols::default() }),
             wanted_exports: Vec::new(),
             local_paths: Vec::new(),
         }
