@@ -79,6 +79,28 @@ pub(crate) fn build(arch: Arch) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// `cargo xtask clippy`: lints what plain `cargo clippy` on this host does not see: the crates that need a WDK, and what
+/// programs have for Windows alone.
+///
+/// # Errors
+/// A tool is missing, or there are findings.
+pub(crate) fn lint() -> Result<()> {
+    let tools = setup::ensure(Arch::X64)?;
+    if tools.rust.build_std {
+        // Its lints are those of another version, which this repository does not follow.
+        println!("The drivers are not linted: the pinned tool chain has no target for Windows here.");
+        return Ok(());
+    }
+    content_root::make(&tools, Arch::X64)?;
+    let cargo = Cargo::new(&tools)?;
+    // Each rig driver by itself, as it is built: together, they would share features that one of them cannot have.
+    for packages in [&["sluice", "probe", "sluice-wdm"][..], &["netio"], &["misfit"]] {
+        cargo.lint(cargo.driver_command("clippy", Arch::X64), packages)?;
+    }
+    let Some(target) = Arch::X64.program_target() else { return Ok(()) };
+    cargo.lint(cargo.program_command("clippy", target), &["sluicectl", "hostile"])
+}
+
 /// cargo, set up to build for Windows.
 struct Cargo<'a> {
     tools: &'a Tools,
@@ -176,13 +198,28 @@ impl<'a> Cargo<'a> {
         run_command(&mut command)
     }
 
-    fn program(&self, package: &str, target: &str) -> Result<()> {
+    fn program_command(&self, subcommand: &str, target: &str) -> Command {
         let flags = ["-Ctarget-feature=+crt-static".into()];
-        let mut command = self.command("build", target, &self.tools.mingw_gcc, "std,panic_abort", &flags);
+        let mut command = self.command(subcommand, target, &self.tools.mingw_gcc, "std,panic_abort", &flags);
         // What the workspace asks of a release is meant for drivers; a program need not wait for it.
         command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
         command.env("CARGO_PROFILE_RELEASE_DEBUG", "none");
-        run_command(command.args(["--package", package]))
+        command
+    }
+
+    fn program(&self, package: &str, target: &str) -> Result<()> {
+        run_command(self.program_command("build", target).args(["--package", package]))
+    }
+
+    /// Runs clippy, which lies beside the rustc that builds.
+    fn lint(&self, mut clippy: Command, packages: &[&str]) -> Result<()> {
+        let bin = self.tools.rust.rustc.parent().map(Path::to_path_buf);
+        let path = env::var_os("PATH").unwrap_or_default();
+        clippy.env("PATH", env::join_paths(bin.into_iter().chain(env::split_paths(&path)))?);
+        for package in packages {
+            clippy.args(["--package", package]);
+        }
+        run_command(clippy.args(["--", "--deny", "warnings"]))
     }
 
     /// Copies what cargo made of a driver package, under the names that a driver has.

@@ -35,6 +35,8 @@ enum Command {
     Setup,
     /// Build the drivers into target/drivers/ARCH/
     Build(build::Arguments),
+    /// Lint what `cargo clippy` does not see on this host: drivers, and programs for Windows
+    Clippy,
     /// Check that Windows accepts driver images, and that nothing is in them that should not be
     CheckImage(check_image::Arguments),
     /// Check INF files for what InfVerif would reject
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Setup => setup::run(),
         Command::Build(arguments) => build::run(&arguments),
+        Command::Clippy => build::lint(),
         Command::CheckImage(arguments) => check_image::run(&arguments),
         Command::CheckInf(arguments) => inf::run(&arguments),
         Command::Sign(arguments) => sign::run(&arguments),

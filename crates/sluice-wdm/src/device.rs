@@ -158,11 +158,15 @@ unsafe extern "C" fn device_control<R: Requests>(device: *mut DEVICE_OBJECT, irp
     let requests = unsafe { extension.requests.load(Ordering::Acquire).as_ref() };
     // SAFETY: the request is ours until it is completed.
     let stack = unsafe { current_stack_location(irp) };
-    // SAFETY: as above, and the dispatch routine is the one for device control.
-    let parameters = unsafe { (*stack).Parameters.DeviceIoControl };
+    // SAFETY: as above.
+    let parameters = unsafe { &(*stack).Parameters };
+    // SAFETY: the dispatch routine is the one for device control, so this member of the union was set.
+    let parameters = unsafe { parameters.DeviceIoControl };
     let (input, output) = (parameters.InputBufferLength as usize, parameters.OutputBufferLength as usize);
-    // SAFETY: the request is ours, and its code says METHOD_BUFFERED or is refused by `requests`.
-    let system_buffer = unsafe { (*irp).AssociatedIrp.SystemBuffer };
+    // SAFETY: the request is ours.
+    let buffer = unsafe { &(*irp).AssociatedIrp };
+    // SAFETY: all members of the union are pointers; this one is used if the code says METHOD_BUFFERED.
+    let system_buffer = unsafe { buffer.SystemBuffer };
     let refuse = |status| Completion { status, information: 0 };
     let completion = match requests {
         None => refuse(STATUS_DEVICE_NOT_READY),
@@ -206,8 +210,12 @@ unsafe fn system_buffer_of<'a>(buffer: *mut u8, input: usize, output: usize) -> 
 ///
 /// `irp` is a request that this driver owns.
 unsafe fn current_stack_location(irp: *mut IRP) -> *mut IO_STACK_LOCATION {
-    // SAFETY: the caller owns the request; the I/O manager set this member of the union before it called.
-    unsafe { (*irp).Tail.Overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation }
+    // SAFETY: the caller owns the request.
+    let tail = unsafe { &(*irp).Tail };
+    // SAFETY: the I/O manager set this member of the union before it called.
+    let overlay = unsafe { &tail.Overlay };
+    // SAFETY: as above.
+    unsafe { overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation }
 }
 
 /// Completes a request and returns its status.

@@ -84,6 +84,7 @@ impl<S: Service> Driver<S> {
     /// # Errors
     ///
     /// As [`Service::deregister`].
+    #[expect(clippy::boxed_local, reason = "it may be moved out of its box only after the device has let go of it")]
     pub fn stop(self: Box<Self>, passive: Passive<'_>) -> Result<(), Leaked> {
         self.device.withdraw();
         let Self { device, service } = *self;
