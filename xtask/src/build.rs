@@ -7,8 +7,7 @@
 //!
 //! | package | file | place |
 //! | --- | --- | --- |
-//! | sluice, probe | .sys, .pdb | `target/drivers/<arch>/` |
-//! | probe-c | .sys, .pdb | target/drivers/x64/ |
+//! | sluice, probe, probe-c | .sys, .pdb | `target/drivers/<arch>/` |
 //! | sluicectl | .exe | target/drivers/x64/ |
 //! | netio, misfit | .sys, .pdb | target/rig/x64/ |
 //! | hostile | .exe | target/rig/x64/ |
@@ -21,6 +20,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result};
 
+use crate::check_image;
 use crate::layout::{self, Arch};
 use crate::probe_c;
 use crate::run::{link, run as run_command, write_if_changed};
@@ -38,13 +38,13 @@ pub(crate) struct Arguments {
 /// `cargo xtask build`.
 ///
 /// # Errors
-/// A tool is missing, or something does not build.
+/// A tool is missing, something does not build, or a driver image has findings.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     for file in build(arguments.arch)? {
         let size = fs::metadata(&file).with_context(|| format!("cannot read {}", file.display()))?.len();
         println!("{size:>9}  {}", file.strip_prefix(layout::root()).unwrap_or(&file).display());
     }
-    Ok(())
+    check_image::check_drivers(arguments.arch)
 }
 
 /// Builds everything for `arch` and returns the files.
@@ -62,11 +62,10 @@ pub(crate) fn build(arch: Arch) -> Result<Vec<PathBuf>> {
     for name in ["sluice", "probe"] {
         files.extend(cargo.collect_driver(name, arch, &drivers)?);
     }
+    files.extend(probe_c::build(&tools, &cargo.link, arch)?);
     if let Some(target) = arch.program_target() {
         cargo.program("sluicectl", target)?;
         files.push(cargo.collect(target, "sluicectl.exe", &drivers.join("sluicectl.exe"))?);
-        files.extend(probe_c::build(&tools, &cargo.link)?);
-
         let rig = layout::rig(arch);
         cargo.program("hostile", target)?;
         files.push(cargo.collect(target, "hostile.exe", &rig.join("hostile.exe"))?);

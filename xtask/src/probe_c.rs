@@ -1,6 +1,7 @@
 //! Builds clients/probe-c, the client driver in C, with clang and lld.
 //!
-//! For x64 only: the kernel headers of mingw-w64 know no ARM64. On Windows its project file builds it for both.
+//! The kernel headers of mingw-w64 know no ARM64. For that they are read as those of x64, as for the drivers in Rust: see
+//! docs/linux-build.md.
 
 use std::ffi::OsString;
 use std::fs;
@@ -18,7 +19,6 @@ const SOURCES: [&str; 3] = ["driver", "client", "device"];
 
 /// The compiler's part of what the WDK's build rules do, and what the headers of mingw-w64 need.
 const COMPILE_ARGUMENTS: &[&str] = &[
-    "--target=x86_64-pc-windows-msvc",
     "-std=c11",
     "-O2",
     "-g",
@@ -59,7 +59,7 @@ const LINK_ARGUMENTS: &[&str] = &[
     "/PDBALTPATH:%_PDB%",
 ];
 
-/// Builds probe-c.sys and its symbols into target/drivers/x64, linked by `linker` as the other drivers are. The content
+/// Builds probe-c.sys and its symbols into target/drivers/<arch>, linked by `linker` as the other drivers are. The content
 /// root has to be there.
 ///
 /// The tools work in the root of the repository and are given paths relative to it, since they write them into the
@@ -67,10 +67,10 @@ const LINK_ARGUMENTS: &[&str] = &[
 ///
 /// # Errors
 /// A tool fails, or a file cannot be written.
-pub(crate) fn build(tools: &Tools, linker: &Path) -> Result<[PathBuf; 2]> {
+pub(crate) fn build(tools: &Tools, linker: &Path, arch: Arch) -> Result<[PathBuf; 2]> {
     let source = Path::new("clients/probe-c");
     let headers = relative(layout::content_root())?.join("Include").join(content_root::VERSION);
-    let made = relative(layout::cargo_target())?.join("probe-c");
+    let made = relative(layout::cargo_target())?.join(format!("probe-c-{arch}"));
     let folder = layout::root().join(&made);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let in_root = |program: &Path| {
@@ -79,9 +79,14 @@ pub(crate) fn build(tools: &Tools, linker: &Path) -> Result<[PathBuf; 2]> {
         command
     };
 
+    let (machine, target_arguments): (_, &[&str]) = match arch {
+        Arch::X64 => ("i386:x86-64", &[]),
+        // The headers' own name for x64. clang's is not defined, so that they leave its instructions alone.
+        Arch::Arm64 => ("arm64", &["-D_M_AMD64"]),
+    };
     let netio = made.join("netio.lib");
     let mut dlltool = in_root(&tools.dlltool);
-    dlltool.args(["-m", "i386:x86-64", "-d"]).arg(source.join("linux/netio.def")).arg("-l").arg(&netio);
+    dlltool.args(["-m", machine, "-d"]).arg(source.join("linux/netio.def")).arg("-l").arg(&netio);
     run(&mut dlltool)?;
 
     let clang = tools.libclang.with_file_name("bin").join("clang");
@@ -90,7 +95,7 @@ pub(crate) fn build(tools: &Tools, linker: &Path) -> Result<[PathBuf; 2]> {
     for name in SOURCES {
         let object = made.join(format!("{name}.obj"));
         let mut compile = in_root(&clang);
-        compile.args(COMPILE_ARGUMENTS);
+        compile.arg(format!("--target={}", arch.driver_target())).args(COMPILE_ARGUMENTS).args(target_arguments);
         compile.arg("-I").arg("crates/sluice-npi/include");
         compile.arg("-I").arg(source.join("linux"));
         for folder in ["km", "km/crt", "shared", "um"] {
@@ -107,10 +112,10 @@ pub(crate) fn build(tools: &Tools, linker: &Path) -> Result<[PathBuf; 2]> {
 
     let mut out = OsString::from("/OUT:");
     out.push(made.join("probe-c.sys"));
-    let ntoskrnl = relative(content_root::libraries(Arch::X64))?.join("ntoskrnl.lib");
+    let ntoskrnl = relative(content_root::libraries(arch))?.join("ntoskrnl.lib");
     run(link.arg(out).arg(ntoskrnl).arg(netio))?;
 
-    let drivers = layout::drivers(Arch::X64);
+    let drivers = layout::drivers(arch);
     let collect = |file: &str| -> Result<PathBuf> {
         let (from, to) = (folder.join(file), drivers.join(file));
         write_if_changed(&to, fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?)?;
