@@ -15,9 +15,10 @@ use crate::diagnosis::Bindings;
 use crate::guard::Guard;
 use crate::header::ROLE_CLIENT;
 use crate::identity::{Offer, Refusal};
-use crate::irql::{AtPassiveLevel, Passive};
+use crate::irql::{AtPassiveLevel, Dispatch, Passive};
 use crate::npi::{self, Npi};
 use crate::peer::{HeldPeer, Peer, Peers};
+use crate::per_processor::{AtDispatch, DispatchGuard};
 use crate::registration::{Block, Deregistration, Identity, Leaked, RegisterError, Registration, Resident, Role};
 use crate::slab;
 use crate::slot::Slot;
@@ -27,6 +28,9 @@ pub type ProviderOffer<'a, N> = Offer<'a, <N as Npi>::ProviderCharacteristics>;
 /// A provider that the client `C` is attached to.
 pub type AttachedProvider<'a, C> =
     Peer<'a, <C as Client>::Binding, <<C as Client>::Npi as Npi>::ProviderDispatch, <C as Client>::Guard>;
+/// A provider that is attached to the client `C`, as it is called at DISPATCH_LEVEL.
+pub type AttachedProviderAtDispatch<'a, C> =
+    Peer<'a, <C as Client>::Binding, <<C as Client>::Npi as Npi>::ProviderDispatch, AtDispatch<<C as Client>::Guard>>;
 /// A provider that the client `C` is attached to, without a borrow.
 pub type HeldProvider<C> =
     HeldPeer<<C as Client>::Binding, <<C as Client>::Npi as Npi>::ProviderDispatch, <C as Client>::Guard>;
@@ -161,6 +165,17 @@ impl<C: Client> ClientCall<C> {
     pub fn provider(&self) -> Option<AttachedProvider<'_, C>> {
         // SAFETY: the slot stays while the provider's call is in progress; the table was checked in `attach`.
         unsafe { Peer::of(self.slot()) }
+    }
+
+    /// As [`ClientCall::provider`], at DISPATCH_LEVEL, without a locked instruction.
+    #[inline]
+    #[must_use]
+    pub fn provider_at_dispatch<'a>(&'a self, dispatch: Dispatch<'a>) -> Option<AttachedProviderAtDispatch<'a, C>>
+    where
+        C::Guard: DispatchGuard,
+    {
+        // SAFETY: as above.
+        unsafe { Peer::of(self.slot().at_dispatch(dispatch)) }
     }
 }
 

@@ -19,6 +19,8 @@
 //! can therefore turn a STATUS_SUCCESS into a STATUS_PENDING; then it is the one that completes. A word that is closed for
 //! good and one that was never opened look alike, so a slot can be opened again for another binding while late attempts
 //! still pass through.
+//!
+//! A count without locked instructions, for callers at DISPATCH_LEVEL, is in `per_processor.rs`.
 
 use crate::sync::{AtomicUsize, Ordering};
 
@@ -27,9 +29,10 @@ const COMPLETED: usize = 1 << 0;
 const CALL: usize = 1 << 1;
 
 /// One word of a guard.
+#[doc(hidden)]
 #[repr(transparent)]
 #[derive(Debug)]
-pub(crate) struct Word(AtomicUsize);
+pub struct Word(AtomicUsize);
 
 /// What came of an attempt to start a call.
 #[doc(hidden)]
@@ -44,12 +47,12 @@ pub enum Entry<T> {
 }
 
 impl Word {
-    fn closed() -> Self {
+    pub(crate) fn closed() -> Self {
         Self(AtomicUsize::new(COMPLETED))
     }
 
     /// Opens a word that is closed. Late attempts keep their place in the count.
-    fn open(&self) {
+    pub(crate) fn open(&self) {
         // Release: who enters sees what was written before the word was opened.
         self.0.fetch_add(OPEN - COMPLETED, Ordering::Release);
     }
@@ -102,7 +105,7 @@ impl Word {
     }
 
     /// Closes an open word. True: no call was in progress, the word is drained.
-    fn close(&self) -> bool {
+    pub(crate) fn close(&self) -> bool {
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             let idle = word == OPEN;
@@ -118,23 +121,36 @@ impl Word {
         self.0.load(Ordering::Relaxed) & OPEN == 0
     }
 
-    fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         (self.0.load(Ordering::Relaxed) & !OPEN) / CALL
     }
 }
 
-mod sealed {
+pub(crate) mod sealed {
     pub trait Sealed {}
 }
 
-/// A form of the guard: [`Single`] or [`Sharded`]. Its functions are the library's; a module only names the type.
+/// A way to count calls: any [`Guard`], or [`AtDispatch`](crate::AtDispatch), which counts as one does at DISPATCH_LEVEL.
+pub trait Count: sealed::Sealed + Send + Sync + 'static {
+    /// Where a call was counted.
+    #[doc(hidden)]
+    type Ticket: Copy + 'static;
+
+    /// Attempts to start a call.
+    #[doc(hidden)]
+    fn enter(&self) -> Entry<Self::Ticket>;
+    /// Ends a call. True: the caller completes the detach. The guard may be touched after others were let go, so the
+    /// caller knows that it stays.
+    #[doc(hidden)]
+    fn leave(&self, ticket: Self::Ticket) -> bool;
+}
+
+/// A form of the guard: [`Single`], [`Sharded`] or [`PerProcessor`](crate::PerProcessor). Its functions are the library's;
+/// a module only names the type.
 ///
 /// One thread opens and one closes, in turn: NMR does not detach a binding before it is attached (R39), and not twice
 /// (R35). Any number of threads enter and leave meanwhile.
-pub trait Guard: sealed::Sealed + Send + Sync + 'static {
-    /// Where a call was counted.
-    #[doc(hidden)]
-    type Ticket: Copy + Send + Sync + 'static;
+pub trait Guard: Count<Ticket: Send + Sync> {
     /// What closing has found out so far.
     #[doc(hidden)]
     type Closing;
@@ -149,13 +165,6 @@ pub trait Guard: sealed::Sealed + Send + Sync + 'static {
     /// Lets calls start.
     #[doc(hidden)]
     fn open(&self);
-    /// Attempts to start a call.
-    #[doc(hidden)]
-    fn enter(&self) -> Entry<Self::Ticket>;
-    /// Ends a call. True: the caller completes the detach. The guard may be touched after others were let go, so the
-    /// caller knows that it stays.
-    #[doc(hidden)]
-    fn leave(&self, ticket: Self::Ticket) -> bool;
     /// As `leave`, and the guard is not touched after others were let go.
     #[doc(hidden)]
     fn leave_at_last(&self, ticket: Self::Ticket) -> bool;
@@ -178,18 +187,8 @@ pub struct Single(Word);
 
 impl sealed::Sealed for Single {}
 
-impl Guard for Single {
+impl Count for Single {
     type Ticket = ();
-    type Closing = ();
-
-    unsafe fn initialize(place: *mut Self) {
-        // SAFETY: the caller promises a valid place.
-        unsafe { place.write(Self(Word::closed())) };
-    }
-
-    fn open(&self) {
-        self.0.open();
-    }
 
     #[inline]
     fn enter(&self) -> Entry<()> {
@@ -199,6 +198,19 @@ impl Guard for Single {
     #[inline]
     fn leave(&self, (): ()) -> bool {
         self.0.leave()
+    }
+}
+
+impl Guard for Single {
+    type Closing = ();
+
+    unsafe fn initialize(place: *mut Self) {
+        // SAFETY: the caller promises a valid place.
+        unsafe { place.write(Self(Word::closed())) };
+    }
+
+    fn open(&self) {
+        self.0.open();
     }
 
     fn leave_at_last(&self, (): ()) -> bool {
@@ -236,72 +248,116 @@ pub trait ShardIndex: 'static {
 #[derive(Debug)]
 struct Line<T>(T);
 
+/// What is on the cache lines of one shard: a word, and perhaps other counts beside it.
+#[doc(hidden)]
+pub trait Shard: Send + Sync + 'static {
+    /// How many counts are drained one by one.
+    const COUNTS: usize;
+
+    #[doc(hidden)]
+    fn closed() -> Self;
+    #[doc(hidden)]
+    fn word(&self) -> &Word;
+    /// Opens the word and what is beside it.
+    #[doc(hidden)]
+    fn open(&self);
+    /// Closes an open shard. How many of its counts were drained by that.
+    #[doc(hidden)]
+    fn close(&self) -> usize;
+    /// After `close` has returned for all shards: makes sure that [`Shard::settle`] can trust what it reads.
+    #[doc(hidden)]
+    fn after_close();
+    /// How many more counts turn out to be drained, after `after_close`.
+    #[doc(hidden)]
+    fn settle(&self) -> usize;
+    /// Calls in progress.
+    #[doc(hidden)]
+    fn calls(&self) -> usize;
+}
+
+impl Shard for Word {
+    const COUNTS: usize = 1;
+
+    fn closed() -> Self {
+        Self::closed()
+    }
+
+    #[inline]
+    fn word(&self) -> &Word {
+        self
+    }
+
+    fn open(&self) {
+        self.open();
+    }
+
+    fn close(&self) -> usize {
+        self.close().into()
+    }
+
+    fn after_close() {}
+
+    fn settle(&self) -> usize {
+        0
+    }
+
+    fn calls(&self) -> usize {
+        self.calls()
+    }
+}
+
 /// The guard for a binding that is called from many processors at once: `SHARDS` words, each on cache lines of its own,
 /// and a count of those that still have calls in progress. `SHARDS` is a power of two.
 ///
 /// A call costs what it costs with [`Single`], but calls with different [`ShardIndex::current`] do not slow each other
 /// down. A binding takes 128 bytes for each shard, and its detach as many steps.
+///
+/// `S` is what a shard consists of; with more than a word it is a [`PerProcessor`](crate::PerProcessor) guard.
 #[repr(C)]
 #[derive(Debug)]
-pub struct Sharded<I, const SHARDS: usize> {
-    /// While open: one for each shard, and one for the detach to come.
+pub struct Sharded<I, const SHARDS: usize, S = Word> {
+    /// While open: one for each count of each shard, and one for the detach to come.
     undrained: Line<AtomicUsize>,
-    shards: [Line<Word>; SHARDS],
+    shards: [Line<S>; SHARDS],
     index: core::marker::PhantomData<fn() -> I>,
 }
 
-impl<I, const SHARDS: usize> Sharded<I, SHARDS> {
+impl<I, const SHARDS: usize, S: Shard> Sharded<I, SHARDS, S> {
     const MASK: usize = {
         assert!(SHARDS.is_power_of_two(), "the number of shards is a power of two");
         SHARDS - 1
     };
 
+    /// The shard of any number, and its place.
     #[inline]
-    fn shard(&self, ticket: usize) -> &Word {
-        // SAFETY: tickets are masked when they are made, so they are less than SHARDS.
-        let line = unsafe { self.shards.get_unchecked(ticket) };
-        &line.0
+    pub(crate) fn shard(&self, number: usize) -> (usize, &S) {
+        let place = number & Self::MASK;
+        // SAFETY: masked, so it is less than SHARDS.
+        let line = unsafe { self.shards.get_unchecked(place) };
+        (place, &line.0)
     }
 
-    /// A shard has been drained. True: it was the last one.
+    /// A count has been drained. True: it was the last one.
     #[cold]
-    fn drained(&self) -> bool {
+    #[inline(never)]
+    pub(crate) fn drained(&self) -> bool {
         self.undrained.0.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    fn shards(&self) -> impl Iterator<Item = &S> {
+        self.shards.iter().map(|line| &line.0)
     }
 }
 
-impl<I: ShardIndex, const SHARDS: usize> sealed::Sealed for Sharded<I, SHARDS> {}
+impl<I: ShardIndex, const SHARDS: usize, S: Shard> sealed::Sealed for Sharded<I, SHARDS, S> {}
 
-impl<I: ShardIndex, const SHARDS: usize> Guard for Sharded<I, SHARDS> {
+impl<I: ShardIndex, const SHARDS: usize, S: Shard> Count for Sharded<I, SHARDS, S> {
     type Ticket = usize;
-    type Closing = usize;
-
-    unsafe fn initialize(place: *mut Self) {
-        // SAFETY: the caller promises a valid place; a field of it is one too.
-        let undrained = unsafe { &raw mut (*place).undrained };
-        // SAFETY: as above.
-        unsafe { undrained.write(Line(AtomicUsize::new(0))) };
-        // SAFETY: as above.
-        let shards = unsafe { &raw mut (*place).shards }.cast::<Line<Word>>();
-        for shard in 0..SHARDS {
-            // SAFETY: `shard` is less than the length of the array.
-            let shard = unsafe { shards.add(shard) };
-            // SAFETY: an element of a valid place.
-            unsafe { shard.write(Line(Word::closed())) };
-        }
-    }
-
-    fn open(&self) {
-        self.undrained.0.store(SHARDS.wrapping_add(1), Ordering::Relaxed);
-        for shard in &self.shards {
-            shard.0.open();
-        }
-    }
 
     #[inline]
     fn enter(&self) -> Entry<usize> {
-        let ticket = I::current() & Self::MASK;
-        match self.shard(ticket).enter() {
+        let (ticket, shard) = self.shard(I::current());
+        match shard.word().enter() {
             Entry::Granted(()) => Entry::Granted(ticket),
             Entry::Refused => Entry::Refused,
             Entry::RefusedAsLast if self.drained() => Entry::RefusedAsLast,
@@ -311,19 +367,45 @@ impl<I: ShardIndex, const SHARDS: usize> Guard for Sharded<I, SHARDS> {
 
     #[inline]
     fn leave(&self, ticket: usize) -> bool {
-        self.shard(ticket).leave() && self.drained()
+        self.shard(ticket).1.word().leave() && self.drained()
+    }
+}
+
+impl<I: ShardIndex, const SHARDS: usize, S: Shard> Guard for Sharded<I, SHARDS, S> {
+    type Closing = usize;
+
+    unsafe fn initialize(place: *mut Self) {
+        // SAFETY: the caller promises a valid place; a field of it is one too.
+        let undrained = unsafe { &raw mut (*place).undrained };
+        // SAFETY: as above.
+        unsafe { undrained.write(Line(AtomicUsize::new(0))) };
+        // SAFETY: as above.
+        let shards = unsafe { &raw mut (*place).shards }.cast::<Line<S>>();
+        for shard in 0..SHARDS {
+            // SAFETY: `shard` is less than the length of the array.
+            let shard = unsafe { shards.add(shard) };
+            // SAFETY: an element of a valid place.
+            unsafe { shard.write(Line(S::closed())) };
+        }
+    }
+
+    fn open(&self) {
+        self.undrained.0.store(SHARDS.wrapping_mul(S::COUNTS).wrapping_add(1), Ordering::Relaxed);
+        self.shards().for_each(S::open);
     }
 
     fn leave_at_last(&self, ticket: usize) -> bool {
         // The last touch of a thread that drains a shard is that of `undrained`, and without it nobody completes.
-        self.shard(ticket).leave_at_last() && self.drained()
+        self.shard(ticket).1.word().leave_at_last() && self.drained()
     }
 
     fn start_closing(&self) -> Option<usize> {
-        if self.shards.iter().any(|shard| shard.0.is_closed()) {
+        if self.shards().any(|shard| shard.word().is_closed()) {
             return None;
         }
-        Some(self.shards.iter().filter(|shard| shard.0.close()).count())
+        let idle = self.shards().fold(0_usize, |idle, shard| idle.wrapping_add(shard.close()));
+        S::after_close();
+        Some(self.shards().fold(idle, |idle, shard| idle.wrapping_add(shard.settle())))
     }
 
     fn finish_closing(&self, idle: usize) -> bool {
@@ -332,6 +414,6 @@ impl<I: ShardIndex, const SHARDS: usize> Guard for Sharded<I, SHARDS> {
     }
 
     fn calls(&self) -> usize {
-        self.shards.iter().fold(0, |sum, shard| sum.wrapping_add(shard.0.calls()))
+        self.shards().fold(0, |sum, shard| sum.wrapping_add(shard.calls()))
     }
 }

@@ -40,6 +40,24 @@ impl InAttach<'_> {
     }
 }
 
+/// The thread is at DISPATCH_LEVEL: nothing preempts it on its processor, and it stays there.
+#[derive(Clone, Copy, Debug)]
+pub struct Dispatch<'a>(PhantomData<(&'a (), *mut ())>);
+
+impl Dispatch<'_> {
+    /// Vouches for the level of the calling thread.
+    ///
+    /// # Safety
+    ///
+    /// As long as the value exists the calling thread is at DISPATCH_LEVEL, not below and not above: in a DPC that is not
+    /// a threaded one, under a spin lock, between KeRaiseIrql and KeLowerIrql. An interrupt service routine is above, also
+    /// if it has interrupted such a thread.
+    #[must_use]
+    pub const unsafe fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
 mod sealed {
     pub trait Sealed {}
     impl Sealed for super::Passive<'_> {}

@@ -43,7 +43,8 @@
 //! # What it costs
 //!
 //! A call into a peer is two locked additions beside the indirect call: [`Single`]; [`Sharded`] keeps processors out of
-//! each other's cache lines. A call that comes in from a peer costs nothing: its binding and the module are found by
+//! each other's cache lines; with [`PerProcessor`] a call at DISPATCH_LEVEL has no locked instruction at all (the page
+//! [`unlocked_guard`] shows why that is enough). A call that comes in from a peer costs nothing: its binding and the module are found by
 //! adding to the context. Nothing here waits, except for the end of a registration, and nothing but `register`, an attach
 //! and the end of a registration allocates or frees. No allocation failure and no input of a peer makes it panic.
 //!
@@ -73,6 +74,9 @@ pub mod header;
 #[cfg(doc)]
 #[doc = include_str!("../docs/mistakes.md")]
 pub mod mistakes {}
+#[cfg(doc)]
+#[doc = include_str!("../docs/unlocked-guard.md")]
+pub mod unlocked_guard {}
 mod identity;
 mod irql;
 #[cfg(target_pointer_width = "64")]
@@ -80,6 +84,7 @@ mod layout;
 mod memory;
 mod npi;
 mod peer;
+mod per_processor;
 mod provider;
 mod registration;
 mod slab;
@@ -88,18 +93,19 @@ mod sync;
 mod table;
 
 pub use client::{
-    AttachedProvider, AttachedProviders, Client, ClientCall, ClientRegistration, ClientTable, DeregisteringClient,
-    HeldProvider, ProviderOffer,
+    AttachedProvider, AttachedProviderAtDispatch, AttachedProviders, Client, ClientCall, ClientRegistration,
+    ClientTable, DeregisteringClient, HeldProvider, ProviderOffer,
 };
 pub use diagnosis::{Binding, BindingState, Bindings};
-pub use guard::{Guard, ShardIndex, Sharded, Single};
+pub use guard::{Count, Guard, ShardIndex, Sharded, Single};
 pub use identity::{ModuleId, Offer, Refusal};
-pub use irql::{AtPassiveLevel, InAttach, Passive};
+pub use irql::{AtPassiveLevel, Dispatch, InAttach, Passive};
 pub use npi::{Form, Npi, NpiStructure, StructureError};
 pub use peer::{HeldPeer, Peer, Peers};
+pub use per_processor::{AtDispatch, DispatchGuard, PerProcessor, Processors};
 pub use provider::{
-    AttachedClient, AttachedClients, ClientOffer, DeregisteringProvider, HeldClient, Provider, ProviderCall,
-    ProviderRegistration, ProviderTable,
+    AttachedClient, AttachedClientAtDispatch, AttachedClients, ClientOffer, DeregisteringProvider, HeldClient,
+    Provider, ProviderCall, ProviderRegistration, ProviderTable,
 };
 pub use registration::{Identity, Leaked, RegisterError, Resident};
 pub use table::Plain;

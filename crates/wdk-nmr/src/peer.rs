@@ -5,7 +5,9 @@ use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use crate::guard::Guard;
+use crate::guard::{Count, Guard};
+use crate::irql::Dispatch;
+use crate::per_processor::{AtDispatch, DispatchGuard};
 use crate::slab::Slots;
 use crate::slot::Slot;
 
@@ -16,13 +18,13 @@ use crate::slot::Slot;
 ///
 /// Keep it for as long as a call takes and not longer: the peer's unload waits for it. For a call that ends later, when
 /// the peer calls back, there is [`Peer::hold`].
-pub struct Peer<'a, B: 'static, T, G: Guard> {
+pub struct Peer<'a, B: 'static, T, G: Count> {
     slot: &'a Slot<B, G>,
     ticket: G::Ticket,
     table: PhantomData<&'a T>,
 }
 
-impl<'a, B: Send + Sync, T, G: Guard> Peer<'a, B, T, G> {
+impl<'a, B: Send + Sync, T, G: Count> Peer<'a, B, T, G> {
     /// Takes hold of the peer of a slot.
     ///
     /// # Safety
@@ -52,7 +54,9 @@ impl<'a, B: Send + Sync, T, G: Guard> Peer<'a, B, T, G> {
         // SAFETY: entered, so the binding has not been cleaned up.
         unsafe { self.slot.binding() }
     }
+}
 
+impl<B, T, G: Guard> Peer<'_, B, T, G> {
     /// Keeps the detach waiting beyond this borrow: for a call that the peer has taken and will end later, by calling
     /// back (R50).
     pub fn hold(self) -> HeldPeer<B, T, G> {
@@ -61,7 +65,7 @@ impl<'a, B: Send + Sync, T, G: Guard> Peer<'a, B, T, G> {
     }
 }
 
-impl<B, T, G: Guard> Drop for Peer<'_, B, T, G> {
+impl<B, T, G: Count> Drop for Peer<'_, B, T, G> {
     #[inline]
     fn drop(&mut self) {
         self.slot.leave(self.ticket);
@@ -118,12 +122,12 @@ impl<B, T, G: Guard> Drop for HeldPeer<B, T, G> {
 }
 
 /// The peers that are attached, each held by the guard. A snapshot: peers come and go while it is walked (M26).
-pub struct Peers<'a, B: 'static, T, G: Guard> {
+pub struct Peers<'a, B: 'static, T, G: Count> {
     slots: Slots<'a, B, G>,
     table: PhantomData<&'a T>,
 }
 
-impl<'a, B, T, G: Guard> Peers<'a, B, T, G> {
+impl<'a, B, T, G: Count> Peers<'a, B, T, G> {
     /// # Safety
     ///
     /// The dispatch tables of the peers are of type `T`.
@@ -132,7 +136,16 @@ impl<'a, B, T, G: Guard> Peers<'a, B, T, G> {
     }
 }
 
-impl<'a, B: Send + Sync, T, G: Guard> Iterator for Peers<'a, B, T, G> {
+impl<'a, B, T, G: DispatchGuard> Peers<'a, B, T, G> {
+    /// The same peers, to be called at DISPATCH_LEVEL, without a locked instruction.
+    #[inline]
+    #[must_use]
+    pub fn at_dispatch(self, dispatch: Dispatch<'a>) -> Peers<'a, B, T, AtDispatch<G>> {
+        Peers { slots: self.slots.at_dispatch(dispatch), table: PhantomData }
+    }
+}
+
+impl<'a, B: Send + Sync, T, G: Count> Iterator for Peers<'a, B, T, G> {
     type Item = Peer<'a, B, T, G>;
 
     #[inline]

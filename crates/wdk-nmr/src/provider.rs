@@ -14,9 +14,10 @@ use crate::diagnosis::Bindings;
 use crate::guard::Guard;
 use crate::header::ROLE_PROVIDER;
 use crate::identity::{ModuleId, Offer, Refusal};
-use crate::irql::{AtPassiveLevel, Passive};
+use crate::irql::{AtPassiveLevel, Dispatch, Passive};
 use crate::npi::{self, Npi};
 use crate::peer::{HeldPeer, Peer, Peers};
+use crate::per_processor::{AtDispatch, DispatchGuard};
 use crate::registration::{
     Block, Deregistration, Identity, Leaked, RegisterError, Registration, Resident, Role, RoleSlot,
 };
@@ -28,6 +29,13 @@ pub type ClientOffer<'a, N> = Offer<'a, <N as Npi>::ClientCharacteristics>;
 /// A client that is attached to the provider `P`.
 pub type AttachedClient<'a, P> =
     Peer<'a, <P as Provider>::Binding, <<P as Provider>::Npi as Npi>::ClientDispatch, <P as Provider>::Guard>;
+/// A client that is attached to the provider `P`, as it is called at DISPATCH_LEVEL.
+pub type AttachedClientAtDispatch<'a, P> = Peer<
+    'a,
+    <P as Provider>::Binding,
+    <<P as Provider>::Npi as Npi>::ClientDispatch,
+    AtDispatch<<P as Provider>::Guard>,
+>;
 /// A client that is attached to the provider `P`, without a borrow.
 pub type HeldClient<P> =
     HeldPeer<<P as Provider>::Binding, <<P as Provider>::Npi as Npi>::ClientDispatch, <P as Provider>::Guard>;
@@ -157,6 +165,17 @@ impl<P: Provider> ProviderCall<P> {
     pub fn client(&self) -> Option<AttachedClient<'_, P>> {
         // SAFETY: the slot stays while the client's call is in progress; the table was checked in `attach`.
         unsafe { Peer::of(self.slot()) }
+    }
+
+    /// As [`ProviderCall::client`], at DISPATCH_LEVEL, without a locked instruction.
+    #[inline]
+    #[must_use]
+    pub fn client_at_dispatch<'a>(&'a self, dispatch: Dispatch<'a>) -> Option<AttachedClientAtDispatch<'a, P>>
+    where
+        P::Guard: DispatchGuard,
+    {
+        // SAFETY: as above.
+        unsafe { Peer::of(self.slot().at_dispatch(dispatch)) }
     }
 }
 

@@ -9,7 +9,9 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::guard::Guard;
 use crate::header::{CHUNK_MAGIC, ChunkHeader, RegistrationHeader};
+use crate::irql::Dispatch;
 use crate::memory::Memory;
+use crate::per_processor::{AtDispatch, DispatchGuard};
 use crate::slot::Slot;
 
 /// How many slots the first chunk has. Each further one has twice as many as the one before.
@@ -124,6 +126,15 @@ impl<'a, B, G> Slots<'a, B, G> {
     /// All slots of the registration are of this type, and they stay for `'a`.
     pub(crate) unsafe fn of(registration: &'a RegistrationHeader) -> Self {
         Self { next: ptr::null_mut(), left: 0, link: &registration.chunks, slots: PhantomData }
+    }
+}
+
+impl<'a, B, G: DispatchGuard> Slots<'a, B, G> {
+    /// The same slots, as a thread at DISPATCH_LEVEL uses them.
+    #[inline]
+    pub(crate) fn at_dispatch(self, _: Dispatch<'a>) -> Slots<'a, B, AtDispatch<G>> {
+        // The guard in there is the same (`repr(transparent)`). The token stays on its thread, and so does the walk.
+        Slots { next: self.next.cast(), left: self.left, link: self.link, slots: PhantomData }
     }
 }
 

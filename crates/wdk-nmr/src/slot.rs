@@ -15,8 +15,10 @@ use core::mem::MaybeUninit;
 
 use wdk_nmr_sys::HANDLE;
 
-use crate::guard::{Entry, Guard};
+use crate::guard::{Count, Entry, Guard};
 use crate::header::{RegistrationHeader, SlotHeader, slot_state};
+use crate::irql::Dispatch;
+use crate::per_processor::{AtDispatch, DispatchGuard};
 use crate::sync::{Ordering, UnsafeCell};
 
 /// One binding of type `B`, or room for one.
@@ -33,6 +35,94 @@ unsafe impl<B: Send, G: Send> Send for Slot<B, G> {}
 // SAFETY: the cells are written by the thread that claimed the slot, before others get to see them: the peer when NMR
 // passes the context on, callers through the guard. A binding is shared between threads and dropped on any.
 unsafe impl<B: Send + Sync, G: Sync> Sync for Slot<B, G> {}
+
+impl<B, G: Count> Slot<B, G> {
+    pub(crate) fn registration(&self) -> &RegistrationHeader {
+        // SAFETY: it outlives the slot (`initialize`).
+        unsafe { &*self.header.registration }
+    }
+
+    fn state(&self) -> u32 {
+        self.header.state.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is a binding whose peer is worth a try.
+    #[inline]
+    pub(crate) fn may_be_attached(&self) -> bool {
+        self.state() == slot_state::ATTACHED
+    }
+
+    /// The binding.
+    ///
+    /// # Safety
+    ///
+    /// The slot stays filled as long as the reference is used.
+    #[inline]
+    pub(crate) unsafe fn binding<'a>(&self) -> &'a B {
+        self.binding.with(|place| {
+            // SAFETY: the caller promises a binding; after `fill` nobody writes it until it is dropped.
+            unsafe { &*place.cast::<B>() }
+        })
+    }
+
+    /// How to call the peer: its context and its dispatch table.
+    ///
+    /// # Safety
+    ///
+    /// The caller has entered.
+    #[inline]
+    pub(crate) unsafe fn peer(&self) -> (*mut c_void, *const c_void) {
+        // SAFETY: it was written before the guard was opened, and is not written again before the caller leaves.
+        let context = self.header.peer_context.with(|place| unsafe { *place });
+        // SAFETY: as above.
+        let dispatch = self.header.peer_dispatch.with(|place| unsafe { *place });
+        (context, dispatch)
+    }
+
+    /// Starts a call of the peer, unless the binding is on its way out or not attached yet.
+    #[inline]
+    pub(crate) fn enter(&self) -> Option<G::Ticket> {
+        match self.guard.enter() {
+            Entry::Granted(ticket) => Some(ticket),
+            Entry::Refused => None,
+            Entry::RefusedAsLast => {
+                self.complete();
+                None
+            }
+        }
+    }
+
+    /// Ends a call of the peer. The caller knows that the slot stays where it is, whoever else leaves.
+    #[inline]
+    pub(crate) fn leave(&self, ticket: G::Ticket) {
+        if self.guard.leave(ticket) {
+            self.complete();
+        }
+    }
+
+    /// The last call into the peer is out: tells NMR, once (R45). It may free the binding at once, on this thread (R53),
+    /// so this is the last thing to happen.
+    #[cold]
+    #[inline(never)]
+    fn complete(&self) {
+        let complete = self.registration().complete;
+        // SAFETY: the handle was written before the guard was opened, and taking the completion comes after that.
+        let handle = self.header.handle.with(|place| unsafe { *place });
+        self.header.state.store(slot_state::DETACHED, Ordering::Relaxed);
+        // SAFETY: this side's function with this binding's handle, once: the guard lets one thread through.
+        unsafe { complete(handle) };
+    }
+}
+
+impl<B, G: DispatchGuard> Slot<B, G> {
+    /// The slot as a thread at DISPATCH_LEVEL uses it.
+    #[inline]
+    pub(crate) fn at_dispatch<'a>(&'a self, _: Dispatch<'a>) -> &'a Slot<B, AtDispatch<G>> {
+        // SAFETY: the guard in there is the same (`repr(transparent)`, and `repr(C)` around it). The token says that the
+        // thread is at DISPATCH_LEVEL for `'a`; what is made of the slot is a peer, which stays on its thread.
+        unsafe { &*core::ptr::from_ref(self).cast() }
+    }
+}
 
 impl<B, G: Guard> Slot<B, G> {
     /// Makes a free slot.
@@ -53,21 +143,6 @@ impl<B, G: Guard> Slot<B, G> {
         let binding = unsafe { &raw mut (*place).binding };
         // SAFETY: as above.
         unsafe { binding.write(UnsafeCell::new(MaybeUninit::uninit())) };
-    }
-
-    pub(crate) fn registration(&self) -> &RegistrationHeader {
-        // SAFETY: it outlives the slot (`initialize`).
-        unsafe { &*self.header.registration }
-    }
-
-    fn state(&self) -> u32 {
-        self.header.state.load(Ordering::Relaxed)
-    }
-
-    /// Whether there is a binding whose peer is worth a try.
-    #[inline]
-    pub(crate) fn may_be_attached(&self) -> bool {
-        self.state() == slot_state::ATTACHED
     }
 
     /// Whether there is a binding, as far as the calling thread can know. If not, the last one has been dropped before.
@@ -146,72 +221,11 @@ impl<B, G: Guard> Slot<B, G> {
         });
     }
 
-    /// The binding.
-    ///
-    /// # Safety
-    ///
-    /// The slot stays filled as long as the reference is used.
-    #[inline]
-    pub(crate) unsafe fn binding<'a>(&self) -> &'a B {
-        self.binding.with(|place| {
-            // SAFETY: the caller promises a binding; after `fill` nobody writes it until it is dropped.
-            unsafe { &*place.cast::<B>() }
-        })
-    }
-
-    /// How to call the peer: its context and its dispatch table.
-    ///
-    /// # Safety
-    ///
-    /// The caller has entered.
-    #[inline]
-    pub(crate) unsafe fn peer(&self) -> (*mut c_void, *const c_void) {
-        // SAFETY: it was written before the guard was opened, and is not written again before the caller leaves.
-        let context = self.header.peer_context.with(|place| unsafe { *place });
-        // SAFETY: as above.
-        let dispatch = self.header.peer_dispatch.with(|place| unsafe { *place });
-        (context, dispatch)
-    }
-
-    /// Starts a call of the peer, unless the binding is on its way out or not attached yet.
-    #[inline]
-    pub(crate) fn enter(&self) -> Option<G::Ticket> {
-        match self.guard.enter() {
-            Entry::Granted(ticket) => Some(ticket),
-            Entry::Refused => None,
-            Entry::RefusedAsLast => {
-                self.complete();
-                None
-            }
-        }
-    }
-
-    /// Ends a call of the peer. The caller knows that the slot stays where it is, whoever else leaves.
-    #[inline]
-    pub(crate) fn leave(&self, ticket: G::Ticket) {
-        if self.guard.leave(ticket) {
-            self.complete();
-        }
-    }
-
     /// As [`Slot::leave`], but nothing of the slot is touched once others may have freed it.
     pub(crate) fn leave_at_last(&self, ticket: G::Ticket) {
         if self.guard.leave_at_last(ticket) {
             self.complete();
         }
-    }
-
-    /// The last call into the peer is out: tells NMR, once (R45). It may free the binding at once, on this thread (R53),
-    /// so this is the last thing to happen.
-    #[cold]
-    #[inline(never)]
-    fn complete(&self) {
-        let complete = self.registration().complete;
-        // SAFETY: the handle was written before the guard was opened, and taking the completion comes after that.
-        let handle = self.header.handle.with(|place| unsafe { *place });
-        self.header.state.store(slot_state::DETACHED, Ordering::Relaxed);
-        // SAFETY: this side's function with this binding's handle, once: the guard lets one thread through.
-        unsafe { complete(handle) };
     }
 
     /// The detach callback: stops new calls and says whether none is in progress. If one is, the last of them completes,

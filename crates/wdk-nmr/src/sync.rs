@@ -1,7 +1,7 @@
 //! The atomics and the cell that the guard and the slots are built from. The loom models bring their own module of this
 //! name and compile the same sources against it.
 
-pub(crate) use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+pub(crate) use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering, compiler_fence};
 
 /// `core::cell::UnsafeCell` behind closures, the interface that loom can check for races.
 #[repr(transparent)]

@@ -105,6 +105,30 @@ fn m9_detach_and_cleanup_neither_allocate_nor_free() {
     }
 }
 
+/// What the documentation of the unlocked guard promises: the count and the state, in this order, and nothing locked.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_call_at_dispatch_level_takes_no_locked_instruction() {
+    let assembly = assembly("dispatch", None);
+    let instructions = functions(&assembly, "call_at_dispatch").remove(0);
+    eprintln!("{}", instructions.join("\n"));
+    for forbidden in ["lock", "xchg", "xadd", "mfence", "cmpxchg"] {
+        assert!(!instructions.iter().any(|line| line.starts_with(forbidden)), "{forbidden}: {instructions:#?}");
+    }
+    // What is counted in memory, what is read from there and what is called through a table, in order.
+    let steps: Vec<_> = instructions
+        .iter()
+        .filter_map(|line| match line.split_once('\t')? {
+            ("incq", _) => Some("count"),
+            ("movq", operands) if operands.starts_with("9") => Some("state"),
+            ("callq", operands) if operands.starts_with('*') && !operands.contains("(%rip)") => Some("call"),
+            _ => None,
+        })
+        .take(5)
+        .collect();
+    assert_eq!(steps, ["count", "state", "call", "count", "state"], "{instructions:#?}");
+}
+
 /// The provider pays for a client's call with additions to the context alone.
 #[test]
 #[cfg(target_arch = "x86_64")]

@@ -10,6 +10,12 @@ mod guard;
 #[path = "../src/header.rs"]
 #[allow(dead_code, unreachable_pub, reason = "as above")]
 mod header;
+#[path = "../src/irql.rs"]
+#[allow(dead_code, unreachable_pub, reason = "as above")]
+mod irql;
+#[path = "../src/per_processor.rs"]
+#[allow(dead_code, unreachable_pub, reason = "as above")]
+mod per_processor;
 #[path = "../src/slot.rs"]
 #[allow(dead_code, reason = "as above")]
 mod slot;
@@ -20,6 +26,11 @@ mod sync {
     pub(crate) use loom::sync::atomic::{AtomicU32, Ordering};
 
     use std::cell::Cell;
+
+    use crate::machine::executing;
+
+    /// Models execute what is written, in that order; what a read may return is for loom to say.
+    pub(crate) fn compiler_fence(_: Ordering) {}
 
     std::thread_local!(static FREED: Cell<bool> = const { Cell::new(false) });
 
@@ -45,18 +56,22 @@ mod sync {
         }
         pub(crate) fn load(&self, order: Ordering) -> usize {
             check();
+            let _executing = executing();
             self.0.load(order)
         }
         pub(crate) fn store(&self, value: usize, order: Ordering) {
             check();
+            let _executing = executing();
             self.0.store(value, order);
         }
         pub(crate) fn fetch_add(&self, value: usize, order: Ordering) -> usize {
             check();
+            let _executing = executing();
             self.0.fetch_add(value, order)
         }
         pub(crate) fn fetch_sub(&self, value: usize, order: Ordering) -> usize {
             check();
+            let _executing = executing();
             self.0.fetch_sub(value, order)
         }
         pub(crate) fn compare_exchange(
@@ -67,6 +82,7 @@ mod sync {
             no: Ordering,
         ) -> Result<usize, usize> {
             check();
+            let _executing = executing();
             self.0.compare_exchange(old, new, yes, no)
         }
         pub(crate) fn compare_exchange_weak(
@@ -77,8 +93,73 @@ mod sync {
             no: Ordering,
         ) -> Result<usize, usize> {
             check();
+            let _executing = executing();
             self.0.compare_exchange_weak(old, new, yes, no)
         }
+    }
+}
+
+/// Processors that can be made to go through a memory barrier, as KeIpiGenericCall does it.
+///
+/// A processor holds its lock while it executes an instruction, so `barrier` gets it between two of them: that is the
+/// interrupt. What the processor did before happens before what the caller of `barrier` does next, and what that has done
+/// happens before the processor's next instruction; a barrier promises this and nothing else. The calls get no fence, and
+/// no two processors have a lock in common.
+mod machine {
+    use std::cell::Cell;
+
+    use loom::sync::{Mutex, MutexGuard};
+
+    use crate::guard::ShardIndex;
+    use crate::per_processor::Processors;
+
+    loom::lazy_static! {
+        static ref PROCESSORS: [Mutex<()>; 2] = [Mutex::new(()), Mutex::new(())];
+    }
+
+    loom::thread_local! {
+        static CURRENT: Cell<Option<usize>> = Cell::new(None);
+    }
+
+    /// The calling thread is at DISPATCH_LEVEL on this processor from now on, alone.
+    pub(crate) fn run_on(processor: usize) {
+        CURRENT.with(|current| current.set(Some(processor)));
+    }
+
+    pub(crate) fn executing() -> Option<MutexGuard<'static, ()>> {
+        let current = CURRENT.with(Cell::get)?;
+        Some(PROCESSORS[current].lock().unwrap())
+    }
+
+    pub(crate) struct Machine;
+
+    impl ShardIndex for Machine {
+        fn current() -> usize {
+            CURRENT.with(Cell::get).unwrap_or(0)
+        }
+    }
+
+    // SAFETY: as the module says.
+    unsafe impl Processors for Machine {
+        fn barrier() {
+            for processor in &*PROCESSORS {
+                drop(processor.lock().unwrap());
+            }
+        }
+    }
+
+    /// The same processors for a detach that forgets the barrier.
+    pub(crate) struct WithoutBarrier;
+
+    impl ShardIndex for WithoutBarrier {
+        fn current() -> usize {
+            Machine::current()
+        }
+    }
+
+    // SAFETY: there is none; that is what the model of it shows.
+    unsafe impl Processors for WithoutBarrier {
+        fn barrier() {}
     }
 }
 
@@ -91,6 +172,9 @@ use loom::thread;
 
 use guard::{Guard, ShardIndex, Sharded, Single};
 use header::{ROLE_CLIENT, RegistrationHeader};
+use irql::Dispatch;
+use machine::{Machine, WithoutBarrier, run_on};
+use per_processor::{DispatchGuard, PerProcessor};
 use slot::Slot;
 
 /// Spreads threads over two shards.
@@ -235,6 +319,28 @@ impl<G: Guard> World<G> {
         // SAFETY: entered.
         let binding: &Numbered = unsafe { self.slot().binding() };
         assert_eq!(context as usize, binding.0, "the peer of another binding was called");
+        assert_eq!(self.finished.load(SeqCst) + 1, binding.0, "the detach does not finish during a call");
+    }
+
+    fn call_at_dispatch(&self) -> bool
+    where
+        G: DispatchGuard,
+    {
+        self.while_called_at_dispatch(|| ())
+    }
+
+    fn while_called_at_dispatch(&self, f: impl FnOnce()) -> bool
+    where
+        G: DispatchGuard,
+    {
+        // SAFETY: the models run at DISPATCH_LEVEL where they call this.
+        let dispatch = unsafe { Dispatch::new() };
+        let slot = self.slot().at_dispatch(dispatch);
+        let Some(ticket) = slot.enter() else { return false };
+        f();
+        self.look();
+        slot.leave(ticket);
+        true
     }
 
     fn is_over(&self, bindings: usize) {
@@ -449,4 +555,151 @@ fn r31_a_slot_is_claimed_once() {
         let here = world.slot().claim();
         assert!(here != other.join().unwrap());
     });
+}
+
+type PerTwoProcessors = PerProcessor<Machine, 2>;
+
+fn calls_at_dispatch_race_the_detach<G: DispatchGuard>(processors: usize, calls: usize, preemptions: Option<usize>) {
+    model(preemptions, move || {
+        let world = World::<G>::new(false);
+        world.attach(1);
+        let callers: Vec<_> = (0..processors)
+            .map(|processor| {
+                let world = world.clone();
+                thread::spawn(move || {
+                    run_on(processor);
+                    (0..calls).for_each(|_| _ = world.call_at_dispatch());
+                })
+            })
+            .collect();
+        world.detach();
+        for caller in callers {
+            caller.join().unwrap();
+        }
+        world.is_over(1);
+        assert!(!world.call_at_dispatch(), "no call after the detach");
+    });
+}
+
+/// One processor and the detach, exhaustive.
+#[test]
+fn r44_r45_a_processor_completes_exactly_once() {
+    calls_at_dispatch_race_the_detach::<PerTwoProcessors>(1, 1, None);
+}
+
+/// One processor that calls twice and the detach, exhaustive.
+#[test]
+fn r44_r45_a_processor_with_two_calls_completes_exactly_once() {
+    calls_at_dispatch_race_the_detach::<PerTwoProcessors>(1, 2, None);
+}
+
+/// Two processors and the detach, at most 3 preemptions.
+#[test]
+fn r44_r45_processors_complete_exactly_once() {
+    calls_at_dispatch_race_the_detach::<PerTwoProcessors>(2, 1, Some(3));
+}
+
+/// A processor that calls and calls again within the call, and the detach, exhaustive.
+#[test]
+fn r44_r45_a_call_within_a_call_completes_exactly_once() {
+    model(None, || {
+        let world = World::<PerTwoProcessors>::new(false);
+        world.attach(1);
+        let caller = {
+            let world = world.clone();
+            thread::spawn(move || {
+                run_on(1);
+                world.while_called_at_dispatch(|| _ = world.call_at_dispatch());
+            })
+        };
+        world.detach();
+        caller.join().unwrap();
+        world.is_over(1);
+    });
+}
+
+/// A processor at DISPATCH_LEVEL, a thread at a lower level whose call is counted on the same shard, and the detach, at
+/// most 3 preemptions.
+#[test]
+fn r44_r45_calls_at_both_levels_complete_exactly_once() {
+    model(Some(3), || {
+        let world = World::<PerTwoProcessors>::new(false);
+        world.attach(1);
+        let callers = [true, false].map(|at_dispatch| {
+            let world = world.clone();
+            thread::spawn(move || {
+                if at_dispatch {
+                    run_on(0);
+                    world.call_at_dispatch()
+                } else {
+                    world.call()
+                }
+            })
+        });
+        world.detach();
+        for caller in callers {
+            caller.join().unwrap();
+        }
+        world.is_over(1);
+    });
+}
+
+/// A held call, an attempt of a processor that borrows the registration, and the detach, at most 3 preemptions.
+#[test]
+fn r53_a_held_call_is_over_while_a_processor_attempts_another() {
+    model(Some(3), || {
+        let world = World::<PerTwoProcessors>::new(false);
+        world.attach(1);
+        let ticket = world.slot().enter().unwrap();
+        let held = {
+            let world = world.clone();
+            thread::spawn(move || world.slot().leave_at_last(ticket))
+        };
+        let borrower = {
+            let world = world.clone();
+            thread::spawn(move || {
+                run_on(0);
+                world.call_at_dispatch()
+            })
+        };
+        world.detach();
+        borrower.join().unwrap();
+        if world.finished.load(SeqCst) == 1 {
+            sync::free();
+        }
+        held.join().unwrap();
+        world.is_over(1);
+    });
+}
+
+/// A processor that calls twice, a detach, a new binding in the same slot and its detach, at most 4 preemptions.
+#[test]
+fn r71_a_processor_serves_the_next_binding() {
+    model(Some(4), || {
+        let world = World::<PerTwoProcessors>::new(false);
+        world.attach(1);
+        let caller = {
+            let world = world.clone();
+            thread::spawn(move || {
+                run_on(0);
+                (0..2).for_each(|_| _ = world.call_at_dispatch());
+            })
+        };
+        world.detach();
+        let again = world.slot().claim();
+        if again {
+            world.fill(2);
+            world.publish(2);
+            world.detach();
+        }
+        caller.join().unwrap();
+        world.is_over(if again { 2 } else { 1 });
+    });
+}
+
+/// The model finds the call that a detach misses if it does without the barrier.
+#[test]
+#[should_panic]
+fn m8_without_the_barrier_a_call_is_missed() {
+    calls_at_dispatch_race_the_detach::<PerProcessor<WithoutBarrier, 2>>(1, 1, None);
 }

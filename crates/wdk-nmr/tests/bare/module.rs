@@ -68,10 +68,17 @@ impl ShardIndex for OneProcessor {
     }
 }
 
+// SAFETY: never run.
+unsafe impl Processors for OneProcessor {
+    fn barrier() {
+        core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+    }
+}
+
 impl Client for Caller {
     type Npi = Adding;
     type Binding = u32;
-    type Guard = Sharded<OneProcessor, 64>;
+    type Guard = PerProcessor<OneProcessor, 64>;
     const DISPATCH: ClientTable<Self> = client_table!(Caller, Table {
         version: 1,
         size: 16,
@@ -105,6 +112,31 @@ pub fn call_clients(provider: &ProviderRegistration<Adder, Driver>) -> u32 {
     for client in provider.clients() {
         // SAFETY: the context came with the table.
         sum = sum.wrapping_add(client.call(|table, context| unsafe { (table.add)(context, 1) }));
+    }
+    sum
+}
+
+/// A call at DISPATCH_LEVEL, of the provider that called.
+///
+/// # Safety
+///
+/// The context is that of a binding of `Caller`.
+#[unsafe(no_mangle)]
+pub unsafe extern "system" fn call_at_dispatch(context: *mut c_void, number: u32) -> u32 {
+    // SAFETY: the provider calls with the context that came with the table.
+    let incoming = unsafe { ClientCall::<Caller>::new(context) };
+    // SAFETY: as the interface says of this function.
+    let Some(provider) = incoming.provider_at_dispatch(unsafe { Dispatch::new() }) else { return 0 };
+    // SAFETY: the context came with the table.
+    provider.call(|table, context| unsafe { (table.add)(context, number) })
+}
+
+/// All providers, at DISPATCH_LEVEL.
+pub fn call_providers(client: &ClientRegistration<Caller, Driver>, dispatch: Dispatch<'_>) -> u32 {
+    let mut sum = 0_u32;
+    for provider in client.providers().at_dispatch(dispatch) {
+        // SAFETY: the context came with the table.
+        sum = sum.wrapping_add(provider.call(|table, context| unsafe { (table.add)(context, 1) }));
     }
     sum
 }

@@ -62,6 +62,32 @@ impl Client for Counter {
     }
 }
 
+/// A client that calls at DISPATCH_LEVEL.
+pub struct Fast;
+
+pub struct OneProcessor;
+
+impl ShardIndex for OneProcessor {
+    fn current() -> usize {
+        0
+    }
+}
+
+unsafe impl Processors for OneProcessor {
+    fn barrier() {}
+}
+
+impl Client for Fast {
+    type Npi = Adding;
+    type Binding = ();
+    type Guard = PerProcessor<OneProcessor, 1>;
+    const DISPATCH: ClientTable<Self> = ClientTable::none();
+
+    fn attach(&self, _: &ProviderOffer<'_, Adding>) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
 pub struct Program;
 
 unsafe impl Resident for Program {}
@@ -71,5 +97,9 @@ pub fn provider() -> ProviderRegistration<Adder, Program> {
 }
 
 pub fn client() -> ClientRegistration<Counter, Program> {
+    todo!()
+}
+
+pub fn fast_client() -> ClientRegistration<Fast, Program> {
     todo!()
 }
