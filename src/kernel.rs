@@ -1,11 +1,17 @@
 //! The machine that the engine runs on: this one.
 
-use sluice_engine::Machine;
+use sluice_engine::{Event, Machine};
 
-/// Processors and time, as the kernel tells them.
-pub(crate) struct Kernel;
+use crate::{policy_file::PolicyFile, trace};
+
+/// Processors and time, as the kernel tells them, a file, and Event Tracing for Windows.
+pub(crate) struct Kernel {
+    pub(crate) policy_file: PolicyFile,
+}
 
 impl Machine for Kernel {
+    type Storage = PolicyFile;
+
     fn processors(&self) -> usize {
         sluice_wdm::processors()
     }
@@ -20,5 +26,13 @@ impl Machine for Kernel {
 
     fn pause(&self) {
         sluice_wdm::pause();
+    }
+
+    fn storage(&self) -> &PolicyFile {
+        &self.policy_file
+    }
+
+    fn report(&self, event: &Event<'_>) {
+        trace::write(event);
     }
 }

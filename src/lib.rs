@@ -5,7 +5,9 @@ extern crate alloc;
 extern crate wdk_panic;
 
 mod kernel;
+mod policy_file;
 mod provider;
+mod trace;
 
 use alloc::boxed::Box;
 use core::{
@@ -13,13 +15,14 @@ use core::{
     sync::atomic::{AtomicPtr, Ordering},
 };
 
+use policy_file::Settings;
 use provider::Service;
 use sluice_control::name;
-use sluice_wdm::{Driver, DriverImage};
+use sluice_wdm::{Driver, DriverImage, StartError};
 use wdk::println;
 use wdk_alloc::WdkAllocator;
 use wdk_nmr::Passive;
-use wdk_sys::{DRIVER_OBJECT, NTSTATUS, PCUNICODE_STRING, STATUS_SUCCESS};
+use wdk_sys::{DRIVER_OBJECT, NTSTATUS, STATUS_SUCCESS, UNICODE_STRING};
 
 #[global_allocator]
 static ALLOCATOR: WdkAllocator = WdkAllocator;
@@ -33,19 +36,29 @@ static DRIVER: AtomicPtr<Driver<Service>> = AtomicPtr::new(ptr::null_mut());
 ///
 /// The I/O manager calls it, once, at PASSIVE_LEVEL.
 #[unsafe(export_name = "DriverEntry")]
-pub unsafe extern "system" fn driver_entry(driver: &mut DRIVER_OBJECT, _registry_path: PCUNICODE_STRING) -> NTSTATUS {
+pub unsafe extern "system" fn driver_entry(driver: &mut DRIVER_OBJECT, registry_path: &UNICODE_STRING) -> NTSTATUS {
     // SAFETY: DriverEntry runs at PASSIVE_LEVEL and in no callback.
     let passive = unsafe { Passive::new() };
-    let register = |driver: &mut DRIVER_OBJECT| Service::register(DriverImage::hold(driver), passive);
-    match Driver::start(driver, name::SLUICE.encode_utf16(), register) {
+    // SAFETY: once in the life of an image. It is stopped below if the driver does not start, or in DriverUnload.
+    unsafe { trace::start() };
+    // SAFETY: the I/O manager made the string, and it stays for the call.
+    let registry_path = unsafe { sluice_wdm::units_of(registry_path) };
+    let started = Settings::read(registry_path).map_err(StartError::Memory).and_then(|settings| {
+        let register = |driver: &mut DRIVER_OBJECT| Service::register(settings, DriverImage::hold(driver), passive);
+        Driver::start(driver, name::SLUICE.encode_utf16(), register)
+    });
+    match started {
         Ok(running) => {
             DRIVER.store(Box::into_raw(running), Ordering::Release);
             driver.DriverUnload = Some(driver_unload);
             println!("sluice: started, version {}", env!("CARGO_PKG_VERSION"));
+            trace::driver_loaded(env!("CARGO_PKG_VERSION"));
             STATUS_SUCCESS
         }
         Err(error) => {
             println!("sluice: not started: {error}");
+            trace::driver_not_loaded(error.status());
+            trace::stop();
             error.status()
         }
     }
@@ -66,8 +79,11 @@ unsafe extern "C" fn driver_unload(_driver: *mut DRIVER_OBJECT) {
     let running = unsafe { Box::from_raw(running) };
     // SAFETY: DriverUnload runs at PASSIVE_LEVEL and in no callback.
     let passive = unsafe { Passive::new() };
-    match running.stop(passive) {
+    let outcome = running.stop(passive);
+    match &outcome {
         Ok(()) => println!("sluice: stopped"),
         Err(leaked) => println!("sluice: {leaked}"),
     }
+    trace::driver_unloaded(&outcome);
+    trace::stop();
 }

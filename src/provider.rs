@@ -17,7 +17,7 @@ use sluice_engine::{Control, Engine};
 use sluice_wdm::{DriverImage, Requests};
 use wdk_nmr::{Leaked, Passive, RegisterError};
 
-use crate::kernel::Kernel;
+use crate::{kernel::Kernel, policy_file::Settings};
 
 /// Major, minor, patch, 0.
 const VERSION: [u16; 4] = [
@@ -31,16 +31,21 @@ const VERSION: [u16; 4] = [
 pub(crate) struct Service(Control<Kernel, DriverImage>);
 
 impl Service {
-    /// Registers the provider with NMR.
-    pub(crate) fn register(image: DriverImage, passive: Passive<'_>) -> Result<Self, RegisterError> {
-        let registration = Engine::new(Kernel).register(image, sluice_wdm::uptime_ms, passive)?;
+    /// Registers the provider with NMR, with the policy in force that the settings name.
+    pub(crate) fn register(
+        settings: Settings,
+        image: DriverImage,
+        passive: Passive<'_>,
+    ) -> Result<Self, RegisterError> {
+        let engine = Engine::new(Kernel { policy_file: settings.policy_file }, settings.table_limit);
+        let registration = engine.register(image, sluice_wdm::uptime_ms, passive)?;
         Ok(Self(Control::new(registration, VERSION)))
     }
 }
 
 impl Requests for Service {
     fn control(&self, code: u32, buffer: &mut [u8], input: usize, output: usize) -> Completion {
-        sluice_control::sluice::control(&self.0, code, buffer, input, output)
+        self.0.control(code, buffer, input, output)
     }
 }
 

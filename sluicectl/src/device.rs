@@ -7,6 +7,7 @@ use sluice_control::{
         header_of, policy_flags,
     },
     name::SLUICE,
+    settings::POLICY_FILE,
     wire::Wire,
 };
 use sluice_npi::{Header, Verdict};
@@ -69,7 +70,15 @@ impl Sluice {
         let mut request =
             to_bytes(&PolicyRequest { header: header_of::<PolicyRequest>(), flags, table_length, reserved: 0 });
         request.extend_from_slice(table);
-        let answer = self.0.control(code, &request, PolicyAnswer::SIZE)?;
+        let answer = self.0.control(code, &request, PolicyAnswer::SIZE).map_err(|failure| match failure {
+            Failure::Windows { message, code } if persist => {
+                let message = format!(
+                    "{message}; to keep a policy it writes the file that its registry value {POLICY_FILE} names"
+                );
+                Failure::Windows { message, code }
+            }
+            other => other,
+        })?;
         fixed_part(&mut &answer[..], |answer: &PolicyAnswer| answer.header)
     }
 

@@ -46,8 +46,14 @@ pub(crate) fn make(tools: &Tools, arch: Arch) -> Result<()> {
     link(&tools.clang_headers, &include.join("km/crt"))?;
     link(&tools.mingw_headers.join("ddk"), &include.join("shared"))?;
     link(&tools.mingw_headers, &include.join("um"))?;
+    // The crate tracelogging asks the linker for it, for a function that no driver calls. With nothing in it, one that
+    // does is not linked.
+    write_if_changed(&libraries(arch).join("rpcrt4.lib"), EMPTY_LIBRARY)?;
     make_ntoskrnl_lib(tools, arch)
 }
+
+/// An archive without members.
+const EMPTY_LIBRARY: &str = "!<arch>\n";
 
 /// Makes ntoskrnl.lib from the names that mingw-w64 knows and those of rig/wdk/lib/ntoskrnl.def.
 fn make_ntoskrnl_lib(tools: &Tools, arch: Arch) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The device control contract between sluice.sys, probe.sys and sluicectl, and the code that answers it.
 //!
-//! - [`name`]: what the devices are called.
+//! - [`name`]: what the devices are called, and [`settings`], what can be set for a driver.
 //! - [`code`]: the control codes.
 //! - [`message`]: what goes into the buffers, and [`wire`], how.
 //! - [`sluice`] and [`probe`]: the dispatchers. A driver implements [`sluice::Device`] or [`probe::Device`], makes one
@@ -36,6 +36,7 @@ mod list;
 pub mod message;
 pub mod name;
 pub mod probe;
+pub mod settings;
 pub mod sluice;
 pub mod status;
 pub mod wire;

@@ -52,9 +52,10 @@ pub struct PolicyAnswer {
 
 /// The bits of [`Status::flags`].
 pub mod status_flags {
-    /// The policy in force is the one that the driver starts with the next time.
+    /// The policy in force is kept: the driver starts with it the next time. Not set when there is no policy.
     pub const PERSISTED: u32 = 1 << 0;
-    /// When the driver started there was a kept policy, but it was damaged, and so it was not put in force.
+    /// When the driver started there was a kept policy, but it could not be read or was damaged, and so it was not put in
+    /// force. Not set any more when another one has been kept, or it has been forgotten.
     pub const PERSISTED_DAMAGED: u32 = 1 << 1;
 }
 

@@ -28,8 +28,8 @@ statuses! {
     STATUS_INSUFFICIENT_RESOURCES = 0xC000_009A;
     /// No Sluice provider is attached to the probe (`ERROR_NOT_READY`).
     STATUS_DEVICE_NOT_READY = 0xC000_00A3;
-    /// The driver cannot keep a policy across a restart (`ERROR_NOT_SUPPORTED`).
-    STATUS_NOT_SUPPORTED = 0xC000_00BB;
+    /// A kept policy is not what was written (`ERROR_FILE_CORRUPT`).
+    STATUS_FILE_CORRUPT_ERROR = 0xC000_0102;
     /// The driver unloads (`ERROR_ACCESS_DENIED`).
     STATUS_DELETE_PENDING = 0xC000_0056;
     /// The input is shorter or longer than it has to be (`ERROR_INVALID_USER_BUFFER`).

@@ -1,28 +1,41 @@
 //! What the control device of sluice.sys does.
 
 use sluice_control::{
-    List, NTSTATUS,
-    message::{Client as ClientMessage, ModuleId as ModuleIdMessage, Status, client_state, header_of},
+    Completion, List, NTSTATUS,
+    message::{Client as ClientMessage, ModuleId as ModuleIdMessage, Status, client_state, header_of, status_flags},
     sluice::{Device, InForce},
-    status::STATUS_NOT_SUPPORTED,
+    status::STATUS_SUCCESS,
 };
 use sluice_npi::Statistics;
 use wdk_nmr::{BindingState, Leaked, Passive, ProviderRegistration, Resident};
 
-use crate::{Engine, Machine, provider::announce};
+use crate::{Engine, Event, Machine, event::Limiter, provider::announce};
 
 /// The registered engine, as administrators see it.
 pub struct Control<M: Machine, R: Resident> {
     registration: ProviderRegistration<Engine<M>, R>,
     driver_version: [u16; 4],
     started_at_ms: u64,
+    rejections: Limiter,
 }
 
 impl<M: Machine, R: Resident> Control<M, R> {
     /// Takes over a registration. `driver_version` is major, minor, patch, 0.
     pub fn new(registration: ProviderRegistration<Engine<M>, R>, driver_version: [u16; 4]) -> Self {
         let started_at_ms = registration.provider().machine.uptime_ms();
-        Self { registration, driver_version, started_at_ms }
+        Self { registration, driver_version, started_at_ms, rejections: Limiter::default() }
+    }
+
+    /// Answers one control request, as [`sluice_control::sluice::control`], and reports that one is refused.
+    pub fn control(&self, code: u32, buffer: &mut [u8], input_length: usize, output_length: usize) -> Completion {
+        let completion = sluice_control::sluice::control(self, code, buffer, input_length, output_length);
+        if completion.status != STATUS_SUCCESS {
+            let machine = &self.engine().machine;
+            if let Some(unreported) = self.rejections.admit(machine.uptime_ms()) {
+                machine.report(&Event::RequestRejected { code, status: completion.status, unreported });
+            }
+        }
+        completion
     }
 
     /// Ends the registration: detaches every client, waits until they are done, and drops the engine. DriverUnload.
@@ -71,9 +84,11 @@ impl<M: Machine, R: Resident> Device for Control<M, R> {
                 });
             }
         }
-        self.engine().policy.read(machine.processor(), |in_force| Status {
+        let policy = &self.engine().policy;
+        let damaged = if policy.kept_is_damaged() { status_flags::PERSISTED_DAMAGED } else { 0 };
+        policy.read(machine.processor(), |in_force| Status {
             header: header_of::<Status>(),
-            flags: 0,
+            flags: damaged | if in_force.kept { status_flags::PERSISTED } else { 0 },
             driver_version: self.driver_version,
             uptime: now.saturating_sub(self.started_at_ms),
             generation: in_force.generation,
@@ -87,21 +102,15 @@ impl<M: Machine, R: Resident> Device for Control<M, R> {
     }
 
     fn load_policy(&self, table: &[u8], persist: bool) -> Result<u64, NTSTATUS> {
-        if persist {
-            return Err(STATUS_NOT_SUPPORTED);
-        }
         let engine = self.engine();
-        let generation = engine.policy.load(table, &engine.machine)?;
+        let generation = engine.policy.load(table, persist, &engine.machine)?;
         announce(&self.registration, generation);
         Ok(generation)
     }
 
     fn clear_policy(&self, persist: bool) -> Result<u64, NTSTATUS> {
-        if persist {
-            return Err(STATUS_NOT_SUPPORTED);
-        }
         let engine = self.engine();
-        let generation = engine.policy.clear(&engine.machine);
+        let generation = engine.policy.clear(persist, &engine.machine)?;
         announce(&self.registration, generation);
         Ok(generation)
     }

@@ -1,7 +1,12 @@
 //! What the engine needs of the machine that it runs on.
 
-/// Processors and time. A driver asks the kernel; a test answers what it likes.
+use crate::{Event, Storage};
+
+/// Processors, time, storage, and somebody who listens. A driver asks the kernel; a test answers what it likes.
 pub trait Machine: Send + Sync + 'static {
+    /// Where a policy is kept across restarts.
+    type Storage: Storage;
+
     /// How many processors there are; at least 1. PASSIVE_LEVEL.
     fn processors(&self) -> usize;
 
@@ -14,4 +19,10 @@ pub trait Machine: Send + Sync + 'static {
 
     /// Lets other threads run for a moment. PASSIVE_LEVEL.
     fn pause(&self);
+
+    /// Where a policy is kept across restarts.
+    fn storage(&self) -> &Self::Storage;
+
+    /// Passes on what has happened to whoever listens. Up to DISPATCH_LEVEL: it neither waits nor allocates.
+    fn report(&self, event: &Event<'_>);
 }

@@ -5,15 +5,17 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use sluice_control::{
     NTSTATUS,
-    status::{STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER, STATUS_QUOTA_EXCEEDED},
+    status::{
+        STATUS_FILE_CORRUPT_ERROR, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER, STATUS_QUOTA_EXCEEDED,
+    },
 };
 use sluice_core::Policy;
 use sluice_swap::Swap;
 
-use crate::Machine;
+use crate::{Event, Machine, Storage, storage};
 
 /// The largest table, in bytes of non-paged pool, unless the driver is told otherwise.
-pub(crate) const DEFAULT_TABLE_LIMIT: usize = 64 << 20;
+pub const DEFAULT_TABLE_LIMIT: usize = 64 << 20;
 
 /// How many groups of processors read without sharing a cache line. Each takes 128 bytes, also of DriverEntry's stack, on
 /// which the engine is made.
@@ -23,21 +25,30 @@ const SHARDS: usize = 16;
 pub(crate) struct InForce {
     pub(crate) generation: u64,
     pub(crate) policy: Policy<Vec<u8>>,
+    /// Whether the driver starts with it the next time.
+    pub(crate) kept: bool,
 }
 
 /// The policy in force and those who replace it.
 pub(crate) struct PolicyInForce {
     current: Swap<InForce, SHARDS>,
-    /// Set while somebody makes a generation out of the last one.
+    /// Set while somebody makes a generation out of the last one, or changes what is kept.
     replacing: AtomicBool,
+    /// What was kept could not be used when the driver started, and nothing has taken its place since.
+    kept_is_damaged: AtomicBool,
     table_limit: usize,
 }
 
 impl PolicyInForce {
     /// Generation 0, which has no table and permits everything.
     pub(crate) const fn new(table_limit: usize) -> Self {
-        let first = InForce { generation: 0, policy: Policy::permit_everything(Vec::new()) };
-        Self { current: Swap::new(first), replacing: AtomicBool::new(false), table_limit }
+        let first = InForce { generation: 0, policy: Policy::permit_everything(Vec::new()), kept: false };
+        Self {
+            current: Swap::new(first),
+            replacing: AtomicBool::new(false),
+            kept_is_damaged: AtomicBool::new(false),
+            table_limit,
+        }
     }
 
     /// Calls `reader` with the policy in force. Up to DISPATCH_LEVEL; without a lock.
@@ -46,13 +57,33 @@ impl PolicyInForce {
         self.current.read(processor, reader)
     }
 
-    /// Copies and checks `table` and puts it in force. PASSIVE_LEVEL. Returns its generation.
+    /// Whether what was kept could not be used.
+    pub(crate) fn kept_is_damaged(&self) -> bool {
+        self.kept_is_damaged.load(Ordering::Relaxed)
+    }
+
+    /// Puts the policy that was kept in force. If it is damaged, that is reported and remembered, and there is none.
+    /// PASSIVE_LEVEL.
+    pub(crate) fn restore(&self, machine: &impl Machine) {
+        let restored = storage::kept(machine.storage(), self.table_limit).and_then(|table| {
+            let Some(table) = table else { return Ok(()) };
+            let policy = Policy::new(table).map_err(|_| STATUS_FILE_CORRUPT_ERROR)?;
+            self.replace(InForce { generation: 0, policy, kept: true }, |_| Ok(()), machine).map(drop)
+        });
+        if let Err(status) = restored {
+            self.kept_is_damaged.store(true, Ordering::Relaxed);
+            machine.report(&Event::KeptPolicyDamaged { status });
+        }
+    }
+
+    /// Copies and checks `table` and puts it in force; if `keep`, keeps it first. PASSIVE_LEVEL. Returns its generation.
     ///
     /// # Errors
     ///
     /// STATUS_QUOTA_EXCEEDED: the table is larger than the limit. STATUS_INSUFFICIENT_RESOURCES: no memory for the copy.
-    /// STATUS_INVALID_PARAMETER: it is no policy table. What was in force stays in force.
-    pub(crate) fn load(&self, table: &[u8], machine: &impl Machine) -> Result<u64, NTSTATUS> {
+    /// STATUS_INVALID_PARAMETER: it is no policy table. Others: it could not be kept. What was in force stays in force,
+    /// and what was kept stays kept.
+    pub(crate) fn load<M: Machine>(&self, table: &[u8], keep: bool, machine: &M) -> Result<u64, NTSTATUS> {
         if table.len() > self.table_limit {
             return Err(STATUS_QUOTA_EXCEEDED);
         }
@@ -61,23 +92,55 @@ impl PolicyInForce {
         copy.extend_from_slice(table);
         // What is checked is the copy, which nobody else can change.
         let policy = Policy::new(copy).map_err(|_| STATUS_INVALID_PARAMETER)?;
-        Ok(self.replace(policy, machine))
+        let first = |next: &InForce| {
+            if keep { self.settled(storage::keep(machine.storage(), next.policy.bytes())) } else { Ok(()) }
+        };
+        self.replace(InForce { generation: 0, policy, kept: keep }, first, machine)
     }
 
-    /// Goes back to no table. PASSIVE_LEVEL. Returns the new generation.
-    pub(crate) fn clear(&self, machine: &impl Machine) -> u64 {
-        self.replace(Policy::permit_everything(Vec::new()), machine)
+    /// Goes back to no table; if `forget`, removes what is kept first. PASSIVE_LEVEL. Returns the new generation.
+    ///
+    /// # Errors
+    ///
+    /// What is kept could not be removed. What was in force stays in force.
+    pub(crate) fn clear<M: Machine>(&self, forget: bool, machine: &M) -> Result<u64, NTSTATUS> {
+        let policy = Policy::permit_everything(Vec::new());
+        let first = |_: &InForce| if forget { self.settled(machine.storage().remove()) } else { Ok(()) };
+        self.replace(InForce { generation: 0, policy, kept: false }, first, machine)
     }
 
-    /// Returns when nobody reads the policy that was in force any more, and it is gone.
-    fn replace(&self, policy: Policy<Vec<u8>>, machine: &impl Machine) -> u64 {
+    /// What is kept has been replaced or removed, if `outcome` says so: it is not damaged any more.
+    fn settled(&self, outcome: Result<(), NTSTATUS>) -> Result<(), NTSTATUS> {
+        outcome.inspect(|()| self.kept_is_damaged.store(false, Ordering::Relaxed))
+    }
+
+    /// Does what has to succeed `first`, then puts `next` in force under a generation of its own. Who comes in between
+    /// waits, so that what is kept belongs to what is in force. Returns when nobody reads the policy that was in force
+    /// any more, and it is gone.
+    fn replace(
+        &self,
+        mut next: InForce,
+        first: impl FnOnce(&InForce) -> Result<(), NTSTATUS>,
+        machine: &impl Machine,
+    ) -> Result<u64, NTSTATUS> {
         while self.replacing.swap(true, Ordering::Acquire) {
             machine.pause();
         }
-        let generation = self.read(machine.processor(), |current| current.generation).wrapping_add(1);
-        let old = self.current.replace(InForce { generation, policy }, || machine.pause());
+        let replaced = first(&next).map(|()| {
+            let generation = self.read(machine.processor(), |current| current.generation).wrapping_add(1);
+            next.generation = generation;
+            let event = Event::PolicyChanged {
+                generation,
+                rules: next.policy.rule_count(),
+                table_length: next.policy.bytes().len(),
+                default: next.policy.default_action(),
+                kept: next.kept,
+            };
+            let old = self.current.replace(next, || machine.pause());
+            machine.report(&event);
+            (generation, old)
+        });
         self.replacing.store(false, Ordering::Release);
-        drop(old);
-        generation
+        replaced.map(|(generation, _old)| generation)
     }
 }

@@ -1,5 +1,7 @@
 //! The NMR provider: who attaches, and what their calls are answered with.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use sluice_core::Direction;
 use sluice_npi::{
     Answered, Batch, CallClient, Flow, Header, Invalid, MAX_BATCH, PacketRef, ProviderCharacteristics, SluiceNpi,
@@ -11,9 +13,10 @@ use wdk_nmr::{
 };
 
 use crate::{
-    Machine,
+    Event, Machine,
     counters::Counters,
-    policy::{DEFAULT_TABLE_LIMIT, InForce, PolicyInForce},
+    event::Limiter,
+    policy::{InForce, PolicyInForce},
 };
 
 /// What sluice.sys calls itself in NMR: b302fe84-ec62-4627-996b-fe90daddcfb2.
@@ -36,7 +39,9 @@ pub struct Client {
     pub(crate) driver_version: u32,
     pub(crate) name: [u8; 32],
     pub(crate) attached_at_ms: u64,
+    detaching_since_ms: AtomicU64,
     counters: Counters,
+    rejections: Limiter,
 }
 
 impl Client {
@@ -44,15 +49,22 @@ impl Client {
     pub(crate) fn statistics(&self) -> Statistics {
         self.counters.sum()
     }
+
+    /// What it calls itself, without the zeros that fill it up.
+    fn name(&self) -> &[u8] {
+        self.name.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
 }
 
 impl<M: Machine> Engine<M> {
-    /// An engine that permits everything until it is told otherwise.
-    pub const fn new(machine: M) -> Self {
-        Self { machine, policy: PolicyInForce::new(DEFAULT_TABLE_LIMIT) }
+    /// An engine that permits everything until it is told otherwise, and takes no table of more than `table_limit` bytes
+    /// ([`DEFAULT_TABLE_LIMIT`](crate::DEFAULT_TABLE_LIMIT)).
+    pub const fn new(machine: M, table_limit: usize) -> Self {
+        Self { machine, policy: PolicyInForce::new(table_limit) }
     }
 
-    /// Registers with NMR, which offers the engine to all clients that are there and to all that come.
+    /// Puts the policy in force that was kept, and registers with NMR, which offers the engine to all clients that are
+    /// there and to all that come.
     ///
     /// # Errors
     ///
@@ -63,6 +75,7 @@ impl<M: Machine> Engine<M> {
         clock: fn() -> u64,
         passive: Passive<'_>,
     ) -> Result<ProviderRegistration<Self, R>, RegisterError> {
+        self.policy.restore(&self.machine);
         let characteristics =
             ProviderCharacteristics { header: Header::of::<ProviderCharacteristics>(), max_batch: MAX_BATCH };
         ProviderRegistration::register(self, Identity::new(MODULE_ID, characteristics).clock(clock), image, passive)
@@ -79,13 +92,37 @@ impl<M: Machine> Provider for Engine<M> {
     /// Accepts every client that says who it is (M20, M21).
     fn attach(&self, offer: &ClientOffer<'_, SluiceNpi>) -> Result<Client, Refusal> {
         let characteristics = offer.characteristics()?;
-        Ok(Client {
+        let client = Client {
             module_id: offer.module_id()?,
             driver_version: characteristics.driver_version,
             name: characteristics.name,
             attached_at_ms: self.machine.uptime_ms(),
+            detaching_since_ms: AtomicU64::new(0),
             counters: Counters::try_new(self.machine.processors()).ok_or(Refusal::INSUFFICIENT_RESOURCES)?,
-        })
+            rejections: Limiter::default(),
+        };
+        let (module_id, driver_version) = (client.module_id, client.driver_version);
+        self.machine.report(&Event::Attached { module_id, name: client.name(), driver_version });
+        Ok(client)
+    }
+
+    fn refused(&self, module_id: Option<ModuleId>, refusal: Refusal) {
+        self.machine.report(&Event::Refused { module_id, status: refusal.status() });
+    }
+
+    fn detaching(&self, client: &Client) {
+        client.detaching_since_ms.store(self.machine.uptime_ms(), Ordering::Relaxed);
+    }
+
+    fn detached(&self, client: &Client) {
+        let began = client.detaching_since_ms.load(Ordering::Relaxed);
+        self.machine.report(&Event::Detached {
+            module_id: client.module_id,
+            name: client.name(),
+            attached_ms: began.saturating_sub(client.attached_at_ms),
+            detaching_ms: self.machine.uptime_ms().saturating_sub(began),
+            packets: client.statistics().packets,
+        });
     }
 }
 
@@ -113,6 +150,9 @@ impl<M: Machine> SluiceProvider for Engine<M> {
 
     fn rejected(&self, client: &Client) {
         client.counters.count_rejected_call(self.machine.processor());
+        if let Some(unreported) = client.rejections.admit(self.machine.uptime_ms()) {
+            self.machine.report(&Event::CallRejected { module_id: client.module_id, unreported });
+        }
     }
 }
 

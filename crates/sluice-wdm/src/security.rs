@@ -1,6 +1,6 @@
-//! Who may open a control device: SYSTEM and administrators, nobody else.
+//! Who may open what the drivers make: SYSTEM and administrators, nobody else.
 
-use core::ptr;
+use core::{ffi::c_void, ptr};
 
 use wdk_sys::{
     DEVICE_OBJECT, HANDLE, NTSTATUS, OBJ_KERNEL_HANDLE, STATUS_SUCCESS, WRITE_DAC,
@@ -30,6 +30,11 @@ static ADMINISTRATORS_ONLY: Aligned<[u8; 72]> = Aligned([
 /// A security descriptor has to be aligned like its integers.
 #[repr(C, align(4))]
 struct Aligned<T>(T);
+
+/// The descriptor, for whoever makes an object. It is only read.
+pub(crate) fn administrators_only() -> *mut c_void {
+    (&raw const ADMINISTRATORS_ONLY.0).cast_mut().cast()
+}
 
 /// Lets only SYSTEM and administrators open `device`. PASSIVE_LEVEL.
 ///
@@ -61,9 +66,8 @@ pub(crate) unsafe fn admit_administrators_only(device: *mut DEVICE_OBJECT) -> Re
     if status != STATUS_SUCCESS {
         return Err(status);
     }
-    let descriptor = (&raw const ADMINISTRATORS_ONLY.0).cast_mut().cast();
     // SAFETY: the handle was opened for WRITE_DAC; the descriptor is well formed, is only read, and lives for ever.
-    let status = unsafe { ZwSetSecurityObject(handle, DACL_SECURITY_INFORMATION, descriptor) };
+    let status = unsafe { ZwSetSecurityObject(handle, DACL_SECURITY_INFORMATION, administrators_only()) };
     // SAFETY: the handle is ours and is not used again.
     let _ = unsafe { ZwClose(handle) };
     if status == STATUS_SUCCESS { Ok(()) } else { Err(status) }

@@ -142,6 +142,12 @@ impl Rig {
         Ok(name.to_string())
     }
 
+    /// Where the file `C:\rig\<name>` is on this machine.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path("rig").join(name)
+    }
+
     /// Copies a file to `C:\rig\<name>`, in the place of whatever is there.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use crate::bugcheck::bug_check;
 use crate::drivers::DriverId;
 use crate::thunk::Register::{self, R8, R9, R10, Rcx, Rdx};
-use crate::{debug, etw, image, irql, pool, system_routine, time};
+use crate::{debug, etw, file, image, irql, pool, system_routine, time};
 
 /// The address of a replacement.
 struct Code(*const c_void);
@@ -78,7 +78,10 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "EtwSetInformation" => etw::set_information, driver in R10;
     "EtwUnregister" => etw::unregister, driver in Rdx;
     "EtwWrite" => etw::write, driver in R10;
-    "EtwWriteTransfer" => etw::write, driver in R10;
+    "EtwWriteTransfer" => etw::write_transfer, driver in R10;
+
+    "ZwCreateFile" => file::create, driver in R10;
+    "ZwSetInformationFile" => file::set_information, driver in R10;
 
     "MmGetSystemRoutineAddress" => system_routine::address, driver in Rdx;
 };

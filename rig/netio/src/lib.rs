@@ -15,6 +15,7 @@ mod debug;
 mod device;
 mod drivers;
 mod etw;
+mod file;
 mod heap;
 mod hooks;
 mod image;
@@ -28,6 +29,7 @@ mod sys;
 mod system_routine;
 mod thunk;
 mod time;
+mod tracelogging;
 
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};

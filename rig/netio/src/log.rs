@@ -148,3 +148,16 @@ impl Display for Text<'_> {
         out.write_char('"')
     }
 }
+
+/// A GUID from its 16 bytes in memory, as Windows writes it.
+pub(crate) struct Guid(pub(crate) [u8; 16]);
+
+impl Display for Guid {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, f, g, h, rest @ ..] = self.0;
+        let (first, second, third) =
+            (u32::from_le_bytes([a, b, c, d]), u16::from_le_bytes([e, f]), u16::from_le_bytes([g, h]));
+        write!(out, "{first:08x}-{second:04x}-{third:04x}-{:02x}{:02x}-", rest[0], rest[1])?;
+        rest[2..].iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    }
+}

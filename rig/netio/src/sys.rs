@@ -155,6 +155,13 @@ unsafe extern "system" {
         Offset: *const i64,
         Key: *const u32,
     ) -> NtStatus;
+    pub(crate) fn NtSetInformationFile(
+        File: Handle,
+        Status: *mut IO_STATUS_BLOCK,
+        Information: *const c_void,
+        Length: u32,
+        Class: u32,
+    ) -> NtStatus;
     pub(crate) fn NtClose(Handle: Handle) -> NtStatus;
 
     pub(crate) fn NtQueryPerformanceCounter(Counter: *mut i64, Frequency: *mut i64) -> NtStatus;
@@ -240,7 +247,12 @@ pub(crate) struct Wide(Vec<u16>);
 
 impl Wide {
     pub(crate) fn new(text: &str) -> Self {
-        Self(text.encode_utf16().collect())
+        Self::of(text.encode_utf16(), &[])
+    }
+
+    /// Two parts, one behind the other.
+    pub(crate) fn of(start: impl Iterator<Item = u16>, end: &[u16]) -> Self {
+        Self(start.chain(end.iter().copied()).collect())
     }
 
     /// The form that functions take, valid as long as `self`.

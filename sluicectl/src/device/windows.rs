@@ -7,11 +7,14 @@ use std::{
     ptr,
 };
 
-use sluice_control::name::{SLUICE, WIN32_PREFIX};
+use sluice_control::{
+    name::{SLUICE, WIN32_PREFIX},
+    settings::TABLE_LIMIT,
+};
 use windows_sys::Win32::{
     Foundation::{
-        ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_INVALID_FUNCTION, ERROR_NO_SYSTEM_RESOURCES, ERROR_NOT_READY,
-        ERROR_NOT_SUPPORTED, ERROR_PATH_NOT_FOUND, ERROR_REVISION_MISMATCH,
+        ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_INVALID_FUNCTION, ERROR_NO_SYSTEM_RESOURCES,
+        ERROR_NOT_ENOUGH_QUOTA, ERROR_NOT_READY, ERROR_PATH_NOT_FOUND, ERROR_REVISION_MISMATCH,
     },
     System::IO::DeviceIoControl,
 };
@@ -70,7 +73,9 @@ impl Handle {
             Some(ERROR_REVISION_MISMATCH | ERROR_INVALID_FUNCTION) => return other_version(),
             Some(ERROR_NOT_READY) if self.name == SLUICE => "it is starting or stopping".to_owned(),
             Some(ERROR_NOT_READY) => "it is attached to no provider; start sluice.sys (sc start sluice)".to_owned(),
-            Some(ERROR_NOT_SUPPORTED) => "it cannot keep a policy across a restart".to_owned(),
+            Some(ERROR_NOT_ENOUGH_QUOTA) => {
+                format!("the policy is larger than it takes; its registry value {TABLE_LIMIT} says how much that is")
+            }
             Some(ERROR_NO_SYSTEM_RESOURCES) => "the system has not enough memory for it".to_owned(),
             _ => error.to_string(),
         };

@@ -151,6 +151,12 @@ fn prints(name: &str) -> bool {
     name.contains("wdk::print::") || name.contains("wdk::fmt::")
 }
 
+/// Whether a function of this name registers a provider of events. The crate tracelogging panics in it, should it be called
+/// for a provider that is registered.
+fn registers_events(name: &str) -> bool {
+    name.ends_with("::trace::start")
+}
+
 /// Whether a function of this name runs when the driver starts or stops, so never below a dispatch function.
 fn starts_or_stops(name: &str) -> bool {
     let function = name.rsplit("::").next().unwrap_or(name);
@@ -160,16 +166,20 @@ fn starts_or_stops(name: &str) -> bool {
 /// Finds the calls of functions that panic.
 ///
 /// What no code reaches is not in the image (/OPT:REF), so every such call is one that the driver can make. Printing is
-/// let through where only the start and the stop of the driver can reach it.
+/// let through where only the start and the stop of the driver can reach it, and so is the registration of events.
 fn check_panics(image: &Image<'_>, symbols: &Symbols, findings: &mut Vec<Finding>) {
     let callers = callers(image, symbols);
     for (address, name) in &symbols.functions {
         let (why, innocent): (_, fn(&str) -> bool) = if panics(name) {
-            ("a panic in a driver stops the machine", |caller| panics(caller) || prints(caller))
+            ("a panic in a driver stops the machine", |caller| {
+                panics(caller) || prints(caller) || registers_events(caller)
+            })
         } else if prints(name) {
             ("only DriverEntry and DriverUnload may print: wdk's formatter can panic", |caller| {
                 prints(caller) || panics(caller) || starts_or_stops(caller)
             })
+        } else if registers_events(name) {
+            ("only DriverEntry may register events: a second time it panics", starts_or_stops)
         } else {
             continue;
         };
@@ -345,6 +355,19 @@ mod tests {
             found[0].starts_with("wdk::print::_print is called by sluice::classify, and only DriverEntry"),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn registering_events_is_for_the_start_of_a_driver() {
+        let registering = |caller: &str| {
+            let mut driver = with_code(Driver::new(), &[0x90, 0xe8, 0x7a, 0, 0, 0]);
+            if let Ok(symbols) = &mut driver.symbols {
+                symbols.functions = vec![(0x1000, caller.into()), (0x1080, "sluice::trace::start".into())];
+            }
+            findings(&driver)
+        };
+        assert_eq!(registering("sluice::driver_entry"), Vec::<String>::new());
+        assert!(registering("sluice::classify")[0].contains("only DriverEntry may register events"));
     }
 
     #[test]

@@ -1,157 +1,25 @@
 //! The engine as clients and administrators see it, with a registrar in the place of NMR.
 
+mod events;
+mod host;
+mod kept;
+
 use std::{
-    mem::MaybeUninit,
     ptr,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
 };
 
 use nmr_registrar::Session;
 use sluice_control::{
-    Completion, code,
-    message::{Client as ClientMessage, PolicyAnswer, PolicyRequest, Status, client_state, header_of, policy_flags},
-    sluice::{Device, InForce, control},
-    status::{STATUS_INVALID_PARAMETER, STATUS_NOT_SUPPORTED, STATUS_SUCCESS},
-    wire::Wire,
+    message::client_state,
+    sluice::{Device, InForce},
+    status::{STATUS_INVALID_PARAMETER, STATUS_QUOTA_EXCEEDED, STATUS_SUCCESS},
 };
-use sluice_core::{
-    Action,
-    compile::{Conditions, Rule, compile},
-};
-use sluice_engine::{Control, Engine, Machine};
-use sluice_npi::{
-    CallSluice, ClientCharacteristics, Failed, Header, Packet, PacketRef, SluiceClient, SluiceNpi, Verdict, action,
-    client_dispatch, direction, link_type,
-};
-use wdk_nmr::{
-    Client, ClientCall, ClientRegistration, ClientTable, GUID, Identity, ModuleId, Passive, ProviderOffer, Refusal,
-    Resident, Single,
-};
+use sluice_engine::{Control, Engine};
+use sluice_npi::{CallSluice, Header, Packet, Verdict, action, direction, link_type};
 
-struct Host;
-
-impl Machine for Host {
-    fn processors(&self) -> usize {
-        2
-    }
-    fn processor(&self) -> usize {
-        0
-    }
-    fn uptime_ms(&self) -> u64 {
-        7
-    }
-    fn pause(&self) {
-        thread::yield_now();
-    }
-}
-
-struct Process;
-
-// SAFETY: the image is the test program, which stays; its allocator gives memory that suits any layout.
-unsafe impl Resident for Process {}
-
-fn passive() -> Passive<'static> {
-    // SAFETY: tests run at PASSIVE_LEVEL and call this outside callbacks.
-    unsafe { Passive::new() }
-}
-
-fn start() -> Control<Host, Process> {
-    let registration = Engine::new(Host).register(Process, || 0, passive()).expect("the registrar takes a provider");
-    Control::new(registration, [1, 2, 3, 0])
-}
-
-/// A client that notes what it is told.
-#[derive(Default)]
-struct Listener {
-    announced: Mutex<Vec<u64>>,
-}
-
-impl Client for Listener {
-    type Npi = SluiceNpi;
-    type Binding = ();
-    type Guard = Single;
-    const DISPATCH: ClientTable<Self> = client_dispatch::<Self>();
-
-    fn attach(&self, _: &ProviderOffer<'_, SluiceNpi>) -> Result<(), Refusal> {
-        Ok(())
-    }
-}
-
-impl SluiceClient for Listener {
-    fn policy_changed(call: &ClientCall<Self>, generation: u64) {
-        call.client().announced.lock().unwrap().push(generation);
-    }
-}
-
-type Registered = ClientRegistration<Listener, Process>;
-
-fn attach(name: &str) -> Registered {
-    let mut bytes = [0; 32];
-    bytes[..name.len()].copy_from_slice(name.as_bytes());
-    let header = Header::of::<ClientCharacteristics>();
-    let characteristics = ClientCharacteristics { header, driver_version: 5, name: bytes };
-    let module_id = ModuleId::Guid(GUID { Data1: 0xC11E47, ..GUID::default() });
-    ClientRegistration::register(Listener::default(), Identity::new(module_id, characteristics), Process, passive())
-        .expect("the registrar takes a client")
-}
-
-/// A UDP datagram to `port`, as raw IPv4.
-fn datagram(port: u16) -> [u8; 28] {
-    let mut bytes = [0; 28];
-    bytes[..20].copy_from_slice(&[0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);
-    bytes[22..24].copy_from_slice(&port.to_be_bytes());
-    bytes[24..26].copy_from_slice(&8_u16.to_be_bytes());
-    bytes
-}
-
-fn packet(bytes: &[u8]) -> PacketRef<'_> {
-    PacketRef::new(link_type::IPV4, direction::INBOUND, bytes, bytes.len() as u32).unwrap()
-}
-
-fn classify(client: &Registered, ports: &[u16]) -> Result<Vec<Verdict>, Failed> {
-    let bytes: Vec<_> = ports.iter().map(|port| datagram(*port)).collect();
-    let packets: Vec<_> = bytes.iter().map(|bytes| packet(bytes)).collect();
-    let mut room = vec![MaybeUninit::uninit(); packets.len()];
-    let sluice = client.providers().next().expect("attached");
-    sluice.classify(&packets, &mut room).map(<[Verdict]>::to_vec)
-}
-
-/// A table that blocks datagrams to `port`, by rule `id`.
-fn blocking(port: u16, id: u32) -> Vec<u8> {
-    let conditions = Conditions { destination_ports: vec![port..=port], ..Conditions::default() };
-    compile(&[Rule { id, action: Action::Block, conditions }], Action::Permit).unwrap()
-}
-
-/// Sends a request as sluicectl does, with room for `room` bytes of answer.
-fn request(device: &impl Device, code: u32, input: &[u8], room: usize) -> (i32, Vec<u8>) {
-    let mut buffer = input.to_vec();
-    buffer.resize(input.len().max(room), 0);
-    let Completion { status, information } = control(device, code, &mut buffer, input.len(), room);
-    buffer.truncate(information);
-    (status, buffer)
-}
-
-fn load(device: &impl Device, table: &[u8], flags: u32) -> i32 {
-    let request_part =
-        PolicyRequest { header: header_of::<PolicyRequest>(), flags, table_length: table.len() as u32, reserved: 0 };
-    let mut input = vec![0; PolicyRequest::SIZE];
-    request_part.write(&mut input.as_mut_slice()).unwrap();
-    input.extend_from_slice(table);
-    request(device, code::SLUICE_POLICY_LOAD, &input, PolicyAnswer::SIZE).0
-}
-
-fn status(device: &impl Device) -> (Status, Vec<ClientMessage>) {
-    let (status, answer) = request(device, code::SLUICE_STATUS, &[], 4096);
-    assert_eq!(status, STATUS_SUCCESS);
-    let mut rest = answer.as_slice();
-    let fixed = Status::read(&mut rest).unwrap();
-    let clients = (0..fixed.clients_listed).map(|_| ClientMessage::read(&mut rest).unwrap()).collect();
-    (fixed, clients)
-}
+use crate::host::{Host, Process, attach, blocking, classify, datagram, load, passive, start, status};
 
 #[test]
 fn without_a_policy_everything_is_permitted_in_generation_0() {
@@ -194,7 +62,6 @@ fn a_load_that_fails_leaves_the_old_policy_in_force() {
     *damaged.last_mut().unwrap() ^= 0xFF;
     assert_eq!(load(&engine, &damaged, 0), STATUS_INVALID_PARAMETER);
     assert_eq!(load(&engine, b"no table", 0), STATUS_INVALID_PARAMETER);
-    assert_eq!(load(&engine, &blocking(80, 12), policy_flags::PERSIST), STATUS_NOT_SUPPORTED);
     assert_eq!(classify(&client, &[53]).unwrap()[0].rule_id, 11);
     let mut place = vec![0; good.len()];
     assert_eq!(engine.read_policy(&mut place), InForce { generation: 1, table_length: good.len() });
@@ -346,4 +213,16 @@ fn loads_at_the_same_time_get_generations_of_their_own() {
     });
     assert_eq!(status(&engine).0.generation, 200);
     engine.deregister(passive()).unwrap();
+}
+
+#[test]
+fn a_table_above_the_limit_is_refused_whatever_is_in_it() {
+    let _session = Session::new();
+    let table = blocking(1, 1);
+    for (limit, expected) in [(table.len() - 1, STATUS_QUOTA_EXCEEDED), (table.len(), STATUS_SUCCESS)] {
+        let registration = Engine::new(Host::default(), limit).register(Process, || 0, passive()).unwrap();
+        let engine = Control::new(registration, [1, 2, 3, 0]);
+        assert_eq!(load(&engine, &table, 0), expected, "limit {limit}");
+        engine.deregister(passive()).unwrap();
+    }
 }

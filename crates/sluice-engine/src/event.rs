@@ -1,0 +1,115 @@
+//! What the engine tells whoever traces it.
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use sluice_control::NTSTATUS;
+use sluice_core::Action;
+use wdk_nmr::ModuleId;
+
+/// Something that has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A client has been accepted. PASSIVE_LEVEL.
+    Attached {
+        /// Which module it is.
+        module_id: ModuleId,
+        /// What it calls itself: what its driver says, which should be UTF-8.
+        name: &'a [u8],
+        /// The version of its driver, as its author counts.
+        driver_version: u32,
+    },
+    /// A client has been refused. PASSIVE_LEVEL.
+    Refused {
+        /// Which module it is, if it says so.
+        module_id: Option<ModuleId>,
+        /// What it was answered.
+        status: NTSTATUS,
+    },
+    /// A client is gone. Up to DISPATCH_LEVEL.
+    Detached {
+        /// Which module it was.
+        module_id: ModuleId,
+        /// What it called itself.
+        name: &'a [u8],
+        /// For how long it was attached, until one side began to detach, in milliseconds.
+        attached_ms: u64,
+        /// How long it took from there until both sides were done, in milliseconds.
+        detaching_ms: u64,
+        /// How many packets it had classified.
+        packets: u64,
+    },
+    /// Another policy is in force. PASSIVE_LEVEL.
+    PolicyChanged {
+        /// Its generation.
+        generation: u64,
+        /// How many rules it has.
+        rules: u32,
+        /// How many bytes its table has; 0 if there is none.
+        table_length: usize,
+        /// What happens to a packet that no rule matches.
+        default: Action,
+        /// Whether the driver starts with it the next time.
+        kept: bool,
+    },
+    /// The policy that was kept cannot be used: the driver starts without one. PASSIVE_LEVEL.
+    KeptPolicyDamaged {
+        /// Why the file could not be read, or STATUS_FILE_CORRUPT_ERROR.
+        status: NTSTATUS,
+    },
+    /// A control request has been refused. At most one of these a second. PASSIVE_LEVEL.
+    RequestRejected {
+        /// The control code.
+        code: u32,
+        /// What it was answered.
+        status: NTSTATUS,
+        /// How many more have been refused since the last of these events.
+        unreported: u64,
+    },
+    /// A client's call of the dispatch table has been refused. At most one of these a second for each client. Up to
+    /// DISPATCH_LEVEL.
+    CallRejected {
+        /// Which client.
+        module_id: ModuleId,
+        /// How many more of its calls have been refused since the last of these events.
+        unreported: u64,
+    },
+}
+
+/// The least time between two events that somebody outside can cause at will, in milliseconds.
+const INTERVAL_MS: u64 = 1000;
+
+/// Keeps those events apart, so that nobody floods a trace. Up to DISPATCH_LEVEL, without a lock.
+#[derive(Default)]
+pub(crate) struct Limiter {
+    next_at: AtomicU64,
+    unreported: AtomicU64,
+}
+
+impl Limiter {
+    /// Whether an event that happens at `now` is reported: if so, with how many that were not since the last one.
+    pub(crate) fn admit(&self, now: u64) -> Option<u64> {
+        let next_at = self.next_at.load(Relaxed);
+        let later = now.saturating_add(INTERVAL_MS);
+        // Of several at the same time one is reported.
+        if now >= next_at && self.next_at.compare_exchange(next_at, later, Relaxed, Relaxed).is_ok() {
+            return Some(self.unreported.swap(0, Relaxed));
+        }
+        self.unreported.fetch_add(1, Relaxed);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_event_a_second_is_reported_and_the_others_are_counted() {
+        let limiter = Limiter::default();
+        assert_eq!(limiter.admit(5), Some(0));
+        assert_eq!([5, 6, 1004].map(|now| limiter.admit(now)), [None; 3]);
+        assert_eq!(limiter.admit(1005), Some(3));
+        assert_eq!(limiter.admit(1006), None);
+        assert_eq!(limiter.admit(9000), Some(1));
+    }
+}

@@ -1,0 +1,145 @@
+//! The policy that is kept across a restart of the driver.
+//!
+//! It is kept in one file: the table, and behind it a seal of [`Seal::SIZE`] bytes, by which a file that was cut, written
+//! over or is something else is told from one that was written here.
+
+use alloc::vec::Vec;
+
+use sluice_control::{
+    NTSTATUS,
+    status::{STATUS_FILE_CORRUPT_ERROR, STATUS_QUOTA_EXCEEDED},
+};
+
+/// The file in which a policy is kept, and a second one in which its successor is written. PASSIVE_LEVEL; the engine
+/// does one thing at a time with it.
+pub trait Storage: Send + Sync + 'static {
+    /// Reads the kept file, if there is one. One that has more than `limit` bytes is not read: STATUS_QUOTA_EXCEEDED.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or there is no memory for it.
+    fn read(&self, limit: usize) -> Result<Option<Vec<u8>>, NTSTATUS>;
+
+    /// Makes a new file that only administrators and the system can open, writes the parts one behind the other, and
+    /// returns when they are on the disk. The kept file is left alone.
+    ///
+    /// # Errors
+    ///
+    /// The new file may be there in part.
+    fn write_new(&self, parts: &[&[u8]]) -> Result<(), NTSTATUS>;
+
+    /// Puts the new file in the place of the kept one, at once: whenever the machine fails, one of them is there, whole.
+    ///
+    /// # Errors
+    ///
+    /// The kept file is what it was.
+    fn replace(&self) -> Result<(), NTSTATUS>;
+
+    /// Removes the new file, if there is one and it can be.
+    fn discard_new(&self);
+
+    /// Removes the kept file, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// It is still there.
+    fn remove(&self) -> Result<(), NTSTATUS>;
+}
+
+/// What stands behind the table.
+struct Seal;
+
+impl Seal {
+    const SIZE: usize = 12;
+    /// The last byte is the version of the file's format.
+    const MAGIC: [u8; 8] = *b"SLUICEP\x01";
+
+    /// The seal of a file with that table: [`Seal::MAGIC`] and the CRC-32 (IEEE 802.3) of the table, little-endian.
+    fn of(table: &[u8]) -> [u8; Self::SIZE] {
+        let [a, b, c, d, e, f, g, h] = Self::MAGIC;
+        let [i, j, k, l] = crc32fast::hash(table).to_le_bytes();
+        [a, b, c, d, e, f, g, h, i, j, k, l]
+    }
+}
+
+/// Keeps `table` in the place of what was kept.
+///
+/// # Errors
+///
+/// What was kept before still is, whole.
+pub(crate) fn keep(storage: &impl Storage, table: &[u8]) -> Result<(), NTSTATUS> {
+    let written = storage.write_new(&[table, &Seal::of(table)]);
+    written.and_then(|()| storage.replace()).inspect_err(|_| storage.discard_new())
+}
+
+/// The table that was kept, if one was. That it is a table of a policy is left to the reader.
+///
+/// # Errors
+///
+/// It cannot be read, is larger than `limit`, or is damaged: STATUS_FILE_CORRUPT_ERROR.
+pub(crate) fn kept(storage: &impl Storage, limit: usize) -> Result<Option<Vec<u8>>, NTSTATUS> {
+    let Some(mut file) = storage.read(limit.saturating_add(Seal::SIZE))? else { return Ok(None) };
+    let (table, seal) = file.split_last_chunk().ok_or(STATUS_FILE_CORRUPT_ERROR)?;
+    if table.len() > limit {
+        return Err(STATUS_QUOTA_EXCEEDED);
+    }
+    if *seal != Seal::of(table) {
+        return Err(STATUS_FILE_CORRUPT_ERROR);
+    }
+    let length = table.len();
+    file.truncate(length);
+    Ok(Some(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk with one file that is only read.
+    struct File(Vec<u8>);
+
+    impl Storage for File {
+        fn read(&self, limit: usize) -> Result<Option<Vec<u8>>, NTSTATUS> {
+            if self.0.len() > limit { Err(STATUS_QUOTA_EXCEEDED) } else { Ok(Some(self.0.clone())) }
+        }
+        fn write_new(&self, _: &[&[u8]]) -> Result<(), NTSTATUS> {
+            unreachable!("nothing is written")
+        }
+        fn replace(&self) -> Result<(), NTSTATUS> {
+            unreachable!("nothing is replaced")
+        }
+        fn discard_new(&self) {}
+        fn remove(&self) -> Result<(), NTSTATUS> {
+            unreachable!("nothing is removed")
+        }
+    }
+
+    fn sealed(table: &[u8]) -> Vec<u8> {
+        [table, &Seal::of(table)].concat()
+    }
+
+    #[test]
+    fn the_seal_is_a_mark_and_the_crc_that_everybody_knows() {
+        // The check value of CRC-32/ISO-HDLC.
+        assert_eq!(Seal::of(b"123456789"), *b"SLUICEP\x01\x26\x39\xF4\xCB");
+    }
+
+    #[test]
+    fn what_was_sealed_is_read_back() {
+        assert_eq!(kept(&File(sealed(b"a table")), 7), Ok(Some(b"a table".to_vec())));
+        assert_eq!(kept(&File(sealed(b"a table")), 6), Err(STATUS_QUOTA_EXCEEDED));
+    }
+
+    #[test]
+    fn no_changed_bit_and_no_cut_goes_unnoticed() {
+        let file = sealed(&[0x5A; 300]);
+        for bit in 0..file.len() * 8 {
+            let mut changed = file.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(kept(&File(changed), 1000), Err(STATUS_FILE_CORRUPT_ERROR), "bit {bit}");
+        }
+        for length in 0..file.len() {
+            assert_eq!(kept(&File(file[..length].to_vec()), 1000), Err(STATUS_FILE_CORRUPT_ERROR), "length {length}");
+        }
+    }
+}

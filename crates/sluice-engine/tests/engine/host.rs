@@ -1,0 +1,255 @@
+//! What the tests share: a host in the place of the kernel, with a disk that fails when told to, clients, and requests.
+
+use std::{
+    fmt::Write,
+    mem::MaybeUninit,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use sluice_control::{
+    Completion, NTSTATUS, code,
+    message::{Client as ClientMessage, PolicyAnswer, PolicyRequest, Status, header_of},
+    status::STATUS_SUCCESS,
+    wire::Wire,
+};
+use sluice_core::{
+    Action,
+    compile::{Conditions, Rule, compile},
+};
+use sluice_engine::{Control, DEFAULT_TABLE_LIMIT, Engine, Event, Machine, Storage};
+use sluice_npi::{
+    CallSluice, ClientCharacteristics, Failed, Header, PacketRef, SluiceClient, SluiceNpi, Verdict, client_dispatch,
+    direction, link_type,
+};
+use wdk_nmr::{
+    Client, ClientCall, ClientRegistration, ClientTable, GUID, Identity, ModuleId, Passive, ProviderOffer, Refusal,
+    Resident, Single,
+};
+
+/// What happens to whoever uses the disk next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Read,
+    /// So many bytes of the new file are written.
+    Write(usize),
+    Replace,
+    Remove,
+}
+
+/// The status of every fault: STATUS_DISK_FULL.
+pub(crate) const BROKEN: NTSTATUS = 0xC000_007F_u32.cast_signed();
+
+/// A disk with two files, which stays when the driver is stopped.
+#[derive(Default)]
+pub(crate) struct Disk {
+    pub(crate) kept: Mutex<Option<Vec<u8>>>,
+    pub(crate) new: Mutex<Option<Vec<u8>>>,
+    pub(crate) fault: Mutex<Option<Fault>>,
+}
+
+impl Disk {
+    fn fails(&self, step: impl Fn(Fault) -> bool) -> Result<(), NTSTATUS> {
+        let mut fault = self.fault.lock().unwrap();
+        fault.take_if(|fault| step(*fault)).map_or(Ok(()), |_| Err(BROKEN))
+    }
+}
+
+impl Storage for Disk {
+    fn read(&self, limit: usize) -> Result<Option<Vec<u8>>, NTSTATUS> {
+        self.fails(|fault| fault == Fault::Read)?;
+        let kept = self.kept.lock().unwrap().clone();
+        assert!(kept.as_ref().is_none_or(|kept| kept.len() <= limit), "a test keeps more than the limit");
+        Ok(kept)
+    }
+
+    fn write_new(&self, parts: &[&[u8]]) -> Result<(), NTSTATUS> {
+        let mut file = parts.concat();
+        let fault = self.fault.lock().unwrap().take_if(|fault| matches!(fault, Fault::Write(_)));
+        if let Some(Fault::Write(length)) = fault {
+            file.truncate(length);
+        }
+        *self.new.lock().unwrap() = Some(file);
+        fault.map_or(Ok(()), |_| Err(BROKEN))
+    }
+
+    fn replace(&self) -> Result<(), NTSTATUS> {
+        self.fails(|fault| fault == Fault::Replace)?;
+        let new = self.new.lock().unwrap().take();
+        assert!(new.is_some(), "nothing was written");
+        *self.kept.lock().unwrap() = new;
+        Ok(())
+    }
+
+    fn discard_new(&self) {
+        *self.new.lock().unwrap() = None;
+    }
+
+    fn remove(&self) -> Result<(), NTSTATUS> {
+        self.fails(|fault| fault == Fault::Remove)?;
+        *self.kept.lock().unwrap() = None;
+        Ok(())
+    }
+}
+
+/// The machine: what belongs to it stays when the driver is stopped.
+#[derive(Clone, Default)]
+pub(crate) struct Host {
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) now_ms: Arc<AtomicU64>,
+    /// The events, as Rust shows them.
+    pub(crate) events: Arc<Mutex<String>>,
+}
+
+impl Host {
+    /// The events since the last call, a line each.
+    pub(crate) fn take_events(&self) -> Vec<String> {
+        std::mem::take(&mut *self.events.lock().unwrap()).lines().map(str::to_owned).collect()
+    }
+}
+
+impl Machine for Host {
+    type Storage = Disk;
+
+    fn processors(&self) -> usize {
+        2
+    }
+    fn processor(&self) -> usize {
+        0
+    }
+    fn uptime_ms(&self) -> u64 {
+        self.now_ms.load(Ordering::Relaxed)
+    }
+    fn pause(&self) {
+        thread::yield_now();
+    }
+    fn storage(&self) -> &Disk {
+        &self.disk
+    }
+    fn report(&self, event: &Event<'_>) {
+        writeln!(self.events.lock().unwrap(), "{event:?}").unwrap();
+    }
+}
+
+pub(crate) struct Process;
+
+// SAFETY: the image is the test program, which stays; its allocator gives memory that suits any layout.
+unsafe impl Resident for Process {}
+
+pub(crate) fn passive() -> Passive<'static> {
+    // SAFETY: tests run at PASSIVE_LEVEL and call this outside callbacks.
+    unsafe { Passive::new() }
+}
+
+pub(crate) type Started = Control<Host, Process>;
+
+pub(crate) fn start() -> Started {
+    start_on(&Host::default())
+}
+
+pub(crate) fn start_on(host: &Host) -> Started {
+    let engine = Engine::new(host.clone(), DEFAULT_TABLE_LIMIT);
+    let registration = engine.register(Process, || 0, passive()).expect("the registrar takes a provider");
+    Control::new(registration, [1, 2, 3, 0])
+}
+
+/// A client that notes what it is told.
+#[derive(Default)]
+pub(crate) struct Listener {
+    pub(crate) announced: Mutex<Vec<u64>>,
+}
+
+impl Client for Listener {
+    type Npi = SluiceNpi;
+    type Binding = ();
+    type Guard = Single;
+    const DISPATCH: ClientTable<Self> = client_dispatch::<Self>();
+
+    fn attach(&self, _: &ProviderOffer<'_, SluiceNpi>) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+impl SluiceClient for Listener {
+    fn policy_changed(call: &ClientCall<Self>, generation: u64) {
+        call.client().announced.lock().unwrap().push(generation);
+    }
+}
+
+pub(crate) type Registered = ClientRegistration<Listener, Process>;
+
+pub(crate) fn attach(name: &str) -> Registered {
+    let mut bytes = [0; 32];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    let header = Header::of::<ClientCharacteristics>();
+    let characteristics = ClientCharacteristics { header, driver_version: 5, name: bytes };
+    let module_id = ModuleId::Guid(GUID { Data1: 0xC11E47, ..GUID::default() });
+    ClientRegistration::register(Listener::default(), Identity::new(module_id, characteristics), Process, passive())
+        .expect("the registrar takes a client")
+}
+
+/// A UDP datagram to `port`, as raw IPv4.
+pub(crate) fn datagram(port: u16) -> [u8; 28] {
+    let mut bytes = [0; 28];
+    bytes[..20].copy_from_slice(&[0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);
+    bytes[22..24].copy_from_slice(&port.to_be_bytes());
+    bytes[24..26].copy_from_slice(&8_u16.to_be_bytes());
+    bytes
+}
+
+fn packet(bytes: &[u8]) -> PacketRef<'_> {
+    PacketRef::new(link_type::IPV4, direction::INBOUND, bytes, bytes.len() as u32).unwrap()
+}
+
+pub(crate) fn classify(client: &Registered, ports: &[u16]) -> Result<Vec<Verdict>, Failed> {
+    let bytes: Vec<_> = ports.iter().map(|port| datagram(*port)).collect();
+    let packets: Vec<_> = bytes.iter().map(|bytes| packet(bytes)).collect();
+    let mut room = vec![MaybeUninit::uninit(); packets.len()];
+    let sluice = client.providers().next().expect("attached");
+    sluice.classify(&packets, &mut room).map(<[Verdict]>::to_vec)
+}
+
+/// A table that blocks datagrams to `port`, by rule `id`.
+pub(crate) fn blocking(port: u16, id: u32) -> Vec<u8> {
+    let conditions = Conditions { destination_ports: vec![port..=port], ..Conditions::default() };
+    compile(&[Rule { id, action: Action::Block, conditions }], Action::Permit).unwrap()
+}
+
+/// Sends a request as sluicectl does, with room for `room` bytes of answer.
+pub(crate) fn request(engine: &Started, code: u32, input: &[u8], room: usize) -> (NTSTATUS, Vec<u8>) {
+    let mut buffer = input.to_vec();
+    buffer.resize(input.len().max(room), 0);
+    let Completion { status, information } = engine.control(code, &mut buffer, input.len(), room);
+    buffer.truncate(information);
+    (status, buffer)
+}
+
+/// Sends a request about the policy, with these flags.
+fn policy_request(engine: &Started, code: u32, table: &[u8], flags: u32) -> NTSTATUS {
+    let header = header_of::<PolicyRequest>();
+    let fixed_part = PolicyRequest { header, flags, table_length: table.len() as u32, reserved: 0 };
+    let mut input = vec![0; PolicyRequest::SIZE];
+    fixed_part.write(&mut input.as_mut_slice()).unwrap();
+    input.extend_from_slice(table);
+    request(engine, code, &input, PolicyAnswer::SIZE).0
+}
+
+pub(crate) fn load(engine: &Started, table: &[u8], flags: u32) -> NTSTATUS {
+    policy_request(engine, code::SLUICE_POLICY_LOAD, table, flags)
+}
+
+pub(crate) fn clear(engine: &Started, flags: u32) -> NTSTATUS {
+    policy_request(engine, code::SLUICE_POLICY_CLEAR, &[], flags)
+}
+
+pub(crate) fn status(engine: &Started) -> (Status, Vec<ClientMessage>) {
+    let (status, answer) = request(engine, code::SLUICE_STATUS, &[], 4096);
+    assert_eq!(status, STATUS_SUCCESS);
+    let mut rest = answer.as_slice();
+    let fixed = Status::read(&mut rest).unwrap();
+    let clients = (0..fixed.clients_listed).map(|_| ClientMessage::read(&mut rest).unwrap()).collect();
+    (fixed, clients)
+}

@@ -1,0 +1,137 @@
+//! The trace of the driver: events for Event Tracing for Windows, described in docs/tracing.md.
+//!
+//! An event is put together on the stack, and only if somebody listens. EtwWriteTransfer takes it at any IRQL.
+
+use sluice_control::message::ModuleId as ModuleIdMessage;
+use sluice_engine::Event;
+use tracelogging::{Guid, define_provider, write_event};
+use wdk_nmr::{Leaked, ModuleId};
+
+// Its identifier, c320867d-d802-5654-3eb1-25584902deba, follows from the name, so that tools may be given either.
+define_provider!(PROVIDER, "Sluice");
+
+/// What the events are about: the bits of a keyword, by which a listener chooses.
+mod keyword {
+    /// The driver starts and stops.
+    pub(super) const DRIVER: u64 = 1 << 0;
+    /// Clients come, are refused, and go.
+    pub(super) const CLIENT: u64 = 1 << 1;
+    /// The policy changes.
+    pub(super) const POLICY: u64 = 1 << 2;
+    /// Input is refused.
+    pub(super) const INPUT: u64 = 1 << 3;
+}
+
+/// Registers the provider. DriverEntry, first of all.
+///
+/// # Safety
+///
+/// It is not called again before [`stop`], which is called before the image goes.
+// A function of its own in the image: the crate would panic the second time, and the image check knows it by its name.
+#[inline(never)]
+pub(crate) unsafe fn start() {
+    // If it fails nobody can listen, and that is all.
+    // SAFETY: the caller ends it.
+    let _ = unsafe { PROVIDER.register() };
+}
+
+/// Unregisters the provider. DriverUnload, or DriverEntry when it fails, last of all.
+pub(crate) fn stop() {
+    let _ = PROVIDER.unregister();
+}
+
+/// The driver has started.
+pub(crate) fn driver_loaded(version: &str) {
+    write_event!(PROVIDER, "DriverLoad", level(Informational), keyword(keyword::DRIVER), str8("Version", version));
+}
+
+/// The driver has not started, and DriverEntry returns this status.
+pub(crate) fn driver_not_loaded(status: i32) {
+    write_event!(PROVIDER, "DriverLoadFailed", level(Error), keyword(keyword::DRIVER), win_ntstatus("Status", &status));
+}
+
+/// The driver has stopped.
+pub(crate) fn driver_unloaded(outcome: &Result<(), Leaked>) {
+    write_event!(
+        PROVIDER,
+        "DriverUnload",
+        level(Informational),
+        keyword(keyword::DRIVER),
+        bool8("Leaked", &outcome.is_err())
+    );
+}
+
+/// Writes an event of the engine.
+pub(crate) fn write(event: &Event<'_>) {
+    match *event {
+        Event::Attached { module_id, name, driver_version } => write_event!(
+            PROVIDER,
+            "ClientAttach",
+            level(Informational),
+            keyword(keyword::CLIENT),
+            guid("ModuleId", &guid(Some(module_id))),
+            str8("Name", name),
+            u32("DriverVersion", &driver_version)
+        ),
+        Event::Refused { module_id, status } => write_event!(
+            PROVIDER,
+            "ClientRefuse",
+            level(Warning),
+            keyword(keyword::CLIENT),
+            guid("ModuleId", &guid(module_id)),
+            win_ntstatus("Status", &status)
+        ),
+        Event::Detached { module_id, name, attached_ms, detaching_ms, packets } => write_event!(
+            PROVIDER,
+            "ClientDetach",
+            level(Informational),
+            keyword(keyword::CLIENT),
+            guid("ModuleId", &guid(Some(module_id))),
+            str8("Name", name),
+            u64("AttachedMs", &attached_ms),
+            u64("DetachingMs", &detaching_ms),
+            u64("Packets", &packets)
+        ),
+        Event::PolicyChanged { generation, rules, table_length, default, kept } => write_event!(
+            PROVIDER,
+            "PolicyChange",
+            level(Informational),
+            keyword(keyword::POLICY),
+            u64("Generation", &generation),
+            u32("Rules", &rules),
+            u64("TableLength", &(table_length as u64)),
+            u16("DefaultAction", &default.number()),
+            bool8("Kept", &kept)
+        ),
+        Event::KeptPolicyDamaged { status } => write_event!(
+            PROVIDER,
+            "KeptPolicyDamaged",
+            level(Error),
+            keyword(keyword::POLICY),
+            win_ntstatus("Status", &status)
+        ),
+        Event::RequestRejected { code, status, unreported } => write_event!(
+            PROVIDER,
+            "RequestReject",
+            level(Warning),
+            keyword(keyword::INPUT),
+            u32_hex("Code", &code),
+            win_ntstatus("Status", &status),
+            u64("Unreported", &unreported)
+        ),
+        Event::CallRejected { module_id, unreported } => write_event!(
+            PROVIDER,
+            "CallReject",
+            level(Warning),
+            keyword(keyword::INPUT),
+            guid("ModuleId", &guid(Some(module_id))),
+            u64("Unreported", &unreported)
+        ),
+    };
+}
+
+/// The identifier of a module: a GUID, or a LUID and zeros. All zeros if there is none.
+fn guid(module_id: Option<ModuleId>) -> Guid {
+    let value = module_id.map_or([0; 16], |module_id| ModuleIdMessage::from(module_id).value);
+    Guid::from_bytes_le(&value)
+}
