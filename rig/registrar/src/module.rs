@@ -1,7 +1,7 @@
 //! What a module registered: where its structure lies, and what that said at the time.
 //!
 //! The registrar keeps the module's pointers (R10): peers are given the module's own registration instance, and a
-//! structure that changes or goes away while it is registered is noticed by its checksum.
+//! structure that changes or goes away while it is registered is noticed, since it is compared with what was read then.
 
 use core::ffi::c_void;
 
@@ -137,18 +137,52 @@ impl Source {
     }
 }
 
-/// What a registration keeps of its module.
+/// What is needed to call a module back.
 #[derive(Clone, Copy)]
-pub(crate) struct Registered {
+pub(crate) struct Callbacks {
     pub(crate) source: Source,
     pub(crate) context: Opaque,
     pub(crate) attach: AttachFn,
     pub(crate) detach: DetachFn,
     pub(crate) cleanup: Option<CleanupFn>,
+}
+
+/// What a registration keeps of its module.
+#[derive(Clone, Copy)]
+pub(crate) struct Registered {
+    pub(crate) callbacks: Callbacks,
     pub(crate) npi: NPIID,
     pub(crate) id: ModuleId,
     pub(crate) number: u32,
-    checksum: u64,
+    /// What else the structure said, for [`Self::is_unchanged`] alone.
+    said: Said,
+}
+
+/// What a structure says beside the fields that a [`Registered`] has by name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Said {
+    version: u16,
+    length: u16,
+    instance_version: u16,
+    instance_size: u16,
+    npi: usize,
+    id: usize,
+    npi_specific: usize,
+}
+
+impl Said {
+    fn by(c: &Characteristics) -> Self {
+        let NPI_REGISTRATION_INSTANCE { Version, Size, NpiId, ModuleId, NpiSpecificCharacteristics, .. } = c.instance;
+        Self {
+            version: c.version,
+            length: c.length,
+            instance_version: Version,
+            instance_size: Size,
+            npi: NpiId.addr(),
+            id: ModuleId.addr(),
+            npi_specific: NpiSpecificCharacteristics.addr(),
+        }
+    }
 }
 
 impl Registered {
@@ -165,32 +199,39 @@ impl Registered {
         let npi = unsafe { c.instance.NpiId.read() };
         // SAFETY: the caller says that it is readable.
         let id = unsafe { read_module_id(c.instance.ModuleId) };
-        let checksum = checksum(c, &npi, &id);
-        Self { source, context, attach, detach, cleanup: c.cleanup, npi, id, number: c.instance.Number, checksum }
+        let said = Said::by(c);
+        let callbacks = Callbacks { source, context, attach, detach, cleanup: c.cleanup };
+        Self { callbacks, npi, id, number: c.instance.Number, said }
     }
 
     pub(crate) fn side(&self) -> Side {
-        self.source.side()
+        self.callbacks.source.side()
     }
 
     /// Whether the structure still says what it said when it was registered, as far as that can be read.
     pub(crate) fn is_unchanged<P: Platform>(&self, platform: &P) -> bool {
-        let length = match self.source {
+        let Callbacks { source, attach, detach, cleanup, .. } = self.callbacks;
+        let length = match source {
             Source::Client(_) => size_of::<NPI_CLIENT_CHARACTERISTICS>(),
             Source::Provider(_) => size_of::<NPI_PROVIDER_CHARACTERISTICS>(),
         };
-        if !platform.readable(self.source.address(), length) {
+        if !platform.readable(source.address(), length) {
             return false;
         }
         // SAFETY: the module keeps the structure valid while it is registered (R10), and the platform says that the
         // memory is there even if the module does not.
-        let c = unsafe { self.source.read() };
-        let NPI_REGISTRATION_INSTANCE { NpiId, ModuleId, .. } = c.instance;
-        if NpiId.is_null() || !NpiId.is_aligned() || !platform.readable(NpiId.addr(), size_of::<NPIID>()) {
-            return false;
-        }
-        if !ModuleId.is_null()
-            && (!ModuleId.is_aligned() || !platform.readable(ModuleId.addr(), size_of::<NPI_MODULEID>()))
+        let c = unsafe { source.read() };
+        let NPI_REGISTRATION_INSTANCE { NpiId, ModuleId, Number, .. } = c.instance;
+        let address = |callback: Option<usize>| callback.unwrap_or_default();
+        let same = Said::by(&c) == self.said
+            && Number == self.number
+            && address(c.attach.map(AttachFn::address)) == attach.address()
+            && address(c.detach.map(|detach| detach as usize)) == detach as usize
+            && address(c.cleanup.map(|cleanup| cleanup as usize)) == address(cleanup.map(|cleanup| cleanup as usize));
+        // The pointers are those that were there at the registration, so they are as good as they were then.
+        if !same
+            || !platform.readable(NpiId.addr(), size_of::<NPIID>())
+            || !(ModuleId.is_null() || platform.readable(ModuleId.addr(), size_of::<NPI_MODULEID>()))
         {
             return false;
         }
@@ -198,7 +239,7 @@ impl Registered {
         let npi = unsafe { NpiId.read() };
         // SAFETY: as for the structure.
         let id = unsafe { read_module_id(ModuleId) };
-        checksum(&c, &npi, &id) == self.checksum
+        npi == self.npi && id == self.id
     }
 
     /// Who it is, but for its image. `registration`: the handle as a number.
@@ -208,20 +249,19 @@ impl Registered {
 
     /// The addresses of its callbacks.
     pub(crate) fn callbacks(&self) -> impl Iterator<Item = usize> {
-        [Some(self.attach.address()), Some(self.detach as usize), self.cleanup.map(|cleanup| cleanup as usize)]
-            .into_iter()
-            .flatten()
+        let Callbacks { attach, detach, cleanup, .. } = self.callbacks;
+        [Some(attach.address()), Some(detach as usize), cleanup.map(|cleanup| cleanup as usize)].into_iter().flatten()
     }
 
     pub(crate) fn attach_address(&self) -> usize {
-        self.attach.address()
+        self.callbacks.attach.address()
     }
 }
 
 /// # Safety
 /// `id` is NULL or readable.
 unsafe fn read_module_id(id: *const NPI_MODULEID) -> ModuleId {
-    if id.is_null() {
+    if id.is_null() || !id.is_aligned() {
         return ModuleId::None;
     }
     // SAFETY: it is not NULL, and the caller says that it is readable then.
@@ -237,42 +277,4 @@ unsafe fn read_module_id(id: *const NPI_MODULEID) -> ModuleId {
         }
         _ => ModuleId::None,
     }
-}
-
-/// A sum over everything that has to stay as it is. Each word has an odd factor of its own, so that no change of a single
-/// word goes unnoticed; the products do not wait for each other, since this runs at every callback.
-fn checksum(c: &Characteristics, npi: &NPIID, id: &ModuleId) -> u64 {
-    let guid = |guid: &NPIID| {
-        [
-            u64::from(guid.Data1) << 32 | u64::from(guid.Data2) << 16 | u64::from(guid.Data3),
-            u64::from_le_bytes(guid.Data4),
-        ]
-    };
-    let [npi_high, npi_low] = guid(npi);
-    let (kind, [id_high, id_low]) = match id {
-        ModuleId::None => (0, [0, 0]),
-        ModuleId::Guid(id) => (1, guid(id)),
-        ModuleId::IfLuid(luid) => (2, [luid.HighPart as u32 as u64, u64::from(luid.LowPart)]),
-    };
-    let instance = &c.instance;
-    let words = [
-        u64::from(c.version) << 48
-            | u64::from(c.length) << 32
-            | u64::from(instance.Version) << 16
-            | u64::from(instance.Size),
-        c.attach.map_or(0, |callback| callback.address() as u64),
-        c.detach.map_or(0, |callback| callback as usize as u64),
-        c.cleanup.map_or(0, |callback| callback as usize as u64),
-        instance.NpiId.addr() as u64,
-        instance.ModuleId.addr() as u64,
-        u64::from(instance.Number),
-        instance.NpiSpecificCharacteristics.addr() as u64,
-        npi_high,
-        npi_low,
-        kind,
-        id_high,
-        id_low,
-    ];
-    let factor = |index: usize| 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(2 * index as u64 + 1);
-    words.iter().enumerate().fold(0, |sum: u64, (index, word)| sum.wrapping_add(word.wrapping_mul(factor(index))))
 }

@@ -23,11 +23,11 @@ use wdk_nmr_sys::{
 
 use crate::handle::{self, Key, Kind, NoHandle};
 use crate::life::{Breach, Life, Outcome, Progress, Side};
-use crate::module::{AttachFn, Characteristics, Opaque, Registered, Source};
+use crate::module::{AttachFn, Callbacks, Characteristics, Opaque, Registered, Source};
 use crate::order::Order;
 use crate::platform::{DISPATCH_LEVEL, Event, Lock, PASSIVE_LEVEL, PausePoint, Platform, When};
 use crate::report::{Report, SlowWait};
-use crate::tables::{Binding, Shard, describe_binding, registration_handle};
+use crate::tables::{Shard, describe_binding, registration_handle};
 use crate::violation::{Callback, Function, Module, Place, Violation};
 
 /// How many violations are reported.
@@ -53,18 +53,69 @@ pub struct Registrar<P: Platform> {
 struct Call {
     key: Key,
     registration: Key,
-    module: Registered,
+    module: Callbacks,
     context: Opaque,
     image_gone: bool,
+    /// The module's structure has been found to have changed (R10).
+    changed: bool,
+}
+
+/// A breach, who is to blame, and for which binding if it is about one. Boxed, since there is hardly ever one.
+struct Accusation {
+    breach: Breach,
+    found: Cow<'static, str>,
+    module: Registered,
+    registration: Key,
+    binding: Option<Key>,
+}
+
+type Accused = Option<Box<Accusation>>;
+
+impl Accusation {
+    fn new(breach: Breach, module: Registered, registration: Key, binding: Option<Key>) -> Self {
+        Self { breach, found: Cow::Borrowed(breach.found), module, registration, binding }
+    }
 }
 
 /// What became of a call of NmrClientAttachProvider before the provider was asked.
 enum Proposal {
-    Made { client: Call, call: Call, own_thread: bool },
+    Made { client: *const NPI_REGISTRATION_INSTANCE, changed: Accused, stray: Accused, call: Call },
     Failed(NTSTATUS),
     Stale,
-    Broken(Breach, Call),
+    Broken(Accused),
 }
+
+const STRAY: Breach = Breach {
+    rule: 19,
+    tolerated: false,
+    found: "NmrClientAttachProvider was called on another thread than the one in ClientAttachProvider",
+    expected: "the callback itself to call it",
+};
+const UNSET: Breach = Breach {
+    rule: 21,
+    tolerated: false,
+    found: "ProviderAttachClient returned STATUS_SUCCESS without setting both out parameters",
+    expected: "both set before STATUS_SUCCESS is returned",
+};
+const CHANGED: Breach = Breach {
+    rule: 10,
+    tolerated: false,
+    found: "the characteristics, NPIID or module id changed or went away while registered",
+    expected: "all of it valid, unmoved and unchanged until the wait for the end of the registration returns",
+};
+const LEVEL: Breach = Breach {
+    rule: 38,
+    tolerated: false,
+    found: "the callback returned at another IRQL",
+    expected: "the same IRQL before and after",
+};
+const GONE: Breach = Breach {
+    rule: 65,
+    tolerated: false,
+    found: "the callback lies in an image that has been unloaded; it was not called",
+    expected: UNLOADED_AFTERWARDS,
+};
+const UNLOADED_AFTERWARDS: &str = "NmrDeregister* and the wait for its end before the image goes away";
 
 impl<P: Platform> Registrar<P> {
     /// A registrar in strict mode, with fixed order, that reports no slow waits.
@@ -239,16 +290,19 @@ impl<P: Platform> Registrar<P> {
         let thread = self.platform.thread();
         let offered = self.shard(client).with(|shard| {
             let key = shard.offer(client, provider, thread, now)?;
-            Some((start(shard, key, CALLBACK, thread)?, shard.registrations.get(provider)?.module))
+            let call = self.start(shard, key, CALLBACK, thread)?;
+            let peer = shard.registrations.get_mut(provider)?;
+            let instance = peer.module.callbacks.source.instance();
+            Some((call, instance, self.changed(shard, provider, Some(key))))
         });
-        let Some((call, provider_module)) = offered else { return };
+        let Some((call, provider_instance, changed)) = offered else { return };
         let key = call.key;
-        self.verify(provider, &provider_module, Place::Callback(CALLBACK));
+        self.report_breach(Place::Callback(CALLBACK), changed);
         let status = self.call(&call, CALLBACK, STATUS_NOINTERFACE, || match call.module.attach {
             AttachFn::Client(attach) => {
                 let handle = handle::encode(Kind::Binding, key);
                 // SAFETY: the module registered this callback; it gets its own context and its peer's instance.
-                unsafe { attach(handle, call.module.context.0, provider_module.source.instance()) }
+                unsafe { attach(handle, call.module.context.0, provider_instance) }
             }
             AttachFn::Provider(_) => STATUS_NOINTERFACE,
         });
@@ -257,31 +311,34 @@ impl<P: Platform> Registrar<P> {
             let Some(binding) = shard.bindings.get_mut(key) else { return (Outcome::Rejected, None, [None, None]) };
             binding.stops_running(CALLBACK, thread);
             let (outcome, breach) = binding.life.client_answered(status, ending);
+            let breach = accuse(shard, key, Side::Client, breach);
             let wake = if outcome == Outcome::Rejected { shard.remove_binding(key) } else { [None, None] };
             (outcome, breach, wake)
         });
-        self.report_breach(breach, Place::Callback(CALLBACK), &call);
+        self.report_breach(Place::Callback(CALLBACK), breach);
         set_all(wake);
         match outcome {
             Outcome::Attached | Outcome::Rejected => {}
             // R40: on the attaching thread, right after the callback has returned.
             Outcome::Detach => {
-                let mut sides = [Side::Client, Side::Provider];
-                self.order.arrange(&mut sides);
-                self.late_detach(key, &sides);
+                let mut detaches = [(key, Side::Client), (key, Side::Provider)];
+                self.order.arrange(&mut detaches);
+                self.late_detach(&detaches);
             }
-            Outcome::DetachProvider => self.late_detach(key, &[Side::Provider]),
+            Outcome::DetachProvider => self.late_detach(&[(key, Side::Provider)]),
         }
     }
 
-    fn late_detach(&self, key: Key, sides: &[Side]) {
+    fn late_detach(&self, detaches: &[(Key, Side)]) {
         let now = self.platform.now();
-        self.shard(key).with(|shard| {
-            if let Some(binding) = shard.bindings.get_mut(key) {
-                binding.since = now;
-            }
-        });
-        sides.iter().for_each(|side| self.detach(key, *side));
+        for (key, _) in detaches {
+            self.shard(*key).with(|shard| {
+                if let Some(binding) = shard.bindings.get_mut(*key) {
+                    binding.since = now;
+                }
+            });
+        }
+        self.detach_each(detaches);
     }
 
     /// `NmrClientAttachProvider`
@@ -318,42 +375,33 @@ impl<P: Platform> Registrar<P> {
         let client_context = Opaque(client_context);
         let fault = self.platform.fault(FUNCTION);
         let proposal = self.shard(key).with(|shard| {
-            let Some(client) = call_data(shard, key, Side::Client) else { return Proposal::Stale };
             let Some(binding) = shard.bindings.get_mut(key) else { return Proposal::Stale };
-            let own_thread = binding.offering == thread;
+            let (client, own_thread) = (binding.client, binding.offering == thread);
             if let Err(breach) = binding.life.propose() {
-                return Proposal::Broken(breach, client);
+                return Proposal::Broken(accuse(shard, key, Side::Client, Some(breach)));
             }
             if let Some(status) = fault {
                 binding.life.proposal_failed(status);
                 return Proposal::Failed(status);
             }
             binding.client_context = client_context;
-            match start(shard, key, CALLBACK, thread) {
-                Some(call) => Proposal::Made { client, call, own_thread },
-                None => Proposal::Stale,
-            }
+            let stray = accuse(shard, key, Side::Client, (!own_thread).then_some(STRAY));
+            let changed = self.changed(shard, client, Some(key));
+            let Some(call) = self.start(shard, key, CALLBACK, thread) else { return Proposal::Stale };
+            let Some(registration) = shard.registrations.get(client) else { return Proposal::Stale };
+            Proposal::Made { client: registration.module.callbacks.source.instance(), changed, stray, call }
         });
-        let (client, call, own_thread) = match proposal {
-            Proposal::Made { client, call, own_thread } => (client, call, own_thread),
+        let (client, changed, stray, call) = match proposal {
+            Proposal::Made { client, changed, stray, call } => (client, changed, stray, call),
             Proposal::Failed(status) => return status,
             Proposal::Stale => return self.stale(FUNCTION, 19, handle),
-            Proposal::Broken(breach, client) => {
-                self.report_breach(Some(breach), place, &client);
+            Proposal::Broken(breach) => {
+                self.report_breach(place, breach);
                 return STATUS_INVALID_PARAMETER;
             }
         };
-        if !own_thread {
-            let breach = Breach {
-                rule: 19,
-                tolerated: false,
-                found: "NmrClientAttachProvider was called on another thread than the one in ClientAttachProvider",
-                expected: "the callback itself to call it",
-            };
-            self.report_breach(Some(breach), place, &client);
-        }
-
-        self.verify(client.registration, &client.module, Place::Callback(CALLBACK));
+        self.report_breach(place, stray);
+        self.report_breach(Place::Callback(CALLBACK), changed);
         // The provider never writes into the binding or the client's variables: what a failing one leaves there has no
         // meaning (R22). The poison shows what it has not set.
         let mut context: *mut c_void = handle::poison();
@@ -362,14 +410,13 @@ impl<P: Platform> Registrar<P> {
         let dispatch_out: *mut *const c_void = &raw mut dispatch;
         let status = self.call(&call, CALLBACK, STATUS_NOINTERFACE, || match call.module.attach {
             AttachFn::Provider(attach) => {
-                let instance = client.module.source.instance();
                 // SAFETY: the module registered this callback; it gets its own context, its peer's instance, context
                 // and dispatch table, and two variables to write to.
                 unsafe {
                     attach(
                         handle,
                         call.module.context.0,
-                        instance,
+                        client,
                         client_context.0,
                         client_dispatch,
                         context_out,
@@ -388,21 +435,16 @@ impl<P: Platform> Registrar<P> {
                 (dispatch, unset) = (core::ptr::null(), true);
             }
         }
-        let breach = self.shard(key).with(|shard| {
+        let breaches = self.shard(key).with(|shard| {
             let binding = shard.bindings.get_mut(key)?;
             binding.stops_running(CALLBACK, thread);
             binding.provider_context = Opaque(context);
-            if binding.life == Life::Proposed { binding.life.provider_answered(status) } else { None }
+            let answer = if binding.life == Life::Proposed { binding.life.provider_answered(status) } else { None };
+            let unset = unset.then_some(UNSET);
+            Some([answer, unset].map(|breach| accuse(shard, key, Side::Provider, breach)))
         });
-        self.report_breach(breach, Place::Callback(CALLBACK), &call);
-        if unset {
-            let breach = Breach {
-                rule: 21,
-                tolerated: false,
-                found: "ProviderAttachClient returned STATUS_SUCCESS without setting both out parameters",
-                expected: "both set before STATUS_SUCCESS is returned",
-            };
-            self.report_breach(Some(breach), Place::Callback(CALLBACK), &call);
+        for breach in breaches.into_iter().flatten() {
+            self.report_breach(Place::Callback(CALLBACK), breach);
         }
         if status == STATUS_SUCCESS {
             // SAFETY: it is not NULL, and the caller says that it is writable then.
@@ -420,64 +462,62 @@ impl<P: Platform> Registrar<P> {
         if let Some(status) = self.platform.fault(function) {
             return status;
         }
-        let module = self.shard(key).with(|shard| Some(shard.registrations.get(key)?.module));
-        let Some(module) = module else { return self.stale(function, 66, handle) };
-        // Before it is marked: from then on another thread may wait, and free the structure.
-        self.verify(key, &module, place);
         let now = self.platform.now();
-        let detaches = self.shard(key).with(|shard| {
-            let bindings = shard.deregister(key, now)?;
-            let mut detaches = Vec::with_capacity(bindings.len() * 2);
-            for key in bindings {
-                if let Some(binding) = shard.bindings.get_mut(key)
-                    && binding.life.deregister()
-                {
-                    binding.since = now;
-                    detaches.push((key, Side::Client));
-                    detaches.push((key, Side::Provider));
-                }
-            }
-            Some(detaches)
+        let found = self.shard(key).with(|shard| {
+            let module = shard.registrations.get(key)?.module;
+            // Before it is marked: from then on another thread may wait, and free the structure.
+            let changed = self.changed(shard, key, None);
+            Some((changed, shard.deregister(key, now).ok_or(module)))
         });
-        let Some(mut detaches) = detaches else {
-            self.report_violation(true, || Violation {
-                rule: 66,
-                place,
-                module: Some(self.describe(&module, Some(key))),
-                binding: None,
-                found: Cow::Borrowed("the registration was already being deregistered"),
-                expected: "one call for each registration",
-            });
-            return STATUS_PENDING;
+        let Some((changed, detaches)) = found else { return self.stale(function, 66, handle) };
+        self.report_breach(place, changed);
+        let mut detaches = match detaches {
+            Ok(detaches) => detaches,
+            Err(module) => {
+                self.report_violation(true, || Violation {
+                    rule: 66,
+                    place,
+                    module: Some(self.describe(&module, Some(key))),
+                    binding: None,
+                    found: Cow::Borrowed("the registration was already being deregistered"),
+                    expected: "one call for each registration",
+                });
+                return STATUS_PENDING;
+            }
         };
         self.order.arrange(&mut detaches);
-        detaches.into_iter().for_each(|(key, side)| self.detach(key, side));
+        self.detach_each(&detaches);
         // R61: also when nothing is left to wait for.
         STATUS_PENDING
     }
 
-    /// Calls the detach callback of one side.
-    fn detach(&self, key: Key, side: Side) {
-        let callback = Callback::detach(side);
+    /// Calls detach callbacks, one after the other.
+    fn detach_each(&self, detaches: &[(Key, Side)]) {
         let thread = self.platform.thread();
-        let call = self.shard(key).with(|shard| {
-            let binding = shard.bindings.get_mut(key)?;
-            binding.life.detach_called(side);
-            start(shard, key, callback, thread)
-        });
-        let Some(call) = call else { return };
-        let status = self.call(&call, callback, STATUS_SUCCESS, || {
-            // SAFETY: the module registered this callback; the context is the one that it attached with.
-            unsafe { (call.module.detach)(call.context.0) }
-        });
-        let (progress, breach) = self.shard(key).with(|shard| {
-            let Some(binding) = shard.bindings.get_mut(key) else { return (Progress::Open, None) };
-            binding.stops_running(callback, thread);
-            binding.life.detach_returned(side, status)
-        });
-        self.report_breach(breach, Place::Callback(callback), &call);
-        if progress == Progress::Detached {
-            self.cleanup_somewhere(key);
+        let mut started = None;
+        for (index, &(key, side)) in detaches.iter().enumerate() {
+            let callback = Callback::detach(side);
+            let call =
+                started.take().or_else(|| self.shard(key).with(|shard| self.start_detach(shard, key, side, thread)));
+            let Some(call) = call else { continue };
+            let status = self.call(&call, callback, STATUS_SUCCESS, || {
+                // SAFETY: the module registered this callback; the context is the one that it attached with.
+                unsafe { (call.module.detach)(call.context.0) }
+            });
+            let other = detaches.get(index + 1).filter(|(next, _)| *next == key);
+            let (progress, breach) = self.shard(key).with(|shard| {
+                let Some(binding) = shard.bindings.get_mut(key) else { return (Progress::Open, None) };
+                binding.stops_running(callback, thread);
+                let (progress, breach) = binding.life.detach_returned(side, status);
+                let breach = accuse(shard, key, side, breach);
+                // The other side's part has not been called, so this was not the end.
+                started = other.and_then(|(_, side)| self.start_detach(shard, key, *side, thread));
+                (progress, breach)
+            });
+            self.report_breach(Place::Callback(callback), breach);
+            if progress == Progress::Detached {
+                self.cleanup_somewhere(key);
+            }
         }
     }
 
@@ -488,16 +528,13 @@ impl<P: Platform> Registrar<P> {
         let found = self.shard(key).with(|shard| {
             let binding = shard.bindings.get_mut(key)?;
             let (progress, breach) = binding.life.completed(side);
-            let call = breach.and_then(|_| call_data(shard, key, side));
-            Some((progress, breach, call))
+            Some((progress, accuse(shard, key, side, breach)))
         });
-        let Some((progress, breach, call)) = found else {
+        let Some((progress, breach)) = found else {
             self.stale(function, 45, handle);
             return;
         };
-        if let Some(call) = call {
-            self.report_breach(breach, place, &call);
-        }
+        self.report_breach(place, breach);
         if progress == Progress::Detached {
             // R53: inside this call, so that a module that touches the binding afterwards is found out.
             self.cleanup_somewhere(key);
@@ -518,14 +555,19 @@ impl<P: Platform> Registrar<P> {
         let thread = self.platform.thread();
         let mut sides = [Side::Client, Side::Provider];
         self.order.arrange(&mut sides);
+        let mut returned = None;
         for side in sides {
             let callback = Callback::cleanup(side);
             let call = self.shard(key).with(|shard| {
-                let binding = shard.bindings.get(key)?;
+                let binding = shard.bindings.get_mut(key)?;
+                if let Some(callback) = returned.take() {
+                    binding.stops_running(callback, thread);
+                }
                 let owed = side == Side::Provider || binding.life == (Life::Detached { client_cleanup: true });
-                let call = call_data(shard, key, side)?;
+                let registration = binding.registration(side);
                 // No callback runs for a side without one, so nothing is shown as running either.
-                if owed && call.module.cleanup.is_some() { start(shard, key, callback, thread) } else { None }
+                let has_one = shard.registrations.get(registration)?.module.callbacks.cleanup.is_some();
+                if owed && has_one { self.start(shard, key, callback, thread) } else { None }
             });
             let Some(call) = call else { continue };
             self.call(&call, callback, (), || {
@@ -534,11 +576,7 @@ impl<P: Platform> Registrar<P> {
                     unsafe { cleanup(call.context.0) }
                 }
             });
-            self.shard(key).with(|shard| {
-                if let Some(binding) = shard.bindings.get_mut(key) {
-                    binding.stops_running(callback, thread);
-                }
-            });
+            returned = Some(callback);
         }
         let wake = self.shard(key).with(|shard| shard.remove_binding(key));
         set_all(wake);
@@ -557,14 +595,20 @@ impl<P: Platform> Registrar<P> {
                 let mut running = shard.bindings.get(key)?.running.into_iter().flatten();
                 running.rfind(|(_, running)| *running == thread).map(|(callback, _)| callback)
             });
+            let changed = self.changed(shard, key, None);
             let registration = shard.registrations.get_mut(key)?;
-            let (deregistering, second) = (registration.deregistering.is_some(), registration.waiters > 0);
+            let (module, second) = (registration.module, registration.waiters > 0);
+            let deregistering = registration.deregistering.is_some();
             if deregistering && inside.is_none() {
                 registration.waiters += 1;
             }
-            Some((registration.module, deregistering, inside, second))
+            // Mostly there is nothing left to wait for.
+            let over = deregistering && inside.is_none() && shard.leave_if_drained(key);
+            Some((module, changed, deregistering, inside, second, over))
         });
-        let Some((module, deregistering, inside, second)) = start else { return self.stale(function, 66, handle) };
+        let Some((module, changed, deregistering, inside, second, over)) = start else {
+            return self.stale(function, 66, handle);
+        };
         let broken = |rule, tolerated, found, expected| {
             self.report_violation(tolerated, || Violation {
                 rule,
@@ -575,7 +619,7 @@ impl<P: Platform> Registrar<P> {
                 expected,
             });
         };
-        self.verify(key, &module, place);
+        self.report_breach(place, changed);
         if !deregistering {
             let found = Cow::Borrowed("the registration has not been deregistered");
             broken(62, false, found, "NmrDeregister* before the wait");
@@ -592,7 +636,9 @@ impl<P: Platform> Registrar<P> {
         if second {
             broken(66, true, Cow::Borrowed("another thread already waits for this registration"), "one wait");
         }
-        self.wait_until_drained(key, &module);
+        if !over {
+            self.wait_until_drained(key, &module);
+        }
         STATUS_SUCCESS
     }
 
@@ -600,15 +646,11 @@ impl<P: Platform> Registrar<P> {
         let mut began = None;
         loop {
             let event = self.shard(key).with(|shard| {
+                if shard.leave_if_drained(key) {
+                    return None;
+                }
                 let registration = shard.registrations.get_mut(key)?;
-                if !registration.is_drained() {
-                    return Some(registration.drained.get_or_insert_with(|| Arc::new(P::Event::new())).clone());
-                }
-                registration.waiters -= 1;
-                if registration.waiters == 0 {
-                    shard.remove_registration(key);
-                }
-                None
+                Some(registration.drained.get_or_insert_with(|| Arc::new(P::Event::new())).clone())
             });
             let Some(event) = event else { return };
             let began = *began.get_or_insert_with(|| self.platform.now());
@@ -674,7 +716,7 @@ impl<P: Platform> Registrar<P> {
                 module: Some(self.describe(module, Some(*key))),
                 binding: None,
                 found: Cow::Borrowed("the image was unloaded while one of its registrations was alive"),
-                expected: "NmrDeregister* and the wait for its end before the image goes away",
+                expected: UNLOADED_AFTERWARDS,
             });
         }
         left.len()
@@ -702,57 +744,62 @@ impl<P: Platform> Registrar<P> {
             callback,
             when,
             binding: handle::encode(Kind::Binding, call.key).addr(),
-            registration: registration_handle(call.module.side(), call.registration).addr(),
+            registration: registration_handle(callback.side(), call.registration).addr(),
         };
         let place = Place::Callback(callback);
         self.platform.pause(&point(When::Before));
         if call.image_gone {
-            let breach = Breach {
-                rule: 65,
-                tolerated: false,
-                found: "the callback lies in an image that has been unloaded; it was not called",
-                expected: "NmrDeregister* and the wait for its end before the image goes away",
-            };
-            self.report_breach(Some(breach), place, call);
+            self.report_breach(place, self.accuse_caller(call, callback, GONE));
             return skipped;
         }
-        self.verify(call.registration, &call.module, place);
+        if call.changed {
+            self.report_breach(place, self.accuse_caller(call, callback, CHANGED));
+        }
         let before = self.platform.irql();
         let result = f();
         let after = self.platform.irql();
         if after != before {
-            self.report_violation(false, || Violation {
-                rule: 38,
-                place,
-                module: Some(self.describe(&call.module, Some(call.registration))),
-                binding: Some(handle::encode(Kind::Binding, call.key).addr()),
-                found: Cow::Owned(format!("the callback was called at IRQL {before} and returned at IRQL {after}")),
-                expected: "the same IRQL before and after",
-            });
+            let mut accused = self.accuse_caller(call, callback, LEVEL);
+            if let Some(accusation) = &mut accused {
+                accusation.found =
+                    Cow::Owned(format!("the callback was called at IRQL {before} and returned at IRQL {after}"));
+            }
+            self.report_breach(place, accused);
             self.platform.restore_irql(before);
         }
         self.platform.pause(&point(When::After));
         result
     }
 
-    /// Reports a structure that has changed since it was registered, once (R10).
-    fn verify(&self, key: Key, module: &Registered, place: Place) {
-        if module.is_unchanged(&self.platform) {
-            return;
-        }
-        let first = self.shard(key).with(|shard| {
-            shard.registrations.get_mut(key).is_some_and(|r| !core::mem::replace(&mut r.change_reported, true))
-        });
-        if first {
-            self.report_violation(false, || Violation {
-                rule: 10,
-                place,
-                module: Some(self.describe(module, Some(key))),
-                binding: None,
-                found: Cow::Borrowed("the characteristics, NPIID or module id changed or went away while registered"),
-                expected: "all of it valid, unmoved and unchanged until the wait for the end of the registration returns",
-            });
-        }
+    /// Notes that a callback begins to run, and hands out what is needed to call it.
+    fn start(&self, shard: &mut Shard<P::Event>, key: Key, callback: Callback, thread: u64) -> Option<Call> {
+        let side = callback.side();
+        let binding = shard.bindings.get_mut(key)?;
+        binding.starts_running(callback, thread);
+        let (registration, context) = (binding.registration(side), binding.context(side));
+        let entry = shard.registrations.get_mut(registration)?;
+        let image_gone = entry.image_gone;
+        let changed = !image_gone && entry.has_changed(&self.platform);
+        Some(Call { key, registration, module: entry.module.callbacks, context, image_gone, changed })
+    }
+
+    /// The same for the detach callback of `side`, whose part of the detach it begins.
+    fn start_detach(&self, shard: &mut Shard<P::Event>, key: Key, side: Side, thread: u64) -> Option<Call> {
+        shard.bindings.get_mut(key)?.life.detach_called(side);
+        self.start(shard, key, Callback::detach(side), thread)
+    }
+
+    /// Blames the module whose callback this is.
+    #[cold]
+    fn accuse_caller(&self, call: &Call, callback: Callback, breach: Breach) -> Accused {
+        self.shard(call.key).with(|shard| accuse(shard, call.key, callback.side(), Some(breach)))
+    }
+
+    /// A registration whose structure is found to have changed for the first time (R10).
+    fn changed(&self, shard: &mut Shard<P::Event>, registration: Key, binding: Option<Key>) -> Accused {
+        let entry = shard.registrations.get_mut(registration)?;
+        let changed = entry.has_changed(&self.platform);
+        changed.then(|| Box::new(Accusation::new(CHANGED, entry.module, registration, binding)))
     }
 
     fn shard(&self, key: Key) -> &P::Lock<Shard<P::Event>> {
@@ -824,18 +871,26 @@ impl<P: Platform> Registrar<P> {
         }
     }
 
-    fn report_breach(&self, breach: Option<Breach>, place: Place, call: &Call) {
-        let Some(Breach { rule, tolerated, found, expected }) = breach else { return };
-        self.report_violation(tolerated, || Violation {
-            rule,
+    fn report_breach(&self, place: Place, accused: Accused) {
+        if let Some(accusation) = accused {
+            self.report_accusation(place, &accusation);
+        }
+    }
+
+    #[cold]
+    fn report_accusation(&self, place: Place, accusation: &Accusation) {
+        let Accusation { breach, found, module, registration, binding } = accusation;
+        self.report_violation(breach.tolerated, || Violation {
+            rule: breach.rule,
             place,
-            module: Some(self.describe(&call.module, Some(call.registration))),
-            binding: Some(handle::encode(Kind::Binding, call.key).addr()),
-            found: Cow::Borrowed(found),
-            expected,
+            module: Some(self.describe(module, Some(*registration))),
+            binding: binding.map(|key| handle::encode(Kind::Binding, key).addr()),
+            found: found.clone(),
+            expected: breach.expected,
         });
     }
 
+    #[cold]
     fn report_violation(&self, tolerated: bool, violation: impl FnOnce() -> Violation) {
         if !(tolerated && self.lenient.load(Ordering::Relaxed)) {
             self.platform.violation(&violation());
@@ -867,20 +922,15 @@ fn set_all<E: Event>(events: [Option<Arc<E>>; 2]) {
     events.into_iter().flatten().for_each(|event| event.set());
 }
 
-/// What is known about one side of a binding.
-fn call_data<E>(shard: &Shard<E>, key: Key, side: Side) -> Option<Call> {
-    let binding: &Binding = shard.bindings.get(key)?;
-    let registration = binding.registration(side);
-    let entry = shard.registrations.get(registration)?;
-    let context = binding.context(side);
-    Some(Call { key, registration, module: entry.module, context, image_gone: entry.image_gone })
-}
-
-/// Notes that a callback begins to run, and hands out what is needed to call it.
-fn start<E>(shard: &mut Shard<E>, key: Key, callback: Callback, thread: u64) -> Option<Call> {
-    let call = call_data(shard, key, callback.side())?;
-    shard.bindings.get_mut(key)?.starts_running(callback, thread);
-    Some(call)
+/// A breach with who is on that side of the binding. Found out under the lock: afterwards the binding may be gone.
+fn accuse<E>(shard: &Shard<E>, key: Key, side: Side, breach: Option<Breach>) -> Accused {
+    #[cold]
+    fn accuse<E>(shard: &Shard<E>, key: Key, side: Side, breach: Breach) -> Accused {
+        let registration = shard.bindings.get(key)?.registration(side);
+        let module = shard.registrations.get(registration)?.module;
+        Some(Box::new(Accusation::new(breach, module, registration, Some(key))))
+    }
+    breach.and_then(|breach| accuse(shard, key, side, breach))
 }
 
 /// The fields that should have another value (R12), with what they have and what they should have.

@@ -7,11 +7,13 @@ use alloc::vec::Vec;
 use core::iter::successors;
 use core::time::Duration;
 
+use smallvec::SmallVec;
 use wdk_nmr_sys::{HANDLE, NPIID};
 
 use crate::handle::{self, Key, Kind};
 use crate::life::{Life, Side};
 use crate::module::{Opaque, Registered};
+use crate::platform::Platform;
 use crate::report::{BindingReport, RegistrationReport};
 use crate::violation::Callback;
 
@@ -56,12 +58,14 @@ impl<T> Table<T> {
         slot.value.as_mut().filter(|_| slot.generation == key.generation)
     }
 
-    fn remove(&mut self, key: Key) -> Option<T> {
-        self.get(key)?;
-        let slot = &mut self.slots[key.slot as usize];
-        slot.generation = handle::next_generation(slot.generation);
-        self.free.push(key.slot);
-        slot.value.take()
+    /// Drops an entry where it lies.
+    fn remove(&mut self, key: Key) {
+        if self.get(key).is_some() {
+            let slot = &mut self.slots[key.slot as usize];
+            slot.generation = handle::next_generation(slot.generation);
+            slot.value = None;
+            self.free.push(key.slot);
+        }
     }
 
     /// The key of what lies in a slot now.
@@ -168,6 +172,12 @@ impl Interface {
     }
 }
 
+/// Registrations or bindings. Most modules have few peers: four take no allocation.
+pub(crate) type Keys = SmallVec<[Key; 4]>;
+
+/// Detach callbacks that are to be called.
+pub(crate) type Detaches = SmallVec<[(Key, Side); 4]>;
+
 /// One registration.
 pub(crate) struct Registration<E> {
     pub(crate) module: Registered,
@@ -192,6 +202,11 @@ impl<E> Registration<E> {
     /// Whether its deregistration is complete (R63).
     pub(crate) fn is_drained(&self) -> bool {
         self.deregistering.is_some() && self.bindings.len() == 0
+    }
+
+    /// Whether its structure is found to have changed for the first time (R10).
+    pub(crate) fn has_changed<P: Platform>(&mut self, platform: &P) -> bool {
+        !self.module.is_unchanged(platform) && !core::mem::replace(&mut self.change_reported, true)
     }
 
     /// What a report says of it, but for its image.
@@ -287,7 +302,7 @@ impl<E> Shard<E> {
 
     /// Adds a registration. Returns it and the registrations of the other side that it is to be offered to or that are
     /// to be offered to it: those that were there before it, oldest first (R4).
-    pub(crate) fn register(&mut self, module: Registered, now: Duration) -> Option<(Key, Vec<Key>)> {
+    pub(crate) fn register(&mut self, module: Registered, now: Duration) -> Option<(Key, Keys)> {
         let registration = Registration {
             module,
             link: UNLINKED,
@@ -321,22 +336,46 @@ impl<E> Shard<E> {
         }
     }
 
-    /// Begins the end of a registration. Returns its bindings, or `None` if that has begun already.
-    pub(crate) fn deregister(&mut self, key: Key, now: Duration) -> Option<Vec<Key>> {
+    /// Begins the end of a registration. Returns the detach callbacks that it owes now, older bindings first, or `None`
+    /// if that has begun already.
+    pub(crate) fn deregister(&mut self, key: Key, now: Duration) -> Option<Detaches> {
         let registration = self.registrations.get_mut(key)?;
         if registration.deregistering.is_some() {
             return None;
         }
         registration.deregistering = Some(now);
         self.withdraw(key);
-        Some(self.bindings_of(key))
+        let mut detaches = Detaches::new();
+        for key in self.bindings_of(key) {
+            if let Some(binding) = self.bindings.get_mut(key)
+                && binding.life.deregister()
+            {
+                binding.since = now;
+                detaches.extend([(key, Side::Client), (key, Side::Provider)]);
+            }
+        }
+        Some(detaches)
     }
 
     /// The bindings of a registration, oldest first.
-    pub(crate) fn bindings_of(&self, key: Key) -> Vec<Key> {
-        let Some(registration) = self.registrations.get(key) else { return Vec::new() };
+    pub(crate) fn bindings_of(&self, key: Key) -> Keys {
+        let Some(registration) = self.registrations.get(key) else { return Keys::new() };
         let slots = registration.bindings.slots(&self.bindings, registration.module.side());
         slots.map(|slot| self.bindings.key(self.number, slot)).collect()
+    }
+
+    /// A waiter leaves a registration whose deregistration is complete; the last one takes it along. True if there is
+    /// nothing to wait for.
+    pub(crate) fn leave_if_drained(&mut self, key: Key) -> bool {
+        let Some(registration) = self.registrations.get_mut(key) else { return true };
+        if !registration.is_drained() {
+            return false;
+        }
+        registration.waiters -= 1;
+        if registration.waiters == 0 {
+            self.remove_registration(key);
+        }
+        true
     }
 
     /// Forgets a registration.
@@ -375,10 +414,12 @@ impl<E> Shard<E> {
 
     /// Removes a binding. Returns the events of the registrations whose end that was.
     pub(crate) fn remove_binding(&mut self, key: Key) -> [Option<Arc<E>>; 2] {
-        let Some(binding) = self.bindings.remove(key) else { return [None, None] };
-        [Side::Client, Side::Provider].map(|side| {
-            let registration = self.registrations.get_mut(binding.registration(side))?;
-            registration.bindings.unlink(&mut self.bindings, side, binding.links[side as usize]);
+        let Some(binding) = self.bindings.get(key) else { return [None, None] };
+        let Binding { links, client, provider, .. } = *binding;
+        self.bindings.remove(key);
+        [(Side::Client, client), (Side::Provider, provider)].map(|(side, registration)| {
+            let registration = self.registrations.get_mut(registration)?;
+            registration.bindings.unlink(&mut self.bindings, side, links[side as usize]);
             if registration.is_drained() { registration.drained.clone() } else { None }
         })
     }

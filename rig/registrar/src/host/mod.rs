@@ -15,6 +15,8 @@ use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread_local;
 use std::time::Instant;
 
+use spin::mutex::SpinMutex;
+use spin::relax::Yield;
 use wdk_nmr_sys::NTSTATUS;
 
 use crate::platform::{Event, Lock, PausePoint, Platform};
@@ -61,16 +63,16 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A mutex of std.
-pub struct HostLock<T>(Mutex<T>);
+/// A spin lock, as it would be in a kernel: what happens under it is short. A thread that finds it taken yields.
+pub struct HostLock<T>(SpinMutex<T, Yield>);
 
 impl<T: Send> Lock<T> for HostLock<T> {
     fn new(value: T) -> Self {
-        Self(Mutex::new(value))
+        Self(SpinMutex::new(value))
     }
 
     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        f(&mut locked(&self.0))
+        f(&mut self.0.lock())
     }
 }
 
@@ -106,6 +108,7 @@ impl Platform for Host {
     type Lock<T: Send> = HostLock<T>;
     type Event = HostEvent;
 
+    #[inline]
     fn irql(&self) -> u8 {
         irql::current()
     }
@@ -138,12 +141,16 @@ impl Platform for Host {
         }
     }
 
+    #[inline]
     fn fault(&self, function: Function) -> Option<NTSTATUS> {
-        self.control()?.fault(function)
+        if self.has_control.load(Ordering::Relaxed) { self.control()?.fault(function) } else { None }
     }
 
+    #[inline]
     fn pause(&self, point: &PausePoint) {
-        if let Some(control) = self.control() {
+        if self.has_control.load(Ordering::Relaxed)
+            && let Some(control) = self.control()
+        {
             control.pause(point);
         }
     }
@@ -163,8 +170,9 @@ impl Platform for Host {
     }
 
     /// Only sessions ask the system: it is a system call. Without one, memory that is gone ends the process by itself.
+    #[inline]
     fn readable(&self, address: usize, length: usize) -> bool {
-        self.control().is_none() || memory::is_mapped(address, length)
+        !self.has_control.load(Ordering::Acquire) || memory::is_mapped(address, length)
     }
 
     fn restore_irql(&self, level: u8) {
