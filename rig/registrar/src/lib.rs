@@ -34,6 +34,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod calls;
 mod handle;
 #[cfg(feature = "std")]
 mod host;
@@ -49,7 +50,9 @@ mod violation;
 #[cfg(feature = "std")]
 pub use host::irql;
 #[cfg(feature = "std")]
-pub use host::session::{Outcome, Pause, Session, Watch};
+pub use host::schedule::{Point, Step, Threads};
+#[cfg(feature = "std")]
+pub use host::session::{Delay, Outcome, Pause, Session, Watch};
 #[cfg(feature = "std")]
 pub use host::{Host, registrar};
 pub use life::{Early, Life, Part, Side};
@@ -57,3 +60,4 @@ pub use platform::{APC_LEVEL, DISPATCH_LEVEL, Event, Lock, PASSIVE_LEVEL, PauseP
 pub use registrar::{Registrar, Strictness};
 pub use report::{BindingReport, RegistrationReport, Report, SlowWait};
 pub use violation::{Callback, Function, Module, ModuleId, Place, Violation};
+pub use wdk_nmr_sys::HANDLE;

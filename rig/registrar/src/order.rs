@@ -31,6 +31,12 @@ impl Order {
         Some(((z ^ z >> 31) % bound as u64) as usize)
     }
 
+    /// One of `count` things; the first in the fixed order.
+    #[cfg(feature = "std")]
+    pub(crate) fn choose(&self, count: usize) -> usize {
+        self.draw(count).unwrap_or(0)
+    }
+
     /// A coin; never true in the fixed order.
     pub(crate) fn flip(&self) -> bool {
         self.draw(2) == Some(1)

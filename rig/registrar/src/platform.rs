@@ -80,6 +80,10 @@ pub trait Platform: Sync {
     fn slow_wait(&self, wait: &SlowWait) {
         let _ = wait;
     }
+    /// Called at the start of each of the nine functions, with no lock held; may park the thread.
+    fn enter(&self, function: Function) {
+        let _ = function;
+    }
     /// What a function is to fail with, instead of doing anything.
     fn fault(&self, function: Function) -> Option<NTSTATUS> {
         let _ = function;
@@ -93,6 +97,13 @@ pub trait Platform: Sync {
     /// order is drawn from a seed: no module may depend on the thread of a cleanup (R56).
     fn elsewhere(&self, job: &mut (dyn FnMut() + Send)) {
         job();
+    }
+    /// A Complete function has ended a detach, and its cleanup callbacks are due. If true, they do not run in that call:
+    /// the platform owes exactly one call of [`Registrar::clean_up`](crate::Registrar::clean_up). No module may depend on
+    /// when they run (R53, R56).
+    fn delays_cleanup(&self, function: Function, binding: usize) -> bool {
+        let _ = (function, binding);
+        false
     }
     /// The name of the image that contains a callback, to tell people whose module this is.
     fn image(&self, address: usize) -> Option<String> {

@@ -21,6 +21,7 @@ use wdk_nmr_sys::{
     STATUS_SUCCESS,
 };
 
+use crate::calls::{self, Calls};
 use crate::handle::{self, Key, Kind, NoHandle};
 use crate::life::{Breach, Life, Outcome, Progress, Side};
 use crate::module::{AttachFn, Callbacks, Characteristics, Opaque, Registered, Source};
@@ -215,7 +216,7 @@ impl<P: Platform> Registrar<P> {
     /// As for [`Self::register_client`].
     unsafe fn register(&self, function: Function, source: Source, context: Opaque, out: *mut HANDLE) -> NTSTATUS {
         let place = Place::Function(function);
-        self.check_irql(place, 15, PASSIVE_LEVEL, "PASSIVE_LEVEL");
+        self.enter(function, 15, PASSIVE_LEVEL, "PASSIVE_LEVEL");
         if !out.is_null() {
             // The handle means nothing before the function has returned STATUS_SUCCESS (R7, R9).
             // SAFETY: the caller says that it is writable if it is not NULL.
@@ -356,7 +357,7 @@ impl<P: Platform> Registrar<P> {
         const FUNCTION: Function = Function::ClientAttachProvider;
         const CALLBACK: Callback = Callback::ProviderAttachClient;
         let place = Place::Function(FUNCTION);
-        self.check_irql(place, 15, PASSIVE_LEVEL, "PASSIVE_LEVEL");
+        self.enter(FUNCTION, 15, PASSIVE_LEVEL, "PASSIVE_LEVEL");
         if !provider_context.is_null() {
             // Without success they mean nothing (R22).
             // SAFETY: the caller says that it is writable if it is not NULL.
@@ -440,8 +441,9 @@ impl<P: Platform> Registrar<P> {
             binding.stops_running(CALLBACK, thread);
             binding.provider_context = Opaque(context);
             let answer = if binding.life == Life::Proposed { binding.life.provider_answered(status) } else { None };
+            let called = binding.calls(Side::Provider).provider_answered(status == STATUS_SUCCESS);
             let unset = unset.then_some(UNSET);
-            Some([answer, unset].map(|breach| accuse(shard, key, Side::Provider, breach)))
+            Some([answer, called, unset].map(|breach| accuse(shard, key, Side::Provider, breach)))
         });
         for breach in breaches.into_iter().flatten() {
             self.report_breach(Place::Callback(CALLBACK), breach);
@@ -457,7 +459,7 @@ impl<P: Platform> Registrar<P> {
 
     fn deregister(&self, function: Function, side: Side, handle: HANDLE) -> NTSTATUS {
         let place = Place::Function(function);
-        self.check_irql(place, 38, DISPATCH_LEVEL, "DISPATCH_LEVEL or below");
+        self.enter(function, 38, DISPATCH_LEVEL, "DISPATCH_LEVEL or below");
         let Some(key) = self.key(function, kind_of(side), handle) else { return STATUS_INVALID_PARAMETER };
         if let Some(status) = self.platform.fault(function) {
             return status;
@@ -508,8 +510,9 @@ impl<P: Platform> Registrar<P> {
             let (progress, breach) = self.shard(key).with(|shard| {
                 let Some(binding) = shard.bindings.get_mut(key) else { return (Progress::Open, None) };
                 binding.stops_running(callback, thread);
+                let in_progress = binding.calls(side).detach_returned(status, thread);
                 let (progress, breach) = binding.life.detach_returned(side, status);
-                let breach = accuse(shard, key, side, breach);
+                let breach = accuse(shard, key, side, breach.or(in_progress));
                 // The other side's part has not been called, so this was not the end.
                 started = other.and_then(|(_, side)| self.start_detach(shard, key, *side, thread));
                 (progress, breach)
@@ -523,12 +526,13 @@ impl<P: Platform> Registrar<P> {
 
     fn complete(&self, function: Function, side: Side, handle: HANDLE) {
         let place = Place::Function(function);
-        self.check_irql(place, 54, DISPATCH_LEVEL, "DISPATCH_LEVEL or below");
+        self.enter(function, 54, DISPATCH_LEVEL, "DISPATCH_LEVEL or below");
         let Some(key) = self.key(function, Kind::Binding, handle) else { return };
         let found = self.shard(key).with(|shard| {
             let binding = shard.bindings.get_mut(key)?;
             let (progress, breach) = binding.life.completed(side);
-            Some((progress, accuse(shard, key, side, breach)))
+            let in_progress = binding.calls(side).completed();
+            Some((progress, accuse(shard, key, side, breach.or(in_progress))))
         });
         let Some((progress, breach)) = found else {
             self.stale(function, 45, handle);
@@ -537,8 +541,66 @@ impl<P: Platform> Registrar<P> {
         self.report_breach(place, breach);
         if progress == Progress::Detached {
             // R53: inside this call, so that a module that touches the binding afterwards is found out.
-            self.cleanup_somewhere(key);
+            if !self.platform.delays_cleanup(function, handle.addr()) {
+                self.cleanup_somewhere(key);
+            }
         }
+    }
+
+    /// Runs the cleanup callbacks that [`Platform::delays_cleanup`] has put off.
+    pub fn clean_up(&self, binding: HANDLE) {
+        if let Ok((Kind::Binding, key)) = handle::decode(binding) {
+            self.cleanup(key);
+        }
+    }
+
+    /// Tells the registrar that `caller` begins a call into its peer, through the dispatch table of this binding. Calls
+    /// pass by NMR, so whoever wants R29, R43, R44 and R50 checked reports them: the dispatch functions of a test's peer
+    /// for the module under test, or a dispatch table in between. Returns whether the call is allowed; if not, the
+    /// violation has been reported.
+    ///
+    /// With `STATUS_PENDING` as its result a call is in progress until [`Self::call_completes`] (R50).
+    pub fn call_begins(&self, binding: HANDLE, caller: Side) -> bool {
+        let Ok((Kind::Binding, key)) = handle::decode(binding) else {
+            self.refuse(Place::Call, 43, "a call was reported for something that is no binding", "a binding handle");
+            return false;
+        };
+        let thread = self.platform.thread();
+        let found = self.shard(key).with(|shard| {
+            let breach = shard.bindings.get_mut(key)?.call_begins(caller, thread);
+            Some(accuse(shard, key, caller, breach))
+        });
+        let Some(accused) = found else {
+            self.refuse(Place::Call, 43, "a module called its peer after the end of their binding", calls::NO_NEW_CALL);
+            return false;
+        };
+        let allowed = accused.as_ref().is_none_or(|accusation| self.tolerates(accusation.breach.tolerated));
+        self.report_breach(Place::Call, accused);
+        allowed
+    }
+
+    /// A call that was reported with [`Self::call_begins`] returns `status`. False if there is none.
+    pub fn call_returns(&self, binding: HANDLE, caller: Side, status: NTSTATUS) -> bool {
+        self.with_calls(binding, caller, |calls| calls.end(status))
+    }
+
+    /// A call that returned `STATUS_PENDING` is complete. To be reported before the caller is told. False if there is
+    /// none.
+    pub fn call_completes(&self, binding: HANDLE, caller: Side) -> bool {
+        self.with_calls(binding, caller, Calls::complete)
+    }
+
+    /// Reports the begin and the end of a call around `call`, which returns its status.
+    pub fn calling(&self, binding: HANDLE, caller: Side, call: impl FnOnce() -> NTSTATUS) -> NTSTATUS {
+        self.call_begins(binding, caller);
+        let status = call();
+        self.call_returns(binding, caller, status);
+        status
+    }
+
+    fn with_calls(&self, binding: HANDLE, caller: Side, f: impl FnOnce(&mut Calls) -> bool) -> bool {
+        let Ok((Kind::Binding, key)) = handle::decode(binding) else { return false };
+        self.shard(key).with(|shard| shard.bindings.get_mut(key).is_some_and(|binding| f(binding.calls(caller))))
     }
 
     /// Runs the cleanup callbacks on this thread or, in a random order, perhaps on another one (R56).
@@ -584,7 +646,7 @@ impl<P: Platform> Registrar<P> {
 
     fn wait(&self, function: Function, side: Side, handle: HANDLE) -> NTSTATUS {
         let place = Place::Function(function);
-        self.check_irql(place, 64, DISPATCH_LEVEL - 1, "below DISPATCH_LEVEL");
+        self.enter(function, 64, DISPATCH_LEVEL - 1, "below DISPATCH_LEVEL");
         let Some(key) = self.key(function, kind_of(side), handle) else { return STATUS_INVALID_PARAMETER };
         if let Some(status) = self.platform.fault(function) {
             return status;
@@ -857,7 +919,10 @@ impl<P: Platform> Registrar<P> {
         STATUS_INVALID_PARAMETER
     }
 
-    fn check_irql(&self, place: Place, rule: u8, highest: u8, expected: &'static str) {
+    /// What every function begins with.
+    fn enter(&self, function: Function, rule: u8, highest: u8, expected: &'static str) {
+        let place = Place::Function(function);
+        self.platform.enter(function);
         let irql = self.platform.irql();
         if irql > highest {
             self.report_violation(false, || Violation {
@@ -890,9 +955,13 @@ impl<P: Platform> Registrar<P> {
         });
     }
 
+    fn tolerates(&self, tolerated: bool) -> bool {
+        tolerated && self.lenient.load(Ordering::Relaxed)
+    }
+
     #[cold]
     fn report_violation(&self, tolerated: bool, violation: impl FnOnce() -> Violation) {
-        if !(tolerated && self.lenient.load(Ordering::Relaxed)) {
+        if !self.tolerates(tolerated) {
             self.platform.violation(&violation());
         }
     }

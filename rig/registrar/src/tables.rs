@@ -10,8 +10,9 @@ use core::time::Duration;
 use smallvec::SmallVec;
 use wdk_nmr_sys::{HANDLE, NPIID};
 
+use crate::calls::Calls;
 use crate::handle::{self, Key, Kind};
-use crate::life::{Life, Side};
+use crate::life::{Breach, Life, Side};
 use crate::module::{Opaque, Registered};
 use crate::platform::Platform;
 use crate::report::{BindingReport, RegistrationReport};
@@ -237,6 +238,8 @@ pub(crate) struct Binding {
     /// Callbacks in progress and their threads, innermost last. Two of one binding run at once at most: the provider's
     /// attach callback inside the client's.
     pub(crate) running: [Option<(Callback, u64)>; 2],
+    /// What the client and the provider call in each other, where a test says.
+    calls: [Calls; 2],
 }
 
 impl Binding {
@@ -252,6 +255,16 @@ impl Binding {
             Side::Client => self.client_context,
             Side::Provider => self.provider_context,
         }
+    }
+
+    pub(crate) fn calls(&mut self, side: Side) -> &mut Calls {
+        &mut self.calls[side as usize]
+    }
+
+    /// A side begins a call into its peer.
+    pub(crate) fn call_begins(&mut self, side: Side, thread: u64) -> Option<Breach> {
+        let inside = self.running.contains(&Some((Callback::detach(side), thread)));
+        self.calls[side as usize].begin(&self.life, side, thread, inside)
     }
 
     pub(crate) fn starts_running(&mut self, callback: Callback, thread: u64) {
@@ -403,6 +416,7 @@ impl<E> Shard<E> {
             provider_context: null,
             offering: thread,
             running: [None; 2],
+            calls: [Calls::default(); 2],
         })?;
         for (side, key) in [(Side::Client, client), (Side::Provider, provider)] {
             if let Some(registration) = self.registrations.get_mut(key) {

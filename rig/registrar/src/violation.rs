@@ -134,6 +134,8 @@ pub enum Place {
     Function(Function),
     /// In a call that the registrar made.
     Callback(Callback),
+    /// In a call that the module made into its peer, as a test has reported it.
+    Call,
     /// When a driver image went away.
     ImageUnload,
     /// When a test ended.
@@ -145,6 +147,7 @@ impl fmt::Display for Place {
         f.write_str(match self {
             Self::Function(function) => function.name(),
             Self::Callback(callback) => callback.name(),
+            Self::Call => "a call into the peer",
             Self::ImageUnload => "the unload of an image",
             Self::End => "the end of the session",
         })

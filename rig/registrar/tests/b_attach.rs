@@ -1,12 +1,9 @@
 //! Section B of the contract: attach, R16 to R33.
-//!
-//! R29, whether a provider calls its client while it may still refuse, happens between the modules: no registrar can
-//! show it.
 
 mod support;
 use support::*;
 
-use nmr_registrar::{Function, Place};
+use nmr_registrar::{Function, Place, registrar};
 use std::ffi::c_void;
 use std::ptr::{null, null_mut, without_provenance_mut};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -375,6 +372,45 @@ fn r28_the_provider_may_call_the_client_before_the_attach_function_returned() {
         pause.resume();
         assert_eq!(registering.join().unwrap(), STATUS_SUCCESS);
     });
+}
+
+#[test]
+fn r29_a_provider_that_calls_the_client_and_then_refuses_it_is_reported() {
+    for (answer, reported) in [(STATUS_NOINTERFACE, true), (STATUS_SUCCESS, false)] {
+        let session = Session::new();
+        let log = Log::default();
+        let npi = unique_npi();
+        let mut provider = provider("P", npi, &log);
+        provider.on_provider_attach = Box::new(move |offer| {
+            // R28: allowed if the provider is certain to accept.
+            registrar().calling(offer.handle, Side::Provider, || STATUS_SUCCESS);
+            if answer == STATUS_SUCCESS { offer.accept() } else { answer }
+        });
+        let _provider = provider.registered();
+        let _client = client("C", npi, &log).registered();
+        let violation = session.take_violation(29);
+        assert_eq!(violation.is_some(), reported);
+        if let Some(violation) = violation {
+            assert_eq!(violation.place, Place::Callback(Callback::ProviderAttachClient));
+            assert_eq!(violation.module.map(|module| module.side), Some(Side::Provider));
+        }
+    }
+}
+
+#[test]
+fn r27_a_client_that_calls_the_provider_before_it_has_attached_is_reported() {
+    let session = Session::new();
+    let log = Log::default();
+    let npi = unique_npi();
+    let _provider = provider("P", npi, &log).registered();
+    let mut client = client("C", npi, &log);
+    client.on_client_attach = Box::new(|offer| {
+        registrar().calling(offer.handle, Side::Client, || STATUS_SUCCESS);
+        offer.accept()
+    });
+    let client = client.registered();
+    let violation = session.expect_violation(27);
+    assert_eq!(violation.module.map(|module| module.registration), Some(client.handle().addr()));
 }
 
 #[test]

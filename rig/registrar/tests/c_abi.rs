@@ -71,3 +71,11 @@ fn c_code_that_breaks_a_rule_fails_and_says_which() {
     assert!(errors.contains("R52 broken in NmrClientDetachProviderComplete"), "{errors}");
     assert!(errors.contains("still alive"), "{errors}");
 }
+
+#[test]
+fn every_control_function_can_be_used_from_c() {
+    let test = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/controls.c");
+    let output = Command::new(build("controls", &test)).env("NMR_REGISTRAR_SEED", "17").output().expect("it runs");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+}

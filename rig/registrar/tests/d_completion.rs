@@ -1,11 +1,12 @@
 //! Section D of the contract: detach callbacks and their completion, R43 to R54.
 //!
-//! R43, R44 and R50 are promises of a module about calls that NMR does not see; no registrar can show them.
+//! R43, R44 and R50 are promises of a module about calls that NMR does not see: the tests report those calls, as the
+//! dispatch functions of a peer would.
 
 mod support;
 use support::*;
 
-use nmr_registrar::{DISPATCH_LEVEL, Function, Place, Strictness};
+use nmr_registrar::{DISPATCH_LEVEL, Function, Place, Strictness, registrar};
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering;
 
@@ -26,6 +27,239 @@ fn pair(
 
 fn cleanups(log: &Log) -> [usize; 2] {
     [log.count(Callback::ClientCleanupBindingContext), log.count(Callback::ProviderCleanupBindingContext)]
+}
+
+const SIDES: [Side; 2] = [Side::Client, Side::Provider];
+
+/// Ends the registrations of a pair.
+fn end(modules: &[Box<Module>; 2]) {
+    modules.iter().for_each(|module| assert_eq!(module.deregister(), STATUS_PENDING));
+    modules.iter().for_each(|module| module.waited());
+}
+
+#[test]
+fn r43_a_call_after_the_part_of_the_detach_is_done_is_reported() {
+    for side in SIDES {
+        let session = Session::new();
+        session.set_strictness(Strictness::Lenient);
+        let log = Log::default();
+        // The other side pends, so the binding is still there.
+        let modules = pair(&log, side.peer(), |_, _| STATUS_PENDING);
+        let handle = modules[side as usize].binding(0).handle();
+        assert!(registrar().call_begins(handle, side), "nobody detaches yet");
+        assert!(registrar().call_returns(handle, side, STATUS_SUCCESS));
+        modules[0].deregister();
+        // R51: the side that is not done may go on.
+        assert!(registrar().call_begins(handle, side.peer()));
+        assert!(registrar().call_returns(handle, side.peer(), STATUS_SUCCESS));
+        assert!(!registrar().call_begins(handle, side));
+        assert!(registrar().call_returns(handle, side, STATUS_SUCCESS));
+        let violation = session.expect_violation(43);
+        let module = violation.module.expect("it is known whose call it is");
+        assert_eq!((violation.place, module.side, violation.binding), (Place::Call, side, Some(handle.addr())));
+        complete(side.peer(), handle);
+        assert!(!registrar().call_begins(handle, side));
+        let gone = session.expect_violation(43);
+        assert_eq!((gone.module, &*gone.found), (None, "a module called its peer after the end of their binding"));
+        modules[1].deregister();
+        modules.iter().for_each(|module| module.waited());
+    }
+}
+
+#[test]
+fn r43_a_call_after_the_detach_callback_is_reported_strictly_while_the_detach_is_pending() {
+    for (strictness, reported) in [(Strictness::Strict, true), (Strictness::Lenient, false)] {
+        let session = Session::new();
+        session.set_strictness(strictness);
+        let log = Log::default();
+        let modules = pair(&log, Side::Client, |_, _| STATUS_PENDING);
+        let handle = modules[0].binding(0).handle();
+        assert!(registrar().call_begins(handle, Side::Client));
+        modules[1].deregister();
+        // On another thread it may have been counted before the callback was called.
+        std::thread::scope(|scope| {
+            let handle = Pointer(handle);
+            scope.spawn(move || {
+                let Pointer(handle) = { handle };
+                registrar().calling(handle, Side::Client, || STATUS_SUCCESS)
+            });
+        });
+        assert_eq!(session.violations(), []);
+        registrar().calling(handle, Side::Client, || STATUS_SUCCESS);
+        assert_eq!(session.take_violation(43).is_some(), reported);
+        assert!(registrar().call_returns(handle, Side::Client, STATUS_SUCCESS));
+        complete(Side::Client, handle);
+        modules[0].deregister();
+        modules.iter().for_each(|module| module.waited());
+    }
+}
+
+#[test]
+fn r43_a_call_inside_the_detach_callback_is_reported() {
+    let session = Session::new();
+    let log = Log::default();
+    let call = |_: &Module, context: *mut std::ffi::c_void| {
+        // SAFETY: the default attach allocated it; it is freed in cleanup.
+        let binding = unsafe { &*context.cast::<Binding>() };
+        registrar().calling(binding.handle(), Side::Provider, || STATUS_SUCCESS)
+    };
+    end(&pair(&log, Side::Provider, call));
+    assert_eq!(session.expect_violation(43).found, "it called its peer inside its detach callback");
+}
+
+#[test]
+fn r44_success_while_a_call_is_in_progress_is_reported() {
+    for side in SIDES {
+        let session = Session::new();
+        session.set_strictness(Strictness::Lenient);
+        let log = Log::default();
+        let modules = pair(&log, side, |_, _| STATUS_SUCCESS);
+        let handle = modules[side as usize].binding(0).handle();
+        assert!(registrar().call_begins(handle, side));
+        end(&modules);
+        let violation = session.expect_violation(44);
+        assert_eq!(
+            violation.place,
+            Place::Callback([Callback::ClientDetachProvider, Callback::ProviderDetachClient][side as usize])
+        );
+        assert_eq!(violation.module.map(|module| module.side), Some(side));
+        assert!(!registrar().call_returns(handle, side, STATUS_SUCCESS), "the binding is gone");
+    }
+}
+
+#[test]
+fn r44_pending_without_a_call_in_progress_is_reported_strictly() {
+    for (strictness, reported) in [(Strictness::Strict, true), (Strictness::Lenient, false)] {
+        let session = Session::new();
+        session.set_strictness(strictness);
+        let log = Log::default();
+        let modules = pair(&log, Side::Client, |_, _| STATUS_PENDING);
+        let handle = modules[0].binding(0).handle();
+        registrar().calling(handle, Side::Client, || STATUS_SUCCESS);
+        modules[0].deregister();
+        complete(Side::Client, handle);
+        assert_eq!(session.take_violation(44).is_some(), reported);
+        modules[1].deregister();
+        modules.iter().for_each(|module| module.waited());
+    }
+}
+
+#[test]
+fn r44_pending_is_right_while_a_call_is_in_progress() {
+    let _session = Session::new();
+    let log = Log::default();
+    let modules = pair(&log, Side::Client, |_, _| STATUS_PENDING);
+    let handle = modules[0].binding(0).handle();
+    registrar().calling(handle, Side::Client, || {
+        modules[0].deregister();
+        STATUS_SUCCESS
+    });
+    complete(Side::Client, handle);
+    modules[1].deregister();
+    modules.iter().for_each(|module| module.waited());
+}
+
+#[test]
+fn r45_complete_while_a_call_is_in_progress_is_reported() {
+    let session = Session::new();
+    let log = Log::default();
+    let modules = pair(&log, Side::Provider, |_, _| STATUS_PENDING);
+    let handle = modules[1].binding(0).handle();
+    assert!(registrar().call_begins(handle, Side::Provider));
+    modules[0].deregister();
+    complete(Side::Provider, handle);
+    assert!(session.expect_violation(45).found.contains("a call into the peer was in progress"));
+    modules[1].deregister();
+    modules.iter().for_each(|module| module.waited());
+}
+
+#[test]
+fn r50_a_pended_call_is_in_progress_until_it_completes() {
+    for side in SIDES {
+        let session = Session::new();
+        let log = Log::default();
+        // Success although a call that returned STATUS_PENDING is not complete.
+        let modules = pair(&log, side, |_, _| STATUS_SUCCESS);
+        let handle = modules[side as usize].binding(0).handle();
+        assert_eq!(registrar().calling(handle, side, || STATUS_PENDING), STATUS_PENDING);
+        end(&modules);
+        assert!(session.expect_violation(50).found.contains("a pended call"));
+        assert!(!registrar().call_completes(handle, side), "the binding is gone");
+        // Complete too early.
+        let modules = pair(&log, side, |_, _| STATUS_PENDING);
+        let handle = modules[side as usize].binding(0).handle();
+        registrar().calling(handle, side, || STATUS_PENDING);
+        modules[0].deregister();
+        complete(side, handle);
+        assert!(session.expect_violation(50).found.starts_with("the Complete function"));
+        modules[1].deregister();
+        modules.iter().for_each(|module| module.waited());
+        // As it should be.
+        let modules = pair(&log, side, |_, _| STATUS_PENDING);
+        let handle = modules[side as usize].binding(0).handle();
+        registrar().calling(handle, side, || STATUS_PENDING);
+        modules[0].deregister();
+        assert!(registrar().call_completes(handle, side));
+        assert!(!registrar().call_completes(handle, side), "there is one only");
+        complete(side, handle);
+        modules[1].deregister();
+        modules.iter().for_each(|module| module.waited());
+    }
+}
+
+#[test]
+fn a_report_of_a_call_needs_a_binding_handle() {
+    let session = Session::new();
+    let log = Log::default();
+    let client = client("C", unique_npi(), &log).registered();
+    assert!(!registrar().call_begins(client.handle(), Side::Client));
+    assert_eq!(session.expect_violation(43).expected, "a binding handle");
+    assert!(!registrar().call_returns(client.handle(), Side::Client, STATUS_SUCCESS));
+}
+
+#[test]
+fn a_delayed_cleanup_comes_after_the_complete_function_and_before_the_end_of_the_wait() {
+    for side in SIDES {
+        let session = Session::new();
+        let log = Log::default();
+        let function = [Function::ClientDetachProviderComplete, Function::ProviderDetachClientComplete][side as usize];
+        let modules = pair(&log, side, |_, _| STATUS_PENDING);
+        let delay = session.delay(function, 0);
+        modules.iter().for_each(|module| assert_eq!(module.deregister(), STATUS_PENDING));
+        assert!(!delay.is_reached());
+        modules[side as usize].binding(0).complete();
+        assert!(delay.is_reached());
+        assert_eq!((cleanups(&log), session.report().bindings.len()), ([0, 0], 1));
+        std::thread::scope(|scope| {
+            let wait = scope.spawn(|| modules[0].waited());
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            assert!(!wait.is_finished(), "the cleanup has not run");
+            delay.release();
+        });
+        modules[1].waited();
+        assert_eq!(cleanups(&log), [1, 1]);
+    }
+}
+
+#[test]
+fn a_delay_lets_cleanups_before_it_run_in_time_and_ends_with_its_value() {
+    let session = Session::new();
+    let log = Log::default();
+    let delay = session.delay(Function::ClientDetachProviderComplete, 1);
+    let modules = pair(&log, Side::Client, |_, _| STATUS_PENDING);
+    let handle = modules[0].binding(0).handle();
+    modules[0].deregister();
+    complete(Side::Client, handle);
+    assert_eq!((cleanups(&log), delay.is_reached()), ([1, 1], false));
+    drop(delay);
+    modules[0].waited();
+    assert_eq!(modules[0].register(), STATUS_SUCCESS);
+    let handle = modules[0].binding(1).handle();
+    modules[0].deregister();
+    complete(Side::Client, handle);
+    assert_eq!(cleanups(&log), [2, 2]);
+    modules[1].deregister();
+    modules.iter().for_each(|module| module.waited());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 pub mod irql;
 mod memory;
+pub(crate) mod schedule;
 pub(crate) mod session;
 #[cfg(feature = "symbols")]
 mod symbols;
@@ -24,6 +25,7 @@ use crate::registrar::Registrar;
 use crate::report::SlowWait;
 use crate::violation::{Function, Violation};
 
+use schedule::Point;
 use session::Control;
 
 /// The registrar behind the nine functions of this process.
@@ -90,9 +92,13 @@ impl Event for HostEvent {
     fn set(&self) {
         *locked(&self.is_set) = true;
         self.changed.notify_all();
+        schedule::wake(core::ptr::from_ref(self).addr());
     }
 
     fn wait(&self, timeout: Option<Duration>) -> bool {
+        if schedule::wait(core::ptr::from_ref(self).addr(), || *locked(&self.is_set)) {
+            return true;
+        }
         let is_set = locked(&self.is_set);
         match timeout {
             None => *self.changed.wait_while(is_set, |is_set| !*is_set).unwrap_or_else(PoisonError::into_inner),
@@ -142,6 +148,11 @@ impl Platform for Host {
     }
 
     #[inline]
+    fn enter(&self, function: Function) {
+        schedule::reach(Point::Function(function));
+    }
+
+    #[inline]
     fn fault(&self, function: Function) -> Option<NTSTATUS> {
         if self.has_control.load(Ordering::Relaxed) { self.control()?.fault(function) } else { None }
     }
@@ -153,13 +164,19 @@ impl Platform for Host {
         {
             control.pause(point);
         }
+        schedule::reach(Point::Callback(point.when, point.callback));
+    }
+
+    fn delays_cleanup(&self, function: Function, binding: usize) -> bool {
+        self.control().is_some_and(|control| control.delays(function, binding))
     }
 
     fn elsewhere(&self, job: &mut (dyn FnMut() + Send)) {
-        let level = irql::current();
+        let (level, place) = (irql::current(), schedule::place());
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 irql::set(level);
+                schedule::take(place);
                 job();
             });
         });

@@ -1,6 +1,7 @@
 //! A session: one test's view of the registrar of the process.
 
 use core::ops::Range;
+use core::ptr::without_provenance_mut;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use std::borrow::ToOwned;
@@ -12,6 +13,7 @@ use std::vec::Vec;
 
 use wdk_nmr_sys::NTSTATUS;
 
+use super::schedule::Threads;
 use super::{irql, locked, registrar};
 use crate::platform::{PausePoint, When};
 use crate::registrar::Strictness;
@@ -20,8 +22,8 @@ use crate::violation::{Callback, Function, Violation};
 
 /// How long a wait lasts before it is reported, unless a session says otherwise.
 pub(crate) const SLOW_WAIT: Duration = Duration::from_secs(10);
-/// How long a test waits for a thread to reach a pause point before it fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a test waits for a thread to reach a pause point, or its turn, before it fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a session asks of the platform.
 #[derive(Default)]
@@ -30,6 +32,7 @@ pub(crate) struct Control {
     slow_waits: Mutex<Vec<SlowWait>>,
     faults: Mutex<Vec<Fault>>,
     pauses: Mutex<Vec<Arc<Gate>>>,
+    delays: Mutex<Vec<Arc<Mutex<Put>>>>,
     images: Mutex<Vec<(String, Range<usize>)>>,
     is_silent: AtomicBool,
 }
@@ -39,6 +42,16 @@ struct Fault {
     /// How many calls succeed before it happens.
     after: usize,
     status: NTSTATUS,
+}
+
+/// A cleanup that is to be put off, or has been.
+struct Put {
+    /// The Complete function that it is due in.
+    function: Function,
+    /// How many cleanups of that function run in time before.
+    after: usize,
+    /// The binding whose cleanup is owed now.
+    owed: Option<usize>,
 }
 
 /// A place at which the next thread stops.
@@ -92,6 +105,21 @@ impl Control {
         gate.changed.notify_all();
         let state = locked(&gate.state);
         drop(gate.changed.wait_while(state, |state| *state != GateState::Open));
+    }
+
+    pub(crate) fn delays(&self, function: Function, binding: usize) -> bool {
+        let mut delays = locked(&self.delays);
+        let waiting = |put: &Put| put.function == function && put.owed.is_none();
+        let Some(index) = delays.iter().position(|put| waiting(&locked(put))) else { return false };
+        let mut put = locked(&delays[index]);
+        if put.after > 0 {
+            put.after -= 1;
+            return false;
+        }
+        put.owed = Some(binding);
+        drop(put);
+        delays.remove(index);
+        true
     }
 
     pub(crate) fn image(&self, address: usize) -> Option<String> {
@@ -164,8 +192,18 @@ impl Session {
     /// If that variable is no number.
     #[must_use]
     pub fn adversary() -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
         let session = Self::new();
+        session.choose_seed();
+        session
+    }
+
+    /// Draws a seed, or takes that of the environment variable `NMR_REGISTRAR_SEED`, and uses it from now on, as
+    /// [`Self::adversary`] does from the start. Returns it.
+    ///
+    /// # Panics
+    /// If that variable is no number.
+    pub fn choose_seed(&self) -> u64 {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
         let seed = match std::env::var("NMR_REGISTRAR_SEED") {
             Ok(text) => {
                 text.parse().unwrap_or_else(|_| panic!("NMR_REGISTRAR_SEED is {text:?}, not a number below 2^64"))
@@ -176,8 +214,14 @@ impl Session {
                 u64::from(now.subsec_nanos()).wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed))
             }
         };
-        session.set_seed(Some(seed));
-        session
+        self.set_seed(Some(seed));
+        seed
+    }
+
+    /// The seed that is used now; `None` in the fixed order.
+    #[must_use]
+    pub fn seed(&self) -> Option<u64> {
+        *locked(&self.seed)
     }
 
     /// Chooses what counts as a violation from now on.
@@ -202,7 +246,7 @@ impl Session {
     }
 
     /// Lets `function` fail once with `status`, after `after` calls that are not disturbed. The two Complete functions
-    /// return nothing, so they cannot fail.
+    /// return nothing, so they cannot fail; they can be late, see [`Self::delay`].
     ///
     /// # Panics
     /// If `function` is one of those two, or `status` is not a failure.
@@ -222,6 +266,30 @@ impl Session {
         let gate = Arc::new(Gate { callback, when, state: Mutex::new(GateState::Armed), changed: Condvar::new() });
         locked(&self.control.pauses).push(gate.clone());
         Pause { gate, control: self.control.clone() }
+    }
+
+    /// Puts off the cleanup callbacks that would run inside `function`, one of the two Complete functions, after `after`
+    /// that run in time: the function returns, and the binding lives on until [`Delay::release`]. What a module may rely
+    /// on is that its wait covers them.
+    ///
+    /// # Panics
+    /// If `function` is another one.
+    #[must_use = "dropping it releases the cleanup"]
+    pub fn delay(&self, function: Function, after: usize) -> Delay {
+        assert!(
+            matches!(function, Function::ClientDetachProviderComplete | Function::ProviderDetachClientComplete),
+            "{} is no Complete function; no cleanup is due in it",
+            function.name()
+        );
+        let put = Arc::new(Mutex::new(Put { function, after, owed: None }));
+        locked(&self.control.delays).push(put.clone());
+        Delay { put, control: self.control.clone() }
+    }
+
+    /// Threads that run one at a time, in an order that this session's seed decides.
+    #[must_use]
+    pub fn threads<'a>(&self) -> Threads<'a> {
+        Threads::new(self.seed())
     }
 
     /// Runs `f` with this thread at `level`.
@@ -304,11 +372,15 @@ impl Drop for Session {
             return;
         }
         let Outcome { violations, leaks } = self.end();
-        if violations.is_empty() && leaks.is_empty() {
+        let panicking = std::thread::panicking();
+        if violations.is_empty() && leaks.is_empty() && !(panicking && self.seed().is_some()) {
             return;
         }
         let mut message = String::from("the session ended with violations or leaks");
-        if let Some(seed) = *locked(&self.seed) {
+        if panicking {
+            message = String::from("the test has panicked");
+        }
+        if let Some(seed) = self.seed() {
             message += &format!(" (NMR_REGISTRAR_SEED={seed} repeats its order)");
         }
         message += &describe(&violations);
@@ -316,7 +388,7 @@ impl Drop for Session {
             message += "\nstill alive: ";
             message += &leaks.to_string();
         }
-        if std::thread::panicking() {
+        if panicking {
             eprintln!("nmr-registrar: {message}");
         } else {
             panic!("{message}");
@@ -390,5 +462,32 @@ impl Drop for Pause {
     fn drop(&mut self) {
         locked(&self.control.pauses).retain(|gate| !Arc::ptr_eq(gate, &self.gate));
         self.gate.open();
+    }
+}
+
+/// A cleanup that [`Session::delay`] puts off.
+pub struct Delay {
+    put: Arc<Mutex<Put>>,
+    control: Arc<Control>,
+}
+
+impl Delay {
+    /// Whether a Complete function has returned without the cleanup that was due in it.
+    #[must_use]
+    pub fn is_reached(&self) -> bool {
+        locked(&self.put).owed.is_some()
+    }
+
+    /// Runs the cleanup on this thread, if it is due; else nothing is put off any more.
+    pub fn release(self) {}
+}
+
+impl Drop for Delay {
+    fn drop(&mut self) {
+        locked(&self.control.delays).retain(|put| !Arc::ptr_eq(put, &self.put));
+        let owed = locked(&self.put).owed.take();
+        if let Some(binding) = owed {
+            registrar().clean_up(without_provenance_mut(binding));
+        }
     }
 }

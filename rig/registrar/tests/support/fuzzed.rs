@@ -293,7 +293,7 @@ fn step() {
     let kind = byte();
     let module = usize::from(byte()) % MODULES;
     let (side, handle) = (side_of(module), world().modules[module]);
-    match (kind % 12, handle) {
+    match (kind % 13, handle) {
         (0..=2, None) => register(module),
         (3, Some(Pointer(handle))) => drop(deregister(side, handle)),
         (4, Some(Pointer(handle))) => wait_if_drained(side, handle),
@@ -319,6 +319,16 @@ fn step() {
             let strictness = if module == 0 { Strictness::Lenient } else { Strictness::Strict };
             nmr_registrar::registrar().set_strictness(strictness);
             nmr_registrar::registrar().set_order((module > 3).then_some(module as u64));
+        }
+        // Reports of calls into a peer, true or not.
+        (12, _) => {
+            let (registrar, handle) = (nmr_registrar::registrar(), any_handle());
+            match module / 2 {
+                0 => drop(registrar.call_begins(handle, side)),
+                1 => drop(registrar.call_returns(handle, side, STATUS_SUCCESS)),
+                2 => drop(registrar.call_returns(handle, side, STATUS_PENDING)),
+                _ => drop(registrar.call_completes(handle, side)),
+            }
         }
         _ => {}
     }
