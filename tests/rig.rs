@@ -80,6 +80,44 @@ fn r65_an_unload_with_a_registration_is_a_bug_check_of_its_driver() -> Result<()
 }
 
 #[test]
+fn every_broken_rule_is_a_bug_check_of_its_driver() -> Result<()> {
+    // What the bug check says, by the service that breaks the rule (rig/drivers/misfit).
+    let broken = [
+        ("r10-change", "R10 broken in NmrDeregisterClient: the characteristics, NPIID or module id changed"),
+        ("r12-length", "R12 broken in NmrRegisterClient: Length of the characteristics is 71, not 72"),
+        ("r12-callback", "R12 broken in NmrRegisterClient: the attach or detach callback is NULL"),
+        ("r15-level", "R15 broken in NmrRegisterProvider: it was called at IRQL 2"),
+        ("r19-late", "R19 broken in NmrClientAttachProvider"),
+        ("r21-unset", "R21 broken in ProviderAttachClient"),
+        ("r26-status", "R26 broken in ClientAttachProvider"),
+        ("r45-twice", "R45 broken in NmrClientDetachProviderComplete"),
+        ("r46-success", "R46 broken in ClientDetachProvider"),
+        ("r52-kind", "R52 broken in NmrDeregisterProvider"),
+        ("r66-stale", "R66 broken in NmrDeregisterClient"),
+        ("r68-null", "R68 broken in NmrDeregisterClient: a NULL handle"),
+        ("r74-inside", "R74 broken in NmrWaitForClientDeregisterComplete"),
+    ];
+    let rig = Rig::boot("rules")?;
+    for (service, says) in broken {
+        let error = start_fails(&rig, service)?;
+        assert!(error.contains(&format!("{service}.sys caused bug check 0x125: {says}")), "{error}");
+        assert!(error.contains("expected: "), "{error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn r72_a_driver_without_an_unload_routine_cannot_be_unloaded() -> Result<()> {
+    let rig = Rig::boot("r72")?;
+    rig.install_misfit("resident")?;
+    rig.start("resident")?;
+    let error = format!("{:#}", rig.stop("resident").expect_err("a driver that cannot be unloaded"));
+    assert!(error.contains("it has no unload routine, so it cannot be unloaded (R72)"), "{error}");
+    assert_eq!((rig.alive()?.registrations, rig.state("resident")?), (1, State::Running));
+    Ok(())
+}
+
+#[test]
 fn debug_output_is_logged_under_its_driver_and_formatted() -> Result<()> {
     let rig = Rig::boot("debug")?;
     let error = start_fails(&rig, "nothing")?;

@@ -17,7 +17,8 @@ type Dispatch = unsafe extern "system" fn(device: *mut c_void, irp: *mut Irp) ->
 /// `DRIVER_OBJECT`
 #[repr(C)]
 pub struct DriverObject {
-    before: [usize; 14],
+    before: [usize; 13],
+    unload: *const c_void,
     major_function: [Option<Dispatch>; IRP_MJ_COUNT],
 }
 
@@ -26,6 +27,16 @@ pub struct DriverObject {
 struct Irp {
     before: [usize; 6],
     result: sys::IO_STATUS_BLOCK,
+}
+
+/// Whether a driver can be unloaded: it has an unload routine (R72).
+///
+/// # Safety
+///
+/// `driver` is a driver object whose DriverEntry has just returned.
+pub(crate) unsafe fn has_unload(driver: *const DriverObject) -> bool {
+    // SAFETY: passed on to the caller.
+    !unsafe { (*driver).unload }.is_null()
 }
 
 #[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]

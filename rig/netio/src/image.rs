@@ -8,7 +8,7 @@ use core::ptr::null_mut;
 use crate::drivers::{self, Driver, DriverId};
 use crate::lock::Lock;
 use crate::thunk::Thunks;
-use crate::{hooks, log, report, sys};
+use crate::{device, hooks, log, report, sys};
 
 const PAGE_READWRITE: u32 = 4;
 /// Where the PE header's offset is, and what lies where in a 64-bit PE header.
@@ -115,6 +115,11 @@ pub(crate) unsafe extern "system" fn enter(
     {
         // SAFETY: nothing of the image is running or will be: its DriverEntry has returned, and has failed.
         unsafe { sys::LdrUnloadDll(base as *mut c_void) };
+    }
+    // SAFETY: the driver object of the I/O manager, whose DriverEntry has returned.
+    if status >= 0 && !unsafe { device::has_unload(object.cast()) } {
+        let why = "it has no unload routine, so it cannot be unloaded (R72)";
+        log::event(&drivers::name(id), "resident", format_args!("text={}", log::Text(why.as_bytes())));
     }
     status
 }

@@ -14,11 +14,14 @@
 //! | `sluggard` | attaches, and needs a third of a second for its part of a detach, in which it still calls |
 //! | `rulebreaker` | registers as a client and waits for its end without having deregistered (R62) |
 //! | `deserter` | registers as a client and is unloaded without deregistering (R65) |
+//! | `resident` | registers as a client and has no unload routine (R72) |
+//! | `r10-change`, ... | breaks the rule of that number, see `rule` |
 //!
 //! It talks to NMR without wdk-nmr, with which most of this could not be written.
 #![no_std]
 
 mod nmr;
+mod rule;
 mod wdm;
 
 use core::panic::PanicInfo;
@@ -36,11 +39,13 @@ const BLOCK_SIZE: usize = 32;
 /// The arguments are those that the I/O manager passes.
 #[unsafe(no_mangle)]
 pub unsafe extern "system" fn DriverEntry(driver: *mut DriverObject, path: *const UnicodeString) -> NtStatus {
-    // SAFETY: the I/O manager passes its driver object, which nobody else uses yet.
-    unsafe { wdm::set_unload(driver, unload) };
     // SAFETY: the I/O manager passes the service's registry path.
     let service = unsafe { wdm::last_component(path) };
     let is = |name: &str| wdm::equal(service, name);
+    if !is("resident") {
+        // SAFETY: the I/O manager passes its driver object, which nobody else uses yet.
+        unsafe { wdm::set_unload(driver, unload) };
+    }
     if is("leaker") {
         (0..3).for_each(|_| drop_on_purpose(wdm::allocate(BLOCK_SIZE, TAG)));
         STATUS_SUCCESS
@@ -67,7 +72,7 @@ pub unsafe extern "system" fn DriverEntry(driver: *mut DriverObject, path: *cons
         unsafe { wdm::set_unload(driver, hang) };
         STATUS_SUCCESS
     } else {
-        nmr::start(is)
+        rule::start(is).unwrap_or_else(|| nmr::start(is))
     }
 }
 

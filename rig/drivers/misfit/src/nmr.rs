@@ -93,7 +93,7 @@ pub(crate) fn start(is: impl Fn(&str) -> bool) -> NTSTATUS {
         &STRANGER.0
     } else if is("sluggard") {
         &SLUGGARD.0
-    } else if is("decliner") || is("rulebreaker") || is("deserter") {
+    } else if is("decliner") || is("rulebreaker") || is("deserter") || is("resident") {
         &DECLINER.0
     } else {
         print(c"misfit: the service name says nothing", STATUS_UNSUCCESSFUL);

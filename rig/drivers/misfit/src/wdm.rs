@@ -29,6 +29,7 @@ pub struct UnicodeString {
 unsafe extern "system" {
     fn ExAllocatePool2(flags: u64, size: usize, tag: u32) -> *mut c_void;
     fn ExFreePoolWithTag(block: *mut c_void, tag: u32);
+    fn KeRaiseIrqlToDpcLevel() -> u8;
     fn KeDelayExecutionThread(mode: i8, alertable: u8, interval: *const i64) -> NtStatus;
     fn PsCreateSystemThread(
         thread: *mut *mut c_void,
@@ -79,6 +80,12 @@ pub(crate) fn allocate(size: usize, tag: u32) -> *mut u8 {
 pub(crate) fn free(block: *mut u8, tag: u32) {
     // SAFETY: what is wrong with it, the rig is to find out.
     unsafe { ExFreePoolWithTag(block.cast(), tag) };
+}
+
+/// Raises the calling thread to DISPATCH_LEVEL, for good.
+pub(crate) fn raise_to_dispatch_level() {
+    // SAFETY: it is at PASSIVE_LEVEL.
+    unsafe { KeRaiseIrqlToDpcLevel() };
 }
 
 /// Prints a line `what status`.
