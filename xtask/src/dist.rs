@@ -26,7 +26,7 @@ const PACKAGES: [&str; 3] = ["sluice", "probe", "sluicectl"];
 
 /// Files of the repository that are in the zip, and where.
 const FILES: &[(&str, &str)] = &[
-    ("README.md", "README.md"),
+    ("docs/release.md", "README.md"),
     ("LICENSE-APACHE", "LICENSE-APACHE"),
     ("LICENSE-MIT", "LICENSE-MIT"),
     ("crates/sluice-npi/include/sluice_npi.h", "include/sluice_npi.h"),
@@ -71,7 +71,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         add(&mut files, &layout::root().join(from), to)?;
     }
     add_folder(&mut files, &layout::root().join("docs"), "docs")?;
-    files.insert("sbom.cdx.json".to_owned(), sbom(&metadata()?, version)?);
+    files.remove("docs/release.md");
+    files.insert("sbom.cdx.json".to_owned(), sbom(&metadata()?, version, &git(&["rev-parse", "HEAD"])?)?);
     files.insert("SHA256SUMS".to_owned(), checksums(&files).into_bytes());
 
     let path = layout::root().join("target/dist").join(format!("{name}.zip"));
@@ -169,7 +170,7 @@ fn metadata() -> Result<Value> {
 }
 
 /// A bill of materials in CycloneDX 1.5: every package that is compiled into what users get.
-fn sbom(metadata: &Value, version: &str) -> Result<Vec<u8>> {
+fn sbom(metadata: &Value, version: &str, commit: &str) -> Result<Vec<u8>> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let packages: BTreeMap<String, Value> =
         list(&metadata["packages"]).into_iter().map(|package| (text(&package["id"]), package)).collect();
@@ -211,7 +212,10 @@ fn sbom(metadata: &Value, version: &str) -> Result<Vec<u8>> {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
         "version": 1,
-        "metadata": { "component": { "type": "application", "bom-ref": "sluice", "name": "sluice", "version": version } },
+        "metadata": {
+            "component": { "type": "application", "bom-ref": "sluice", "name": "sluice", "version": version },
+            "properties": [{ "name": "git:commit", "value": commit }],
+        },
         "components": components,
     });
     Ok(serde_json::to_vec_pretty(&bom)?)
@@ -268,10 +272,11 @@ mod tests {
                 { "id": "wdk", "deps": [dependency("deep", Value::Null)] },
             ] },
         });
-        let bom: Value = serde_json::from_slice(&sbom(&metadata, "1.0.0").unwrap()).unwrap();
+        let bom: Value = serde_json::from_slice(&sbom(&metadata, "1.0.0", "c0ffee").unwrap()).unwrap();
         let names: Vec<&str> =
             bom["components"].as_array().unwrap().iter().filter_map(|component| component["name"].as_str()).collect();
         assert_eq!(names, ["deep", "probe", "sluice", "sluicectl", "wdk"]);
+        assert_eq!(bom["metadata"]["properties"][0]["value"], "c0ffee");
         assert_eq!(bom["components"][0]["purl"], "pkg:cargo/deep@1.0.0");
         assert_eq!(bom["components"][0]["licenses"][0]["expression"], "MIT OR Apache-2.0");
     }
