@@ -41,7 +41,7 @@ mod table;
 mod validate;
 
 pub use action::{Action, Direction};
-pub use parse::{UnknownLinkType, parse, parse_into};
+pub use parse::{UnknownLinkType, parse, parse_headers_into, parse_into};
 pub use policy::{Decision, Policy, classify, classify_into};
 pub use table::{MAX_EXPANDED, MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE};
 pub use validate::TableError;

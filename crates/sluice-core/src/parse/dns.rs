@@ -10,7 +10,7 @@ const MAX_NAME: usize = 255;
 /// DNS, multicast DNS (RFC 6762) and LLMNR (RFC 4795).
 #[inline]
 pub(super) fn is_port(port: u16) -> bool {
-    matches!(port, 53 | 5353 | 5355)
+    (port == 53) | (port == 5353) | (port == 5355)
 }
 
 /// What is wrong with a question.

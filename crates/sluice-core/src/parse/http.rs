@@ -13,6 +13,11 @@ const MAX_HOST: usize = 255;
 const METHODS: [&[u8]; 9] =
     [b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ", b"OPTIONS ", b"CONNECT ", b"PATCH ", b"TRACE "];
 
+#[inline]
+pub(super) fn may_start_with(first: u8) -> bool {
+    first.is_ascii_uppercase()
+}
+
 /// Whether the stream starts with the first letters of a method that is in use.
 #[inline]
 pub(super) fn may_be_request(stream: &[u8]) -> bool {

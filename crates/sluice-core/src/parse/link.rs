@@ -23,6 +23,10 @@ pub(super) mod ether_type {
     pub(crate) const FIRST: u16 = 0x0600;
     /// The largest length.
     pub(crate) const LAST_LENGTH: u16 = 1500;
+
+    /// Those that have something to read, or to say.
+    pub(crate) const READ: [u16; 10] =
+        [IPV4, ARP, VLAN, IPV6, MPLS, MPLS_UPSTREAM, SERVICE_VLAN, MACSEC, OLD_STACKED_VLAN, OLD_STACKED_VLAN_2];
 }
 
 /// Address families of the BSD loopback header. IPv6 has another number on every system.

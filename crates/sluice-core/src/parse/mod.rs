@@ -1,8 +1,9 @@
 //! From the bytes of a packet to a [`Flow`].
 //!
 //! Data goes down the layers: [`link`] finds the EtherType, [`network`] the protocol behind the IP headers, [`transport`]
-//! the ports, and [`dns`], [`tls`], [`http`] and [`quic`] look into the payload. What each of them reads, checks and leaves
-//! alone, and every limit, is in `docs/packets.md`.
+//! the ports; [`plain`] does all three at once where nothing is out of the ordinary. Then [`payload`] decides whether
+//! [`dns`], [`tls`], [`http`] or [`quic`] look into the payload. What each of them reads, checks and leaves alone, and every
+//! limit, is in `docs/packets.md`.
 //!
 //! A layer gets the rest of the packet as a slice that starts with its header and ends where the layer around it ends.
 
@@ -10,6 +11,7 @@ mod dns;
 mod http;
 mod link;
 mod network;
+mod payload;
 mod plain;
 mod quic;
 mod tls;
@@ -18,6 +20,8 @@ mod transport;
 use core::fmt;
 
 use sluice_npi::{Flow, flags, link_type};
+
+use link::ether_type;
 
 /// A link type that Sluice does not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,18 +73,82 @@ pub fn parse(link_type: u16, packet: &[u8], wire_length: u32) -> Result<Flow, Un
 /// As [`parse`]; `flow` then is [`Flow::default`].
 #[inline]
 pub fn parse_into(link_type: u16, packet: &[u8], wire_length: u32, flow: &mut Flow) -> Result<(), UnknownLinkType> {
-    if link_type == link_type::ETHERNET && plain::read(packet, flow) {
-        return Ok(());
+    let ends = headers(link_type, packet, wire_length, flow)?;
+    if payload::may_be_known(packet, flow) {
+        payload(packet, ends, flow);
     }
-    layers(link_type, packet, wire_length, flow)
+    Ok(())
 }
 
-/// Goes through the layers one by one.
-fn layers(link_type: u16, packet: &[u8], wire_length: u32, flow: &mut Flow) -> Result<(), UnknownLinkType> {
+/// Does what [`parse_into`] does, except that it does not look into the payload: the flow has no name, no DNS type and no
+/// QUIC version, and what is wrong with the payload is not in its flags.
+///
+/// # Errors
+///
+/// As [`parse_into`].
+#[inline]
+pub fn parse_headers_into(
+    link_type: u16,
+    packet: &[u8],
+    wire_length: u32,
+    flow: &mut Flow,
+) -> Result<(), UnknownLinkType> {
+    headers(link_type, packet, wire_length, flow).map(|_| ())
+}
+
+/// Reads the headers of a packet, and says why its payload ends where it does.
+#[inline]
+fn headers(link_type: u16, packet: &[u8], wire_length: u32, flow: &mut Flow) -> Result<Ends, UnknownLinkType> {
+    if link_type != link_type::ETHERNET {
+        return layers(link_type, packet, wire_length, flow);
+    }
+    if plain::ipv4(packet, flow) {
+        return Ok(Ends::Packet);
+    }
+    ethernet(packet, wire_length, flow)
+}
+
+/// Reads the headers of an Ethernet frame that is no plain one with IPv4.
+///
+/// It ends with a call, so that no frame waits for registers to be saved that rarer ones need.
+#[inline(never)]
+fn ethernet(frame: &[u8], wire_length: u32, flow: &mut Flow) -> Result<Ends, UnknownLinkType> {
+    if plain::left_alone(frame, flow) {
+        return Ok(Ends::Packet);
+    }
+    tagged_or_ipv6(frame, wire_length, flow)
+}
+
+#[inline(never)]
+fn tagged_or_ipv6(frame: &[u8], wire_length: u32, flow: &mut Flow) -> Result<Ends, UnknownLinkType> {
+    let is_plain = match plain::ether_type(frame) {
+        ether_type::VLAN => plain::tagged(frame, flow),
+        ether_type::IPV6 => plain::ipv6(frame, flow),
+        _ => false,
+    };
+    if is_plain { Ok(Ends::Packet) } else { layers(link_type::ETHERNET, frame, wire_length, flow) }
+}
+
+/// Goes through the headers layer by layer.
+#[inline(never)]
+fn layers(link_type: u16, packet: &[u8], wire_length: u32, flow: &mut Flow) -> Result<Ends, UnknownLinkType> {
     *flow = Flow::default();
     let wire_length = packet.len().max(usize::try_from(wire_length).unwrap_or(usize::MAX));
     let ends = if wire_length > packet.len() { Ends::Capture } else { Ends::Packet };
-    Parser { packet, wire_length, ends, flow }.link(link_type)
+    let mut parser = Parser { packet, wire_length, ends, flow };
+    parser.link(link_type)?;
+    Ok(parser.ends)
+}
+
+/// Looks into the payload of a packet whose headers are read.
+#[cold]
+#[inline(never)]
+fn payload(packet: &[u8], ends: Ends, flow: &mut Flow) {
+    let start = flow.payload_offset as usize;
+    let end = start.wrapping_add(flow.payload_length as usize);
+    let packet = packet.get(..end).unwrap_or(packet);
+    let payload = packet.get(start..).unwrap_or_default();
+    Parser { packet, wire_length: end, ends, flow }.application(payload);
 }
 
 /// Why the bytes of the current layer end where they do.

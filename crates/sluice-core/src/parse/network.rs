@@ -31,6 +31,23 @@ pub(crate) mod protocol {
     pub(crate) const UDP_LITE: u8 = 136;
     pub(crate) const HIP: u8 = 139;
     pub(crate) const SHIM6: u8 = 140;
+
+    /// The protocols, other than TCP and UDP, that have something to read in one version of IP at least.
+    pub(crate) const READ: [u8; 13] = [
+        HOP_BY_HOP,
+        ICMP,
+        DCCP,
+        ROUTING,
+        FRAGMENT,
+        AUTHENTICATION,
+        ICMPV6,
+        DESTINATION_OPTIONS,
+        SCTP,
+        MOBILITY,
+        UDP_LITE,
+        HIP,
+        SHIM6,
+    ];
 }
 
 /// Where a fragment belongs: its offset in bytes, and whether more follow.
@@ -368,7 +385,7 @@ pub(super) fn widened(address: [u8; 4]) -> [u8; 16] {
 }
 
 #[inline]
-fn copy(to: &mut [u8; 16], from: Option<&[u8]>) {
+pub(super) fn copy(to: &mut [u8; 16], from: Option<&[u8]>) {
     if let Some(from) = from.and_then(<[u8]>::first_chunk) {
         *to = *from;
     }

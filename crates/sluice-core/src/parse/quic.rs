@@ -10,6 +10,16 @@ const HTTPS: u16 = 443;
 /// The longest connection id of the known versions (RFC 9000, 17.2).
 const MAX_CONNECTION_ID: u8 = 20;
 
+/// The known versions set the fixed bit.
+const LONG: u8 = 0x80;
+const FIXED: u8 = 0x40;
+
+#[inline]
+pub(super) fn may_start_with(first: u8, ports: [u16; 2]) -> bool {
+    let https = (ports[0] == HTTPS) | (ports[1] == HTTPS);
+    (first & LONG != 0) & ((first & FIXED != 0) | https)
+}
+
 #[inline]
 pub(super) fn may_be_long_header(datagram: &[u8]) -> bool {
     datagram.first().is_some_and(|first| first & 0x80 != 0)

@@ -16,6 +16,11 @@ const CLIENT_HELLO: u8 = 1;
 const SERVER_NAME: u16 = 0;
 const HOST_NAME: u8 = 0;
 
+#[inline]
+pub(super) fn may_start_with(first: u8) -> bool {
+    first == HANDSHAKE
+}
+
 /// Whether the stream starts with a handshake record that starts with a ClientHello.
 #[inline]
 pub(super) fn may_be_client_hello(stream: &[u8]) -> bool {

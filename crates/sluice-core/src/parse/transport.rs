@@ -1,9 +1,9 @@
-//! Transport protocols, and which payload is looked into.
+//! Transport protocols.
 
 use sluice_npi::flags;
 
 use super::network::protocol;
-use super::{Ends, Parser, be16, dns, http, quic, tls};
+use super::{Ends, Parser, be16};
 
 impl<'packet> Parser<'packet, '_> {
     #[inline]
@@ -75,24 +75,6 @@ impl<'packet> Parser<'packet, '_> {
             return self.short();
         };
         self.payload(payload);
-        self.tcp_payload(payload);
-    }
-
-    #[inline]
-    pub(super) fn tcp_payload(&mut self, payload: &'packet [u8]) {
-        // A name is in the first segment of a stream, and needs more than this.
-        if payload.len() <= 12 {
-            return;
-        }
-        if dns::is_port(self.flow.source_port) || dns::is_port(self.flow.destination_port) {
-            return self.dns_over_tcp(payload);
-        }
-        // Most payloads are neither, and their first byte says so.
-        match payload.first() {
-            Some(&tls::HANDSHAKE) if tls::may_be_client_hello(payload) => self.tls(payload),
-            Some(b'A'..=b'Z') if http::may_be_request(payload) => self.http(payload),
-            _ => {}
-        }
     }
 
     /// UDP (RFC 768).
@@ -112,18 +94,6 @@ impl<'packet> Parser<'packet, '_> {
             _ => self.limit(payload, length.wrapping_sub(8)),
         };
         self.payload(payload);
-        if !payload.is_empty() {
-            self.udp_payload(payload);
-        }
-    }
-
-    #[inline]
-    pub(super) fn udp_payload(&mut self, payload: &'packet [u8]) {
-        if dns::is_port(self.flow.source_port) || dns::is_port(self.flow.destination_port) {
-            self.dns_over_udp(payload);
-        } else if quic::may_be_long_header(payload) {
-            self.quic(payload);
-        }
     }
 
     /// UDP-Lite (RFC 3828): the length field is a checksum coverage.

@@ -3,4 +3,5 @@
 
 pub mod captures;
 pub mod classbench;
+pub mod layers;
 pub mod linear;
