@@ -1,10 +1,11 @@
 //! `sluicectl verify`, the program for a Windows test machine, does here what it does there, and notices what is wrong.
 
 use std::time::Duration;
+use std::{env, fs};
 
 use anyhow::Result;
 use sluice_rig::{Left, Outcome, Rig, State, root};
-use system_tests::{calls, data};
+use system_tests::{calls, data, sluicectl_ok};
 
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -90,6 +91,27 @@ fn a_client_that_is_no_client_of_sluice_fails_and_everything_is_undone() -> Resu
     assert_eq!(outcome.code, Some(1), "{}{}", outcome.stdout, outcome.stderr);
     assert!(outcome.stdout.contains(", attach: there is no device"), "{}", outcome.stdout);
     assert_undone(&rig, "decliner")
+}
+
+#[test]
+fn a_policy_that_was_kept_is_where_every_life_starts() -> Result<()> {
+    let rig = machine("verify-kept")?;
+    rig.install("sluice")?;
+    rig.install("probe")?;
+    rig.start("sluice")?;
+    sluicectl_ok(&rig, &["policy", "load", "demo.toml", "--persist"])?;
+    rig.stop("sluice")?;
+    // Another one than is kept.
+    let lenient = env::temp_dir().join(format!("sluice-lenient-{}.toml", std::process::id()));
+    fs::write(&lenient, "default = \"permit\"\n")?;
+    let policy = rig.copy_file(&lenient)?;
+    fs::remove_file(&lenient)?;
+    let arguments = ["verify", "--existing", "--rounds", "1", "--capture", "demo.pcapng", "--policy", &policy];
+    let outcome = rig.run("sluicectl.exe", &arguments, LIMIT)?;
+    assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
+    rig.start("sluice")?;
+    sluicectl_ok(&rig, &["policy", "show", "--compare", "demo.toml"])?;
+    Ok(())
 }
 
 #[test]
