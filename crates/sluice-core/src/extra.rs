@@ -98,12 +98,15 @@ fn has_bit(table: &Table<'_>, condition: Condition, bit: u8) -> bool {
 }
 
 fn has_icmp(table: &Table<'_>, condition: Condition, flow: &Flow) -> bool {
-    (0..condition.count).any(|index| {
-        item(table, condition, index).is_some_and(|[item]| {
-            let [kind, first, last, _] = item.to_le_bytes();
-            kind == flow.icmp_type && first <= flow.icmp_code && flow.icmp_code <= last
-        })
-    })
+    let wanted = u32::from(flow.icmp_type) << 8 | u32::from(flow.icmp_code);
+    let index = partition_point(table, condition, |[item]| icmp_range(*item).1 < wanted);
+    index < condition.count && item(table, condition, index).is_some_and(|[item]| icmp_range(item).0 <= wanted)
+}
+
+/// The first and the last type and code of an item, the type in the higher byte.
+fn icmp_range(item: u32) -> (u32, u32) {
+    let [kind, first, last, _] = item.to_le_bytes().map(u32::from);
+    (kind << 8 | first, kind << 8 | last)
 }
 
 fn in_ranges4(table: &Table<'_>, condition: Condition, address: u32) -> bool {
@@ -144,7 +147,6 @@ pub(crate) fn check(table: &Table<'_>, mut index: u32) -> Option<u32> {
 }
 
 fn items_are_canonical(table: &Table<'_>, condition: Condition) -> bool {
-    let all = 0..condition.count;
     match condition.kind {
         extra::LINK_TYPES | extra::ETHER_TYPES => {
             ascending(table, condition, |[value]: [u32; 1]| (value <= 0xFFFF).then_some((value, value)))
@@ -159,12 +161,7 @@ fn items_are_canonical(table: &Table<'_>, condition: Condition) -> bool {
             ascending(table, condition, |[a, b, c, d, last @ ..]: [u32; 8]| Some(([a, b, c, d], last)))
         }
         extra::PROTOCOLS => condition.count == 1,
-        extra::ICMP => all.into_iter().all(|index| {
-            item(table, condition, index).is_some_and(|[item]| {
-                let [_, first, last, zero] = item.to_le_bytes();
-                first <= last && zero == 0
-            })
-        }),
+        extra::ICMP => ascending(table, condition, |[item]: [u32; 1]| (item >> 24 == 0).then_some(icmp_range(item))),
         _ => false,
     }
 }

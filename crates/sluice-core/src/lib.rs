@@ -33,6 +33,7 @@ mod action;
 pub mod compile;
 mod entry;
 mod extra;
+mod filter;
 mod key;
 mod names;
 mod parse;

@@ -3,9 +3,10 @@
 use sluice_npi::{Flow, Header, Verdict};
 
 use crate::entry::{Entry, Entry4, Entry6};
+use crate::filter::{BLOCK, Filter};
 use crate::key::Key;
 use crate::table::{ENTRY_HAS_EXTRA, Layout, MAX_PENDING, NO_RULE, Node, RULE_BLOCKS, Tuple, meta, root, size, word};
-use crate::{Action, Direction, TableError, UnknownLinkType, extra, names, parse_into, validate};
+use crate::{Action, Direction, TableError, UnknownLinkType, extra, filter, names, parse_into, validate};
 
 /// What a policy says about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,7 @@ impl<B> Policy<B> {
                 nodes: 0,
                 entries4: 0,
                 entries6: 0,
+                filter_words: 0,
                 extra_words: 0,
                 suffixes: 0,
                 slots: 0,
@@ -53,6 +55,7 @@ impl<B> Policy<B> {
             nodes: 0,
             entries4: 0,
             entries6: 0,
+            filters: 0,
             extra_words: 0,
             suffixes: 0,
             slots: 0,
@@ -227,6 +230,7 @@ impl<'table> Table<'table> {
 
     #[inline]
     fn search_node<E: InTable>(&self, mut node: Node, link_type: u16, key: &Key, flow: &Flow, best: &mut u32) {
+        let windows = E::windows(key);
         let mut pending = [0; MAX_PENDING];
         let mut pending_count = 0_usize;
         loop {
@@ -254,7 +258,7 @@ impl<'table> Table<'table> {
                         None => return,
                     }
                 }
-                self.search_leaf::<E>(&node, link_type, key, flow, best);
+                self.search_leaf::<E>(&node, &windows, link_type, key, flow, best);
             }
             let Some(next) = pending_count.checked_sub(1) else {
                 return;
@@ -268,27 +272,57 @@ impl<'table> Table<'table> {
     }
 
     #[inline]
-    fn search_leaf<E: InTable>(&self, leaf: &Node, link_type: u16, key: &Key, flow: &Flow, best: &mut u32) {
-        let start = E::start(self.layout).wrapping_add((leaf.base as usize).wrapping_mul(E::SIZE));
-        let length = (leaf.entry_count() as usize).wrapping_mul(E::SIZE);
-        let Some(entries) = self.bytes.get(start..start.wrapping_add(length)) else {
-            return;
-        };
-        for bytes in entries.chunks_exact(E::SIZE) {
-            let Some(entry) = E::read_from(bytes) else {
-                return;
-            };
-            if entry.matches(key) {
-                let common = entry.common();
-                if common.rule_index() >= *best {
-                    return;
-                }
-                if common.rule & ENTRY_HAS_EXTRA == 0 || self.extra_matches(common.rule_index(), link_type, key, flow) {
-                    *best = common.rule_index();
-                    return;
-                }
+    fn search_leaf<E: InTable>(
+        &self,
+        leaf: &Node,
+        windows: &E::Windows,
+        link_type: u16,
+        key: &Key,
+        flow: &Flow,
+        best: &mut u32,
+    ) {
+        let count = leaf.entry_count();
+        let filter = leaf.filter().and_then(|index| Filter::read(self.filter(index)?, count, windows.as_ref()));
+        let mut first = 0;
+        while first < count {
+            let mut candidates = u128::MAX.checked_shr(BLOCK.saturating_sub(count.wrapping_sub(first))).unwrap_or(0);
+            if let Some(filter) = &filter {
+                candidates &= filter.block(first / BLOCK).unwrap_or(0);
             }
+            while candidates != 0 {
+                let index = first.wrapping_add(candidates.trailing_zeros());
+                let Some(entry) = self.entry::<E>(leaf.base.wrapping_add(index)) else {
+                    return;
+                };
+                if entry.matches(key) {
+                    let common = entry.common();
+                    if common.rule_index() >= *best {
+                        return;
+                    }
+                    if common.rule & ENTRY_HAS_EXTRA == 0
+                        || self.extra_matches(common.rule_index(), link_type, key, flow)
+                    {
+                        *best = common.rule_index();
+                        return;
+                    }
+                }
+                candidates &= candidates.wrapping_sub(1);
+            }
+            first = first.wrapping_add(BLOCK);
         }
+    }
+
+    #[inline]
+    fn entry<E: InTable>(&self, index: u32) -> Option<E> {
+        let start = (index as usize).wrapping_mul(E::SIZE).wrapping_add(E::start(self.layout));
+        self.bytes.get(start..).and_then(E::read_from)
+    }
+
+    /// The section of filters from the one at `index` on.
+    #[inline]
+    pub(crate) fn filter(&self, index: u32) -> Option<&'table [u8]> {
+        let start = (index as usize).wrapping_mul(size::WORD).wrapping_add(self.layout.filters);
+        self.bytes.get(start..self.layout.extra_words)
     }
 
     #[cold]
@@ -299,6 +333,9 @@ impl<'table> Table<'table> {
 
 /// A kind of entry and where its section is.
 pub(crate) trait InTable: Entry {
+    /// The key in the form that filters look at.
+    type Windows: AsRef<[u8]>;
+    fn windows(key: &Key) -> Self::Windows;
     fn start(layout: &Layout) -> usize;
     fn read_from(bytes: &[u8]) -> Option<Self>;
     /// The child that `tuple` picks for `key`.
@@ -306,6 +343,11 @@ pub(crate) trait InTable: Entry {
 }
 
 impl InTable for Entry4 {
+    type Windows = [u8; 64];
+    #[inline]
+    fn windows(key: &Key) -> Self::Windows {
+        filter::windows::<4, 64>(key)
+    }
     #[inline]
     fn start(layout: &Layout) -> usize {
         layout.entries4
@@ -323,6 +365,11 @@ impl InTable for Entry4 {
 }
 
 impl InTable for Entry6 {
+    type Windows = [u8; 256];
+    #[inline]
+    fn windows(key: &Key) -> Self::Windows {
+        filter::windows::<16, 256>(key)
+    }
     #[inline]
     fn start(layout: &Layout) -> usize {
         layout.entries6

@@ -9,10 +9,10 @@ use crate::Action;
 use crate::entry::{Entry4, Entry6};
 use crate::policy::{InTable, Table};
 use crate::table::{
-    Counts, ENTRY_HAS_EXTRA, HEADER_SIZE, Layout, MAGIC, MAX_CHILD_BITS, MAX_ENTRIES, MAX_NAME_LENGTH, MAX_PENDING,
-    MAX_RULES, MAX_WORK, NO_RULE, Node, RULE_BLOCKS, VERSION, root, size, word,
+    Counts, ENTRY_HAS_EXTRA, HEADER_SIZE, Layout, MAGIC, MAX_CHILD_BITS, MAX_ENTRIES, MAX_LEAF, MAX_NAME_LENGTH,
+    MAX_PENDING, MAX_RULES, MAX_WORK, NO_RULE, Node, RULE_BLOCKS, VERSION, root, size, word,
 };
-use crate::{extra, names};
+use crate::{extra, filter, names};
 
 /// Why bytes are no policy table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,19 +95,19 @@ fn header(bytes: &[u8]) -> Result<(Layout, Action), TableError> {
     for (word, bytes) in words.iter_mut().zip(header.chunks_exact(size::WORD)) {
         *word = bytes.first_chunk().copied().map(u32::from_le_bytes).unwrap_or_default();
     }
-    let [magic, version, length, action, counts @ .., _, _, _, _] = words;
+    let [magic, version, length, action, counts @ .., _, _, _] = words;
     if magic != MAGIC {
         return Err(TableError::NotATable);
     }
     if version != VERSION {
         return Err(TableError::UnknownVersion(version));
     }
-    if words.iter().rev().take(4).any(|word| *word != 0) {
+    if words.iter().rev().take(3).any(|word| *word != 0) {
         return Err(TableError::ReservedBytes);
     }
     let action = u16::try_from(action).ok().and_then(Action::from_number).ok_or(TableError::UnknownAction)?;
-    let [rules, nodes, entries4, entries6, extra_words, suffixes, slots, text_bytes] = counts;
-    let counts = Counts { rules, nodes, entries4, entries6, extra_words, suffixes, slots, text_bytes };
+    let [rules, nodes, entries4, entries6, filter_words, extra_words, suffixes, slots, text_bytes] = counts;
+    let counts = Counts { rules, nodes, entries4, entries6, filter_words, extra_words, suffixes, slots, text_bytes };
     let roots = u64::from(suffixes).wrapping_mul(root::PER_SUFFIX.into()).wrapping_add(root::FIRST_SUFFIX.into());
     let no_more = |count: u32, maximum: usize| usize::try_from(count).is_ok_and(|count| count <= maximum);
     if !no_more(rules, MAX_RULES)
@@ -134,7 +134,8 @@ fn padding(table: &Table<'_>) -> Result<(), TableError> {
         (l.rules, l.counts.rules, size::RULE, l.nodes),
         (l.nodes, l.counts.nodes, size::NODE, l.entries4),
         (l.entries4, l.counts.entries4, size::ENTRY4, l.entries6),
-        (l.entries6, l.counts.entries6, size::ENTRY6, l.extra_words),
+        (l.entries6, l.counts.entries6, size::ENTRY6, l.filters),
+        (l.filters, l.counts.filter_words, size::WORD, l.extra_words),
         (l.extra_words, l.counts.extra_words, size::WORD, l.suffixes),
         (l.suffixes, l.counts.suffixes, size::SUFFIX, l.slots),
         (l.slots, l.counts.slots, size::SLOT, l.text),
@@ -229,14 +230,19 @@ fn nodes(table: &Table<'_>) -> Result<(), TableError> {
 fn leaf<E: InTable>(table: &Table<'_>, entries: u32, node: &Node) -> Option<()> {
     let count = node.entry_count();
     let sound = if count == 0 {
-        node.base == 0 && node.first_rule == NO_RULE
+        node.base == 0 && node.first_rule == NO_RULE && node.filter().is_none()
     } else {
         let (first, _) = entry::<E>(table, node.base)?;
-        node.base.checked_add(count)? <= entries
+        count <= MAX_LEAF
+            && node.base.checked_add(count)? <= entries
             && first.common().run >= count
             && first.common().rule_index() == node.first_rule
     };
-    (sound && node.work() == count.checked_add(1)? && node.pending() == 0).then_some(())
+    let filter_is_sound = match node.filter() {
+        Some(index) => filter::is_sound(table.filter(index)?, count, size_of::<E::Windows>()),
+        None => true,
+    };
+    (sound && filter_is_sound).then_some(())
 }
 
 fn inner(table: &Table<'_>, node: &Node, next_child: &mut u32) -> Option<()> {
@@ -252,7 +258,8 @@ fn inner(table: &Table<'_>, node: &Node, next_child: &mut u32) -> Option<()> {
         None => in_word(a) && in_word(b),
     };
     let bits = node.child_bits();
-    if !sound || bits == 0 || bits > MAX_CHILD_BITS {
+    // Without a window all goes on to one child, which makes sense if there is a remainder.
+    if !sound || (bits == 0 && !node.has_remainder()) || bits > MAX_CHILD_BITS {
         return None;
     }
     let remainder = u32::from(node.has_remainder());

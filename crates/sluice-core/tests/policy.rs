@@ -418,6 +418,40 @@ fn the_compiler_names_what_is_wrong() {
     assert_eq!(zero.kind, ErrorKind::ZeroId);
 }
 
+/// Rules that differ in nothing by which a tree could tell them apart, one for each VLAN id and EtherType.
+fn alike(count: u32) -> Vec<Rule> {
+    (0..count)
+        .map(|index| Rule {
+            id: index + 1,
+            action: Action::Permit,
+            conditions: Conditions {
+                vlans: vec![(index % 4096) as u16..=(index % 4096) as u16],
+                ether_types: vec![0x0800 + (index / 4096) as u16],
+                ..Conditions::default()
+            },
+        })
+        .collect()
+}
+
+#[test]
+fn rules_that_no_tree_tells_apart_are_all_found() {
+    let policy = Policy::new(compile(&alike(5000), Action::Block).unwrap()).unwrap();
+    for id in [1, 128, 129, 1024, 1025, 4096, 4097, 5000] {
+        let mut flow = udp([10, 0, 0, 0], [1, 2, 3, 4], (1, 2));
+        flow.flags |= flags::ETHER_TYPE;
+        flow.ether_type = 0x0800 + ((id - 1) / 4096) as u16;
+        flow.vlan_count = 1;
+        flow.vlan_ids[0] = ((id - 1) % 4096) as u16;
+        assert_eq!(policy.classify(Direction::Inbound, link_type::RAW, &[], &flow).rule_id, id);
+    }
+}
+
+#[test]
+fn so_many_rules_that_no_tree_tells_apart_that_a_packet_would_take_long_are_refused() {
+    assert!(compile(&alike(16_000), Action::Block).is_ok());
+    assert_eq!(compile(&alike(16_400), Action::Block).unwrap_err().kind, ErrorKind::TooAlike);
+}
+
 /// A table with something in every section.
 fn full_table() -> Vec<u8> {
     let rng = &mut Rng::with_seed(1);

@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use super::Prefix;
-use crate::table::{MAX_EXPANDED, MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE};
+use crate::table::{MAX_EXPANDED, MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE, MAX_WORK};
 
 /// Why rules cannot be compiled, and which one it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum ErrorKind {
     TooManyRules(usize),
     /// The rules are so complex that they need too many entries, or too large a table.
     TooLarge,
+    /// There are packets with which too many rules would have to be compared, one after another.
+    TooAlike,
     /// The id is 0.
     ZeroId,
     /// The direction is that of packets without one.
@@ -67,6 +69,11 @@ impl fmt::Display for ErrorKind {
                 f,
                 "the rules need too large a table: at most {MAX_EXPANDED} combinations of their conditions and \
                  {MAX_TABLE_SIZE} bytes are allowed"
+            ),
+            Self::TooAlike => write!(
+                f,
+                "there are packets that would have to be compared with more than {MAX_WORK} combinations of conditions: \
+                 too many rules have the same or overlapping addresses, ports and protocols"
             ),
             Self::ZeroId => write!(f, "the id is 0: it has to be from 1 to 4294967295"),
             Self::UnspecifiedDirection => write!(f, "the direction has to be inbound, outbound or left out"),

@@ -76,7 +76,8 @@ pub(super) fn expand(index: u32, rule: &Rule) -> Result<Expanded, ErrorKind> {
     let icmp: Vec<(u32, u32)> = {
         let mut list = c.icmp.clone();
         list.sort_unstable();
-        list.dedup();
+        // Any code comes before the codes of the same type.
+        list.dedup_by(|next, icmp| next == icmp || next.kind == icmp.kind && icmp.code.is_none());
         list.iter()
             .map(|icmp| {
                 let kind = u16::from(icmp.kind);

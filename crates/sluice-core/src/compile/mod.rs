@@ -26,6 +26,7 @@
 
 mod error;
 mod expand;
+mod filter;
 mod rule;
 mod tree;
 
@@ -40,7 +41,7 @@ pub use rule::{Conditions, Fragment, Icmp, Prefix, Rule, TcpFlags};
 use crate::Action;
 use crate::entry::{Entry, Entry4, Entry6};
 use crate::names;
-use crate::table::{Counts, Layout, MAGIC, MAX_ENTRIES, MAX_PROBES, MAX_RULES, VERSION, rule_word};
+use crate::table::{Counts, Layout, MAGIC, MAX_PROBES, MAX_RULES, VERSION, rule_word};
 
 /// Compiles `rules`, of which the first that matches a packet decides, and `default_action` for the packets that none
 /// matches.
@@ -89,10 +90,8 @@ pub fn compile(rules: &[Rule], default_action: Action) -> Result<Vec<u8>, Compil
     for tree in trees.into_iter().chain(suffix_trees.into_iter().flatten()) {
         forest.add_root(tree.entries4, tree.entries6);
     }
-    let tree::Built { nodes, entries4, entries6 } = forest.build().ok_or_else(|| too_large.clone())?;
-    if entries4.len().max(entries6.len()) > MAX_ENTRIES {
-        return Err(too_large);
-    }
+    let tree::Built { nodes, entries4, entries6, filters } =
+        forest.build().map_err(|kind| CompileError { rule: None, kind })?;
     let names = NameTable::new(&texts);
 
     let counts = Counts {
@@ -100,6 +99,7 @@ pub fn compile(rules: &[Rule], default_action: Action) -> Result<Vec<u8>, Compil
         nodes: nodes.len() as u32,
         entries4: entries4.len() as u32,
         entries6: entries6.len() as u32,
+        filter_words: filters.len() as u32,
         extra_words: extra_words.len() as u32,
         suffixes: texts.len() as u32,
         slots: names.slots.len() as u32,
@@ -114,6 +114,7 @@ pub fn compile(rules: &[Rule], default_action: Action) -> Result<Vec<u8>, Compil
     put(&mut table, layout.nodes, nodes.map(u32::to_le_bytes));
     put(&mut table, layout.entries4, entries4.iter().map(Entry4::write));
     put(&mut table, layout.entries6, entries6.iter().map(Entry6::write));
+    put(&mut table, layout.filters, filters.iter().map(|word| word.to_le_bytes()));
     put(&mut table, layout.extra_words, extra_words.iter().map(|word| word.to_le_bytes()));
     put(&mut table, layout.suffixes, names.suffixes.iter().flatten().map(|word| word.to_le_bytes()));
     put(&mut table, layout.slots, names.slots.iter().map(|word| word.to_le_bytes()));

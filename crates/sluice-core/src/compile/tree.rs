@@ -11,12 +11,17 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::ErrorKind;
+use super::filter::Filters;
 use crate::entry::{Common, Entry4, Entry6};
+use crate::filter::BLOCK;
 use crate::policy::fold;
-use crate::table::{MAX_ENTRIES, MAX_EXPANDED, MAX_PENDING, MAX_WORK, NO_RULE, Node, Tuple, Window, meta, root, word};
+use crate::table::{
+    MAX_ENTRIES, MAX_EXPANDED, MAX_LEAF, MAX_PENDING, MAX_WORK, NO_RULE, Node, Tuple, Window, meta, root, word,
+};
 
 /// How many entries are looked at to choose a cut.
-const SAMPLE: usize = 512;
+const SAMPLE: usize = 256;
 
 /// A cut never has more children than two to this.
 const MAX_BITS: u32 = 14;
@@ -29,17 +34,28 @@ const SPACE: usize = 8;
 
 /// What a visit costs, in tenths of a nanosecond.
 mod cost {
-    pub(super) const NODE: u64 = 45;
-    pub(super) const LEAF: u64 = 50;
-    pub(super) const ENTRY: u64 = 30;
+    pub(super) const NODE: u64 = 150;
+    /// A leaf without a filter, and each of its entries.
+    pub(super) const LEAF: u64 = 80;
+    pub(super) const ENTRY: u64 = 40;
+    /// A leaf with a filter, of one block; that there are more blocks; each block.
+    pub(super) const FILTER: u64 = 180;
+    pub(super) const BLOCKS: u64 = 100;
+    pub(super) const BLOCK: u64 = 60;
     /// For as many copies as there are entries.
     pub(super) const GROWTH: u64 = 100;
-    /// For every doubling of the entries below a node.
-    pub(super) const DOUBLING: u64 = 160;
+    /// For every doubling of the entries below a node, beyond one block.
+    pub(super) const DOUBLING: u64 = 90;
 }
 
-/// A leaf with so many entries is not worth a cut.
-const SMALL: usize = 4;
+/// A leaf with so many entries has no filter.
+const SMALL: u64 = 4;
+
+/// A leaf with no more entries is not worth a cut.
+const ONE_BLOCK: u64 = BLOCK as u64;
+
+/// A cut has one child for so many entries, as a power of two.
+const ENTRIES_PER_CHILD_BITS: u32 = 2;
 
 /// The sections that hold the trees.
 #[derive(Default)]
@@ -47,6 +63,7 @@ pub(super) struct Built {
     pub(super) nodes: Vec<Node>,
     pub(super) entries4: Vec<Entry4>,
     pub(super) entries6: Vec<Entry6>,
+    pub(super) filters: Vec<u32>,
 }
 
 /// Builds the trees of one table.
@@ -68,8 +85,17 @@ impl Forest {
         self.roots.push(if wide { Source::Ipv6(entries6) } else { Source::Ipv4(entries4) });
     }
 
-    /// Builds all trees, by breadth. `None` if they get too large.
-    pub(super) fn build(self) -> Option<Built> {
+    /// Builds all trees, by breadth.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TooLarge`] and [`ErrorKind::TooAlike`].
+    pub(super) fn build(self) -> Result<Built, ErrorKind> {
+        self.built().ok_or(ErrorKind::TooLarge)?.complete(self.roots.len())
+    }
+
+    /// The trees without their claims. `None` if they get too large.
+    fn built(&self) -> Option<Built> {
         let mut built = Built { nodes: vec![EMPTY; self.roots.len()], ..Built::default() };
         let spaces: Vec<Space> = self.roots.iter().map(Space::new).collect();
         let all = spaces.iter().map(|space| space.length).sum::<usize>();
@@ -91,26 +117,35 @@ impl Forest {
             })
             .collect();
         let mut scratch = Scratch::default();
+        let mut filters = Filters::default();
         while !level.is_empty() {
             let mut next = Vec::new();
             for task in level {
+                let at = task.node;
                 let (source, space) = (self.roots.get(task.tree)?, spaces.get(task.tree)?);
-                let cut = if task.same_as.is_some() { None } else { scratch.choose(space, &task) };
+                let cut = if task.same_as.is_some() {
+                    None
+                } else {
+                    scratch.choose(space, &task).and_then(|cut| cut.fit(space, &task))
+                };
                 let node = match (cut, task.same_as) {
                     (_, Some(other)) => *built.nodes.get(other)?,
-                    (None, _) => built.leaf(source, &task.entries),
-                    (Some(cut), _) => built.inner(source, space, &task, &cut, &mut next),
+                    (None, _) if task.entries.len() > MAX_LEAF as usize => built.chain(space, task, &mut next),
+                    (None, _) => built.leaf(source, space, &mut filters, &task.entries),
+                    (Some(cut), _) => built.inner(space, &task, cut, &mut next),
                 };
-                *built.nodes.get_mut(task.node)? = node;
+                *built.nodes.get_mut(at)? = node;
             }
             level = next;
         }
-        built.complete(self.roots.len())
+        built.filters = filters.finish();
+        let sound = built.entries4.len().max(built.entries6.len()) <= MAX_ENTRIES;
+        (sound && u32::try_from(built.nodes.len()).is_ok()).then_some(built)
     }
 }
 
 /// The place of a node that is not built yet.
-const EMPTY: Node = Node { base: 0, first_rule: NO_RULE, control: Node::LEAF, claim: 1 };
+const EMPTY: Node = Node { base: 0, first_rule: NO_RULE, control: Node::LEAF, claim: 0 };
 
 /// A node that is to be built.
 struct Task {
@@ -128,10 +163,10 @@ struct Task {
 
 /// A part of the key that cuts can use: some bits of one of its words.
 #[derive(Clone, Copy)]
-struct Dimension {
-    word: u32,
-    lowest_bit: u32,
-    width: u32,
+pub(super) struct Dimension {
+    pub(super) word: u32,
+    pub(super) lowest_bit: u32,
+    pub(super) width: u32,
 }
 
 impl Dimension {
@@ -146,19 +181,19 @@ const PROTOCOL: Dimension = Dimension::new(word::META, meta::PROTOCOL_SHIFT, 8);
 const DIRECTION: Dimension = Dimension::new(word::META, meta::DIRECTION_SHIFT, 2);
 
 /// Which values of a dimension an entry covers: first and last.
-type Span = (u32, u32);
+pub(super) type Span = (u32, u32);
 
 /// The entries of a tree as boxes.
-struct Space {
+pub(super) struct Space {
     length: usize,
-    wide: bool,
+    pub(super) wide: bool,
     /// The rule of each entry.
     rules: Vec<u32>,
     /// Source and destination of each entry, with the number of low bits that do not count.
     addresses: Vec<[(u128, u32); 2]>,
     /// First and last ports, and protocol, of each entry.
     rest: Vec<(u32, u32, Option<u8>)>,
-    dimensions: Vec<(Dimension, Vec<Span>)>,
+    pub(super) dimensions: Vec<(Dimension, Vec<Span>)>,
 }
 
 impl Space {
@@ -269,15 +304,15 @@ fn span6(first: u128, shift: u32, index: u32) -> Span {
 
 /// A window of a dimension, and the values in it that an entry covers.
 #[derive(Clone, Copy, Default)]
-struct Slice {
-    dimension: usize,
-    shift: u32,
-    bits: u32,
+pub(super) struct Slice {
+    pub(super) dimension: usize,
+    pub(super) shift: u32,
+    pub(super) bits: u32,
 }
 
 impl Slice {
     /// The first and the last value of the window that `span` covers.
-    fn cover(self, (first, last): Span) -> Span {
+    pub(super) fn cover(self, (first, last): Span) -> Span {
         let mask = (1 << self.bits) - 1;
         let above = |value: u32| value.checked_shr(self.shift + self.bits).unwrap_or(0);
         if above(first) == above(last) { (first >> self.shift & mask, last >> self.shift & mask) } else { (0, mask) }
@@ -315,6 +350,22 @@ impl Cut {
         self.tuple.map_or(self.slices[0].bits + self.slices[1].bits, Tuple::bits)
     }
 
+    /// The cut for all entries. The estimate came from a sample: if it was far too low, nothing is copied. `None` if nothing
+    /// is left but a remainder.
+    fn fit(mut self, space: &Space, task: &Task) -> Option<Self> {
+        let children = 1_usize << self.bits();
+        let copied = |entry: &u32| match self.cover(space, *entry).2 {
+            count if count <= self.copies => count as usize,
+            _ => 1,
+        };
+        if task.entries.iter().map(copied).sum::<usize>() > task.budget.saturating_sub(children / 2).saturating_mul(2)
+            && task.pending + 1 < MAX_PENDING
+        {
+            self.copies = 1;
+        }
+        task.entries.iter().any(|entry| self.cover(space, *entry).2 <= self.copies).then_some(self)
+    }
+
     /// The children of an entry: rows and columns.
     fn cover(&self, space: &Space, entry: u32) -> (Span, Span, u32) {
         if let Some(tuple) = self.tuple {
@@ -331,15 +382,28 @@ impl Cut {
 
 /// What a search among `count` entries is expected to cost.
 fn expected(count: u64) -> u64 {
-    let linear = cost::LEAF + cost::ENTRY * count / 2;
-    if count <= SMALL as u64 {
-        return if count == 0 { 0 } else { linear };
+    if count <= ONE_BLOCK {
+        return leaf(count);
     }
     // Sixteenths of doublings, between powers of two linearly.
     let log = count.ilog2();
     let fraction = (count << 4 >> log) & 15;
-    let doublings = u64::from(log) * 16 + fraction - 32;
-    linear.min(cost::LEAF + cost::ENTRY * 2 + cost::DOUBLING * doublings / 16)
+    let doublings = u64::from(log - ONE_BLOCK.ilog2()) * 16 + fraction;
+    leaf(count).min(cost::FILTER + cost::DOUBLING * doublings / 16)
+}
+
+/// What a search of a leaf is expected to cost, or of a chain of leaves.
+fn leaf(count: u64) -> u64 {
+    if count == 0 {
+        0
+    } else if count <= SMALL {
+        cost::LEAF + cost::ENTRY * count / 2
+    } else if count <= ONE_BLOCK {
+        cost::FILTER
+    } else {
+        let more_leaves = count / u64::from(MAX_LEAF);
+        cost::FILTER + cost::BLOCKS + (cost::BLOCK * (count / ONE_BLOCK) + cost::FILTER * more_leaves) / 2
+    }
 }
 
 /// Memory that the estimates use again and again.
@@ -358,16 +422,17 @@ impl Scratch {
     /// The best cut for a node, if there is one that is worth it.
     fn choose(&mut self, space: &Space, task: &Task) -> Option<Cut> {
         let count = task.entries.len();
-        if count <= SMALL || task.depth >= MAX_DEPTH {
+        if count <= BLOCK as usize || task.depth >= MAX_DEPTH {
             return None;
         }
         let step = count.div_ceil(SAMPLE);
         self.sample.clear();
         self.sample.extend(task.entries.iter().step_by(step).copied());
-        // No more children than twice the entries, and no more than there is room for.
-        let most_bits = (count.ilog2() + 1).min((task.budget.saturating_sub(count)).max(1).ilog2()).clamp(1, MAX_BITS);
-        let linear = cost::LEAF + cost::ENTRY * count as u64 / 2;
-        let mut best = (linear, None);
+        // No more children than a part of the entries, and no more than there is room for.
+        let most_bits = (count.ilog2() - ENTRIES_PER_CHILD_BITS)
+            .min(task.budget.saturating_sub(count).max(1).ilog2())
+            .clamp(1, MAX_BITS);
+        let mut best = (leaf(count as u64), None);
         // The best window of each dimension, to be tried in pairs.
         let mut best_slices: Vec<(u64, Slice)> = Vec::new();
         for dimension in 0..space.dimensions.len() {
@@ -496,7 +561,7 @@ impl Scratch {
 
     /// Estimates tuples that many entries specify.
     fn tuples(&mut self, space: &Space, task: &Task, step: usize, best: &mut (u64, Option<Cut>)) {
-        if task.pending + 1 >= MAX_PENDING || task.entries.len() < 2 * SMALL {
+        if task.pending + 1 >= MAX_PENDING {
             return;
         }
         let shifts = |side: usize, sample: &[u32]| {
@@ -542,7 +607,7 @@ impl Scratch {
         if covered * 20 < self.sample.len() {
             return None;
         }
-        let bits = ((covered * step).ilog2() + 1).clamp(1, MAX_BITS);
+        let bits = (covered * step).ilog2().saturating_sub(ENTRIES_PER_CHILD_BITS).clamp(1, MAX_BITS);
         let tuple = Tuple::new(source, destination, bits, parts);
         let cut = Cut { slices: [Slice::default(); 2], tuple: Some(tuple), copies: 1 };
         self.covers.clear();
@@ -624,7 +689,7 @@ impl Scratch {
 }
 
 impl Built {
-    fn leaf(&mut self, source: &Source, entries: &[u32]) -> Node {
+    fn leaf(&mut self, source: &Source, space: &Space, filters: &mut Filters, entries: &[u32]) -> Node {
         if entries.is_empty() {
             return match source {
                 Source::Ipv4(_) => EMPTY,
@@ -655,27 +720,26 @@ impl Built {
             base: base as u32,
             first_rule: first.rule_index(),
             control: Node::LEAF | wide | count,
-            claim: count.saturating_add(1),
+            claim: if count as usize > SMALL as usize { filters.add(space, entries) } else { 0 },
         }
     }
 
+    /// Makes a chain of leaves out of entries that no cut tells apart: one child, and a remainder.
+    fn chain(&mut self, space: &Space, mut task: Task, next: &mut Vec<Task>) -> Node {
+        let base = self.nodes.len();
+        self.nodes.resize(base + 2, EMPTY);
+        let first_rule = task.entries.first().and_then(|entry| space.rules.get(*entry as usize));
+        let first_rule = first_rule.copied().unwrap_or(NO_RULE);
+        let rest = task.entries.split_off(MAX_LEAF as usize);
+        let flags = Node::REMAINDER | if space.wide { Node::WIDE } else { 0 };
+        next.push(Task { node: base, entries: rest, depth: MAX_DEPTH, ..task });
+        next.push(Task { node: base + 1, pending: task.pending + 1, depth: MAX_DEPTH, ..task });
+        Node { base: base as u32, first_rule, control: flags, claim: 0 }
+    }
+
     /// Makes room for the children, and tasks of them.
-    fn inner(&mut self, source: &Source, space: &Space, task: &Task, cut: &Cut, next: &mut Vec<Task>) -> Node {
+    fn inner(&mut self, space: &Space, task: &Task, cut: Cut, next: &mut Vec<Task>) -> Node {
         let children = 1_usize << cut.bits();
-        // The estimate came from a sample. If it was far too low, nothing is copied.
-        let mut cut = *cut;
-        let copied = |entry: &u32| match cut.cover(space, *entry).2 {
-            count if count <= cut.copies => count as usize,
-            _ => 1,
-        };
-        if task.entries.iter().map(copied).sum::<usize>() > task.budget.saturating_sub(children / 2).saturating_mul(2)
-            && task.pending + 1 < MAX_PENDING
-        {
-            cut.copies = 1;
-        }
-        if task.entries.iter().all(|entry| cut.cover(space, *entry).2 > cut.copies) {
-            return self.leaf(source, &task.entries);
-        }
         let mut lists: Vec<Vec<u32>> = vec![Vec::new(); children];
         let mut remainder = Vec::new();
         let second_bits = if cut.tuple.is_some() { 0 } else { cut.slices[1].bits };
@@ -710,7 +774,7 @@ impl Built {
         let mut previous: Option<(usize, Vec<u32>)> = None;
         for (index, list) in lists.into_iter().enumerate() {
             let node = base + has_remainder + index;
-            let is_leaf = list.len() <= SMALL;
+            let is_leaf = list.len() <= BLOCK as usize;
             let same_as = previous.as_ref().filter(|(_, entries)| is_leaf && *entries == list).map(|(node, _)| *node);
             if same_as.is_none() {
                 previous = is_leaf.then(|| (node, list.clone()));
@@ -730,28 +794,23 @@ impl Built {
     }
 
     /// Fills in the claims, from the leaves to the roots.
-    fn complete(mut self, roots: usize) -> Option<Self> {
-        if self.entries4.len().max(self.entries6.len()) > MAX_ENTRIES || self.nodes.len() > u32::MAX as usize {
-            return None;
-        }
+    fn complete(mut self, roots: usize) -> Result<Self, ErrorKind> {
         for index in (0..self.nodes.len()).rev() {
             let node = self.nodes[index];
             if node.is_leaf() {
                 continue;
             }
-            let remainder = u32::from(node.has_remainder());
-            let children = (1_u32 << node.child_bits()) + remainder;
-            let children = self.nodes.get(node.base as usize..(node.base + children) as usize)?;
-            let (rest, children) = children.split_at(remainder as usize);
-            let work = children.iter().map(Node::work).max()? + rest.iter().map(Node::work).sum::<u32>() + 1;
-            let pending =
-                children.iter().map(|child| child.pending() + remainder).chain(rest.iter().map(Node::pending)).max()?;
-            if work > MAX_WORK.min(Node::WORK_MASK) {
-                return None;
-            }
+            let base = node.base as usize;
+            let (rest, children) = self.nodes[base..].split_at(usize::from(node.has_remainder()));
+            let children = &children[..1 << node.child_bits()];
+            let work = |nodes: &[Node]| nodes.iter().map(Node::work).max().unwrap_or(0);
+            let pending = |nodes: &[Node]| nodes.iter().map(Node::pending).max().unwrap_or(0);
+            // A chain of leaves may have more records than a claim has room for; it is too long in any case.
+            let work = (work(rest) + work(children) + 1).min(Node::WORK_MASK);
+            let pending = pending(rest).max(pending(children) + rest.len() as u32);
             self.nodes[index].claim = work | pending << Node::PENDING_SHIFT;
         }
         let sound = self.nodes.iter().take(roots).all(|node| node.work() <= MAX_WORK);
-        sound.then_some(self)
+        if sound { Ok(self) } else { Err(ErrorKind::TooAlike) }
     }
 }

@@ -1,0 +1,195 @@
+//! From the entries of a leaf to its filter: which windows tell them apart best.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::tree::{Slice, Space};
+use crate::filter::{BLOCK, HEAD, ROW_UNIT, WINDOWS, stride};
+
+/// How many packets the choice is made for.
+const SAMPLE: usize = 20;
+
+/// The bits of a window.
+const BITS: u32 = 6;
+
+/// The filters of a table.
+#[derive(Default)]
+pub(super) struct Filters {
+    words: Vec<u32>,
+    candidates: Vec<Candidate>,
+    /// The sets of all candidates, one after another: for each value those who allow it, then those who allow any.
+    sets: Vec<u128>,
+    /// How many words a set has.
+    blocks: usize,
+    /// What each packet of the sample has in each dimension.
+    sample: Vec<Vec<u32>>,
+    /// The entries that the windows chosen so far let through, for each packet.
+    left: Vec<u128>,
+}
+
+struct Candidate {
+    slice: Slice,
+    /// Where its sets start.
+    sets: usize,
+    /// How many entries it rules out that the windows chosen so far do not, summed over the sample: so many or fewer.
+    gain: u32,
+}
+
+impl Filters {
+    /// Adds a filter for `entries` and gives its index.
+    pub(super) fn add(&mut self, space: &Space, entries: &[u32]) -> u32 {
+        self.blocks = entries.len().div_ceil(BLOCK as usize);
+        self.find_candidates(space, entries);
+        let step = entries.len().div_ceil(SAMPLE);
+        self.sample = entries.iter().step_by(step).map(|entry| space.point(*entry)).collect();
+        self.left = vec![u128::MAX; self.sample.len() * self.blocks];
+        for candidate in 0..self.candidates.len() {
+            self.candidates[candidate].gain = self.gain(candidate);
+        }
+        // What a window rules out beyond the others becomes less with every window chosen. So the one whose gain was the
+        // largest when it was last looked at is the best, if it still is.
+        let mut chosen = Vec::new();
+        while chosen.len() < WINDOWS {
+            let Some(best) = self.most_promising() else {
+                break;
+            };
+            self.candidates[best].gain = self.gain(best);
+            if self.candidates[best].gain == 0 {
+                self.candidates.swap_remove(best);
+            } else if self.most_promising() == Some(best) {
+                let window = self.candidates.swap_remove(best);
+                for (point, left) in self.sample.iter().zip(self.left.chunks_exact_mut(self.blocks)) {
+                    let (of_value, of_any) = window.sets(&self.sets, self.blocks, point);
+                    left.iter_mut().zip(of_value).zip(of_any).for_each(|((left, some), any)| *left &= some | any);
+                }
+                chosen.push(window);
+            }
+        }
+        self.write(space, entries.len() as u32, &chosen)
+    }
+
+    fn most_promising(&self) -> Option<usize> {
+        (0..self.candidates.len()).max_by_key(|index| self.candidates[*index].gain)
+    }
+
+    fn gain(&self, candidate: usize) -> u32 {
+        let mut gain = 0;
+        for (point, left) in self.sample.iter().zip(self.left.chunks_exact(self.blocks)) {
+            let (of_value, of_any) = self.candidates[candidate].sets(&self.sets, self.blocks, point);
+            gain += left
+                .iter()
+                .zip(of_value)
+                .zip(of_any)
+                .map(|((left, some), any)| (left & !some & !any).count_ones())
+                .sum::<u32>();
+        }
+        gain
+    }
+
+    fn find_candidates(&mut self, space: &Space, entries: &[u32]) {
+        self.candidates.clear();
+        self.sets.clear();
+        for (index, (dimension, spans)) in space.dimensions.iter().enumerate() {
+            let bits = BITS.min(dimension.width);
+            let top = dimension.width - bits;
+            for shift in (0..top).step_by(4).chain([top]) {
+                let slice = Slice { dimension: index, shift, bits };
+                let values = 1_usize << bits;
+                let start = self.sets.len();
+                self.sets.resize(start + (values + 1) * self.blocks, 0);
+                let (some, any) = self.sets[start..].split_at_mut(values * self.blocks);
+                let mut decided = false;
+                for (at, entry) in entries.iter().enumerate() {
+                    let (block, bit) = (at / BLOCK as usize, 1 << (at % BLOCK as usize));
+                    let (first, last) = slice.cover(spans[*entry as usize]);
+                    if (last - first) as usize == values - 1 {
+                        any[block] |= bit;
+                        continue;
+                    }
+                    decided = true;
+                    for value in first as usize..=last as usize {
+                        some[value * self.blocks + block] |= bit;
+                    }
+                }
+                if decided {
+                    self.candidates.push(Candidate { slice, sets: start, gain: 0 });
+                } else {
+                    self.sets.truncate(start);
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, space: &Space, count: u32, chosen: &[Candidate]) -> u32 {
+        if self.words.is_empty() {
+            self.words.resize(ROW_UNIT / 4, 0);
+        }
+        let index = self.words.len();
+        let stride = stride(count);
+        let mut heads: Vec<[u8; HEAD]> = Vec::new();
+        let mut rows: Vec<u8> = Vec::new();
+        let start = |rows: &mut Vec<u8>| {
+            rows.resize(rows.len().next_multiple_of(ROW_UNIT), 0);
+            (((rows.len() + WINDOWS * HEAD) / ROW_UNIT) as u16).to_le_bytes()
+        };
+        for candidate in chosen {
+            let [low, high] = start(&mut rows);
+            let (dimension, _) = &space.dimensions[candidate.slice.dimension];
+            let lowest = dimension.lowest_bit + candidate.slice.shift;
+            let words = if space.wide { 16 } else { 4 };
+            let place = lowest % 8 / 2 * words * 4 + dimension.word * 4 + lowest / 8;
+            heads.push([place as u8, ((1 << candidate.slice.bits) - 1) as u8, low, high]);
+            for value in 0..1 << candidate.slice.bits {
+                let (some, any) = candidate.sets_of_value(&self.sets, self.blocks, value);
+                rows.extend(some.iter().zip(any).flat_map(|(some, any)| (some | any).to_le_bytes()).take(stride));
+            }
+        }
+        if chosen.len() < WINDOWS {
+            let [low, high] = start(&mut rows);
+            heads.resize(WINDOWS, [0, 0, low, high]);
+            rows.extend((0..count).step_by(8).map(|first| u8::MAX >> (first + 8).saturating_sub(count)));
+        }
+        start(&mut rows);
+        self.words.extend(heads.iter().map(|head| u32::from_le_bytes(*head)));
+        self.words.extend(rows.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)));
+        index as u32
+    }
+
+    /// The section. Sets are read 16 bytes at a time, so that something has to be behind the last.
+    pub(super) fn finish(mut self) -> Vec<u32> {
+        if !self.words.is_empty() {
+            self.words.extend([0; 4]);
+        }
+        self.words
+    }
+}
+
+impl Candidate {
+    /// The entries that allow what a packet has in the window, and those that allow any value.
+    fn sets<'sets>(&self, sets: &'sets [u128], blocks: usize, point: &[u32]) -> (&'sets [u128], &'sets [u128]) {
+        let value = point[self.slice.dimension] >> self.slice.shift & ((1 << self.slice.bits) - 1);
+        self.sets_of_value(sets, blocks, value)
+    }
+
+    fn sets_of_value<'sets>(&self, sets: &'sets [u128], blocks: usize, value: u32) -> (&'sets [u128], &'sets [u128]) {
+        let set = |index: usize| &sets[self.sets + index * blocks..][..blocks];
+        (set(value as usize), set(1 << self.slice.bits))
+    }
+}
+
+impl Space {
+    /// A packet that an entry matches, the same every time: what it has in each dimension. Half of the values are ends of
+    /// what the entry covers, as ports 0 and 65535 and the addresses of networks are seen more often than others.
+    fn point(&self, entry: u32) -> Vec<u32> {
+        let mut state = entry;
+        self.dimensions
+            .iter()
+            .map(|(_, spans)| {
+                let (first, last) = spans[entry as usize];
+                state = (state ^ state >> 15).wrapping_mul(0x2C1B_3C6D).wrapping_add(0x9E37_79B9);
+                let inside = first + ((u64::from(state) * (u64::from(last - first) + 1)) >> 32) as u32;
+                [first, inside, last, inside][(state & 3) as usize]
+            })
+            .collect()
+    }
+}
