@@ -386,25 +386,25 @@ fn calls_race_the_detach<G: Guard>(callers: usize, preemptions: Option<usize>) {
 
 /// Two callers and the detach, exhaustive.
 #[test]
-fn r44_r45_one_word_completes_exactly_once() {
+fn r45_one_word_completes_exactly_once() {
     calls_race_the_detach::<Single>(2, None);
 }
 
 /// Three callers and the detach, at most 3 preemptions.
 #[test]
-fn r44_r45_one_word_completes_exactly_once_with_three_callers() {
+fn r45_one_word_completes_exactly_once_with_three_callers() {
     calls_race_the_detach::<Single>(3, Some(3));
 }
 
 /// Two callers on two shards and the detach, exhaustive.
 #[test]
-fn r44_r45_shards_complete_exactly_once() {
+fn r45_shards_complete_exactly_once() {
     calls_race_the_detach::<TwoShards>(2, None);
 }
 
 /// Three callers on two shards and the detach, at most 2 preemptions.
 #[test]
-fn r44_r45_shards_complete_exactly_once_with_three_callers() {
+fn r45_shards_complete_exactly_once_with_three_callers() {
     calls_race_the_detach::<TwoShards>(3, Some(2));
 }
 
@@ -533,13 +533,13 @@ fn a_call_before_the_peer_is_known_fails<G: Guard>() {
 
 /// One caller while the attach callback learns how to call the peer, exhaustive.
 #[test]
-fn m14_r28_one_word_is_closed_until_the_peer_is_known() {
+fn m14_one_word_is_closed_until_the_peer_is_known() {
     a_call_before_the_peer_is_known_fails::<Single>();
 }
 
 /// As above, on two shards.
 #[test]
-fn m14_r28_shards_are_closed_until_the_peer_is_known() {
+fn m14_shards_are_closed_until_the_peer_is_known() {
     a_call_before_the_peer_is_known_fails::<TwoShards>();
 }
 
@@ -583,25 +583,25 @@ fn calls_at_dispatch_race_the_detach<G: DispatchGuard>(processors: usize, calls:
 
 /// One processor and the detach, exhaustive.
 #[test]
-fn r44_r45_a_processor_completes_exactly_once() {
+fn r45_a_processor_completes_exactly_once() {
     calls_at_dispatch_race_the_detach::<PerTwoProcessors>(1, 1, None);
 }
 
 /// One processor that calls twice and the detach, exhaustive.
 #[test]
-fn r44_r45_a_processor_with_two_calls_completes_exactly_once() {
+fn r45_a_processor_with_two_calls_completes_exactly_once() {
     calls_at_dispatch_race_the_detach::<PerTwoProcessors>(1, 2, None);
 }
 
 /// Two processors and the detach, at most 3 preemptions.
 #[test]
-fn r44_r45_processors_complete_exactly_once() {
+fn r45_processors_complete_exactly_once() {
     calls_at_dispatch_race_the_detach::<PerTwoProcessors>(2, 1, Some(3));
 }
 
 /// A processor that calls and calls again within the call, and the detach, exhaustive.
 #[test]
-fn r44_r45_a_call_within_a_call_completes_exactly_once() {
+fn r45_a_call_within_a_call_completes_exactly_once() {
     model(None, || {
         let world = World::<PerTwoProcessors>::new(false);
         world.attach(1);
@@ -621,7 +621,7 @@ fn r44_r45_a_call_within_a_call_completes_exactly_once() {
 /// A processor at DISPATCH_LEVEL, a thread at a lower level whose call is counted on the same shard, and the detach, at
 /// most 3 preemptions.
 #[test]
-fn r44_r45_calls_at_both_levels_complete_exactly_once() {
+fn r45_calls_at_both_levels_complete_exactly_once() {
     model(Some(3), || {
         let world = World::<PerTwoProcessors>::new(false);
         world.attach(1);

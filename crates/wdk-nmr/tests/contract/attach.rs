@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use nmr_registrar::{Function, Session, Strictness};
+use nmr_registrar::{Callback, Function, Session, Strictness, When};
 use wdk_nmr::*;
 use wdk_nmr_sys::*;
 
 use crate::common::*;
 
 #[test]
-fn r3_m20_an_offer_says_who_the_peer_is() {
+fn m20_an_offer_says_who_the_peer_is() {
     let _session = Session::new();
     let log = Log::default();
     let mut provider = TestProvider::new(&log);
@@ -99,7 +99,7 @@ fn m21_an_instance_that_is_too_small_is_refused() {
 }
 
 #[test]
-fn r33_m21_a_client_whose_table_is_not_of_the_interface_is_refused() {
+fn m21_a_client_whose_table_is_not_of_the_interface_is_refused() {
     let _session = Session::new();
     let log = Log::default();
     let refused = Arc::new(Mutex::new(Vec::new()));
@@ -159,7 +159,7 @@ fn r18_a_client_that_refuses_does_not_ask_the_provider() {
 }
 
 #[test]
-fn r22_r23_r24_after_a_refusal_the_client_drops_its_binding_in_the_attach_callback() {
+fn r23_after_a_refusal_the_client_drops_its_binding_in_the_attach_callback() {
     let _session = Session::new();
     let log = Log::default();
     let mut provider = TestProvider::new(&log);
@@ -174,7 +174,249 @@ fn r22_r23_r24_after_a_refusal_the_client_drops_its_binding_in_the_attach_callba
     assert_eq!(log.take(), ["client: attach", "provider: attach", "provider: refused", "client: drop 1"]);
     client.deregister(passive()).unwrap();
     provider.deregister(passive()).unwrap();
-    assert_eq!(log.take(), ["client: gone", "provider: gone"], "M27: cleanup is not part of a failed attach");
+    assert_eq!(log.take(), ["client: gone", "provider: gone"], "R57: there is no cleanup");
+}
+
+#[test]
+fn r3_only_the_identifier_decides_who_is_offered() {
+    let _session = Session::new();
+    let log = Log::default();
+    let client = use_it(TestClient::new(&log));
+    for (id, number) in [(PROVIDER_ID, 0), (CLIENT_ID, 0), (CLIENT_ID, 80), (ModuleId::IfLuid(0), u32::MAX)] {
+        let identity = Identity::new(id, Characteristics::new(number)).number(number);
+        let provider =
+            ProviderRegistration::register(TestProvider::new(&log), identity, Program::default(), passive()).unwrap();
+        assert_eq!(client.providers().count(), 1, "{id:?} {number}");
+        provider.deregister(passive()).unwrap();
+    }
+    client.deregister(passive()).unwrap();
+}
+
+#[test]
+fn r17_each_pair_is_offered_once() {
+    let _session = Session::adversary();
+    let log = Log::default();
+    let clients = [use_it(TestClient::new(&log)), use_it(TestClient::new(&log))];
+    let providers = [(); 3].map(|()| provide(TestProvider::new(&log)));
+    assert_eq!((log.count("client: attach"), log.count("provider: attach")), (6, 6));
+    for client in clients {
+        client.deregister(passive()).unwrap();
+    }
+    for provider in providers {
+        provider.deregister(passive()).unwrap();
+    }
+}
+
+#[test]
+fn r19_the_provider_is_asked_within_the_attach_callback() {
+    let session = Session::new();
+    let log = Log::default();
+    let provider = provide(TestProvider::new(&log));
+    let returned = session.pause(When::After, Callback::ClientAttachProvider);
+    let asked = session.pause(When::Before, Callback::ProviderAttachClient);
+    thread::scope(|scope| {
+        let registering = scope.spawn(|| use_it(TestClient::new(&log)));
+        asked.wait_until_reached();
+        assert!(!returned.is_reached());
+        asked.resume();
+        returned.wait_until_reached();
+        returned.resume();
+        registering.join().unwrap().deregister(passive()).unwrap();
+    });
+    provider.deregister(passive()).unwrap();
+}
+
+#[test]
+fn r20_both_are_asked_on_one_thread() {
+    let _session = Session::new();
+    let log = Log::default();
+    let threads: Arc<Mutex<Vec<thread::ThreadId>>> = Arc::default();
+    let mut provider = TestProvider::new(&log);
+    let seen = threads.clone();
+    provider.on_attach = Box::new(move |_| {
+        seen.lock().unwrap().push(thread::current().id());
+        Ok(())
+    });
+    let mut client = TestClient::new(&log);
+    let seen = threads.clone();
+    client.on_attach = Box::new(move |_| {
+        seen.lock().unwrap().push(thread::current().id());
+        Ok(())
+    });
+    let provider = provide(provider);
+    let client = use_it(client);
+    assert_eq!(*threads.lock().unwrap(), [thread::current().id(); 2]);
+    client.deregister(passive()).unwrap();
+    provider.deregister(passive()).unwrap();
+}
+
+#[test]
+fn r21_contexts_and_tables_reach_the_peer_unchanged() {
+    let _session = Session::new();
+    let log = Log::default();
+    // A raw client sees what the library's provider returns; a raw provider what the library's client proposes.
+    let provider = provide(TestProvider::new(&log));
+    let mut raw = Raw::new();
+    raw.register_client();
+    let (context, table) = *raw.peer.lock().unwrap();
+    assert_ne!(context, 0);
+    // SAFETY: the provider's table.
+    assert_eq!(unsafe { (*(table as *const Table)).version }, 1);
+    assert_eq!(raw.call(7), 107, "the context leads to binding 1");
+    raw.deregister();
+    provider.deregister(passive()).unwrap();
+
+    let client = use_it(TestClient::new(&log));
+    let mut raw = Raw::new();
+    raw.register_provider();
+    let (context, table) = *raw.peer.lock().unwrap();
+    assert_ne!(context, 0);
+    // SAFETY: the client's table.
+    assert_eq!(unsafe { (*(table as *const Table)).version }, 2);
+    assert_eq!(raw.call(7), 1007);
+    let proposed = &raw const *raw;
+    let seen = client.providers().map(|provider| provider.call(|table, context| (&raw const *table, context)));
+    // SAFETY: the module of this test.
+    let table = unsafe { &raw const (*proposed).table };
+    assert_eq!(seen.collect::<Vec<_>>(), [(table, proposed.cast_mut().cast())]);
+    raw.deregister();
+    client.deregister(passive()).unwrap();
+}
+
+#[test]
+fn r22_the_client_sees_why_the_provider_refused() {
+    let _session = Session::new();
+    let log = Log::default();
+    let other = Refusal::from_status(NTSTATUS::MIN).unwrap();
+    for refusal in [Refusal::NO_INTERFACE, Refusal::INSUFFICIENT_RESOURCES, other] {
+        let mut provider = TestProvider::new(&log);
+        provider.on_attach = Box::new(move |_| Err(refusal));
+        let provider = provide(provider);
+        let mut raw = Raw::new();
+        raw.attach_as_client = Box::new(move |(handle, raw, _)| {
+            let status = Raw::propose(handle, raw);
+            assert_eq!(status, refusal.status());
+            status
+        });
+        raw.register_client();
+        raw.deregister();
+        provider.deregister(passive()).unwrap();
+    }
+}
+
+#[test]
+fn r24_a_provider_that_fails_frees_what_it_has_made() {
+    let _session = Session::new();
+    let log = Log::default();
+    let mut provider = TestProvider::new(&log);
+    let made = Arc::new(());
+    let kept = made.clone();
+    provider.on_attach = Box::new(move |_| {
+        let half_a_binding = kept.clone();
+        assert_eq!(Arc::strong_count(&half_a_binding), 3);
+        Err(Refusal::INSUFFICIENT_RESOURCES)
+    });
+    let provider = provide(provider);
+    let mut raw = Raw::new();
+    raw.register_client();
+    assert_eq!(Arc::strong_count(&made), 2, "gone before NMR knows of the refusal");
+    assert_eq!((provider.bindings().count(), log.count("provider: drop 1")), (0, 0));
+    raw.deregister();
+    provider.deregister(passive()).unwrap();
+}
+
+#[test]
+fn r29_a_client_cannot_be_called_while_it_is_being_looked_at() {
+    let _session = Session::new();
+    let log = Log::default();
+    static REGISTRATION: Mutex<Option<Provided>> = Mutex::new(None);
+    let mut provider = TestProvider::new(&log);
+    let seen = log.clone();
+    provider.on_attach = Box::new(move |_| {
+        if let Some(registration) = &*REGISTRATION.lock().unwrap() {
+            seen.add(format!("callable: {}", registration.clients().count()));
+        }
+        Ok(())
+    });
+    *REGISTRATION.lock().unwrap() = Some(provide(provider));
+    let clients = [use_it(TestClient::new(&log)), use_it(TestClient::new(&log))];
+    assert_eq!((log.count("callable: 0"), log.count("callable: 1")), (1, 1), "each sees those before it");
+    for client in clients {
+        client.deregister(passive()).unwrap();
+    }
+    let provider = REGISTRATION.lock().unwrap().take().unwrap();
+    provider.deregister(passive()).unwrap();
+}
+
+#[test]
+fn r32_a_refused_peer_is_not_asked_about_again() {
+    let _session = Session::new();
+    let log = Log::default();
+    let mut client = TestClient::new(&log);
+    client.on_attach = Box::new(|_| Err(Refusal::NO_INTERFACE));
+    let client = use_it(client);
+    let first = provide(TestProvider::new(&log));
+    let second = provide(TestProvider::new(&log));
+    assert_eq!(log.count("client: attach"), 2);
+    first.deregister(passive()).unwrap();
+    assert_eq!(log.count("client: attach"), 2);
+    let first = provide(TestProvider::new(&log));
+    assert_eq!(log.count("client: attach"), 3, "until it registers anew");
+    first.deregister(passive()).unwrap();
+    second.deregister(passive()).unwrap();
+    client.deregister(passive()).unwrap();
+}
+
+#[test]
+fn r33_an_interface_without_tables_hands_over_null() {
+    struct Nothing;
+    // SAFETY: no structures at all.
+    unsafe impl Npi for Nothing {
+        const ID: NPIID = Testing::ID;
+        type ProviderDispatch = ();
+        type ClientDispatch = ();
+        type ProviderCharacteristics = ();
+        type ClientCharacteristics = ();
+    }
+    struct Silent;
+    impl Client for Silent {
+        type Npi = Nothing;
+        type Binding = ();
+        type Guard = Single;
+        const DISPATCH: ClientTable<Self> = ClientTable::none();
+        fn attach(&self, _: &ProviderOffer<'_, Nothing>) -> Result<(), Refusal> {
+            Ok(())
+        }
+    }
+    let _session = Session::new();
+    let mut raw = Raw::new();
+    raw.attach_as_provider = Box::new(|(_, table, context)| {
+        assert!(table.is_null() && !context.is_null());
+        (STATUS_SUCCESS, ptr::null())
+    });
+    raw.register_provider();
+    let identity = Identity::new(CLIENT_ID, ());
+    let client = ClientRegistration::register(Silent, identity, Program::default(), passive()).unwrap();
+    assert_eq!(client.bindings().count(), 1);
+    client.deregister(passive()).unwrap();
+    raw.deregister();
+}
+
+#[test]
+fn m27_what_a_failed_attach_has_made_goes_once_and_its_place_is_used_again() {
+    let _session = Session::new();
+    let log = Log::default();
+    let client = use_it(TestClient::new(&log));
+    for round in 1..=20 {
+        let mut provider = TestProvider::new(&log);
+        provider.on_attach = Box::new(|_| Err(Refusal::INSUFFICIENT_RESOURCES));
+        let provider = provide(provider);
+        assert_eq!(log.count(&format!("client: drop {round}")), 1, "in the attach callback");
+        assert_eq!(client.bindings().count(), 0);
+        provider.deregister(passive()).unwrap();
+        assert_eq!(log.count(&format!("client: drop {round}")), 1, "and not again");
+    }
+    client.deregister(passive()).unwrap();
 }
 
 #[test]
@@ -215,7 +457,7 @@ fn r25_other_failures_are_final() {
 }
 
 #[test]
-fn r26_m13_the_client_returns_what_nmr_returned() {
+fn m13_the_client_returns_what_nmr_returned() {
     // The registrar reports a violation if it does not.
     let session = Session::new();
     let log = Log::default();
@@ -279,6 +521,29 @@ fn r28_a_provider_may_call_before_the_client_knows_it() {
     });
     raw.register_provider();
     assert_eq!(client.providers().count(), 1);
+    raw.deregister();
+    client.deregister(passive()).unwrap();
+}
+
+#[test]
+fn m14_calling_back_fails_until_the_client_knows_how() {
+    let _session = Session::new();
+    let log = Log::default();
+    let mut client = TestClient::new(&log);
+    client.on_call =
+        Box::new(|incoming, number| incoming.provider().map_or(number, |provider| call(&provider, number)));
+    let client = use_it(client);
+    let mut raw = Raw::new();
+    raw.called = Box::new(|number| number * 2);
+    raw.attach_as_provider = Box::new(|(_, table, context)| {
+        // SAFETY: the client's table.
+        let function = unsafe { (*table).call };
+        // SAFETY: the client's context, at a moment at which another thread of the provider may call.
+        assert_eq!(unsafe { function(context, 21) }, 21);
+        (STATUS_SUCCESS, ptr::null())
+    });
+    raw.register_provider();
+    assert_eq!(raw.call(21), 42, "it knows now");
     raw.deregister();
     client.deregister(passive()).unwrap();
 }

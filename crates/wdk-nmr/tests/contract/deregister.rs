@@ -10,7 +10,7 @@ use wdk_nmr_sys::*;
 use crate::common::*;
 
 #[test]
-fn r61_r62_deregistering_without_a_peer_works() {
+fn r61_deregistering_without_a_peer_works() {
     let _session = Session::new();
     let log = Log::default();
     provide(TestProvider::new(&log)).deregister(passive()).unwrap();
@@ -19,7 +19,7 @@ fn r61_r62_deregistering_without_a_peer_works() {
 }
 
 #[test]
-fn r65_m5_nothing_is_freed_before_the_wait_has_returned() {
+fn m5_nothing_is_freed_before_the_wait_has_returned() {
     let session = Session::new();
     let log = Log::default();
     let provider = provide(TestProvider::new(&log));
@@ -42,6 +42,18 @@ fn r65_the_image_is_let_go_when_everything_is_over_and_not_earlier() {
     assert_eq!(program.0.load(Ordering::Relaxed), 0);
     deregistering.wait(passive()).unwrap();
     assert_eq!(program.0.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn r68_a_registration_without_a_handle_does_not_exist() {
+    let session = Session::new();
+    let log = Log::default();
+    session.fail(Function::RegisterProvider, 0, STATUS_INSUFFICIENT_RESOURCES);
+    let identity = Identity::new(PROVIDER_ID, Characteristics::new(7));
+    let result = ProviderRegistration::register(TestProvider::new(&log), identity, Program::default(), passive());
+    // There is nothing to deregister: NMR never sees the handle of an attempt that failed.
+    assert!(result.is_err());
+    assert!(session.violations().is_empty() && session.report().registrations.is_empty());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use core::mem;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use nmr_registrar::{Callback, DISPATCH_LEVEL, Session, When, irql};
@@ -12,7 +12,7 @@ use wdk_nmr_sys::*;
 use crate::common::*;
 
 #[test]
-fn r35_r36_each_side_detaches_once_and_cleans_up_once() {
+fn r35_each_side_detaches_once_and_cleans_up_once() {
     for provider_first in [true, false] {
         let _session = Session::adversary();
         let log = Log::default();
@@ -58,7 +58,7 @@ fn r55_a_module_is_told_right_before_its_binding_is_dropped() {
 }
 
 #[test]
-fn r35_r67_both_sides_deregister_at_the_same_time() {
+fn r67_both_sides_deregister_at_the_same_time() {
     for _ in 0..200 {
         let _session = Session::adversary();
         let log = Log::default();
@@ -80,7 +80,7 @@ fn r35_r67_both_sides_deregister_at_the_same_time() {
 }
 
 #[test]
-fn r38_m9_detach_and_cleanup_work_at_dispatch_level() {
+fn r38_detach_and_cleanup_work_at_dispatch_level() {
     let session = Session::new();
     let log = Log::default();
     let mut provider = TestProvider::new(&log);
@@ -96,6 +96,82 @@ fn r38_m9_detach_and_cleanup_work_at_dispatch_level() {
 }
 
 #[test]
+fn m9_the_last_call_of_each_kind_ends_a_binding_at_dispatch_level() {
+    let session = Session::new();
+    let log = Log::default();
+    let mut provider = TestProvider::new(&log);
+    let levels = log.clone();
+    provider.on_detaching = Box::new(move |_| levels.add(format!("level {}", irql::current())));
+    let provider = provide(provider);
+    let client = use_it(TestClient::new(&log));
+    let held = client.providers().next().unwrap().hold();
+    let deregistering = session.at_irql(DISPATCH_LEVEL, || {
+        let deregistering = provider.start_deregistering();
+        drop(held);
+        deregistering
+    });
+    assert_eq!((log.count("level 2"), log.count("client: drop 1"), log.count("provider: drop 1")), (1, 1, 1));
+    deregistering.wait(passive()).unwrap();
+    client.deregister(passive()).unwrap();
+}
+
+#[test]
+fn r36_a_pair_that_did_not_attach_is_not_detached() {
+    let _session = Session::new();
+    let log = Log::default();
+    let mut provider = TestProvider::new(&log);
+    provider.on_attach = Box::new(|_| Err(Refusal::NO_INTERFACE));
+    let provider = provide(provider);
+    let client = use_it(TestClient::new(&log));
+    provider.deregister(passive()).unwrap();
+    client.deregister(passive()).unwrap();
+    assert!(!log.take().iter().any(|event| event.contains("detaching")));
+}
+
+#[test]
+fn r37_either_side_may_be_told_first() {
+    let mut orders = std::collections::BTreeSet::new();
+    for seed in 0..64 {
+        let session = Session::new();
+        session.set_seed(Some(seed));
+        let log = Log::default();
+        let provider = provide(TestProvider::new(&log));
+        let client = use_it(TestClient::new(&log));
+        log.take();
+        provider.deregister(passive()).unwrap();
+        orders.extend(log.take().into_iter().find(|event| event.contains("detaching")));
+        client.deregister(passive()).unwrap();
+    }
+    assert_eq!(orders.len(), 2, "{orders:?}");
+}
+
+#[test]
+fn r39_no_detach_before_the_attach_callback_has_returned() {
+    let session = Session::new();
+    let log = Log::default();
+    let provider = provide(TestProvider::new(&log));
+    let mut client = TestClient::new(&log);
+    let attached = log.clone();
+    client.on_attached = Box::new(move |_| attached.add("client: attached"));
+    // The client has accepted and its callback is about to return.
+    let pause = session.pause(When::After, Callback::ProviderAttachClient);
+    thread::scope(|scope| {
+        let attaching = scope.spawn(|| use_it(client));
+        pause.wait_until_reached();
+        let deregistering = provider.start_deregistering();
+        assert_eq!(log.count("client: detaching 1") + log.count("provider: detaching 1"), 0);
+        pause.resume();
+        let client = attaching.join().unwrap();
+        deregistering.wait(passive()).unwrap();
+        client.deregister(passive()).unwrap();
+    });
+    let events = log.take();
+    let at = |event: &str| events.iter().position(|other| other == event).expect("it has happened");
+    assert!(at("client: attached") < at("client: detaching 1"), "{events:?}");
+    assert!(at("client: attached") < at("provider: detaching 1"), "{events:?}");
+}
+
+#[test]
 fn r40_deregister_during_attach_detaches_right_after_attach() {
     for side in [Callback::ClientAttachProvider, Callback::ProviderAttachClient] {
         let session = Session::new();
@@ -106,7 +182,6 @@ fn r40_deregister_during_attach_detaches_right_after_attach() {
             let attaching = scope.spawn(|| use_it(TestClient::new(&log)));
             pause.wait_until_reached();
             let deregistering = provider.start_deregistering();
-            assert_eq!(log.count("provider: detaching 1"), 0, "R39: not before the attach callback has returned");
             pause.resume();
             deregistering.wait(passive()).unwrap();
             assert_eq!(log.count("provider: drop 1"), 1);
@@ -115,6 +190,54 @@ fn r40_deregister_during_attach_detaches_right_after_attach() {
             client.deregister(passive()).unwrap();
         });
     }
+}
+
+#[test]
+fn r41_after_deregistering_nobody_is_offered() {
+    let _session = Session::new();
+    let log = Log::default();
+    let deregistering = provide(TestProvider::new(&log)).start_deregistering();
+    let client = use_it(TestClient::new(&log));
+    assert_eq!(log.count("client: attach"), 0);
+    deregistering.wait(passive()).unwrap();
+    client.deregister(passive()).unwrap();
+}
+
+#[test]
+fn r42_a_pending_side_does_not_hold_up_the_other() {
+    let _session = Session::adversary();
+    let log = Log::default();
+    let provider = provide(TestProvider::new(&log));
+    let client = use_it(TestClient::new(&log));
+    let peers = (client.providers().next().unwrap().hold(), provider.clients().next().unwrap().hold());
+    let deregistering = client.start_deregistering();
+    assert_eq!((log.count("client: detaching 1"), log.count("provider: detaching 1")), (1, 1));
+    drop(peers);
+    deregistering.wait(passive()).unwrap();
+    provider.deregister(passive()).unwrap();
+}
+
+#[test]
+fn r43_no_call_starts_once_the_detach_has_begun() {
+    let _session = Session::adversary();
+    let log = Log::default();
+    let provider = provide(TestProvider::new(&log));
+    let client = Arc::new(Mutex::new(None::<Used>));
+    let mut module = TestClient::new(&log);
+    let (registration, seen) = (client.clone(), log.clone());
+    module.on_detaching = Box::new(move |_| {
+        let registration = registration.lock().unwrap();
+        let callable = registration.as_ref().unwrap().providers().count();
+        seen.add(format!("callable in the detach callback: {callable}"));
+    });
+    *client.lock().unwrap() = Some(use_it(module));
+    let held = client.lock().unwrap().as_ref().unwrap().providers().next().unwrap().hold();
+    let deregistering = provider.start_deregistering();
+    assert_eq!(log.count("callable in the detach callback: 0"), 1);
+    assert_eq!(client.lock().unwrap().as_ref().unwrap().providers().count(), 0, "nor later, while one is in progress");
+    drop(held);
+    deregistering.wait(passive()).unwrap();
+    client.lock().unwrap().take().unwrap().deregister(passive()).unwrap();
 }
 
 /// A provider that is called and does not return until the barrier lets it.
@@ -130,7 +253,7 @@ fn slow_provider(log: &Log) -> (TestProvider, Arc<Barrier>) {
 }
 
 #[test]
-fn r44_m8_pending_as_long_as_a_call_is_in_progress_and_success_otherwise() {
+fn r44_pending_as_long_as_a_call_is_in_progress_and_success_otherwise() {
     let _session = Session::adversary();
     let log = Log::default();
     let (slow, barrier) = slow_provider(&log);
@@ -145,7 +268,6 @@ fn r44_m8_pending_as_long_as_a_call_is_in_progress_and_success_otherwise() {
         let state = |client: &Used| client.bindings().map(|binding| (binding.state, binding.calls)).next();
         assert_eq!(state(&idle), None, "no call in progress: SUCCESS, and cleaned up already");
         assert_eq!(state(&client), Some((BindingState::Draining, 1)), "R45: PENDING");
-        assert_eq!(client.providers().count(), 0, "R43: no new call");
         barrier.go_on();
         assert_eq!(caller.join().unwrap(), 9);
         deregistering.wait(passive()).unwrap();
@@ -155,7 +277,7 @@ fn r44_m8_pending_as_long_as_a_call_is_in_progress_and_success_otherwise() {
 }
 
 #[test]
-fn r45_m10_m11_many_callers_complete_once() {
+fn r45_many_callers_complete_once() {
     let _session = Session::adversary();
     let log = Log::default();
     let (slow, barrier) = slow_provider(&log);
@@ -170,7 +292,6 @@ fn r45_m10_m11_many_callers_complete_once() {
                 caller
             })
             .collect();
-        // The detach itself does not wait.
         let deregistering = provider.start_deregistering();
         assert_eq!(client.bindings().next().unwrap().calls, 8);
         (0..8).for_each(|_| barrier.go_on());
@@ -180,6 +301,125 @@ fn r45_m10_m11_many_callers_complete_once() {
         deregistering.wait(passive()).unwrap();
     });
     assert_eq!(log.count("client: drop 1"), 1);
+    client.deregister(passive()).unwrap();
+}
+
+/// The strict registrar reports a completion that comes after STATUS_SUCCESS. Late attempts are what might cause one.
+#[test]
+fn r46_nobody_completes_after_success() {
+    let session = Session::new();
+    let log = Log::default();
+    let client = use_it(TestClient::new(&log));
+    for _ in 0..50 {
+        let provider = provide(TestProvider::new(&log));
+        thread::scope(|scope| {
+            let late = scope.spawn(|| (0..200).map(|_| client.providers().count()).sum::<usize>());
+            provider.deregister(passive()).unwrap();
+            late.join().unwrap();
+        });
+    }
+    client.deregister(passive()).unwrap();
+    assert!(session.violations().is_empty(), "{:?}", session.violations());
+}
+
+#[test]
+fn r48_the_end_of_a_call_completes_nothing_before_the_detach() {
+    let session = Session::new();
+    let log = Log::default();
+    let provider = provide(TestProvider::new(&log));
+    let client = use_it(TestClient::new(&log));
+    for _ in 0..3 {
+        drop(client.providers().next().unwrap());
+        drop(client.providers().next().unwrap().hold());
+        drop(provider.clients().next().unwrap());
+    }
+    assert!(session.violations().is_empty(), "{:?}", session.violations());
+    assert_eq!((log.count("client: drop 1"), client.providers().count()), (0, 1));
+    client.deregister(passive()).unwrap();
+    provider.deregister(passive()).unwrap();
+}
+
+/// The strict registrar reports any other answer than STATUS_SUCCESS and STATUS_PENDING.
+#[test]
+fn r49_a_detach_is_answered_with_success_or_pending() {
+    let session = Session::new();
+    let log = Log::default();
+    let provider = provide(TestProvider::new(&log));
+    let clients = [use_it(TestClient::new(&log)), use_it(TestClient::new(&log))];
+    let mut unusable = Raw::new();
+    unusable.table.version = 9;
+    unusable.register_provider();
+    let held = clients[0].providers().next().unwrap().hold();
+    let deregistering = provider.start_deregistering();
+    unusable.start_deregistering();
+    drop(held);
+    unusable.wait();
+    deregistering.wait(passive()).unwrap();
+    for client in clients {
+        client.deregister(passive()).unwrap();
+    }
+    assert!(session.violations().is_empty(), "{:?}", session.violations());
+}
+
+#[test]
+fn m8_the_answer_to_a_detach_is_counted_and_not_chosen() {
+    // Each number of calls in progress, for both roles: PENDING until the last of them has ended.
+    for calls in 0..4 {
+        let _session = Session::adversary();
+        let log = Log::default();
+        let provider = provide(TestProvider::new(&log));
+        let client = use_it(TestClient::new(&log));
+        let mut of_client: Vec<_> = (0..calls).map(|_| client.providers().next().unwrap().hold()).collect();
+        let mut of_provider: Vec<_> = (0..calls).map(|_| provider.clients().next().unwrap().hold()).collect();
+        let deregistering = client.start_deregistering();
+        for left in (0..calls).rev() {
+            assert_eq!(deregistering.bindings().map(|binding| binding.calls).collect::<Vec<_>>(), [left + 1]);
+            of_client.pop();
+            of_provider.pop();
+        }
+        assert_eq!((deregistering.bindings().count(), provider.bindings().count()), (0, 0));
+        deregistering.wait(passive()).unwrap();
+        provider.deregister(passive()).unwrap();
+    }
+}
+
+#[test]
+fn m10_the_detach_callback_does_not_wait_for_calls() {
+    let session = Session::new();
+    let log = Log::default();
+    let provider = provide(TestProvider::new(&log));
+    let client = use_it(TestClient::new(&log));
+    let held = client.providers().next().unwrap().hold();
+    let deregistering = provider.start_deregistering();
+    // It has returned on this thread, which is the one that ends the call.
+    drop(held);
+    deregistering.wait(passive()).unwrap();
+    client.deregister(passive()).unwrap();
+    assert!(session.slow_waits().is_empty());
+}
+
+#[test]
+fn m11_the_last_call_and_the_detach_race() {
+    let _session = Session::adversary();
+    let log = Log::default();
+    let client = use_it(TestClient::new(&log));
+    for round in 1..=200 {
+        let provider = provide(TestProvider::new(&log));
+        let held = [(); 3].map(|()| client.providers().next().unwrap().hold());
+        let start = std::sync::Barrier::new(4);
+        thread::scope(|scope| {
+            for peer in held {
+                scope.spawn(|| {
+                    start.wait();
+                    drop(peer);
+                });
+            }
+            start.wait();
+            // Ends if the completion is not lost; the registrar reports it if it comes twice.
+            provider.deregister(passive()).unwrap();
+        });
+        assert_eq!(log.count(&format!("client: drop {round}")), 1);
+    }
     client.deregister(passive()).unwrap();
 }
 
@@ -208,7 +448,7 @@ fn r47_the_last_call_may_complete_before_the_detach_callback_has_returned() {
 }
 
 #[test]
-fn r51_m1_the_peer_may_call_in_until_cleanup() {
+fn r51_the_peer_may_call_in_until_cleanup() {
     let _session = Session::new();
     let log = Log::default();
     let provider = provide(TestProvider::new(&log));
@@ -228,7 +468,63 @@ fn r51_m1_the_peer_may_call_in_until_cleanup() {
 }
 
 #[test]
-fn r53_r54_the_last_call_may_end_at_dispatch_level_and_run_the_cleanup() {
+fn m1_a_binding_outlives_the_detach_callback_as_long_as_the_peer_calls() {
+    let session = Session::new();
+    let log = Log::default();
+    let (slow, barrier) = slow_provider(&log);
+    let provider = provide(slow);
+    let client = use_it(TestClient::new(&log));
+    thread::scope(|scope| {
+        let peer = client.providers().next().unwrap();
+        let caller = scope.spawn(move || call(&peer, 1));
+        barrier.wait_until_stopped();
+        let deregistering = session.at_irql(DISPATCH_LEVEL, || provider.start_deregistering());
+        // The provider's function still has its binding, though the provider has detached.
+        assert_eq!((log.count("provider: detaching 1"), log.count("provider: drop 1")), (1, 0));
+        barrier.go_on();
+        caller.join().unwrap();
+        deregistering.wait(passive()).unwrap();
+    });
+    assert_eq!(log.count("provider: drop 1"), 1);
+    client.deregister(passive()).unwrap();
+}
+
+/// The strict registrar reports the other side's function, and one that comes twice.
+#[test]
+fn r52_each_role_completes_with_its_own_function() {
+    let session = Session::new();
+    let log = Log::default();
+    let provider = provide(TestProvider::new(&log));
+    let client = use_it(TestClient::new(&log));
+    let of_client = client.providers().next().unwrap().hold();
+    let of_provider = provider.clients().next().unwrap().hold();
+    let deregistering = provider.start_deregistering();
+    drop(of_provider);
+    assert_eq!((log.count("client: drop 1"), log.count("provider: drop 1")), (0, 0), "the client's part is left");
+    drop(of_client);
+    assert_eq!((log.count("client: drop 1"), log.count("provider: drop 1")), (1, 1));
+    deregistering.wait(passive()).unwrap();
+    client.deregister(passive()).unwrap();
+    assert!(session.violations().is_empty(), "{:?}", session.violations());
+}
+
+#[test]
+fn r53_the_cleanup_runs_inside_the_end_of_the_last_call() {
+    let _session = Session::new();
+    let log = Log::default();
+    let provider = provide(TestProvider::new(&log));
+    let client = use_it(TestClient::new(&log));
+    let peer = client.providers().next().unwrap();
+    let deregistering = provider.start_deregistering();
+    assert_eq!(log.count("client: drop 1"), 0);
+    drop(peer);
+    assert_eq!(log.count("client: drop 1"), 1);
+    deregistering.wait(passive()).unwrap();
+    client.deregister(passive()).unwrap();
+}
+
+#[test]
+fn r54_the_last_call_may_end_at_dispatch_level() {
     let session = Session::new();
     let log = Log::default();
     let provider = provide(TestProvider::new(&log));
@@ -269,6 +565,71 @@ fn r55_cleanup_comes_after_both_parts_in_every_combination() {
         raw.wait();
         client.deregister(passive()).unwrap();
     }
+}
+
+#[test]
+fn r56_either_binding_may_be_dropped_first() {
+    let mut orders = std::collections::BTreeSet::new();
+    for seed in 0..64 {
+        let session = Session::new();
+        session.set_seed(Some(seed));
+        let log = Log::default();
+        let provider = provide(TestProvider::new(&log));
+        let client = use_it(TestClient::new(&log));
+        provider.deregister(passive()).unwrap();
+        orders.extend(log.take().into_iter().find(|event| event.contains("drop")));
+        client.deregister(passive()).unwrap();
+    }
+    assert_eq!(orders.len(), 2, "{orders:?}");
+}
+
+#[test]
+fn r57_a_failed_attach_is_not_cleaned_up() {
+    let session = Session::new();
+    let log = Log::default();
+    let client = use_it(TestClient::new(&log));
+    let mut raw = Raw::new();
+    raw.attach_as_provider = Box::new(|_| (STATUS_INSUFFICIENT_RESOURCES, core::ptr::null()));
+    let cleaned = log.clone();
+    raw.cleanup = Box::new(move |()| cleaned.add("raw: cleanup"));
+    let cleanup = session.pause(When::Before, Callback::ClientCleanupBindingContext);
+    raw.register_provider();
+    raw.deregister();
+    client.deregister(passive()).unwrap();
+    assert!(!cleanup.is_reached());
+    assert_eq!((log.count("raw: cleanup"), log.count("client: drop 1")), (0, 1));
+}
+
+#[test]
+fn r58_the_cleanup_may_run_inside_the_deregistration() {
+    let _session = Session::new();
+    let log = Log::default();
+    let provider = provide(TestProvider::new(&log));
+    let client = use_it(TestClient::new(&log));
+    let deregistering = provider.start_deregistering();
+    assert_eq!((log.count("client: drop 1"), log.count("provider: drop 1")), (1, 1), "nobody has waited yet");
+    deregistering.wait(passive()).unwrap();
+    client.deregister(passive()).unwrap();
+}
+
+#[test]
+fn r59_every_binding_ends_with_a_cleanup_that_gives_its_place_back() {
+    let session = Session::new();
+    let log = Log::default();
+    let client = use_it(TestClient::new(&log));
+    for _ in 0..3 {
+        let cleanup = session.pause(When::After, Callback::ClientCleanupBindingContext);
+        let provider = provide(TestProvider::new(&log));
+        assert_eq!(client.bindings().count(), 1);
+        thread::scope(|scope| {
+            // The client stays registered: the cleanup callback is all that tells it.
+            scope.spawn(|| provider.deregister(passive()).unwrap());
+            cleanup.wait_until_reached();
+            assert_eq!(client.bindings().count(), 0);
+            cleanup.resume();
+        });
+    }
+    client.deregister(passive()).unwrap();
 }
 
 #[test]
