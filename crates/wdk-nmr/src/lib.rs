@@ -16,23 +16,56 @@
 //!
 //! # An interface
 //!
-//! ```ignore
+//! ```
+//! # use nmr_registrar as _;
 #![doc = include_str!("../examples/adding/interface.rs")]
 //! ```
 //!
 //! # A provider
 //!
-//! ```ignore
+//! ```
+//! # use nmr_registrar as _;
+//! # mod interface { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/adding/interface.rs")); }
 #![doc = include_str!("../examples/adding/provider.rs")]
+//! #
+//! # struct Program;
+//! # // SAFETY: a program is never unloaded while it runs, and its memory is aligned as asked for.
+//! # unsafe impl Resident for Program {}
+//! # fn main() {
+//! # // SAFETY: the main thread of a program.
+//! # let passive = unsafe { Passive::new() };
+//! # let provider = entry(Program, passive).unwrap();
+//! # assert_eq!(provider.clients().count(), 0);
+//! # provider.deregister(passive).unwrap();
+//! # }
 //! ```
 //!
 //! # A client
 //!
-//! ```ignore
+//! ```
+//! # use nmr_registrar as _;
+//! # mod interface { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/adding/interface.rs")); }
+//! # mod provider { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/adding/provider.rs")); }
 #![doc = include_str!("../examples/adding/client.rs")]
+//! #
+//! # struct Program;
+//! # // SAFETY: a program is never unloaded while it runs, and its memory is aligned as asked for.
+//! # unsafe impl Resident for Program {}
+//! # fn main() {
+//! # // SAFETY: the main thread of a program.
+//! # let passive = unsafe { Passive::new() };
+//! # let client = entry(Program, passive).unwrap();
+//! # let provider = provider::entry(Program, passive).unwrap();
+//! # assert_eq!(add_everywhere(&client, 3).collect::<Vec<_>>(), [3]);
+//! # assert_eq!(add_everywhere(&client, 4).collect::<Vec<_>>(), [7]);
+//! # provider.deregister(passive).unwrap();
+//! # assert_eq!(add_everywhere(&client, 5).count(), 0);
+//! # client.deregister(passive).unwrap();
+//! # }
 //! ```
 //!
-//! The three files are the example `adding`, which runs on any host with a registrar that stands in for NETIO.SYS.
+//! All three are compiled and run as they stand here, on any host, against a registrar that stands in for NETIO.SYS; together
+//! they are the example `adding`.
 //!
 //! # What a driver has to bring
 //!

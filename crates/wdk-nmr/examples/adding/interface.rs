@@ -1,4 +1,4 @@
-//! An interface: what a provider and its clients agree on.
+// An interface: what a provider and its clients agree on.
 
 use core::ffi::c_void;
 
