@@ -1,17 +1,6 @@
-//! Arbitrary bytes of any link type: the parser does not panic, and what it says lies inside the packet.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
+#[path = "../../crates/sluice-core/tests/fuzzed/mod.rs"]
+mod fuzzed;
 
-#[path = "sound.rs"]
-mod sound;
-
-fuzz_target!(|data: &[u8]| {
-    let Some(([selector, beyond], packet)) = data.split_first_chunk::<2>() else {
-        return;
-    };
-    let link_type = sound::LINK_TYPES[usize::from(*selector) % sound::LINK_TYPES.len()];
-    // How many bytes the capture lacks: mostly none.
-    let beyond = u32::from(beyond.saturating_sub(128));
-    sound::parse(link_type, packet, packet.len() as u32 + beyond);
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzzed::parse::run(data));

@@ -13,6 +13,9 @@ use crate::{build, check_image};
 pub(crate) fn run() -> Result<()> {
     heading("Host tests");
     run_command(&mut cargo(&["test"]))?;
+    heading("Fuzzing, for a minute");
+    // Three targets, 20 seconds each; without a fuzzer, which takes a C++ compiler.
+    run_command(cargo(&["test", "--package", "sluice-core", "--test", "fuzz"]).env("FUZZ_SECONDS", "20"))?;
     heading("Drivers");
     build::build(Arch::X64)?;
     heading("Driver images");

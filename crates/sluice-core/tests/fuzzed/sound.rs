@@ -1,8 +1,9 @@
 //! What holds for the flow of every packet.
 
+use super::by_layers::by_layers;
 use sluice_npi::{Flow, flags, link_type, name_kind};
 
-pub const LINK_TYPES: [u16; 8] = [
+pub(super) const LINK_TYPES: [u16; 8] = [
     link_type::ETHERNET,
     link_type::NULL,
     link_type::RAW,
@@ -13,7 +14,7 @@ pub const LINK_TYPES: [u16; 8] = [
     link_type::LINUX_SLL2,
 ];
 
-pub fn parse(link_type: u16, packet: &[u8], wire_length: u32) -> Flow {
+pub(super) fn parse(link_type: u16, packet: &[u8], wire_length: u32) {
     let flow = sluice_core::parse(link_type, packet, wire_length).expect("the link type is known");
     let inside = |offset: u32, length: u32| u64::from(offset) + u64::from(length) <= packet.len() as u64;
     assert!(inside(flow.name_offset, flow.name_length.into()));
@@ -34,5 +35,28 @@ pub fn parse(link_type: u16, packet: &[u8], wire_length: u32) -> Flow {
     assert!(!flow.has(flags::LATER_FRAGMENT) || flow.has(flags::FRAGMENT));
     assert!(!flow.has(flags::LATER_FRAGMENT | flags::PORTS));
     assert!(!flow.has(flags::TRUNCATED) || wire_length as usize > packet.len());
-    flow
+    headers_say_the_same(link_type, packet, wire_length, &flow);
+    if link_type == link_type::ETHERNET
+        && let Some(by_layers) = by_layers(packet, wire_length)
+    {
+        assert_eq!(flow, by_layers, "the short cut and the layers");
+    }
+}
+
+/// The payload adds to what the headers say and changes nothing.
+fn headers_say_the_same(link_type: u16, packet: &[u8], wire_length: u32, flow: &Flow) {
+    let mut headers = Flow { reserved: [1; 3], ..*flow };
+    sluice_core::parse_headers_into(link_type, packet, wire_length, &mut headers).expect("the link type is known");
+    let added = flow.flags & !headers.flags;
+    assert_eq!(added & !(flags::DNS | flags::QUIC | flags::MALFORMED | flags::TRUNCATED), 0);
+    let expected = Flow {
+        flags: flow.flags & !added,
+        dns_type: 0,
+        name_kind: 0,
+        name_length: 0,
+        name_offset: 0,
+        quic_version: 0,
+        ..*flow
+    };
+    assert_eq!(headers, expected);
 }

@@ -1,0 +1,157 @@
+//! Packets that are mostly as they should be: the input chooses layers and what is wrong with them, so that the deep
+//! layers are reached. Ethernet alone, with the layers below in all orders.
+
+use super::sound;
+
+/// The input, byte by byte; zeros when it is used up.
+struct Choices<'data>(&'data [u8]);
+
+impl Choices<'_> {
+    fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else {
+            return 0;
+        };
+        self.0 = rest;
+        *first
+    }
+
+    fn bytes(&mut self, most: u8) -> Vec<u8> {
+        let length = usize::from(self.byte() % most);
+        (0..length).map(|_| self.byte()).collect()
+    }
+
+    /// `right`, or now and then something else.
+    fn mostly(&mut self, right: usize) -> u16 {
+        match self.byte() {
+            0xF0.. => u16::from_be_bytes([self.byte(), self.byte()]),
+            0xE8..0xF0 => (right as u16).wrapping_add(1),
+            0xE0..0xE8 => (right as u16).wrapping_sub(1),
+            _ => right as u16,
+        }
+    }
+}
+
+fn name(choices: &mut Choices<'_>) -> Vec<u8> {
+    let mut name = Vec::new();
+    for _ in 0..choices.byte() % 6 {
+        let label = choices.bytes(20);
+        name.push(choices.mostly(label.len()) as u8);
+        name.extend(label);
+    }
+    name.push(choices.mostly(0) as u8);
+    name
+}
+
+fn with_length(choices: &mut Choices<'_>, bytes: Vec<u8>) -> Vec<u8> {
+    [choices.mostly(bytes.len()).to_be_bytes().to_vec(), bytes].concat()
+}
+
+fn application(choices: &mut Choices<'_>) -> (u16, Vec<u8>) {
+    match choices.byte() % 5 {
+        0 => {
+            let questions = choices.mostly(1).to_be_bytes();
+            let mut message = vec![0, 1, 1, 0, questions[0], questions[1], 0, 0, 0, 0, 0, 0];
+            message.extend(name(choices));
+            message.extend([0, 1, 0, 1]);
+            (53, message)
+        }
+        1 => {
+            let host = choices.bytes(40);
+            let host = with_length(choices, host);
+            let kind = choices.mostly(0) as u8;
+            let list = with_length(choices, [vec![kind], host].concat());
+            let extension = with_length(choices, list);
+            let before = choices.bytes(8);
+            let before = [vec![0, 9], with_length(choices, before)].concat();
+            let extensions = with_length(choices, [before, vec![0, 0], extension].concat());
+            let mut hello = vec![3, 3];
+            hello.resize(34, 7);
+            hello.extend([0, 0, 2, 0x13, 1, 1, 0]);
+            hello.extend(extensions);
+            let handshake = [vec![1, 0], with_length(choices, hello)].concat();
+            (443, [vec![22, 3, 1], with_length(choices, handshake)].concat())
+        }
+        2 => {
+            let host = choices.bytes(30);
+            (
+                80,
+                [b"GET / HTTP/1.1\r\nHost: ".to_vec(), host, b"\r\n".to_vec(), choices.bytes(30), b"\r\n".to_vec()]
+                    .concat(),
+            )
+        }
+        3 => {
+            let id = choices.bytes(25);
+            (443, [vec![choices.mostly(0xC0) as u8, 0, 0, 0, 1, choices.mostly(id.len()) as u8], id, vec![0]].concat())
+        }
+        _ => (u16::from(choices.byte()), choices.bytes(60)),
+    }
+}
+
+fn transport(choices: &mut Choices<'_>) -> (u8, Vec<u8>) {
+    let (port, payload) = application(choices);
+    let ports = [[0x12, 0x34], port.to_be_bytes()].concat();
+    match choices.byte() % 8 {
+        0..3 => {
+            let length = choices.mostly(8 + payload.len()).to_be_bytes().to_vec();
+            (17, [ports, length, vec![0, 0], payload].concat())
+        }
+        3..6 => {
+            let offset = (choices.mostly(5) as u8) << 4;
+            let header = vec![0, 0, 0, 1, 0, 0, 0, 1, offset, choices.byte(), 0, 0, 0, 0, 0, 0];
+            let payload = if port == 53 { with_length(choices, payload) } else { payload };
+            (6, [ports, header, payload].concat())
+        }
+        6 => (choices.byte(), choices.bytes(30)),
+        _ => ([1, 2, 33, 47, 50, 58, 132, 136][usize::from(choices.byte() % 8)], [ports, choices.bytes(30)].concat()),
+    }
+}
+
+fn network(choices: &mut Choices<'_>) -> (u16, Vec<u8>) {
+    let (mut protocol, mut payload) = transport(choices);
+    if choices.byte().is_multiple_of(2) {
+        let mut options = choices.bytes(41);
+        options.resize(options.len().next_multiple_of(4), 0);
+        let header = 20 + options.len();
+        let fragment = if choices.byte() > 200 { [choices.byte(), choices.byte()] } else { [0, 0] };
+        let total = choices.mostly(header + payload.len()).to_be_bytes();
+        let first = 0x40 | (header / 4) as u8;
+        let mut packet = vec![choices.mostly(first.into()) as u8, 0, total[0], total[1], 0, 1];
+        packet.extend(fragment);
+        packet.extend([64, protocol, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);
+        packet.extend(options);
+        packet.extend(payload);
+        return (0x0800, packet);
+    }
+    for _ in 0..choices.byte() % 4 {
+        let kind = [0, 43, 44, 51, 60, 135, 139, 140][usize::from(choices.byte() % 8)];
+        let mut header = vec![protocol, choices.mostly(0) as u8];
+        header.extend((0..6).map(|_| choices.byte()));
+        payload = [header, payload].concat();
+        protocol = kind;
+    }
+    let length = choices.mostly(payload.len()).to_be_bytes();
+    let mut packet = vec![choices.mostly(0x60) as u8, 0, 0, 0, length[0], length[1], protocol, 64];
+    packet.resize(40, 0x20);
+    packet.extend(payload);
+    (0x86DD, packet)
+}
+
+pub fn run(data: &[u8]) {
+    let choices = &mut Choices(data);
+    let (mut number, mut payload) = network(choices);
+    if choices.byte() > 230 {
+        // LLC and SNAP: a length in place of the EtherType.
+        payload = [vec![0xAA, 0xAA, 3, 0, 0, choices.mostly(0) as u8], number.to_be_bytes().to_vec(), payload].concat();
+        number = choices.mostly(payload.len());
+    }
+    for _ in 0..choices.byte() % 3 {
+        payload = [vec![0, choices.byte()], number.to_be_bytes().to_vec(), payload].concat();
+        number = [0x8100, 0x88A8, 0x9100, 0x88E5][usize::from(choices.byte() % 4)];
+    }
+    let mut frame = vec![0; 12];
+    frame.extend(number.to_be_bytes());
+    frame.extend(payload);
+    let wire_length = frame.len() as u32;
+    let kept = frame.len().saturating_sub(usize::from(choices.byte().saturating_sub(200)));
+    sound::parse(1, &frame[..kept], wire_length);
+}

@@ -1,0 +1,79 @@
+//! Arbitrary bytes as a policy table, and compiled tables with arbitrary changes: the check refuses them, or the table
+//! answers within its limits.
+
+use std::ops::RangeInclusive;
+
+use sluice_core::compile::{Conditions, Prefix, Rule, compile};
+use sluice_core::{Action, Direction, Policy};
+use sluice_npi::{Flow, flags, name_kind};
+
+/// A valid table with something in every section.
+fn table(seed: u8) -> Vec<u8> {
+    let rng = &mut fastrand::Rng::with_seed(seed.into());
+    let rules: Vec<Rule> = (1..=u32::from(seed) * 2)
+        .map(|id| {
+            let address = [10, 0, rng.u8(0..4), rng.u8(..)];
+            let ports: RangeInclusive<u16> = rng.u16(0..100)..=rng.u16(100..);
+            let mut conditions = Conditions {
+                sources: vec![Prefix { address: address.into(), length: 32 }],
+                destination_ports: vec![ports],
+                ..Conditions::default()
+            };
+            match rng.u8(0..6) {
+                0 => conditions.names = vec![format!("host{}.example", rng.u8(0..9))],
+                1 => conditions.vlans = vec![1..=5, 9..=9],
+                2 => conditions.sources = vec![Prefix { address: [rng.u16(..); 8].into(), length: 128 }],
+                3 => conditions.protocols = (0..200).step_by(2).collect(),
+                _ => {}
+            }
+            Rule { id, action: Action::Block, conditions }
+        })
+        .collect();
+    compile(&rules, Action::Permit).expect("the rules compile")
+}
+
+/// Asks for packets that `data` chooses.
+fn ask(policy: &Policy<&[u8]>, data: &[u8]) {
+    for bytes in data.chunks(12).take(8) {
+        let at = |index: usize| bytes.get(index).copied().unwrap_or(0);
+        let mut flow = Flow {
+            flags: flags::ADDRESSES | flags::PROTOCOL | flags::PORTS | u32::from(at(0)),
+            ip_version: [4, 6, 0, 4][usize::from(at(1) % 4)],
+            protocol: at(2),
+            source_port: at(3).into(),
+            destination_port: at(4).into(),
+            vlan_count: at(5) % 2,
+            name_kind: [name_kind::NONE, name_kind::DNS, name_kind::TLS, name_kind::HTTP][usize::from(at(6) % 4)],
+            name_length: at(7).into(),
+            ..Flow::default()
+        };
+        flow.source_address = [10, 0, at(8), at(9), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, at(10)];
+        let decision = policy.classify(Direction::Inbound, 1, b"www.host1.example", &flow);
+        assert!(decision.rule_id != 0 || decision.action == policy.default_action());
+    }
+}
+
+pub fn run(data: &[u8]) {
+    if let Ok(policy) = Policy::new(data) {
+        ask(&policy, data);
+    }
+    let Some(([seed, changes], rest)) = data.split_first_chunk::<2>() else {
+        return;
+    };
+    thread_local! {
+        static TABLES: std::cell::RefCell<Vec<Option<Vec<u8>>>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+    let seed = seed % 24;
+    let mut bytes = TABLES.with_borrow_mut(|tables| {
+        tables.resize(24, None);
+        tables[usize::from(seed)].get_or_insert_with(|| table(seed)).clone()
+    });
+    let (words, packets) = rest.split_at(rest.len().min(usize::from(changes % 8) * 4));
+    for change in words.chunks_exact(4) {
+        let at = usize::from(u16::from_le_bytes([change[0], change[1]])) % bytes.len();
+        bytes[at] = if change[2] & 1 == 0 { bytes[at] ^ change[3] } else { change[3] };
+    }
+    if let Ok(policy) = Policy::new(bytes.as_slice()) {
+        ask(&policy, packets);
+    }
+}
