@@ -26,8 +26,10 @@ use crate::{
     failure::Failure,
 };
 
-/// How long a driver may take to stop, and everything else that does not happen at once.
+/// How long a driver may take to stop, and a service to be gone.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How long two drivers may take to attach, and news to get from one to the other.
+const PEER_LIMIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(5);
 
 /// One of the two drivers.
@@ -175,7 +177,7 @@ impl Drivers {
             if table.is_empty() { sluice.clear_policy(false)? } else { sluice.load_policy(table, false)? }
         };
         let mut announced = None;
-        let heard = within(LIMIT, || {
+        let heard = within(PEER_LIMIT, || {
             announced = self.provider_of_client()?.map(|provider| provider.generation);
             Ok(announced == Some(answer.generation))
         })?;
@@ -197,7 +199,7 @@ impl Drivers {
     /// Waits until each of the two says that it is attached to the other.
     pub(super) fn attached(&self) -> Result<(), Failure> {
         let mut seen = (None, None);
-        let attached = within(LIMIT, || {
+        let attached = within(PEER_LIMIT, || {
             seen = (self.client_of_provider()?, self.provider_of_client()?);
             Ok(matches!(&seen, (Some(client), Some(_)) if client.state == client_state::ATTACHED))
         })?;
