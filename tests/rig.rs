@@ -76,6 +76,11 @@ fn r65_an_unload_with_a_registration_is_a_bug_check_of_its_driver() -> Result<()
     assert_eq!(rig.alive()?.registrations, 1);
     let error = format!("{:#}", rig.stop("deserter").expect_err("a driver that is gone while registered"));
     assert!(error.contains("deserter.sys caused bug check 0x125: R65"), "{error}");
+    // At the unload it is said what is left, and for how long.
+    let events = rig.events()?;
+    let alive = events.iter().rfind(|event| event.is("deserter", "alive")).and_then(|event| event.get("text"));
+    let text = alive.expect("the registration is alive at the unload");
+    assert!(text.contains("client module") && text.contains("registered for"), "{text}");
     Ok(())
 }
 

@@ -14,7 +14,14 @@ pub(crate) fn unloaded(driver: &Driver) {
     }
     let report = nmr::report();
     let mine = report.registrations.iter().filter(|found| found.module.image.as_ref() == Some(&driver.name));
-    let (registrations, bindings) = mine.fold((0, 0), |sum, found| (sum.0 + 1, sum.1 + found.bindings));
+    let (mut registrations, mut bindings) = (0, 0);
+    for found in mine {
+        left(&driver.name, found);
+        let handle = found.module.registration;
+        let own = report.bindings.iter().filter(|binding| binding.client == handle || binding.provider == handle);
+        own.for_each(|binding| left(&driver.name, binding));
+        (registrations, bindings) = (registrations + 1, bindings + found.bindings);
+    }
     summary(&driver.name, "unload", Some(driver.id), registrations, bindings);
     pool::inspect(driver.id);
     nmr::image_unloaded(driver);
@@ -24,13 +31,15 @@ pub(crate) fn unloaded(driver: &Driver) {
 pub(crate) fn everything() {
     let report = nmr::report();
     for found in &report.registrations {
-        let driver = found.module.image.as_deref().unwrap_or("unknown");
-        log::event(driver, "alive", format_args!("text={}", log::Text(found.module.to_string().as_bytes())));
+        left(found.module.image.as_deref().unwrap_or("unknown"), found);
     }
-    for binding in &report.bindings {
-        log::event("netio", "alive", format_args!("text={}", log::Text(binding.to_string().as_bytes())));
-    }
+    report.bindings.iter().for_each(|binding| left("netio", binding));
     summary("netio", "report", None, report.registrations.len(), report.bindings.len());
+}
+
+/// Logs a registration or binding that is alive: whose it is, its state, and for how long.
+fn left(driver: &str, what: &impl ToString) {
+    log::event(driver, "alive", format_args!("text={}", log::Text(what.to_string().as_bytes())));
 }
 
 fn summary(driver: &str, event: &str, owner: Option<DriverId>, registrations: usize, bindings: usize) {

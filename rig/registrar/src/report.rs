@@ -22,6 +22,18 @@ pub struct RegistrationReport {
     pub waiters: u32,
 }
 
+impl fmt::Display for RegistrationReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.module)?;
+        match self.deregistering {
+            None => write!(f, "registered for {:.1?}", self.age)?,
+            Some(age) if self.bindings > 0 => write!(f, "deregistering for {age:.1?}")?,
+            Some(age) => write!(f, "deregistered {age:.1?} ago and not waited for")?,
+        }
+        write!(f, ", {} bindings", self.bindings)
+    }
+}
+
 /// A binding that exists.
 #[derive(Clone, Debug)]
 pub struct BindingReport {
@@ -119,15 +131,7 @@ impl fmt::Display for Report {
             self.bindings.len(),
             self.pending_parts()
         )?;
-        for registration in &self.registrations {
-            write!(f, "\n  {}: ", registration.module)?;
-            match registration.deregistering {
-                None => write!(f, "registered for {:.1?}", registration.age)?,
-                Some(age) if registration.bindings > 0 => write!(f, "deregistering for {age:.1?}")?,
-                Some(age) => write!(f, "deregistered {age:.1?} ago and not waited for")?,
-            }
-            write!(f, ", {} bindings", registration.bindings)?;
-        }
+        self.registrations.iter().try_for_each(|registration| write!(f, "\n  {registration}"))?;
         self.bindings.iter().try_for_each(|binding| write!(f, "\n  {binding}"))
     }
 }

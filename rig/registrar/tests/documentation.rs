@@ -1,6 +1,10 @@
-//! The example of docs/registrar.md, with the driver and the peer that it tests.
+//! The examples of docs/registrar.md, with the driver and the peer that they test.
 
-use wdk_nmr_sys::{STATUS_INSUFFICIENT_RESOURCES, STATUS_SUCCESS};
+use std::ffi::c_void;
+use std::ptr::without_provenance_mut;
+
+use nmr_registrar::{Side, registrar};
+use wdk_nmr_sys::{NTSTATUS, STATUS_INSUFFICIENT_RESOURCES, STATUS_SUCCESS};
 
 use nmr_registrar::{DISPATCH_LEVEL, Function, Session, irql};
 
@@ -27,13 +31,54 @@ fn the_driver_comes_and_goes() {
     session.expect_violation(66);
 }
 
+/// A function of the peer's dispatch table. Its context is the binding handle, to keep this short.
+extern "system" fn classify(context: *mut c_void) -> NTSTATUS {
+    // The client is in the provider now. After STATUS_PENDING it would be until `call_completes`.
+    registrar().calling(context, Side::Client, || STATUS_SUCCESS)
+}
+
 #[test]
-fn the_documentation_shows_this_example() {
+fn a_call_after_the_end_of_its_binding_is_noticed() {
+    let session = Session::adversary();
+    assert_eq!(driver::entry(), STATUS_SUCCESS);
+    let provider = peer::register();
+    let binding = without_provenance_mut(session.report().bindings[0].handle);
+    assert_eq!(classify(binding), STATUS_SUCCESS);
+    peer::deregister(provider);
+    peer::wait(provider);
+    driver::unload();
+    assert_eq!(session.violations(), []);
+    classify(binding);
+    session.expect_violation(43);
+}
+
+#[test]
+fn the_driver_and_its_peer_come_and_go_at_the_same_time() {
+    let session = Session::adversary();
+    let mut threads = session.threads();
+    threads.add("driver", || {
+        assert_eq!(driver::entry(), STATUS_SUCCESS);
+        driver::unload();
+    });
+    threads.add("peer", || {
+        let provider = peer::register();
+        peer::deregister(provider);
+        peer::wait(provider);
+    });
+    threads.run().iter().for_each(|step| println!("{step}"));
+}
+
+#[test]
+fn the_documentation_shows_these_examples() {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/registrar.md"));
     let text = text.expect("the documentation is there");
-    let (_, rest) = text.split_once("```rust,ignore\n").expect("it has an example in Rust");
-    let (code, _) = rest.split_once("```").expect("the example ends");
-    assert!(include_str!("documentation.rs").contains(code), "the example of the documentation differs from this file");
+    let examples = text.split("```rust,ignore\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
+    let mut count = 0;
+    for example in examples {
+        assert!(include_str!("documentation.rs").contains(example), "this example differs from this file:\n{example}");
+        count += 1;
+    }
+    assert_eq!(count, 3);
 }
 
 /// What both sides of the example register.
