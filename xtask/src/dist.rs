@@ -1,8 +1,8 @@
 //! `cargo xtask dist`: the zip that a user downloads.
 //!
 //! It holds the drivers for both architectures, as they were built and test-signed, with symbols and INF files; sluicectl;
-//! the header for clients in C; the documentation; the checksums of all that (SHA256SUMS) and what it was made of
-//! (sbom.cdx.json, CycloneDX). The same commit gives the same zip, the signatures aside.
+//! the header for clients in C; the documentation; what it was made of (sbom.cdx.json, CycloneDX) and under which
+//! licences (licenses/); the checksums of all that (SHA256SUMS). The same commit gives the same zip, the signatures aside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -72,7 +72,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     add_folder(&mut files, &layout::root().join("docs"), "docs")?;
     files.remove("docs/release.md");
-    files.insert("sbom.cdx.json".to_owned(), sbom(&metadata()?, version, &git(&["rev-parse", "HEAD"])?)?);
+    let packages = compiled_in(&metadata()?)?;
+    files.insert("sbom.cdx.json".to_owned(), sbom(&packages, version, &git(&["rev-parse", "HEAD"])?)?);
+    add_licenses(&mut files, &packages)?;
     files.insert("SHA256SUMS".to_owned(), checksums(&files).into_bytes());
 
     let path = layout::root().join("target/dist").join(format!("{name}.zip"));
@@ -169,8 +171,8 @@ fn metadata() -> Result<Value> {
     serde_json::from_str(&text).context("cargo metadata wrote something that is not JSON")
 }
 
-/// A bill of materials in CycloneDX 1.5: every package that is compiled into what users get.
-fn sbom(metadata: &Value, version: &str, commit: &str) -> Result<Vec<u8>> {
+/// The packages that are compiled into what users get, in order of their names.
+fn compiled_in(metadata: &Value) -> Result<Vec<Value>> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let packages: BTreeMap<String, Value> =
         list(&metadata["packages"]).into_iter().map(|package| (text(&package["id"]), package)).collect();
@@ -179,7 +181,7 @@ fn sbom(metadata: &Value, version: &str, commit: &str) -> Result<Vec<u8>> {
 
     // Build and development dependencies are not compiled into anything.
     let mut reached = BTreeSet::new();
-    let is_root = |package: &&Value| PACKAGES.contains(&text(&package["name"]).as_str()) && package["source"].is_null();
+    let is_root = |package: &&Value| PACKAGES.contains(&text(&package["name"]).as_str()) && is_ours(package);
     let mut left: Vec<String> = packages.values().filter(is_root).map(|package| text(&package["id"])).collect();
     ensure!(left.len() == PACKAGES.len(), "cargo metadata does not know all of {}", PACKAGES.join(", "));
     while let Some(id) = left.pop() {
@@ -192,8 +194,56 @@ fn sbom(metadata: &Value, version: &str, commit: &str) -> Result<Vec<u8>> {
             }
         }
     }
+    let mut found: Vec<Value> = reached.iter().filter_map(|id| packages.get(id)).cloned().collect();
+    found.sort_by_key(name_and_version);
+    Ok(found)
+}
+
+/// Whether a package is of this repository.
+fn is_ours(package: &Value) -> bool {
+    package["source"].is_null()
+}
+
+fn name_and_version(package: &Value) -> (String, String) {
+    (text(&package["name"]), text(&package["version"]))
+}
+
+/// Adds the licence texts of the packages of others, which ask for that. Rust's own libraries are no packages; their
+/// licences are those of this repository.
+fn add_licenses(files: &mut Files, packages: &[Value]) -> Result<()> {
+    for package in packages.iter().filter(|package| !is_ours(package)) {
+        let (name, version) = name_and_version(package);
+        let manifest = PathBuf::from(text(&package["manifest_path"]));
+        let folder = manifest.parent().unwrap_or(&manifest);
+        let before = files.len();
+        for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+            let path = entry?.path();
+            if path.is_file() && is_license(&file_name(&path)) {
+                add(files, &path, &format!("licenses/{name}-{version}/{}", file_name(&path)))?;
+            }
+        }
+        if files.len() == before {
+            // All that there is to pass on is what its author says in the manifest.
+            let (license, authors) = (text(&package["license"]), &package["authors"]);
+            ensure!(!license.is_empty(), "{name} {version} says nothing about its licence");
+            let note =
+                format!("{name} {version} comes without a licence text. Its manifest says: {license}; {authors}\n");
+            files.insert(format!("licenses/{name}-{version}/LICENSE"), note.into_bytes());
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file is a licence or a notice that goes with one, by its name.
+fn is_license(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE"].iter().any(|start| name.starts_with(start))
+}
+
+/// A bill of materials in CycloneDX 1.5 of these packages.
+fn sbom(packages: &[Value], version: &str, commit: &str) -> Result<Vec<u8>> {
     let component = |package: &Value| {
-        let (name, version) = (text(&package["name"]), text(&package["version"]));
+        let (name, version) = name_and_version(package);
         let mut component = json!({
             "type": "library",
             "bom-ref": format!("pkg:cargo/{name}@{version}"),
@@ -207,7 +257,7 @@ fn sbom(metadata: &Value, version: &str, commit: &str) -> Result<Vec<u8>> {
         }
         component
     };
-    let components: Vec<Value> = reached.iter().filter_map(|id| packages.get(id)).map(component).collect();
+    let components: Vec<Value> = packages.iter().map(component).collect();
     let bom = json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
@@ -272,13 +322,40 @@ mod tests {
                 { "id": "wdk", "deps": [dependency("deep", Value::Null)] },
             ] },
         });
-        let bom: Value = serde_json::from_slice(&sbom(&metadata, "1.0.0", "c0ffee").unwrap()).unwrap();
+        let bom: Value =
+            serde_json::from_slice(&sbom(&compiled_in(&metadata).unwrap(), "1.0.0", "c0ffee").unwrap()).unwrap();
         let names: Vec<&str> =
             bom["components"].as_array().unwrap().iter().filter_map(|component| component["name"].as_str()).collect();
         assert_eq!(names, ["deep", "probe", "sluice", "sluicectl", "wdk"]);
         assert_eq!(bom["metadata"]["properties"][0]["value"], "c0ffee");
         assert_eq!(bom["components"][0]["purl"], "pkg:cargo/deep@1.0.0");
         assert_eq!(bom["components"][0]["licenses"][0]["expression"], "MIT OR Apache-2.0");
+    }
+
+    #[test]
+    fn every_package_of_others_brings_its_licence() {
+        let folder = std::env::temp_dir().join(format!("xtask-dist-licenses-{}", std::process::id()));
+        let package = |name: &str, source: Value| {
+            let manifest = folder.join(name).join("Cargo.toml");
+            json!({ "name": name, "version": "1.0.0", "source": source, "license": "MIT", "manifest_path": manifest })
+        };
+        let packages =
+            [package("ours", Value::Null), package("with", json!("registry")), package("without", json!("registry"))];
+        for (file, text) in [("with/license-MIT", "as is"), ("with/README.md", ""), ("without/lib.rs", "")] {
+            let path = folder.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let mut files = Files::new();
+        add_licenses(&mut files, &packages).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(
+            files.keys().collect::<Vec<_>>(),
+            ["licenses/with-1.0.0/license-MIT", "licenses/without-1.0.0/LICENSE"]
+        );
+        assert_eq!(files["licenses/with-1.0.0/license-MIT"], b"as is");
+        let note = String::from_utf8_lossy(&files["licenses/without-1.0.0/LICENSE"]);
+        assert!(note.contains("MIT"), "{note}");
     }
 
     #[test]
