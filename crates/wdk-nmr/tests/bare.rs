@@ -22,16 +22,16 @@ fn bare_target() -> Option<&'static str> {
 }
 
 /// Compiles one crate and returns its assembly.
-fn compile(folder: &Path, target: Option<&str>, name: &str, source: &str) -> String {
+fn compile(folder: &Path, target: Option<&str>, kind: &str, name: &str, source: &str) -> String {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
     let mut command = rustc();
-    command.args(["--edition", "2024", "--crate-type", "rlib", "--emit", "link,asm", "--crate-name", name]);
+    command.args(["--edition", "2024", "--crate-type", kind, "--emit", "link,asm", "--crate-name", name]);
     command.args(["-C", "opt-level=3", "-C", "panic=abort", "-C", "codegen-units=1", "-C", "embed-bitcode=no"]);
     command.arg("-L").arg(folder).arg("--out-dir").arg(folder).arg(source);
     if let Some(target) = target {
         command.args(["--target", target]);
     }
-    for dependency in ["wdk_nmr_sys", "wdk_nmr"] {
+    for dependency in ["wdk_nmr_sys", "wdk_nmr", "module"] {
         let library = folder.join(format!("lib{dependency}.rlib"));
         if dependency != name && library.exists() {
             command.arg("--extern").arg(format!("{dependency}={}", library.display()));
@@ -49,15 +49,18 @@ fn assembly(name: &str, target: Option<&str>) -> String {
     fs::create_dir_all(&folder).expect("a folder for the results");
     let crates =
         [("wdk_nmr_sys", "../wdk-nmr-sys/src/lib.rs"), ("wdk_nmr", "src/lib.rs"), ("module", "tests/bare/module.rs")];
-    crates.map(|(name, source)| compile(&folder, target, name, source)).concat()
+    crates.map(|(name, source)| compile(&folder, target, "rlib", name, source)).concat()
 }
 
 #[test]
 fn it_needs_no_standard_library() {
-    let Some(target) = bare_target() else {
-        return eprintln!("not built for a bare target: none is installed (rustup target add x86_64-unknown-none)");
-    };
-    assembly("bare", Some(target));
+    let target = bare_target();
+    if target.is_none() {
+        eprintln!("for the host alone: no bare target is installed (rustup target add x86_64-unknown-none)");
+    }
+    assembly("bare", target);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bare");
+    compile(&folder, target, "staticlib", "alone", "tests/bare/alone.rs");
 }
 
 #[test]
