@@ -208,6 +208,39 @@ fn a_frame_with_a_length_carries_ip_in_snap_alone() {
     assert!(whole(link_type::ETHERNET, &ethernet(1501, &[0; 1600])).has(flags::MALFORMED), "neither length nor type");
 }
 
+#[test]
+fn one_tag_changes_nothing_but_the_offsets() {
+    for (number, packet) in [(0x0800, ipv4(6, &tcp((1, 2), 2, &[0; 9]))), (0x86DD, ipv6(17, &udp((1, 2), &[0; 20])))] {
+        let flow = whole(link_type::ETHERNET, &ethernet(number, &packet));
+        let tag = [[0xE0, 0x64].as_slice(), &number.to_be_bytes()].concat();
+        let tagged = whole(link_type::ETHERNET, &ethernet(0x8100, &[tag, packet].concat()));
+        assert_eq!((tagged.vlan_count, tagged.vlan_ids[0], tagged.flags & WRONG), (1, 100, 0));
+        let mut expected = Flow { vlan_count: 1, vlan_ids: [100, 0, 0, 0], ..flow };
+        for offset in [&mut expected.network_offset, &mut expected.transport_offset, &mut expected.payload_offset] {
+            *offset += 4;
+        }
+        assert_eq!(tagged, expected);
+    }
+}
+
+#[test]
+fn the_headers_alone_have_no_name_and_all_else() {
+    let packet = ethernet(0x0800, &ipv4(17, &udp((4000, 53), &query())));
+    let flow = whole(link_type::ETHERNET, &packet);
+    let mut headers = Flow::default();
+    sluice_core::parse_headers_into(link_type::ETHERNET, &packet, packet.len() as u32, &mut headers).unwrap();
+    assert_eq!((headers.name_kind, headers.name_length, headers.dns_type), (name_kind::NONE, 0, 0));
+    let with_name = Flow {
+        flags: headers.flags | flags::DNS,
+        name_kind: flow.name_kind,
+        name_offset: flow.name_offset,
+        name_length: flow.name_length,
+        dns_type: flow.dns_type,
+        ..headers
+    };
+    assert_eq!(with_name, flow);
+}
+
 // IPv4
 
 #[test]
@@ -367,6 +400,17 @@ fn every_ipv6_extension_header_is_walked() {
     payload.extend(udp((1, 2), b"x"));
     let flow = whole(link_type::RAW, &ipv6(0, &payload));
     assert_eq!((flow.protocol, ports(&flow), flow.flags & (WRONG | flags::FRAGMENT)), (17, Some((1, 2)), 0));
+}
+
+#[test]
+fn an_extension_header_that_is_cut_says_nothing_of_what_follows() {
+    let packet = ipv6(60, &[17, 1, 1, 4, 0, 0, 0, 0, 1, 6, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 0, 8, 0, 0]);
+    assert_eq!(whole(link_type::RAW, &packet).protocol, 17);
+    for length in 40..56 {
+        let flow = parse(link_type::RAW, &packet[..length], packet.len() as u32).unwrap();
+        assert!(flow.has(flags::TRUNCATED) && !flow.has(flags::PROTOCOL), "{length} bytes");
+        assert!(ports(&flow).is_none(), "{length} bytes");
+    }
 }
 
 #[test]

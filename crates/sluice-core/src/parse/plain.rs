@@ -118,8 +118,9 @@ fn read_ipv6(rest: &[u8], offset: u32, flow: &mut Flow) -> bool {
 /// A frame with an EtherType behind which nothing is read, or with LLC.
 #[inline]
 fn read_nothing(number: u16, rest: &[u8], flow: &mut Flow) -> bool {
+    /// A byte that no other EtherType in common use shares with one that is read.
     const fn folded(number: u16) -> usize {
-        (number >> 8 ^ number & 0xFF) as usize
+        ((number >> 5 ^ number) & 0xFF) as usize
     }
     /// Not 0 where an EtherType that is read is folded to.
     #[allow(clippy::indexing_slicing, reason = "an index that is wrong does not compile")]
