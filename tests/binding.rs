@@ -1,188 +1,199 @@
-//! sluice.sys and probe.sys find each other and part from each other, in every order, and leave nothing behind.
+//! sluice.sys and its clients find each other and part from each other, in every order, and leave nothing behind.
 
 use std::thread;
 
 use anyhow::Result;
+use rstest::rstest;
 use sluice_rig::{Event, Rig, State};
 use system_tests::{
-    calls, hostile, install_second_probe, machine, sluicectl, sluicectl_ok, verdicts, verdicts_offline,
+    BOTH, C, Clients, RUST, calls, end, hostile, install_second, machine, sluicectl, sluicectl_ok, started, stop,
+    verdicts, verdicts_offline,
 };
 
-/// Both are attached, and packets go through.
-fn assert_attached(rig: &Rig) -> Result<()> {
-    assert_eq!(rig.alive()?.bindings, 1);
-    assert_eq!(verdicts(rig, "probe")?, verdicts_offline(rig, None)?);
+/// All are attached, and packets go through.
+fn assert_attached(rig: &Rig, clients: Clients) -> Result<()> {
+    assert_eq!(rig.alive()?.bindings, clients.count() as u64);
+    assert_eq!(clients.verdicts(rig)?, verdicts_offline(rig, None)?);
     Ok(())
 }
 
-/// Each side was detached and cleaned up as often as it was attached.
-fn assert_ended(rig: &Rig, bindings: usize) -> Result<()> {
+/// Each side was detached and cleaned up as often as it was attached: each client `bindings` times.
+fn assert_ended(rig: &Rig, clients: Clients, bindings: usize) -> Result<()> {
     let events = rig.events()?;
-    for (driver, callbacks) in [
-        ("probe", ["ClientAttachProvider", "ClientDetachProvider", "ClientCleanupBindingContext"]),
-        ("sluice", ["ProviderAttachClient", "ProviderDetachClient", "ProviderCleanupBindingContext"]),
-    ] {
+    let called = |driver: &str, callbacks: [&str; 3], times: usize| {
         for callback in callbacks {
-            assert_eq!(calls(&events, driver, callback), bindings, "{callback} of {driver}");
+            assert_eq!(calls(&events, driver, callback), times, "{callback} of {driver}");
         }
+    };
+    for client in clients.names() {
+        let callbacks = ["ClientAttachProvider", "ClientDetachProvider", "ClientCleanupBindingContext"];
+        called(client, callbacks, bindings);
     }
+    let callbacks = ["ProviderAttachClient", "ProviderDetachClient", "ProviderCleanupBindingContext"];
+    called("sluice", callbacks, bindings * clients.count());
     assert!(rig.alive()?.is_nothing());
     Ok(())
 }
 
-fn stop(rig: &Rig, driver: &str) -> Result<()> {
-    let left = rig.stop(driver)?;
-    assert!(left.is_nothing(), "{driver} left {left}");
-    assert_eq!(rig.state(driver)?, State::Stopped);
-    Ok(())
+#[rstest]
+fn provider_starts_first_and_stops_first(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
+    let rig = started("pp", clients)?;
+    assert_attached(&rig, clients)?;
+    stop(&rig, "sluice")?;
+    clients.stop(&rig)?;
+    assert_ended(&rig, clients, 1)
 }
 
-/// Starts both in one order and stops them in one order.
-fn start_and_stop(name: &str, start: [&str; 2], end: [&str; 2]) -> Result<()> {
+#[rstest]
+fn provider_starts_first_and_client_stops_first(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
+    let rig = started("pc", clients)?;
+    assert_attached(&rig, clients)?;
+    clients.stop(&rig)?;
+    stop(&rig, "sluice")?;
+    assert_ended(&rig, clients, 1)
+}
+
+/// A machine with the clients running, and sluice.sys started after them.
+fn started_last(name: &str, clients: Clients) -> Result<Rig> {
     let rig = machine(name)?;
-    for driver in start {
-        rig.start(driver)?;
-    }
-    assert_attached(&rig)?;
-    for driver in end {
-        stop(&rig, driver)?;
-    }
-    assert_ended(&rig, 1)
-}
-
-#[test]
-fn provider_starts_first_and_stops_first() -> Result<()> {
-    start_and_stop("pp", ["sluice", "probe"], ["sluice", "probe"])
-}
-
-#[test]
-fn provider_starts_first_and_client_stops_first() -> Result<()> {
-    start_and_stop("pc", ["sluice", "probe"], ["probe", "sluice"])
-}
-
-#[test]
-fn client_starts_first_and_provider_stops_first() -> Result<()> {
-    start_and_stop("cp", ["probe", "sluice"], ["sluice", "probe"])
-}
-
-#[test]
-fn client_starts_first_and_stops_first() -> Result<()> {
-    start_and_stop("cc", ["probe", "sluice"], ["probe", "sluice"])
-}
-
-#[test]
-fn a_client_survives_the_stop_of_its_provider_and_attaches_again_to_the_next() -> Result<()> {
-    let rig = machine("restart")?;
+    clients.start(&rig)?;
     rig.start("sluice")?;
-    rig.start("probe")?;
+    Ok(rig)
+}
+
+#[rstest]
+fn client_starts_first_and_provider_stops_first(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
+    let rig = started_last("cp", clients)?;
+    assert_attached(&rig, clients)?;
+    stop(&rig, "sluice")?;
+    clients.stop(&rig)?;
+    assert_ended(&rig, clients, 1)
+}
+
+#[rstest]
+fn client_starts_first_and_stops_first(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
+    let rig = started_last("cc", clients)?;
+    assert_attached(&rig, clients)?;
+    clients.stop(&rig)?;
+    stop(&rig, "sluice")?;
+    assert_ended(&rig, clients, 1)
+}
+
+#[rstest]
+fn a_client_survives_the_stop_of_its_provider_and_attaches_again_to_the_next(
+    #[values(RUST, C, BOTH)] clients: Clients,
+) -> Result<()> {
+    let rig = started("restart", clients)?;
     for _ in 0..3 {
-        assert_attached(&rig)?;
+        assert_attached(&rig, clients)?;
         stop(&rig, "sluice")?;
-        assert_eq!(rig.state("probe")?, State::Running);
         assert_eq!(rig.alive()?.bindings, 0);
-        let outcome = sluicectl(&rig, &["classify", "demo.pcapng"])?;
-        assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+        for client in clients.names() {
+            assert_eq!(rig.state(client)?, State::Running);
+            let outcome = sluicectl(&rig, &["classify", "--device", client, "demo.pcapng"])?;
+            assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+        }
         rig.start("sluice")?;
     }
-    assert_attached(&rig)?;
-    stop(&rig, "probe")?;
+    assert_attached(&rig, clients)?;
+    clients.stop(&rig)?;
     stop(&rig, "sluice")?;
-    assert_ended(&rig, 4)
+    assert_ended(&rig, clients, 4)
 }
 
-#[test]
-fn a_provider_serves_one_client_after_the_other() -> Result<()> {
+#[rstest]
+fn a_provider_serves_one_client_after_the_other(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
     let rig = machine("clients")?;
     rig.start("sluice")?;
     for _ in 0..3 {
-        rig.start("probe")?;
-        assert_attached(&rig)?;
-        stop(&rig, "probe")?;
+        clients.start(&rig)?;
+        assert_attached(&rig, clients)?;
+        clients.stop(&rig)?;
     }
     stop(&rig, "sluice")?;
-    assert_ended(&rig, 3)
+    assert_ended(&rig, clients, 3)
 }
 
-#[test]
-fn two_clients_are_served_at_once_and_part_independently() -> Result<()> {
-    let rig = machine("two")?;
-    install_second_probe(&rig)?;
-    rig.start("probe")?;
-    rig.start("sluice")?;
-    rig.start("probe2")?;
-    assert_eq!(rig.alive()?.bindings, 2);
+#[rstest]
+fn a_second_copy_of_a_client_is_served_at_once_and_parts_by_itself(
+    #[values(RUST, C, BOTH)] clients: Clients,
+) -> Result<()> {
+    let rig = started_last("two", clients)?;
+    let second = install_second(&rig, clients.first())?;
+    rig.start(&second)?;
+    assert_eq!(rig.alive()?.bindings, clients.count() as u64 + 1);
     let expected = verdicts_offline(&rig, None)?;
-    assert_eq!(verdicts(&rig, "probe")?, expected);
-    assert_eq!(verdicts(&rig, "probe2")?, expected);
-    stop(&rig, "probe")?;
-    assert_eq!(verdicts(&rig, "probe2")?, expected);
+    assert_eq!(clients.verdicts(&rig)?, expected);
+    assert_eq!(verdicts(&rig, &second)?, expected);
+    clients.stop(&rig)?;
+    assert_eq!(verdicts(&rig, &second)?, expected);
     stop(&rig, "sluice")?;
-    stop(&rig, "probe2")?;
+    stop(&rig, &second)?;
     assert!(rig.alive()?.is_nothing());
     Ok(())
 }
 
-#[test]
-fn a_client_that_is_refused_runs_without_a_provider() -> Result<()> {
+#[rstest]
+fn a_client_that_is_refused_runs_without_a_provider(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
     let rig = machine("refused")?;
     rig.install_misfit("refuser")?;
     rig.start("refuser")?;
-    rig.start("probe")?;
-    assert_eq!(rig.printed("refuser")?, ["misfit: refused a client 0xC00002B9"]);
+    clients.start(&rig)?;
+    assert_eq!(rig.printed("refuser")?, vec!["misfit: refused a client 0xC00002B9"; clients.count()]);
     assert_eq!(rig.alive()?.bindings, 0);
-    let outcome = sluicectl(&rig, &["classify", "demo.pcapng"])?;
+    let outcome = sluicectl(&rig, &["classify", "--device", clients.first(), "demo.pcapng"])?;
     assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
     // A provider that accepts is taken as if the other were not there.
     rig.start("sluice")?;
-    assert_attached(&rig)?;
-    for driver in ["refuser", "sluice", "probe"] {
-        stop(&rig, driver)?;
+    assert_attached(&rig, clients)?;
+    stop(&rig, "refuser")?;
+    end(&rig, clients)?;
+    let events = rig.events()?;
+    for client in clients.names() {
+        assert_eq!(calls(&events, client, "ClientCleanupBindingContext"), 1, "{client}");
     }
-    assert_eq!(calls(&rig.events()?, "probe", "ClientCleanupBindingContext"), 1);
     Ok(())
 }
 
-#[test]
-fn a_client_that_declines_leaves_sluice_as_it_was() -> Result<()> {
+#[rstest]
+fn a_client_that_declines_leaves_sluice_as_it_was(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
     let rig = machine("declined")?;
     rig.install_misfit("decliner")?;
     rig.start("sluice")?;
     rig.start("decliner")?;
     assert_eq!(calls(&rig.events()?, "sluice", "ProviderAttachClient"), 0);
-    rig.start("probe")?;
-    assert_attached(&rig)?;
-    for driver in ["decliner", "probe", "sluice"] {
-        stop(&rig, driver)?;
-    }
-    assert_ended(&rig, 1)
+    clients.start(&rig)?;
+    assert_attached(&rig, clients)?;
+    stop(&rig, "decliner")?;
+    end(&rig, clients)?;
+    assert_ended(&rig, clients, 1)
 }
 
-#[test]
-fn a_client_with_a_table_of_an_unknown_version_is_refused_and_nothing_else_happens() -> Result<()> {
+#[rstest]
+fn a_client_with_a_table_of_an_unknown_version_is_refused_and_nothing_else_happens(
+    #[values(RUST, C, BOTH)] clients: Clients,
+) -> Result<()> {
     let rig = machine("stranger")?;
     rig.install_misfit("stranger")?;
     rig.start("sluice")?;
     rig.start("stranger")?;
     assert_eq!(rig.printed("stranger")?, ["misfit: the provider answered version 999 with 0xC00002B9"]);
     assert_eq!(rig.alive()?.bindings, 0);
-    rig.start("probe")?;
-    assert_attached(&rig)?;
-    for driver in ["stranger", "sluice", "probe"] {
-        stop(&rig, driver)?;
-    }
+    clients.start(&rig)?;
+    assert_attached(&rig, clients)?;
+    stop(&rig, "stranger")?;
+    end(&rig, clients)?;
     let events = rig.events()?;
-    assert_eq!(calls(&events, "sluice", "ProviderCleanupBindingContext"), 1);
+    assert_eq!(calls(&events, "sluice", "ProviderCleanupBindingContext"), clients.count());
     assert_eq!(calls(&events, "stranger", "ClientDetachProvider"), 0);
     Ok(())
 }
 
-#[test]
-fn the_provider_comes_and_goes_while_requests_pour_in() -> Result<()> {
-    let rig = machine("load")?;
-    rig.start("sluice")?;
-    rig.start("probe")?;
+#[rstest]
+fn the_provider_comes_and_goes_while_requests_pour_in(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
+    let rig = started("load", clients)?;
     let report = thread::scope(|scope| {
-        let requests = scope.spawn(|| hostile(&rig, &["random", "probe", "8", "7"]));
+        let requests = scope.spawn(|| hostile(&rig, &["random", clients.first(), "6", "7"]));
         let mut rounds = 0;
         while !requests.is_finished() {
             sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
@@ -197,20 +208,19 @@ fn the_provider_comes_and_goes_while_requests_pour_in() -> Result<()> {
     assert!(report.contains("PROBE_CLASSIFY: done: "), "{report}");
     // Others while it was not: ERROR_NOT_READY.
     assert!(report.contains("PROBE_CLASSIFY: error 21: "), "{report}");
-    stop(&rig, "probe")?;
-    stop(&rig, "sluice")?;
-    assert!(rig.alive()?.is_nothing());
-    Ok(())
+    end(&rig, clients)
 }
 
-#[test]
-fn a_provider_waits_for_a_slow_client_and_can_be_called_until_it_is_done() -> Result<()> {
+#[rstest]
+fn a_provider_waits_for_a_slow_client_and_can_be_called_until_it_is_done(
+    #[values(RUST, C, BOTH)] clients: Clients,
+) -> Result<()> {
     let rig = machine("slow")?;
     rig.install_misfit("sluggard")?;
     rig.start("sluice")?;
     rig.start("sluggard")?;
-    rig.start("probe")?;
-    assert_eq!(rig.alive()?.bindings, 2);
+    clients.start(&rig)?;
+    assert_eq!(rig.alive()?.bindings, clients.count() as u64 + 1);
     stop(&rig, "sluice")?;
     // What the client did between its detach callback and its completion, all of it before sluice was gone.
     let events = rig.events()?;
@@ -226,7 +236,7 @@ fn a_provider_waits_for_a_slow_client_and_can_be_called_until_it_is_done() -> Re
     ];
     assert!(order.is_sorted(), "{order:?}");
     stop(&rig, "sluggard")?;
-    stop(&rig, "probe")?;
+    clients.stop(&rig)?;
     assert!(rig.alive()?.is_nothing());
     Ok(())
 }

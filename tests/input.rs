@@ -1,12 +1,14 @@
 //! Whatever somebody types, the answer is clear, the exit code is 2 for wrong input and 1 for a machine that is not in
 //! the state for it, and the drivers live on.
 
-use std::path::PathBuf;
-use std::{env, fs};
+use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use sluice_rig::{Rig, State};
-use system_tests::{hostile, machine, sluicectl, sluicectl_ok, verdicts, verdicts_offline};
+use rstest::rstest;
+use sluice_rig::Rig;
+use system_tests::storm::storm;
+use system_tests::{BOTH, C, Clients, RUST, end, hostile, machine, sluicectl, sluicectl_ok, started, verdicts_offline};
 
 /// Runs sluicectl, which has to end with that exit code and name all of `words` on its standard error.
 fn fails(rig: &Rig, code: i32, arguments: &[&str], words: &[&str]) -> Result<()> {
@@ -20,31 +22,27 @@ fn fails(rig: &Rig, code: i32, arguments: &[&str], words: &[&str]) -> Result<()>
 
 /// Puts a file of that content into `C:\rig`.
 fn write(rig: &Rig, name: &str, content: &[u8]) -> Result<()> {
-    let folder: PathBuf = env::temp_dir().join(format!("sluice-input-{}", std::process::id()));
-    fs::create_dir_all(&folder).context("cannot make a folder")?;
-    let file = folder.join(name);
-    fs::write(&file, content).context("cannot write")?;
-    rig.copy_file(&file)?;
-    Ok(())
+    fs::write(rig.file(name), content).with_context(|| format!("cannot write {name}"))
 }
 
-#[test]
-fn without_drivers_commands_end_with_1_and_say_what_to_start() -> Result<()> {
+#[rstest]
+fn without_drivers_commands_end_with_1_and_say_what_to_start(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
     let rig = machine("no-driver")?;
     fails(&rig, 1, &["status"], &["sluice"])?;
     fails(&rig, 1, &["policy", "load", "demo.toml"], &["sluice"])?;
     fails(&rig, 1, &["classify", "demo.pcapng"], &["probe"])?;
     fails(&rig, 1, &["classify", "--device", "nowhere", "demo.pcapng"], &["nowhere"])?;
     // A client without a provider is not enough either.
-    rig.start("probe")?;
-    fails(&rig, 1, &["classify", "demo.pcapng"], &["sluice"])
+    clients.start(&rig)?;
+    clients
+        .names()
+        .iter()
+        .try_for_each(|client| fails(&rig, 1, &["classify", "--device", client, "demo.pcapng"], &["sluice"]))
 }
 
-#[test]
-fn wrong_files_end_with_2_and_the_drivers_live_on() -> Result<()> {
-    let rig = machine("wrong-files")?;
-    rig.start("sluice")?;
-    rig.start("probe")?;
+#[rstest]
+fn wrong_files_end_with_2_and_the_drivers_live_on(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
+    let rig = started("wrong-files", clients)?;
     write(&rig, "text.pcap", b"this is no capture\n")?;
     write(&rig, "empty.pcap", b"")?;
     // A pcap header with link type 147, which is for private use, and one packet of one byte.
@@ -53,66 +51,75 @@ fn wrong_files_end_with_2_and_the_drivers_live_on() -> Result<()> {
     write(&rig, "private.pcap", &private)?;
     write(&rig, "broken.toml", b"default = \n")?;
     write(&rig, "key.toml", b"default = \"permit\"\n[[rule]]\nid = 1\naction = \"block\"\nport = 80\n")?;
-    fails(&rig, 2, &["classify", "absent.pcap"], &["absent.pcap"])?;
-    fails(&rig, 2, &["classify", "text.pcap"], &["text.pcap"])?;
-    fails(&rig, 2, &["classify", "empty.pcap"], &["empty.pcap"])?;
-    fails(&rig, 2, &["classify", "private.pcap"], &["147"])?;
+    for client in clients.names() {
+        let classify = |file, words: &[&str]| fails(&rig, 2, &["classify", "--device", client, file], words);
+        classify("absent.pcap", &["absent.pcap"])?;
+        classify("text.pcap", &["text.pcap"])?;
+        classify("empty.pcap", &["empty.pcap"])?;
+        classify("private.pcap", &["147"])?;
+    }
     fails(&rig, 2, &["policy", "load", "absent.toml"], &["absent.toml"])?;
     fails(&rig, 2, &["policy", "load", "broken.toml"], &["broken.toml", "1"])?;
     fails(&rig, 2, &["policy", "load", "key.toml"], &["key.toml", "port", "5"])?;
     fails(&rig, 2, &["classify", "--no-such-option"], &["--no-such-option"])?;
-    assert_eq!(verdicts(&rig, "probe")?, verdicts_offline(&rig, None)?);
-    for driver in ["sluice", "probe"] {
-        assert_eq!(rig.state(driver)?, State::Running);
-        assert!(rig.stop(driver)?.is_nothing());
-    }
-    Ok(())
+    assert_eq!(clients.verdicts(&rig)?, verdicts_offline(&rig, None)?);
+    end(&rig, clients)
 }
 
-/// The devices of both drivers, under the names that a program opens.
-const DEVICES: [&str; 2] = ["Sluice", "probe"];
-
-#[test]
-fn requests_of_every_wrong_size_are_refused_and_change_nothing() -> Result<()> {
-    let rig = machine("sizes")?;
-    rig.start("sluice")?;
-    rig.start("probe")?;
+#[rstest]
+fn requests_of_every_wrong_size_are_refused_and_change_nothing(
+    #[values(RUST, C, BOTH)] clients: Clients,
+) -> Result<()> {
+    let rig = started("sizes", clients)?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
-    let before = verdicts(&rig, "probe")?;
-    for device in DEVICES {
+    let before = clients.verdicts(&rig)?;
+    for device in clients.names().iter().chain(&["Sluice"]) {
         let report = hostile(&rig, &["sizes", device])?;
         assert!(report.contains("requests: 15714"), "{report}");
     }
     // The only thing that a right request of the program does: it takes the policy out of force.
-    assert_eq!(verdicts(&rig, "probe")?, verdicts_offline(&rig, None)?);
+    assert_eq!(clients.verdicts(&rig)?, verdicts_offline(&rig, None)?);
     sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
-    assert_eq!(verdicts(&rig, "probe")?, before);
-    ends_clean(&rig)
+    assert_eq!(clients.verdicts(&rig)?, before);
+    end(&rig, clients)
+}
+
+#[rstest]
+fn programs_that_are_killed_in_the_middle_of_requests_hurt_nobody(
+    #[values(RUST, C, BOTH)] clients: Clients,
+) -> Result<()> {
+    let rig = started("killed", clients)?;
+    sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
+    let before = clients.verdicts(&rig)?;
+    for client in clients.names() {
+        let report = hostile(&rig, &["deaths", client, "5"])?;
+        assert!(report.contains("killed: 5"), "{report}");
+    }
+    assert_eq!(clients.verdicts(&rig)?, before);
+    let report = hostile(&rig, &["deaths", "Sluice", "5"])?;
+    assert!(report.contains("killed: 5"), "{report}");
+    sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
+    assert_eq!(clients.verdicts(&rig)?, before);
+    end(&rig, clients)
 }
 
 #[test]
-fn arbitrary_requests_from_many_threads_leave_the_drivers_alive_and_nothing_behind() -> Result<()> {
-    let rig = machine("random")?;
-    rig.start("sluice")?;
-    rig.start("probe")?;
-    sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
-    for device in DEVICES {
-        let report = hostile(&rig, &["random", device, "5", "1"])?;
-        println!("{device}:\n{report}");
-        // Some requests are right, so the dispatchers were not kept from their work by a check in front of them.
-        assert!(report.contains(": done: "), "{report}");
+fn many_handles_at_once_are_served() -> Result<()> {
+    let rig = started("handles", BOTH)?;
+    for device in BOTH.names().iter().chain(&["Sluice"]) {
+        let report = hostile(&rig, &["handles", device, "300"])?;
+        assert!(report.contains("open at once: 300"), "{report}");
     }
-    sluicectl_ok(&rig, &["policy", "clear"])?;
-    assert_eq!(verdicts(&rig, "probe")?, verdicts_offline(&rig, None)?);
-    ends_clean(&rig)
+    end(&rig, BOTH)
 }
 
-fn ends_clean(rig: &Rig) -> Result<()> {
-    for driver in ["sluice", "probe"] {
-        assert_eq!(rig.state(driver)?, State::Running);
-        let left = rig.stop(driver)?;
-        assert!(left.is_nothing(), "{driver} left {left}");
-    }
-    assert!(rig.alive()?.is_nothing());
+/// 20 seconds of what `cargo xtask soak` does for minutes.
+#[rstest]
+fn arbitrary_requests_while_policies_and_clients_come_and_go_leave_nothing_behind(
+    #[values(RUST, C, BOTH)] clients: Clients,
+) -> Result<()> {
+    let report = storm(clients, Duration::from_secs(20), 1)?;
+    println!("{report}");
+    assert!(report.loads > 1 && report.lives > 1, "{report}");
     Ok(())
 }

@@ -5,8 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rstest::rstest;
 use sluice_rig::Rig;
-use system_tests::{machine, sluicectl, sluicectl_ok, verdicts, verdicts_offline};
+use system_tests::{BOTH, C, Clients, RUST, end, machine, sluicectl, sluicectl_ok, stop, verdicts_offline};
 
 const REG_LIMIT: Duration = Duration::from_secs(60);
 const PARAMETERS: &str = r"HKLM\System\CurrentControlSet\Services\sluice\Parameters";
@@ -18,30 +19,19 @@ fn set(rig: &Rig, name: &str, kind: &str, data: &str) -> Result<()> {
     Ok(())
 }
 
-/// A machine with both drivers running, where the policy is kept in `C:\rig\kept.policy`.
-fn started(name: &str) -> Result<Rig> {
+/// A machine with all drivers running, where the policy is kept in `C:\rig\kept.policy`.
+fn started(name: &str, clients: Clients) -> Result<Rig> {
     let rig = machine(name)?;
     set(&rig, "PolicyFile", "REG_SZ", r"C:\rig\kept.policy")?;
     rig.start("sluice")?;
-    rig.start("probe")?;
+    clients.start(&rig)?;
     Ok(rig)
-}
-
-fn stop(rig: &Rig, driver: &str) -> Result<()> {
-    let left = rig.stop(driver)?;
-    assert!(left.is_nothing(), "{driver} left {left}");
-    Ok(())
 }
 
 /// Stops sluice.sys and starts it again.
 fn restart(rig: &Rig) -> Result<()> {
     stop(rig, "sluice")?;
     rig.start("sluice").map(drop)
-}
-
-fn end(rig: &Rig) -> Result<()> {
-    stop(rig, "sluice")?;
-    stop(rig, "probe")
 }
 
 /// What the status says of the policy: generation, and the two flags.
@@ -54,13 +44,13 @@ fn assert_status(rig: &Rig, generation: u64, persisted: bool, damaged: bool) -> 
     Ok(())
 }
 
-#[test]
-fn a_kept_policy_is_in_force_again_after_a_restart() -> Result<()> {
-    let rig = started("kept")?;
+#[rstest]
+fn a_kept_policy_is_in_force_again_after_a_restart(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
+    let rig = started("kept", clients)?;
     let kept = rig.file("kept.policy");
     sluicectl_ok(&rig, &["policy", "load", "demo.toml", "--persist"])?;
     let with_policy = verdicts_offline(&rig, Some("demo.toml"))?;
-    assert_eq!(verdicts(&rig, "probe")?, with_policy);
+    assert_eq!(clients.verdicts(&rig)?, with_policy);
     assert_status(&rig, 1, true, false)?;
     let mode = fs::metadata(&kept).context("the kept policy")?.permissions().mode();
     assert_eq!(mode & 0o007, 0, "others than administrators may use the file: {mode:o}");
@@ -69,23 +59,25 @@ fn a_kept_policy_is_in_force_again_after_a_restart() -> Result<()> {
         restart(&rig)?;
         assert_status(&rig, 1, true, false)?;
         sluicectl_ok(&rig, &["policy", "show", "--compare", "demo.toml"])?;
-        assert_eq!(verdicts(&rig, "probe")?, with_policy);
+        assert_eq!(clients.verdicts(&rig)?, with_policy);
     }
     sluicectl_ok(&rig, &["policy", "clear"])?;
     assert_status(&rig, 2, false, false)?;
     restart(&rig)?;
-    assert_eq!(verdicts(&rig, "probe")?, with_policy, "clear without --persist forgets nothing");
+    assert_eq!(clients.verdicts(&rig)?, with_policy, "clear without --persist forgets nothing");
     sluicectl_ok(&rig, &["policy", "clear", "--persist"])?;
     assert!(!kept.exists());
     restart(&rig)?;
     assert_status(&rig, 0, false, false)?;
-    assert_eq!(verdicts(&rig, "probe")?, verdicts_offline(&rig, None)?);
-    end(&rig)
+    assert_eq!(clients.verdicts(&rig)?, verdicts_offline(&rig, None)?);
+    end(&rig, clients)
 }
 
-#[test]
-fn a_damaged_file_is_reported_and_the_driver_starts_without_a_policy() -> Result<()> {
-    let rig = started("damaged")?;
+#[rstest]
+fn a_damaged_file_is_reported_and_the_driver_starts_without_a_policy(
+    #[values(RUST, C, BOTH)] clients: Clients,
+) -> Result<()> {
+    let rig = started("damaged", clients)?;
     let kept = rig.file("kept.policy");
     sluicectl_ok(&rig, &["policy", "load", "demo.toml", "--persist"])?;
     let whole = fs::read(&kept)?;
@@ -97,7 +89,7 @@ fn a_damaged_file_is_reported_and_the_driver_starts_without_a_policy() -> Result
         rig.start("sluice")?;
         assert_status(&rig, 0, false, true)?;
         assert!(sluicectl_ok(&rig, &["status"])?.contains("damaged and not in force"));
-        assert_eq!(verdicts(&rig, "probe")?, verdicts_offline(&rig, None)?);
+        assert_eq!(clients.verdicts(&rig)?, verdicts_offline(&rig, None)?);
         let trace = rig.events()?;
         let reported = |event: &sluice_rig::Event| event.get("event") == Some("KeptPolicyDamaged");
         assert!(trace.iter().rev().take_while(|event| !event.is("sluice", "load")).any(reported));
@@ -105,37 +97,37 @@ fn a_damaged_file_is_reported_and_the_driver_starts_without_a_policy() -> Result
     sluicectl_ok(&rig, &["policy", "load", "demo.toml", "--persist"])?;
     assert_status(&rig, 1, true, false)?;
     assert_eq!(fs::read(&kept)?, whole);
-    end(&rig)
+    end(&rig, clients)
 }
 
-#[test]
-fn a_file_that_cannot_be_written_leaves_everything_as_it_was() -> Result<()> {
+#[rstest]
+fn a_file_that_cannot_be_written_leaves_everything_as_it_was(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
     let rig = machine("unwritable")?;
     set(&rig, "PolicyFile", "REG_SZ", r"C:\nowhere\kept.policy")?;
     rig.start("sluice")?;
-    rig.start("probe")?;
+    clients.start(&rig)?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
-    let before = verdicts(&rig, "probe")?;
+    let before = clients.verdicts(&rig)?;
     fs::write(rig.file("other.toml"), "default = \"block\"\n")?;
     let outcome = sluicectl(&rig, &["policy", "load", "other.toml", "--persist"])?;
     assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("PolicyFile"), "{}", outcome.stderr);
     assert_status(&rig, 1, false, false)?;
-    assert_eq!(verdicts(&rig, "probe")?, before);
+    assert_eq!(clients.verdicts(&rig)?, before);
     // There is nothing to forget.
     sluicectl_ok(&rig, &["policy", "clear", "--persist"])?;
-    end(&rig)
+    end(&rig, clients)
 }
 
 #[test]
 fn what_a_crash_left_behind_is_in_nobodys_way() -> Result<()> {
-    let rig = started("leftover")?;
+    let rig = started("leftover", RUST)?;
     fs::write(rig.file("kept.policy.new"), "half of a policy")?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml", "--persist"])?;
     assert!(!rig.file("kept.policy.new").exists());
     restart(&rig)?;
     assert_status(&rig, 1, true, false)?;
-    end(&rig)
+    end(&rig, RUST)
 }
 
 #[test]

@@ -3,72 +3,76 @@
 use std::{env, fs};
 
 use anyhow::{Context, Result};
-use sluice_rig::Rig;
-use system_tests::{install_second_probe, machine, sluicectl, sluicectl_ok, verdicts, verdicts_offline};
+use rstest::rstest;
+use system_tests::{
+    BOTH, C, Clients, RUST, end, install_second, machine, sluicectl, sluicectl_ok, started, stop, verdicts,
+    verdicts_offline,
+};
 
-fn started(name: &str) -> Result<Rig> {
-    let rig = machine(name)?;
-    rig.start("sluice")?;
-    rig.start("probe")?;
-    Ok(rig)
-}
-
-fn stop(rig: &Rig, drivers: &[&str]) -> Result<()> {
-    for driver in drivers {
-        let left = rig.stop(driver)?;
-        assert!(left.is_nothing(), "{driver} left {left}");
-    }
-    assert!(rig.alive()?.is_nothing());
-    Ok(())
-}
-
-#[test]
-fn a_policy_decides_in_the_driver_as_it_does_outside() -> Result<()> {
-    let rig = started("load")?;
+#[rstest]
+fn a_policy_decides_in_the_driver_as_it_does_outside(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
+    let rig = started("load", clients)?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
-    let online = verdicts(&rig, "probe")?;
+    let online = clients.verdicts(&rig)?;
     assert_eq!(online, verdicts_offline(&rig, Some("demo.toml"))?);
     assert!(online.contains(r#""action":"block""#) && online.contains(r#""action":"permit""#), "{online}");
     sluicectl_ok(&rig, &["policy", "clear"])?;
-    assert_eq!(verdicts(&rig, "probe")?, verdicts_offline(&rig, None)?);
-    stop(&rig, &["sluice", "probe"])
+    assert_eq!(clients.verdicts(&rig)?, verdicts_offline(&rig, None)?);
+    end(&rig, clients)
 }
 
-#[test]
-fn a_policy_is_in_force_for_every_client() -> Result<()> {
-    let rig = started("shared")?;
-    install_second_probe(&rig)?;
+#[rstest]
+fn a_policy_is_in_force_for_every_client(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
+    let rig = started("shared", clients)?;
+    let late = install_second(&rig, clients.first())?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
     // Attached after the policy was loaded.
-    rig.start("probe2")?;
-    assert_eq!(verdicts(&rig, "probe")?, verdicts(&rig, "probe2")?);
-    stop(&rig, &["probe2", "sluice", "probe"])
+    rig.start(&late)?;
+    assert_eq!(clients.verdicts(&rig)?, verdicts(&rig, &late)?);
+    stop(&rig, &late)?;
+    end(&rig, clients)
 }
 
 #[test]
-fn a_policy_that_is_wrong_leaves_the_old_one_in_force() -> Result<()> {
-    let rig = started("wrong")?;
+fn the_rules_in_force_are_shown_in_their_order() -> Result<()> {
+    let rig = machine("show")?;
+    rig.start("sluice")?;
+    assert!(sluicectl_ok(&rig, &["policy", "show"])?.contains("no policy is loaded"));
+    let policy = "default = \"block\"\n[[rule]]\nid = 9\naction = \"permit\"\nprotocol = \"tcp\"\n\
+                  [[rule]]\nid = 4\naction = \"block\"\n";
+    fs::write(rig.file("ordered.toml"), policy).context("cannot write")?;
+    sluicectl_ok(&rig, &["policy", "load", "ordered.toml"])?;
+    let shown = sluicectl_ok(&rig, &["policy", "show", "--json"])?;
+    let rules = r#""rule_list":[{"action":"permit","id":9},{"action":"block","id":4}]"#;
+    assert!(shown.contains(rules) && shown.contains(r#""default":"block""#), "{shown}");
+    stop(&rig, "sluice")
+}
+
+#[rstest]
+fn a_policy_that_is_wrong_leaves_the_old_one_in_force(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
+    let rig = started("wrong", clients)?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
-    let before = verdicts(&rig, "probe")?;
-    let file = env::temp_dir().join(format!("sluice-wrong-{}.toml", std::process::id()));
-    fs::write(&file, "default = \"permit\"\n[[rule]]\nid = 1\naction = \"drop\"\n").context("cannot write")?;
-    let name = rig.copy_file(&file)?;
-    fs::remove_file(&file).context("cannot remove")?;
-    let outcome = sluicectl(&rig, &["policy", "load", &name])?;
+    let before = clients.verdicts(&rig)?;
+    let wrong = "default = \"permit\"\n[[rule]]\nid = 1\naction = \"drop\"\n";
+    fs::write(rig.file("wrong.toml"), wrong).context("cannot write")?;
+    let outcome = sluicectl(&rig, &["policy", "load", "wrong.toml"])?;
     assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
     assert!(outcome.stderr.contains('4') && outcome.stderr.contains("action"), "{}", outcome.stderr);
-    assert_eq!(verdicts(&rig, "probe")?, before);
-    stop(&rig, &["probe", "sluice"])
+    assert_eq!(clients.verdicts(&rig)?, before);
+    end(&rig, clients)
 }
 
-#[test]
-fn status_shows_the_clients_and_counts_their_packets() -> Result<()> {
-    let rig = started("status")?;
-    let packets = verdicts(&rig, "probe")?.lines().count();
+#[rstest]
+fn status_shows_the_clients_and_counts_their_packets(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
+    let rig = started("status", clients)?;
+    let packets = clients.verdicts(&rig)?.lines().count();
     let status = sluicectl_ok(&rig, &["status", "--json"])?;
-    assert!(status.contains(&format!(r#""packets":{packets}"#)), "{status}");
-    assert!(status.contains(&format!(r#""permitted":{packets}"#)), "{status}");
-    assert!(rig.stop("probe")?.is_nothing());
+    let times = |part: &str| status.matches(part).count();
+    assert_eq!(times(&format!(r#""packets":{packets},"permitted":{packets},"#)), clients.count(), "{status}");
+    for client in clients.names() {
+        assert_eq!(times(&format!(r#""name":"{client}","version":1,"state":"attached""#)), 1, "{status}");
+    }
+    clients.stop(&rig)?;
     let status = sluicectl_ok(&rig, &["status", "--json"])?;
     assert!(status.contains(r#""clients":[]"#), "{status}");
     Ok(())
@@ -76,13 +80,15 @@ fn status_shows_the_clients_and_counts_their_packets() -> Result<()> {
 
 /// With SLUICE_CAPTURES: every capture of that folder, of which many are malformed, gets the verdicts that the same
 /// code gives outside of the kernel.
-#[test]
-fn captures_never_seen_before_are_classified_as_outside_of_the_kernel() -> Result<()> {
+#[rstest]
+fn captures_never_seen_before_are_classified_as_outside_of_the_kernel(
+    #[values(RUST, C, BOTH)] clients: Clients,
+) -> Result<()> {
     let Some(folder) = env::var_os("SLUICE_CAPTURES") else {
         println!("SLUICE_CAPTURES names no folder of captures: nothing was tested");
         return Ok(());
     };
-    let rig = started("captures")?;
+    let rig = started("captures", clients)?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
     let mut files: Vec<_> = fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "pcap" || extension == "pcapng"));
@@ -90,9 +96,12 @@ fn captures_never_seen_before_are_classified_as_outside_of_the_kernel() -> Resul
     assert!(!files.is_empty(), "no captures in SLUICE_CAPTURES");
     for file in files {
         let name = rig.copy_file(&file)?;
-        let online = sluicectl(&rig, &["classify", "--json", &name])?;
         let offline = sluicectl(&rig, &["classify", "--json", "--offline", "--policy", "demo.toml", &name])?;
-        assert_eq!((online.code, online.stdout), (offline.code, offline.stdout), "{name}: {}", online.stderr);
+        for client in clients.names() {
+            let online = sluicectl(&rig, &["classify", "--json", "--device", client, &name])?;
+            let expected = (offline.code, offline.stdout.as_str());
+            assert_eq!((online.code, online.stdout.as_str()), expected, "{client}, {name}: {}", online.stderr);
+        }
     }
-    stop(&rig, &["sluice", "probe"])
+    end(&rig, clients)
 }

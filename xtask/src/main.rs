@@ -15,6 +15,7 @@ mod probe_c;
 mod run;
 mod setup;
 mod sign;
+mod soak;
 mod test;
 mod twin;
 
@@ -49,6 +50,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Run the host tests, then the system tests in Wine
     Test,
+    /// Send the drivers arbitrary requests in Wine for minutes, while policies and clients come and go
+    Soak(soak::Arguments),
     /// Measure, beside what others reach
     Bench(bench::Arguments),
 }
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Dist(arguments) => dist::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test => test::run(),
+        Command::Soak(arguments) => soak::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     };
     match outcome {

@@ -4,6 +4,9 @@
 //! ```text
 //! hostile sizes DEVICE                 every control code with every small input and output size
 //! hostile random DEVICE SECONDS SEED   arbitrary requests from four threads, which open and close the device
+//! hostile deaths DEVICE COUNT          so many programs that are killed in the middle of large requests
+//! hostile handles DEVICE COUNT         so many handles at once, each used from another thread
+//! hostile victim DEVICE                large requests until it is killed: what `deaths` starts
 //! ```
 //!
 //! Exit code 0: the device kept to the rules. 1: it did not. 2: wrong arguments.
@@ -26,6 +29,15 @@ fn main() -> ExitCode {
             (Ok(seconds), Ok(seed)) => run::random(device, seconds, seed),
             _ => return usage(),
         },
+        ["deaths", device, count] => match count.parse() {
+            Ok(count) => run::deaths(device, count),
+            Err(_) => return usage(),
+        },
+        ["handles", device, count] => match count.parse() {
+            Ok(count) => run::handles(device, count),
+            Err(_) => return usage(),
+        },
+        ["victim", device] => run::victim(device),
         _ => return usage(),
     };
     match outcome {
@@ -43,7 +55,8 @@ fn main() -> ExitCode {
 #[cfg(windows)]
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: hostile sizes DEVICE\n       hostile random DEVICE SECONDS SEED\n       hostile busy DEVICE SECONDS"
+        "usage: hostile sizes DEVICE\n       hostile random DEVICE SECONDS SEED\n       hostile deaths DEVICE COUNT\n       \
+         hostile handles DEVICE COUNT\n       hostile victim DEVICE"
     );
     ExitCode::from(2)
 }

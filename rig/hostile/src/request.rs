@@ -4,7 +4,7 @@
 use sluice_control::code;
 use sluice_control::message::{BatchEntry, BatchRequest, PolicyRequest, header_of};
 use sluice_control::wire::Wire;
-use sluice_npi::{direction, link_type};
+use sluice_npi::{MAX_BATCH, direction, link_type};
 
 /// Every control code of both devices, and some that neither has.
 pub(crate) const CODES: [(&str, u32); 9] = [
@@ -74,6 +74,21 @@ pub(crate) fn right(code: u32, table: &[u8], random: &mut Random) -> Vec<u8> {
 /// A batch of up to eight packets of arbitrary bytes.
 fn batch(random: &mut Random) -> Vec<u8> {
     let count = 1 + random.below(8);
+    batch_of(count, random)
+}
+
+/// The largest request that a device takes: a batch of as many packets as there may be, or any policy's table.
+pub(crate) fn largest(random: &mut Random) -> [(u32, Vec<u8>); 2] {
+    let table: Vec<u8> = (0..LARGE_TABLE).map(|_| random.byte()).collect();
+    let load = right(code::SLUICE_POLICY_LOAD, &table, random);
+    [(code::PROBE_CLASSIFY, batch_of(MAX_BATCH as usize, random)), (code::SLUICE_POLICY_LOAD, load)]
+}
+
+/// Bytes of a table that is no valid one.
+const LARGE_TABLE: usize = 1 << 20;
+
+/// A batch of so many packets.
+fn batch_of(count: usize, random: &mut Random) -> Vec<u8> {
     let mut offset = BatchRequest::SIZE + count * BatchEntry::SIZE;
     let mut entries = Vec::new();
     let mut data = Vec::new();

@@ -1,14 +1,18 @@
 //! What is sent.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fmt::Write;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use sluice_control::code;
 
 use crate::device::{Answer, Device};
-use crate::request::{CODES, Random, damage, right};
+use crate::request::{CODES, Random, damage, largest, right};
 
 /// Larger than every fixed part of a message.
 const LARGEST_INPUT: usize = 96;
@@ -16,6 +20,8 @@ const THREADS: u64 = 4;
 const ROOMS: [usize; 9] = [0, 1, 4, 15, 16, 20, 52, 64, 4096];
 /// Room for every table that the demo's policies make.
 const TABLE_ROOM: usize = 1 << 16;
+/// Room for the answer to the largest batch.
+const LARGEST_ANSWER: usize = 1 << 20;
 /// The fixed part of a PolicyAnswer, in front of the table.
 const POLICY_ANSWER: usize = 16;
 
@@ -76,6 +82,72 @@ pub(crate) fn random(name: &str, seconds: u64, seed: u64) -> Result<String, Stri
     let table = table(name)?;
     in_threads(THREADS, |thread| storm(name, &table, deadline, seed + thread))
         .map_err(|broken| format!("{broken} (seed {seed})"))
+}
+
+/// Programs that are killed, one after the other, while their threads are inside requests; then the device has to answer.
+pub(crate) fn deaths(name: &str, count: u32) -> Result<String, String> {
+    let mut random = Random::new(u64::from(count));
+    let program = env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    for _ in 0..count {
+        let mut victim = Command::new(&program)
+            .args(["victim", name])
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot start a victim: {error}"))?;
+        let mut line = String::new();
+        let output = victim.stdout.take().ok_or("the victim has no output")?;
+        let read = BufReader::new(output).read_line(&mut line);
+        thread::sleep(Duration::from_millis(random.below(40) as u64));
+        let killed = victim.kill().and_then(|()| victim.wait());
+        killed.map_err(|error| format!("cannot kill a victim: {error}"))?;
+        if read.is_err() || line.trim() != SENDING {
+            return Err(format!("a victim did not send: {line}"));
+        }
+    }
+    answers(&open(name)?)?;
+    Ok(format!("killed: {count}"))
+}
+
+/// What a victim says when it has sent its first requests.
+const SENDING: &str = "sending";
+
+/// Sends the largest requests from several threads until somebody kills this program.
+pub(crate) fn victim(name: &str) -> Result<String, String> {
+    let started = AtomicU64::new(0);
+    in_threads(THREADS, |thread| {
+        let mut random = Random::new(thread);
+        let device = open(name)?;
+        let requests = largest(&mut random);
+        loop {
+            for (code, request) in &requests {
+                device.control(*code, request, LARGEST_ANSWER)?;
+            }
+            // All threads have been inside once, and are again.
+            if started.fetch_add(1, Ordering::Relaxed) + 1 == THREADS {
+                println!("{SENDING}");
+            }
+        }
+    })
+}
+
+/// Opens the device so often, and has each handle answer from a thread of its own before any is closed.
+pub(crate) fn handles(name: &str, count: usize) -> Result<String, String> {
+    let devices: Vec<Device> = (0..count).map(|_| open(name)).collect::<Result<_, _>>()?;
+    thread::scope(|scope| {
+        let threads: Vec<_> = devices.iter().map(|device| scope.spawn(|| answers(device))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread has panicked".to_string())?)
+    })?;
+    Ok(format!("open at once: {}", devices.len()))
+}
+
+/// The device still does what it is for.
+fn answers(device: &Device) -> Result<(), String> {
+    for code in [code::SLUICE_STATUS, code::PROBE_STATUS] {
+        if let Answer::Done(_) = device.control(code, &[], TABLE_ROOM)? {
+            return Ok(());
+        }
+    }
+    Err("the device does not answer any more".to_string())
 }
 
 /// Runs the same on several threads, which are numbered, and adds up.

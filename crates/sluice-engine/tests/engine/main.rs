@@ -1,6 +1,7 @@
 //! The engine as clients and administrators see it, with a registrar in the place of NMR.
 
 mod events;
+mod fuzzed;
 mod host;
 mod kept;
 
@@ -224,5 +225,37 @@ fn a_table_above_the_limit_is_refused_whatever_is_in_it() {
         let engine = Control::new(registration, [1, 2, 3, 0]);
         assert_eq!(load(&engine, &table, 0), expected, "limit {limit}");
         engine.deregister(passive()).unwrap();
+    }
+}
+
+/// The fuzz target's function with a random generator: bounded, seeded, in every test run.
+#[test]
+fn arbitrary_requests_are_answered_as_the_contract_says() {
+    let mut state = 0x5EED_u64;
+    let mut byte = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    let (mut succeeded, mut refused) = (0, 0);
+    for round in 0..150 {
+        let input: Vec<u8> = (0..20 + round * 10).map(|_| byte()).collect();
+        let done = fuzzed::run(&input);
+        succeeded += done.succeeded;
+        refused += done.refused;
+    }
+    // The inputs reach what they are for.
+    assert!(succeeded > 500 && refused > 500, "{succeeded} succeeded, {refused} were refused");
+}
+
+/// What the fuzzer found worth keeping.
+#[test]
+fn the_requests_of_the_corpus_are_answered_as_the_contract_says() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/control");
+    let files: Vec<_> = std::fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!files.is_empty(), "there is nothing in {corpus}");
+    for file in files {
+        fuzzed::run(&std::fs::read(file).unwrap());
     }
 }

@@ -1,0 +1,210 @@
+//! Arbitrary requests to both dispatchers, with the real engine behind them. Bytes say what is sent, so that a fuzzer can
+//! (fuzz/fuzz_targets/control.rs), and a random generator (`control` below).
+
+use nmr_registrar::Session;
+use sluice_control::{
+    Completion, List, NTSTATUS, code,
+    message::{BatchAnswer, BatchEntry, BatchRequest, PolicyAnswer, PolicyRequest, Provider, header_of},
+    probe::{Batch, Device},
+    status::{STATUS_DEVICE_NOT_READY, STATUS_INVALID_PARAMETER, STATUS_SUCCESS},
+    wire::Wire,
+};
+use sluice_npi::{CallSluice, PacketRef, Verdict};
+
+use crate::host::{Fault, Host, Registered, Started, attach, blocking, passive, start_on, status};
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Done {
+    /// Requests that succeeded.
+    pub(crate) succeeded: u32,
+    /// Requests that were refused.
+    pub(crate) refused: u32,
+}
+
+/// probe.sys as far as its dispatcher is concerned.
+struct Probe<'a>(&'a Registered);
+
+impl Device for Probe<'_> {
+    type Verdicts = Vec<Verdict>;
+
+    fn classify(&self, batch: &Batch<'_>) -> Result<Vec<Verdict>, NTSTATUS> {
+        let packets = batch
+            .packets()
+            .map(|packet| PacketRef::new(packet.link_type, packet.direction, packet.bytes, packet.wire_length))
+            .collect::<Option<Vec<_>>>()
+            .ok_or(STATUS_INVALID_PARAMETER)?;
+        assert_eq!(packets.len(), batch.len());
+        let mut room = Vec::with_capacity(packets.len());
+        let sluice = self.0.providers().next().ok_or(STATUS_DEVICE_NOT_READY)?;
+        let verdicts = sluice.classify(&packets, room.spare_capacity_mut()).map_err(|failed| failed.0)?;
+        Ok(verdicts.to_vec())
+    }
+
+    fn providers(&self, _: &mut List<'_, Provider>) {}
+}
+
+/// Bytes that decide; when they are used up, zeros.
+struct Bytes<'a>(&'a [u8]);
+
+impl Bytes<'_> {
+    fn byte(&mut self) -> u8 {
+        let (first, rest) = self.0.split_first().unwrap_or((&0, &[]));
+        self.0 = rest;
+        *first
+    }
+
+    fn take(&mut self, length: usize) -> Vec<u8> {
+        (0..length).map(|_| self.byte()).collect()
+    }
+
+    fn word(&mut self) -> u32 {
+        u32::from_le_bytes([self.byte(), self.byte(), self.byte(), self.byte()])
+    }
+}
+
+/// The codes of both devices.
+const CODES: [u32; 6] = [
+    code::SLUICE_STATUS,
+    code::SLUICE_POLICY_LOAD,
+    code::SLUICE_POLICY_CLEAR,
+    code::SLUICE_POLICY_READ,
+    code::PROBE_CLASSIFY,
+    code::PROBE_STATUS,
+];
+
+/// Sends what the bytes say.
+///
+/// # Panics
+///
+/// A dispatcher or the engine did what it must not.
+pub(crate) fn run(input: &[u8]) -> Done {
+    let _session = Session::new();
+    let host = Host::default();
+    let engine = start_on(&host);
+    let client = attach("fuzzed");
+    let mut bytes = Bytes(input);
+    let mut done = Done::default();
+    while !bytes.0.is_empty() {
+        *host.disk.fault.lock().unwrap() = match bytes.byte() {
+            choice @ 0..8 => Some(Fault::Write(usize::from(choice) * 50)),
+            8..12 => Some(Fault::Replace),
+            12..16 => Some(Fault::Remove),
+            _ => None,
+        };
+        let code = match bytes.byte() {
+            choice @ 0..240 => CODES[usize::from(choice) % CODES.len()],
+            _ => bytes.word(),
+        };
+        let request = request(code, &mut bytes);
+        if send(&engine, &client, &host, code, request, usize::from(bytes.byte()) * 40) == STATUS_SUCCESS {
+            done.succeeded += 1;
+        } else {
+            done.refused += 1;
+        }
+    }
+    client.deregister(passive()).unwrap();
+    engine.deregister(passive()).unwrap();
+    done
+}
+
+/// A request that is right as far as it goes, with some bytes changed; or any bytes.
+fn request(code: u32, bytes: &mut Bytes<'_>) -> Vec<u8> {
+    let how = bytes.byte();
+    if how < 32 {
+        let length = bytes.byte();
+        return bytes.take(length.into());
+    }
+    let mut request = match code {
+        code::SLUICE_POLICY_LOAD | code::SLUICE_POLICY_CLEAR => {
+            let table = match (code, how % 4) {
+                (code::SLUICE_POLICY_CLEAR, 0..3) => Vec::new(),
+                (_, 0..3) => blocking(bytes.byte().into(), how.into()),
+                _ => bytes.take(usize::from(how)),
+            };
+            let header = header_of::<PolicyRequest>();
+            let flags = u32::from(how.is_multiple_of(8));
+            to_bytes(&PolicyRequest { header, flags, table_length: table.len() as u32, reserved: 0 }, &table)
+        }
+        code::PROBE_CLASSIFY => batch(bytes),
+        _ => Vec::new(),
+    };
+    for _ in 0..how % 3 {
+        let (place, value) = (bytes.byte(), bytes.byte());
+        if let Some(byte) = request.get_mut(usize::from(place)) {
+            *byte = value;
+        }
+    }
+    match how % 16 {
+        1 => request.truncate(bytes.byte().into()),
+        2 => request.push(0),
+        _ => {}
+    }
+    request
+}
+
+/// A batch of a few packets whose bytes may be anything.
+fn batch(bytes: &mut Bytes<'_>) -> Vec<u8> {
+    let count = usize::from(bytes.byte() % 5) + 1;
+    let mut offset = BatchRequest::SIZE + count * BatchEntry::SIZE;
+    let (mut entries, mut data) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let length = bytes.byte();
+        let packet = bytes.take(length.into());
+        let link_type = if bytes.byte() < 200 { 101 } else { bytes.byte().into() };
+        let captured_length = packet.len() as u32;
+        let wire_length = captured_length + u32::from(bytes.byte() / 200);
+        let entry = BatchEntry { link_type, direction: 0, captured_length, wire_length, offset: offset as u32 };
+        entries.extend(to_bytes(&entry, &[]));
+        offset += packet.len();
+        data.extend(packet);
+    }
+    let request = BatchRequest { header: header_of::<BatchRequest>(), count: count as u32, reserved: 0 };
+    to_bytes(&request, &[entries, data].concat())
+}
+
+fn to_bytes<T: Wire>(fixed_part: &T, rest: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0; T::SIZE];
+    fixed_part.write(&mut bytes.as_mut_slice()).unwrap();
+    bytes.extend_from_slice(rest);
+    bytes
+}
+
+/// Sends one request to the device that its code belongs to, and holds the answer against the contract.
+fn send(engine: &Started, client: &Registered, host: &Host, code: u32, request: Vec<u8>, output: usize) -> NTSTATUS {
+    let is_of_probe = code & 0x40 != 0;
+    let (generation, kept) = (status(engine).0.generation, host.disk.kept.lock().unwrap().clone());
+    let input = request.len();
+    let mut buffer = request;
+    buffer.resize(input.max(output), 0);
+    let completion = if is_of_probe {
+        sluice_control::probe::control(&Probe(client), code, &mut buffer, input, output)
+    } else {
+        engine.control(code, &mut buffer, input, output)
+    };
+    let Completion { status: answer, information } = completion;
+    assert!(information <= output, "{information} bytes of answer where there is room for {output}");
+    let now = status(engine).0.generation;
+    if answer != STATUS_SUCCESS {
+        assert_eq!(information, 0, "a request that fails has no answer");
+        assert_eq!(now, generation, "a request that fails changes nothing");
+        assert_eq!(*host.disk.kept.lock().unwrap(), kept, "a request that fails keeps nothing");
+        return answer;
+    }
+    let mut rest = &buffer[..information];
+    match code {
+        code::SLUICE_POLICY_LOAD | code::SLUICE_POLICY_CLEAR => {
+            assert_eq!((PolicyAnswer::read(&mut rest).unwrap().generation, now), (generation + 1, generation + 1));
+        }
+        code::PROBE_CLASSIFY => {
+            let count = BatchAnswer::read(&mut rest).unwrap().count;
+            assert_eq!(information, BatchAnswer::size_for(count as usize));
+            for _ in 0..count {
+                assert_eq!(Verdict::read(&mut rest).unwrap().generation, generation);
+            }
+        }
+        _ => assert_eq!(now, generation),
+    }
+    assert_eq!(*host.disk.new.lock().unwrap(), None, "nothing is left of a file that was being written");
+    answer
+}
