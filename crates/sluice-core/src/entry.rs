@@ -4,14 +4,7 @@
 //! is not foreseen costs more than all of the comparison.
 
 use crate::key::{Key, address};
-use crate::table::{ENTRY_HAS_EXTRA, size, word};
-
-/// The word at `index` of a record of `N` bytes.
-macro_rules! word_at {
-    ($bytes:expr, $index:literal) => {
-        u32::from_le_bytes([$bytes[$index * 4], $bytes[$index * 4 + 1], $bytes[$index * 4 + 2], $bytes[$index * 4 + 3]])
-    };
-}
+use crate::table::{ENTRY_HAS_EXTRA, size, word, words};
 
 /// What both kinds of entries have: everything but the addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,20 +87,13 @@ impl Entry for Entry4 {
 
     #[inline]
     fn read(b: &Self::Bytes) -> Self {
-        let shape = word_at!(b, 7);
+        let [source, destination, first_ports, last_ports, meta_value, meta_mask, rule, shape] = words(b);
         Self {
-            source: word_at!(b, 0),
-            destination: word_at!(b, 1),
+            source,
+            destination,
             source_shift: shape >> 20 & 0x3F,
             destination_shift: shape >> 26,
-            common: Common {
-                first_ports: word_at!(b, 2),
-                last_ports: word_at!(b, 3),
-                meta_value: word_at!(b, 4),
-                meta_mask: word_at!(b, 5),
-                rule: word_at!(b, 6),
-                run: shape & 0xF_FFFF,
-            },
+            common: Common { first_ports, last_ports, meta_value, meta_mask, rule, run: shape & 0xF_FFFF },
         }
     }
 
@@ -153,20 +139,14 @@ impl Entry for Entry6 {
 
     #[inline]
     fn read(b: &Self::Bytes) -> Self {
-        let shifts = word_at!(b, 14);
+        let [s0, s1, s2, s3, d0, d1, d2, d3, first_ports, last_ports, meta_value, meta_mask, rule, run, shifts, _] =
+            words(b);
         Self {
-            source: address([word_at!(b, 0), word_at!(b, 1), word_at!(b, 2), word_at!(b, 3)]),
-            destination: address([word_at!(b, 4), word_at!(b, 5), word_at!(b, 6), word_at!(b, 7)]),
+            source: address([s0, s1, s2, s3]),
+            destination: address([d0, d1, d2, d3]),
             source_shift: shifts & 0xFF,
             destination_shift: shifts >> 8,
-            common: Common {
-                first_ports: word_at!(b, 8),
-                last_ports: word_at!(b, 9),
-                meta_value: word_at!(b, 10),
-                meta_mask: word_at!(b, 11),
-                rule: word_at!(b, 12),
-                run: word_at!(b, 13),
-            },
+            common: Common { first_ports, last_ports, meta_value, meta_mask, rule, run },
         }
     }
 
@@ -187,7 +167,7 @@ impl Entry for Entry6 {
             && self.destination_shift <= 128
             && low_bits_are_zero(self.source, self.source_shift)
             && low_bits_are_zero(self.destination, self.destination_shift)
-            && word_at!(bytes, 15) == 0
+            && bytes.ends_with(&[0; 4])
     }
 
     #[cfg(feature = "compile")]

@@ -67,13 +67,12 @@ const _: () = assert!(word::SOURCE6 == 2 && word::DESTINATION6 == 6);
 
 /// The four words of an IPv6 address, most significant first.
 #[inline]
-pub(crate) const fn words_of(b: &[u8; 16]) -> [u32; 4] {
-    [
-        u32::from_be_bytes([b[0], b[1], b[2], b[3]]),
-        u32::from_be_bytes([b[4], b[5], b[6], b[7]]),
-        u32::from_be_bytes([b[8], b[9], b[10], b[11]]),
-        u32::from_be_bytes([b[12], b[13], b[14], b[15]]),
-    ]
+pub(crate) fn words_of(address: &[u8; 16]) -> [u32; 4] {
+    let mut words = [0; 4];
+    for (word, bytes) in words.iter_mut().zip(address.as_chunks().0) {
+        *word = u32::from_be_bytes(*bytes);
+    }
+    words
 }
 
 impl Window {

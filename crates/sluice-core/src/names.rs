@@ -5,7 +5,7 @@ use sluice_npi::{Flow, name_kind};
 use crate::entry::{Entry4, Entry6};
 use crate::key::Key;
 use crate::policy::Table;
-use crate::table::{MAX_NAME_LENGTH, MAX_PROBES, root, size};
+use crate::table::{MAX_NAME_LENGTH, MAX_PROBES, root, size, words};
 
 /// A name as rules have it: lower case, labels with dots between them, no dot at the end.
 pub(crate) struct Name {
@@ -85,12 +85,8 @@ pub(crate) struct Suffix {
 
 /// Suffix `index` of a table.
 pub(crate) fn suffix(table: &Table<'_>, index: u32) -> Option<Suffix> {
-    let b = table.record::<{ size::SUFFIX }>(table.layout.suffixes, index)?;
-    Some(Suffix {
-        hash: u32::from_le_bytes([b[0], b[1], b[2], b[3]]),
-        offset: u32::from_le_bytes([b[4], b[5], b[6], b[7]]),
-        length: u32::from_le_bytes([b[8], b[9], b[10], b[11]]),
-    })
+    let [hash, offset, length] = words(table.record::<{ size::SUFFIX }>(table.layout.suffixes, index)?);
+    Some(Suffix { hash, offset, length })
 }
 
 pub(crate) fn text<'table>(table: &Table<'table>, suffix: &Suffix) -> Option<&'table [u8]> {

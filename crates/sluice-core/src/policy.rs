@@ -5,7 +5,9 @@ use sluice_npi::{Flow, Header, Verdict};
 use crate::entry::{Entry, Entry4, Entry6};
 use crate::filter::{BLOCK, Filter};
 use crate::key::Key;
-use crate::table::{ENTRY_HAS_EXTRA, Layout, MAX_PENDING, NO_RULE, Node, RULE_BLOCKS, Tuple, meta, root, size, word};
+use crate::table::{
+    ENTRY_HAS_EXTRA, Layout, MAX_PENDING, NO_RULE, Node, RULE_BLOCKS, Tuple, meta, root, size, word, words,
+};
 use crate::{Action, Direction, TableError, UnknownLinkType, extra, filter, names, parse_into, validate};
 
 /// What a policy says about a packet.
@@ -210,8 +212,8 @@ impl<'table> Table<'table> {
         if index >= self.layout.counts.rules {
             return None;
         }
-        let b = self.record::<{ size::RULE }>(self.layout.rules, index)?;
-        Some((u32::from_le_bytes([b[0], b[1], b[2], b[3]]), u32::from_le_bytes([b[4], b[5], b[6], b[7]])))
+        let [id, word] = words(self.record::<{ size::RULE }>(self.layout.rules, index)?);
+        Some((id, word))
     }
 
     /// Word `index` of the section at `start`.

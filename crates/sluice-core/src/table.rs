@@ -62,6 +62,17 @@ pub(crate) mod size {
     pub(crate) const WORD: usize = 4;
 }
 
+/// The words of a record.
+#[inline]
+pub(crate) fn words<const WORDS: usize, const BYTES: usize>(record: &[u8; BYTES]) -> [u32; WORDS] {
+    const { assert!(WORDS * size::WORD == BYTES) };
+    let mut words = [0; WORDS];
+    for (word, bytes) in words.iter_mut().zip(record.as_chunks::<{ size::WORD }>().0) {
+        *word = u32::from_le_bytes(*bytes);
+    }
+    words
+}
+
 /// How many records each section has, in the order of the header and of the sections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -292,13 +303,8 @@ impl Node {
 
     #[inline]
     pub(crate) fn read(bytes: &[u8; size::NODE]) -> Self {
-        let b = bytes;
-        Self {
-            base: u32::from_le_bytes([b[0], b[1], b[2], b[3]]),
-            first_rule: u32::from_le_bytes([b[4], b[5], b[6], b[7]]),
-            control: u32::from_le_bytes([b[8], b[9], b[10], b[11]]),
-            claim: u32::from_le_bytes([b[12], b[13], b[14], b[15]]),
-        }
+        let [base, first_rule, control, claim] = words(bytes);
+        Self { base, first_rule, control, claim }
     }
 
     #[inline]

@@ -114,7 +114,8 @@ fn run_rte_acl(program: &Path, set: &classbench::Set) -> Option<[f64; 5]> {
     numbers.try_into().ok()
 }
 
-pub(crate) fn bench() {
+/// Measures the sets of one size, or all.
+pub(crate) fn bench(only: Option<&str>) {
     let Some(folder) = classbench::folder() else {
         return;
     };
@@ -123,7 +124,7 @@ pub(crate) fn bench() {
         println!("librte_acl is not installed: it is left out");
     }
     println!("Classification, one packet a call, keys ready");
-    for size in ["100", "1k", "10k", "100k"] {
+    for size in ["100", "1k", "10k", "100k"].into_iter().filter(|size| only.is_none_or(|only| only == *size)) {
         let (mut ratios, mut memory) = (Vec::new(), Vec::new());
         for name in classbench::SETS {
             let Some(set) = classbench::load(&folder, &format!("{name}_{}", if size == "100" { "1k" } else { size }))

@@ -1,4 +1,5 @@
-//! Speed and size, against the peers, in one run: `cargo bench -p sluice-core [-- parse|classify|path]`.
+//! Speed and size, against the peers, in one run: `cargo bench -p sluice-core [-- parse|classify|path]`; `classify 10k`
+//! measures the sets of that size alone.
 //!
 //! What counts are ratios, so the candidates take turns, round by round; benchmark frameworks measure one after the other.
 //! Ratios are those of the fastest rounds, in which nothing else ran. On a quiet machine the medians, which are given in
@@ -48,13 +49,14 @@ fn measure<const N: usize>(items: usize, mut candidates: [&mut dyn FnMut(); N]) 
 }
 
 fn main() {
-    let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
+    let (only, size) = (arguments.next(), arguments.next());
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     if wanted("parse") {
         parse::bench();
     }
     if wanted("classify") {
-        classify::bench();
+        classify::bench(size.as_deref());
     }
     if wanted("path") {
         path::bench();
