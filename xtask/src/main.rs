@@ -13,6 +13,7 @@ mod inf;
 mod layout;
 mod probe_c;
 mod run;
+mod sanitize;
 mod setup;
 mod sign;
 mod soak;
@@ -52,6 +53,8 @@ enum Command {
     Test,
     /// Send the drivers arbitrary requests in Wine for minutes, while policies and clients come and go
     Soak(soak::Arguments),
+    /// Run the tests of wdk-nmr under AddressSanitizer
+    Sanitize(sanitize::Arguments),
     /// Measure, beside what others reach
     Bench(bench::Arguments),
 }
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test => test::run(),
         Command::Soak(arguments) => soak::run(&arguments),
+        Command::Sanitize(arguments) => sanitize::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     };
     match outcome {
