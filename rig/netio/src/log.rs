@@ -14,6 +14,7 @@ use core::fmt::{self, Display, Write};
 use core::ptr::{null, null_mut};
 use core::sync::atomic::{AtomicI64, AtomicPtr, Ordering};
 
+use crate::lock::Lock;
 use crate::sys;
 
 const SYNCHRONIZE: u32 = 0x0010_0000;
@@ -28,6 +29,8 @@ const FILE_NON_DIRECTORY_FILE: u32 = 0x40;
 const OBJ_CASE_INSENSITIVE: u32 = 0x40;
 
 static FILE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+/// Held by whoever writes a line.
+static WRITING: Lock<()> = Lock::new(());
 static STARTED: AtomicI64 = AtomicI64::new(0);
 
 /// Opens the log, and its folder if need be. Events before that go nowhere.
@@ -107,9 +110,9 @@ pub(crate) fn event(driver: &str, name: &str, properties: fmt::Arguments<'_>) {
         return;
     }
     let mut result = sys::IO_STATUS_BLOCK { Status: 0, Information: 0 };
-    // SAFETY: the file was opened for synchronous appending and is never closed; the line outlives the call. One write
-    // is one append, so lines of several threads do not mix.
-    unsafe {
+    // Wine looks for the end of the file before it writes: without the lock lines of several threads overwrite each other.
+    // SAFETY: the file was opened for synchronous appending and is never closed; the line outlives the call.
+    WRITING.with(|()| unsafe {
         sys::NtWriteFile(
             file,
             null_mut(),
@@ -121,7 +124,7 @@ pub(crate) fn event(driver: &str, name: &str, properties: fmt::Arguments<'_>) {
             null(),
             null(),
         )
-    };
+    });
 }
 
 /// Text as a value: bytes that may be anything, quoted where the line's form demands it.
