@@ -107,29 +107,40 @@ pub(crate) fn find(table: &Table<'_>, hash: u32, wanted: &[u8]) -> Option<u32> {
     None
 }
 
+/// The suffixes of a table in which the name `text` ends, the shortest first.
+fn suffixes_of<'a>(table: &'a Table<'_>, text: &'a [u8]) -> impl Iterator<Item = u32> + 'a {
+    let mut hash = SuffixHash::START;
+    (0..text.len()).rev().filter_map(move |start| {
+        hash = hash.push(*text.get(start)?);
+        let at_boundary = start.checked_sub(1).is_none_or(|before| text.get(before) == Some(&b'.'));
+        if at_boundary { find(table, hash.0, text.get(start..)?) } else { None }
+    })
+}
+
+/// The IPv4 tree of a suffix; its IPv6 tree is the next one.
+fn root_of(suffix: u32) -> u32 {
+    suffix.wrapping_mul(root::PER_SUFFIX).wrapping_add(root::FIRST_SUFFIX)
+}
+
+/// How many records the search for a packet with the name `text` visits at most, in the trees of all suffixes of it.
+pub(crate) fn work(table: &Table<'_>, text: &[u8]) -> u32 {
+    let claimed = |root| table.node(root).map_or(0, |node| node.work());
+    let (ipv4, ipv6) = suffixes_of(table, text).map(root_of).fold((0_u32, 0_u32), |(ipv4, ipv6), root| {
+        (ipv4.saturating_add(claimed(root)), ipv6.saturating_add(claimed(root.wrapping_add(1))))
+    });
+    ipv4.max(ipv6)
+}
+
 /// Lowers `best` to the first rule that names a suffix of the packet's name and matches.
 #[cold]
 pub(crate) fn classify(table: &Table<'_>, link_type: u16, packet: &[u8], key: &Key, flow: &Flow, best: &mut u32) {
     let Some(name) = Name::read(packet, flow) else {
         return;
     };
-    let text = name.text();
-    let mut hash = SuffixHash::START;
-    let mut start = text.len();
-    while let Some(next) = start.checked_sub(1) {
-        start = next;
-        hash = hash.push(text.get(start).copied().unwrap_or_default());
-        let at_boundary = start.checked_sub(1).is_none_or(|before| text.get(before) == Some(&b'.'));
-        if !at_boundary {
-            continue;
-        }
-        let Some(index) = text.get(start..).and_then(|suffix| find(table, hash.0, suffix)) else {
-            continue;
-        };
-        let first = index.wrapping_mul(root::PER_SUFFIX).wrapping_add(root::FIRST_SUFFIX);
+    for root in suffixes_of(table, name.text()).map(root_of) {
         match flow.ip_version {
-            4 => table.search::<Entry4>(first, link_type, key, flow, best),
-            6 => table.search::<Entry6>(first.wrapping_add(1), link_type, key, flow, best),
+            4 => table.search::<Entry4>(root, link_type, key, flow, best),
+            6 => table.search::<Entry6>(root.wrapping_add(1), link_type, key, flow, best),
             _ => {}
         }
     }

@@ -32,7 +32,8 @@ pub const MAX_TABLE_SIZE: usize = 1 << 30;
 /// The largest number of entries in a leaf.
 pub(crate) const MAX_LEAF: u32 = 1024;
 
-/// How many records a search of one tree may visit. A table in which some packet could take more is refused. Compared in the
+/// How many records a search of one tree may visit, and one of all the trees of a host name together. A table in which
+/// some packet could take more is refused. Compared in the
 /// worst way, so many take a millisecond; the ClassBench sets of 100,000 rules need 1,600.
 pub(crate) const MAX_WORK: u32 = 1 << 14;
 

@@ -1,7 +1,7 @@
 //! The check of a table that may have come from anybody: one pass over its bytes, nothing allocated, nothing trusted.
 //!
 //! A table that passes cannot make a lookup read outside of it, run without end, or take more than
-//! [`MAX_WORK`](crate::table::MAX_WORK) steps in any tree.
+//! [`MAX_WORK`](crate::table::MAX_WORK) steps in a tree, nor in all the trees of a name together.
 
 use core::fmt;
 
@@ -306,6 +306,10 @@ fn suffixes(table: &Table<'_>) -> Result<(), TableError> {
         let text = names::text(table, &suffix).ok_or(error)?;
         let canonical = text.iter().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase());
         if !canonical || names::hash(text) != suffix.hash || names::find(table, suffix.hash, text) != Some(index) {
+            return Err(error);
+        }
+        // A packet's name is searched for in the trees of all suffixes that it ends in. The longest ends in the others.
+        if names::work(table, text) > MAX_WORK {
             return Err(error);
         }
     }

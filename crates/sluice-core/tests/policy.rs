@@ -452,6 +452,74 @@ fn so_many_rules_that_no_tree_tells_apart_that_a_packet_would_take_long_are_refu
     assert_eq!(compile(&alike(16_400), Action::Block).unwrap_err().kind, ErrorKind::TooAlike);
 }
 
+/// As many [`alike`] rules as `count` for each of two names.
+fn alike_for(names: [&str; 2], count: u32) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for name in names {
+        for mut rule in alike(count) {
+            rule.id = rules.len() as u32 + 1;
+            rule.conditions.names = vec![name.to_owned()];
+            rules.push(rule);
+        }
+    }
+    rules
+}
+
+#[test]
+fn a_name_that_ends_in_several_suffixes_is_not_looked_up_for_long_either() {
+    const BOTH: [&str; 2] = ["example.com", "www.example.com"];
+    assert!(compile(&alike_for(BOTH, 8000), Action::Block).is_ok());
+    assert_eq!(compile(&alike_for(BOTH, 8400), Action::Block).unwrap_err().kind, ErrorKind::TooAlike);
+}
+
+#[test]
+fn a_table_in_which_such_a_name_would_take_long_is_refused() {
+    /// As the table hashes a suffix (docs/policy-table.md).
+    fn hash(text: &[u8]) -> u32 {
+        text.iter().rev().fold(0x811C_9DC5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    }
+    const TEXTS: &[u8] = b"example.comwww-example.com";
+    let mut table = compile(&alike_for(["example.com", "www-example.com"], 8400), Action::Block).unwrap();
+    assert!(Policy::new(table.as_slice()).is_ok(), "no name ends in both");
+    // The second suffix becomes one that ends in the first. The sections before the texts are short: 64 bytes each.
+    let texts = table.windows(TEXTS.len()).position(|bytes| bytes == TEXTS).unwrap();
+    let (suffixes, slots) = (texts - 128, texts - 64);
+    table[texts + "example.comwww".len()] = b'.';
+    let hashes = [hash(b"example.com"), hash(b"www.example.com")];
+    table[suffixes + 12..][..4].copy_from_slice(&hashes[1].to_le_bytes());
+    let mut numbers = [0_u32; 4];
+    for (hash, number) in hashes.into_iter().zip(1..) {
+        let free = (0..4).map(|probe| ((hash ^ hash >> 16).wrapping_add(probe) & 3) as usize);
+        let slot = free.into_iter().find(|slot| numbers[*slot] == 0).unwrap();
+        numbers[slot] = number;
+    }
+    for (slot, number) in numbers.into_iter().enumerate() {
+        table[slots + 4 * slot..][..4].copy_from_slice(&number.to_le_bytes());
+    }
+    assert_eq!(Policy::new(table.as_slice()).unwrap_err(), TableError::BadSuffix(1));
+}
+
+#[test]
+fn as_many_rules_as_are_allowed_are_compiled_and_found() {
+    let rules: Vec<Rule> = (1..=200_000)
+        .map(|id: u32| {
+            let source = Prefix { address: IpAddr::from((0x0A00_0000 + id).to_be_bytes()), length: 32 };
+            Rule {
+                id,
+                action: Action::Block,
+                conditions: Conditions { sources: vec![source], ..Conditions::default() },
+            }
+        })
+        .collect();
+    let policy = Policy::new(compile(&rules, Action::Permit).unwrap()).unwrap();
+    for id in [1, 2, 99_999, 200_000_u32] {
+        let flow = udp((0x0A00_0000 + id).to_be_bytes(), [1, 2, 3, 4], (1, 2));
+        assert_eq!(policy.classify(Direction::Inbound, link_type::RAW, &[], &flow).rule_id, id);
+    }
+    let too_many: Vec<Rule> = rules.iter().chain(&rules[..1]).cloned().collect();
+    assert_eq!(compile(&too_many, Action::Permit).unwrap_err().kind, ErrorKind::TooManyRules(200_001));
+}
+
 /// A table with something in every section.
 fn full_table() -> Vec<u8> {
     let rng = &mut Rng::with_seed(1);

@@ -73,7 +73,7 @@ impl fmt::Display for ErrorKind {
             Self::TooAlike => write!(
                 f,
                 "there are packets that would have to be compared with more than {MAX_WORK} combinations of conditions: \
-                 too many rules have the same or overlapping addresses, ports and protocols"
+                 too many rules have the same or overlapping addresses, ports and protocols, or names that end alike"
             ),
             Self::ZeroId => write!(f, "the id is 0: it has to be from 1 to 4294967295"),
             Self::UnspecifiedDirection => write!(f, "the direction has to be inbound, outbound or left out"),

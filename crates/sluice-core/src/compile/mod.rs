@@ -41,7 +41,8 @@ pub use rule::{Conditions, Fragment, Icmp, Prefix, Rule, TcpFlags};
 use crate::Action;
 use crate::entry::{Entry, Entry4, Entry6};
 use crate::names;
-use crate::table::{Counts, Layout, MAGIC, MAX_PROBES, MAX_RULES, VERSION, rule_word};
+use crate::policy::Table;
+use crate::table::{Counts, Layout, MAGIC, MAX_PROBES, MAX_RULES, MAX_WORK, VERSION, rule_word};
 
 /// Compiles `rules`, of which the first that matches a packet decides, and `default_action` for the packets that none
 /// matches.
@@ -92,7 +93,7 @@ pub fn compile(rules: &[Rule], default_action: Action) -> Result<Vec<u8>, Compil
     }
     let tree::Built { nodes, entries4, entries6, filters } =
         forest.build().map_err(|kind| CompileError { rule: None, kind })?;
-    let names = NameTable::new(&texts);
+    let name_table = NameTable::new(&texts);
 
     let counts = Counts {
         rules: rule_words.len() as u32,
@@ -102,8 +103,8 @@ pub fn compile(rules: &[Rule], default_action: Action) -> Result<Vec<u8>, Compil
         filter_words: filters.len() as u32,
         extra_words: extra_words.len() as u32,
         suffixes: texts.len() as u32,
-        slots: names.slots.len() as u32,
-        text_bytes: u32::try_from(names.text.len()).map_err(|_| too_large.clone())?,
+        slots: name_table.slots.len() as u32,
+        text_bytes: u32::try_from(name_table.text.len()).map_err(|_| too_large.clone())?,
     };
     let layout = Layout::new(counts).ok_or(too_large)?;
     let mut table = vec![0; layout.end];
@@ -116,9 +117,13 @@ pub fn compile(rules: &[Rule], default_action: Action) -> Result<Vec<u8>, Compil
     put(&mut table, layout.entries6, entries6.iter().map(Entry6::write));
     put(&mut table, layout.filters, filters.iter().map(|word| word.to_le_bytes()));
     put(&mut table, layout.extra_words, extra_words.iter().map(|word| word.to_le_bytes()));
-    put(&mut table, layout.suffixes, names.suffixes.iter().flatten().map(|word| word.to_le_bytes()));
-    put(&mut table, layout.slots, names.slots.iter().map(|word| word.to_le_bytes()));
-    put(&mut table, layout.text, names.text.iter().map(|byte| [*byte]));
+    put(&mut table, layout.suffixes, name_table.suffixes.iter().flatten().map(|word| word.to_le_bytes()));
+    put(&mut table, layout.slots, name_table.slots.iter().map(|word| word.to_le_bytes()));
+    put(&mut table, layout.text, name_table.text.iter().map(|byte| [*byte]));
+    let written = Table { bytes: &table, layout: &layout };
+    if texts.iter().any(|text| names::work(&written, text.as_bytes()) > MAX_WORK) {
+        return Err(CompileError { rule: None, kind: ErrorKind::TooAlike });
+    }
     Ok(table)
 }
 
