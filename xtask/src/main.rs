@@ -53,7 +53,7 @@ enum Command {
     Test,
     /// Send the drivers arbitrary requests in Wine for minutes, while policies and clients come and go
     Soak(soak::Arguments),
-    /// Run the tests of wdk-nmr under AddressSanitizer
+    /// Run the tests of wdk-nmr under AddressSanitizer and ThreadSanitizer
     Sanitize(sanitize::Arguments),
     /// Measure, beside what others reach
     Bench(bench::Arguments),

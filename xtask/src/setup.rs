@@ -36,7 +36,7 @@ pub(crate) struct Tools {
     pub(crate) mingw_gcc: PathBuf,
 }
 
-/// A Rust tool chain that has the core library of Windows.
+/// A Rust tool chain that has the libraries of a target, or their source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rust {
     /// cargo itself, no rustup proxy.
@@ -45,6 +45,12 @@ pub(crate) struct Rust {
     pub(crate) rustc: PathBuf,
     /// Whether the libraries of the target are there as source only, for `-Zbuild-std`.
     pub(crate) build_std: bool,
+}
+
+impl Rust {
+    pub(crate) fn at(root: &Path, build_std: bool) -> Self {
+        Self { cargo: root.join("bin/cargo"), rustc: root.join("bin/rustc"), build_std }
+    }
 }
 
 /// What can be missing.
@@ -166,18 +172,20 @@ fn find(arch: Arch) -> Result<Tools, Vec<Tool>> {
 /// The tool chain that can build for Windows: that of the workspace if it has the targets or can build them, else the
 /// one under `usr`, whose library source comes as a Debian package.
 fn find_rust(sysroot: Option<&Path>, usr: &Path, arch: Arch) -> Option<Rust> {
-    let with =
-        |root: &Path, build_std| Rust { cargo: root.join("bin/cargo"), rustc: root.join("bin/rustc"), build_std };
-    let has = |root: &Path, part: &str| root.join("lib/rustlib").join(part).is_dir();
-    let complete = |root: &&Path| targets(arch).all(|target| has(root, &format!("{target}/lib")));
+    let has = |root: &Path, target: &str| root.join("lib/rustlib").join(target).join("lib").is_dir();
+    let complete = |root: &&Path| targets(arch).all(|target| has(root, target));
     if let Some(root) = sysroot.filter(complete) {
-        return Some(with(root, false));
+        return Some(Rust::at(root, false));
     }
-    sysroot
+    with_source(sysroot.into_iter().chain([usr]))
+}
+
+/// The first of several tool chains that has the source of its libraries.
+pub(crate) fn with_source<'a>(roots: impl IntoIterator<Item = &'a Path>) -> Option<Rust> {
+    roots
         .into_iter()
-        .chain([usr])
-        .find(|root| has(root, "src/rust/library/core"))
-        .map(|root| with(root, true))
+        .find(|root| root.join("lib/rustlib/src/rust/library/core").is_dir())
+        .map(|root| Rust::at(root, true))
         .filter(|rust| rust.cargo.is_file() && rust.rustc.is_file())
 }
 
