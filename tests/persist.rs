@@ -119,15 +119,15 @@ fn a_file_that_cannot_be_written_leaves_everything_as_it_was(#[values(RUST, C, B
     end(&rig, clients)
 }
 
-#[test]
-fn what_a_crash_left_behind_is_in_nobodys_way() -> Result<()> {
-    let rig = started("leftover", RUST)?;
+#[rstest]
+fn what_a_crash_left_behind_is_in_nobodys_way(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
+    let rig = started("leftover", clients)?;
     fs::write(rig.file("kept.policy.new"), "half of a policy")?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml", "--persist"])?;
     assert!(!rig.file("kept.policy.new").exists());
     restart(&rig)?;
     assert_status(&rig, 1, true, false)?;
-    end(&rig, RUST)
+    end(&rig, clients)
 }
 
 #[test]

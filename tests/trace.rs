@@ -3,6 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
+use rstest::rstest;
 use sluice_rig::{Event, Rig, root};
 use system_tests::{hostile, machine, sluicectl, sluicectl_ok};
 
@@ -36,33 +37,41 @@ impl<'a> Trace<'a> {
     }
 }
 
-/// The module ids of probe.sys and of the misfit, as a trace shows them.
-const PROBE: &str = "918576ed-61a6-4846-bdb1-1c7dab032993";
+/// The clients, and their module ids as a trace shows them.
+const PROBE: (&str, &str) = ("probe", "918576ed-61a6-4846-bdb1-1c7dab032993");
+const PROBE_C: (&str, &str) = ("probe-c", "d60f96e3-e6a4-4368-8806-528d8cac6b8c");
 
-#[test]
-fn the_life_of_driver_clients_and_policy_is_traced() -> Result<()> {
+#[rstest]
+fn the_life_of_driver_clients_and_policy_is_traced(
+    #[values(&[PROBE], &[PROBE_C], &[PROBE, PROBE_C])] clients: &[(&str, &str)],
+) -> Result<()> {
     let rig = machine("trace")?;
     let mut trace = Trace::new(&rig)?;
     rig.start("sluice")?;
     trace.assert_one("DriverLoad", &[("level", "4"), ("keyword", "0x1"), ("Version", env!("CARGO_PKG_VERSION"))])?;
 
-    rig.start("probe")?;
-    let attach = [("level", "4"), ("keyword", "0x2"), ("ModuleId", PROBE), ("Name", "probe"), ("DriverVersion", "1")];
-    trace.assert_one("ClientAttach", &attach)?;
+    for (name, id) in clients {
+        rig.start(name)?;
+        let attach = [("level", "4"), ("keyword", "0x2"), ("ModuleId", *id), ("Name", *name), ("DriverVersion", "1")];
+        trace.assert_one("ClientAttach", &attach)?;
+    }
 
     sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
     let event = trace.assert_one("PolicyChange", &[("Generation", "1"), ("DefaultAction", "1"), ("Kept", "false")])?;
     assert!(event.number("Rules") > 0 && event.number("TableLength") > 0, "{event}");
-    sluicectl_ok(&rig, &["classify", "demo.pcapng", "--summary"])?;
+    for (name, _) in clients {
+        sluicectl_ok(&rig, &["classify", "demo.pcapng", "--summary", "--device", name])?;
+    }
     sluicectl_ok(&rig, &["policy", "clear"])?;
     trace.assert_one("PolicyChange", &[("Generation", "2"), ("Rules", "0"), ("TableLength", "0")])?;
 
-    let sure = rig.stop("probe")?;
-    assert!(sure.is_nothing());
-    let event = trace.assert_one("ClientDetach", &[("ModuleId", PROBE), ("Name", "probe")])?;
-    assert!(event.number("AttachedMs") > 0 && event.number("Packets") > 0, "{event}");
-    // Nothing was in progress.
-    assert!(event.number("DetachingMs") < 1000, "{event}");
+    for (name, id) in clients {
+        assert!(rig.stop(name)?.is_nothing());
+        let event = trace.assert_one("ClientDetach", &[("ModuleId", *id), ("Name", *name)])?;
+        assert!(event.number("AttachedMs") > 0 && event.number("Packets") > 0, "{event}");
+        // Nothing was in progress.
+        assert!(event.number("DetachingMs") < 1000, "{event}");
+    }
 
     assert!(rig.stop("sluice")?.is_nothing());
     trace.assert_one("DriverUnload", &[("Leaked", "false")])?;
