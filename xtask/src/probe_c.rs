@@ -59,8 +59,8 @@ const LINK_ARGUMENTS: &[&str] = &[
     "/PDBALTPATH:%_PDB%",
 ];
 
-/// Builds probe-c.sys and its symbols into `target/drivers/<arch>`, linked by `linker` as the other drivers are. The content
-/// root has to be there.
+/// Builds probe-c.sys and its symbols into `target/drivers/<arch>`, linked by `linker` as the other drivers are. The
+/// content root has to be there.
 ///
 /// The tools work in the root of the repository and are given paths relative to it, since they write them into the
 /// symbols, and the linker a hash of those into the image: so the same source makes the same bytes in every folder.
