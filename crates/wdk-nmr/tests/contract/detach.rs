@@ -2,6 +2,7 @@
 
 use core::mem;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -128,9 +129,9 @@ fn r36_a_pair_that_did_not_attach_is_not_detached() {
     assert!(!log.take().iter().any(|event| event.contains("detaching")));
 }
 
-#[test]
-fn r37_either_side_may_be_told_first() {
-    let mut orders = std::collections::BTreeSet::new();
+/// The first events with `word` in them, once the provider deregisters, that 64 random orders lead to.
+fn first_events(word: &str) -> BTreeSet<String> {
+    let mut events = BTreeSet::new();
     for seed in 0..64 {
         let session = Session::new();
         session.set_seed(Some(seed));
@@ -139,9 +140,15 @@ fn r37_either_side_may_be_told_first() {
         let client = use_it(TestClient::new(&log));
         log.take();
         provider.deregister(passive()).unwrap();
-        orders.extend(log.take().into_iter().find(|event| event.contains("detaching")));
+        events.extend(log.take().into_iter().find(|event| event.contains(word)));
         client.deregister(passive()).unwrap();
     }
+    events
+}
+
+#[test]
+fn r37_either_side_may_be_told_first() {
+    let orders = first_events("detaching");
     assert_eq!(orders.len(), 2, "{orders:?}");
 }
 
@@ -569,17 +576,7 @@ fn r55_cleanup_comes_after_both_parts_in_every_combination() {
 
 #[test]
 fn r56_either_binding_may_be_dropped_first() {
-    let mut orders = std::collections::BTreeSet::new();
-    for seed in 0..64 {
-        let session = Session::new();
-        session.set_seed(Some(seed));
-        let log = Log::default();
-        let provider = provide(TestProvider::new(&log));
-        let client = use_it(TestClient::new(&log));
-        provider.deregister(passive()).unwrap();
-        orders.extend(log.take().into_iter().find(|event| event.contains("drop")));
-        client.deregister(passive()).unwrap();
-    }
+    let orders = first_events("drop");
     assert_eq!(orders.len(), 2, "{orders:?}");
 }
 
