@@ -1,5 +1,7 @@
 //! What sluice.sys does with a packet, in this process.
 
+use std::{iter, slice};
+
 use sluice_core::{Direction, Policy, classify};
 use sluice_npi::Verdict;
 
@@ -25,7 +27,10 @@ impl Offline {
     pub(crate) fn classify(&self, packet: &Packet) -> Result<Verdict, Failure> {
         let direction = Direction::from_number(packet.direction).unwrap_or_default();
         let Packet { link_type, wire_length, ref bytes, .. } = *packet;
-        classify(&self.policy, self.generation, direction, link_type, wire_length, bytes)
-            .map_err(|error| Failure::Input(format!("packet {}: {error}", packet.number)))
+        let to_classify = sluice_core::Packet { direction, link_type, wire_length, bytes };
+        let mut verdict = Verdict::default();
+        classify(&self.policy, self.generation, iter::once(to_classify), slice::from_mut(&mut verdict))
+            .map_err(|error| Failure::Input(format!("packet {}: {error}", packet.number)))?;
+        Ok(verdict)
     }
 }

@@ -3,8 +3,8 @@
 //! An entry is compared without a branch until the end: which of its parts fails is as good as random, and a branch that
 //! is not foreseen costs more than all of the comparison.
 
-use crate::key::{Key, address};
-use crate::table::{ENTRY_HAS_EXTRA, size, word, words};
+use crate::key::{Key, Key4, Key6, address};
+use crate::table::{ENTRY_HAS_EXTRA, Table, root, size, words};
 
 /// What both kinds of entries have: everything but the addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,16 +30,11 @@ impl Common {
 
     /// 0 if ports and properties are as they should be.
     #[inline]
-    fn mismatch(&self, key: &Key) -> u32 {
-        /// The bit above each port, when a port has 32 bits.
-        const BORROW: u64 = 1 << 16 | 1 << 48;
-        let spread = |halves: u32| u64::from(halves & 0xFFFF) | u64::from(halves >> 16) << 32;
-        let ports = spread(key.0[word::PORTS]);
-        // Each difference borrows the bit above the port if the port is out of range.
-        let above_first = (ports | BORROW).wrapping_sub(spread(self.first_ports));
-        let below_last = (spread(self.last_ports) | BORROW).wrapping_sub(ports);
-        let out_of_range = !(above_first & below_last) & BORROW;
-        (out_of_range | out_of_range >> 32) as u32 | (key.0[word::META] ^ self.meta_value) & self.meta_mask
+    fn mismatch(&self, key: &impl Key) -> u32 {
+        let parts = |ports: u32| [ports as u16, (ports >> 16) as u16];
+        let [ports, first, last] = [key.ports(), self.first_ports, self.last_ports].map(parts);
+        let out_of_range = (ports[0] < first[0]) | (ports[0] > last[0]) | (ports[1] < first[1]) | (ports[1] > last[1]);
+        u32::from(out_of_range) | (key.properties() ^ self.meta_value) & self.meta_mask
     }
 }
 
@@ -69,12 +64,16 @@ pub(crate) struct Entry6 {
 pub(crate) trait Entry: Sized {
     /// Its bytes.
     type Bytes: for<'bytes> TryFrom<&'bytes [u8]> + AsRef<[u8]>;
-    /// How many there are.
-    const SIZE: usize;
+    /// What it is compared with.
+    type Key: Key;
+    /// The root of their tree, and its place among the roots of a name suffix.
+    const ROOT: u32;
 
+    /// Those of entry `index`.
+    fn bytes<'table>(table: &Table<'table>, index: u32) -> Option<&'table Self::Bytes>;
     fn read(bytes: &Self::Bytes) -> Self;
     fn common(&self) -> &Common;
-    fn matches(&self, key: &Key) -> bool;
+    fn matches(&self, key: &Self::Key) -> bool;
     /// Whether every bit that is no part of a value is 0 and every value in its limits.
     fn is_canonical(&self, bytes: &Self::Bytes) -> bool;
     #[cfg(feature = "compile")]
@@ -83,7 +82,13 @@ pub(crate) trait Entry: Sized {
 
 impl Entry for Entry4 {
     type Bytes = [u8; size::ENTRY4];
-    const SIZE: usize = size::ENTRY4;
+    type Key = Key4;
+    const ROOT: u32 = root::IPV4;
+
+    #[inline]
+    fn bytes<'table>(table: &Table<'table>, index: u32) -> Option<&'table Self::Bytes> {
+        table.record(table.layout.entries4, index)
+    }
 
     #[inline]
     fn read(b: &Self::Bytes) -> Self {
@@ -103,9 +108,9 @@ impl Entry for Entry4 {
     }
 
     #[inline]
-    fn matches(&self, key: &Key) -> bool {
-        let source = u64::from(key.0[word::SOURCE4] ^ self.source) >> (self.source_shift & 63);
-        let destination = u64::from(key.0[word::DESTINATION4] ^ self.destination) >> (self.destination_shift & 63);
+    fn matches(&self, key: &Key4) -> bool {
+        let source = u64::from(key.source() ^ self.source) >> (self.source_shift & 63);
+        let destination = u64::from(key.destination() ^ self.destination) >> (self.destination_shift & 63);
         source | destination | u64::from(self.common.mismatch(key)) == 0
     }
 
@@ -135,7 +140,13 @@ impl Entry for Entry4 {
 
 impl Entry for Entry6 {
     type Bytes = [u8; size::ENTRY6];
-    const SIZE: usize = size::ENTRY6;
+    type Key = Key6;
+    const ROOT: u32 = root::IPV6;
+
+    #[inline]
+    fn bytes<'table>(table: &Table<'table>, index: u32) -> Option<&'table Self::Bytes> {
+        table.record(table.layout.entries6, index)
+    }
 
     #[inline]
     fn read(b: &Self::Bytes) -> Self {
@@ -156,9 +167,9 @@ impl Entry for Entry6 {
     }
 
     #[inline]
-    fn matches(&self, key: &Key) -> bool {
-        let source = (key.source6() ^ self.source).checked_shr(self.source_shift);
-        let destination = (key.destination6() ^ self.destination).checked_shr(self.destination_shift);
+    fn matches(&self, key: &Key6) -> bool {
+        let source = (key.source() ^ self.source).checked_shr(self.source_shift);
+        let destination = (key.destination() ^ self.destination).checked_shr(self.destination_shift);
         source.unwrap_or(0) | destination.unwrap_or(0) | u128::from(self.common.mismatch(key)) == 0
     }
 

@@ -2,9 +2,9 @@
 
 use sluice_npi::{Flow, flags};
 
-use crate::key::{Key, halves, words_of};
-use crate::policy::Table;
-use crate::table::{extra, word};
+use crate::key::{halves, words_of};
+use crate::search::Lookup;
+use crate::table::{Table, extra};
 
 /// One condition: its kind, how many items it has, and the index of the first word of the first one.
 #[derive(Clone, Copy)]
@@ -15,7 +15,7 @@ struct Condition {
 }
 
 /// Whether all conditions at `index` hold. 0 stands for no conditions.
-pub(crate) fn matches(table: &Table<'_>, mut index: u32, link_type: u16, key: &Key, flow: &Flow) -> bool {
+pub(crate) fn matches(table: &Table<'_>, mut index: u32, lookup: &Lookup<'_>) -> bool {
     if index == 0 {
         return true;
     }
@@ -26,7 +26,7 @@ pub(crate) fn matches(table: &Table<'_>, mut index: u32, link_type: u16, key: &K
             // The end of the list, as nothing else has passed the check of the table.
             return true;
         };
-        if !holds(table, condition, link_type, key, flow) {
+        if !holds(table, condition, lookup) {
             return false;
         }
         index = condition.items.wrapping_add(condition.count.wrapping_mul(words as u32));
@@ -34,19 +34,21 @@ pub(crate) fn matches(table: &Table<'_>, mut index: u32, link_type: u16, key: &K
     true
 }
 
-fn holds(table: &Table<'_>, condition: Condition, link_type: u16, key: &Key, flow: &Flow) -> bool {
+fn holds(table: &Table<'_>, condition: Condition, lookup: &Lookup<'_>) -> bool {
+    let flow = lookup.flow;
     let ranges = |value: u16| in_ranges(table, condition, u32::from(value));
-    let ports = key.has_ports();
+    let ports = flow.has(flags::PORTS);
+    let ranges4 = |address| in_ranges4(table, condition, words_of(address)[0]);
     match condition.kind {
-        extra::LINK_TYPES => is_listed(table, condition, link_type),
+        extra::LINK_TYPES => is_listed(table, condition, lookup.link_type),
         extra::VLANS => flow.vlan_count != 0 && ranges(flow.vlan_ids[0]),
         extra::ETHER_TYPES => flow.has(flags::ETHER_TYPE) && is_listed(table, condition, flow.ether_type),
         extra::PROTOCOLS => flow.has(flags::PROTOCOL) && has_bit(table, condition, flow.protocol),
         extra::SOURCE_PORTS => ports && ranges(flow.source_port),
         extra::DESTINATION_PORTS => ports && ranges(flow.destination_port),
         extra::ICMP => flow.has(flags::ICMP) && has_icmp(table, condition, flow),
-        extra::SOURCES4 => flow.ip_version != 4 || in_ranges4(table, condition, key.0[word::SOURCE4]),
-        extra::DESTINATIONS4 => flow.ip_version != 4 || in_ranges4(table, condition, key.0[word::DESTINATION4]),
+        extra::SOURCES4 => flow.ip_version != 4 || ranges4(&flow.source_address),
+        extra::DESTINATIONS4 => flow.ip_version != 4 || ranges4(&flow.destination_address),
         extra::SOURCES6 => flow.ip_version != 6 || in_ranges6(table, condition, &flow.source_address),
         extra::DESTINATIONS6 => flow.ip_version != 6 || in_ranges6(table, condition, &flow.destination_address),
         _ => false,

@@ -6,16 +6,10 @@
 //! nothing for a processor to foresee wrongly (bit vectors: Lakshman and Stiliadis, SIGCOMM 1998).
 
 use crate::key::Key;
+use crate::table::{MAX_LEAF, size};
 
 /// How many windows a filter has.
 pub(crate) const WINDOWS: usize = 8;
-
-/// The bytes of a window's head: its place in the key, which of the low bits there count, and where its sets start (16
-/// bits, in units of [`ROW_UNIT`]).
-pub(crate) const HEAD: usize = 4;
-
-/// Sets start at multiples of so many bytes.
-pub(crate) const ROW_UNIT: usize = 16;
 
 /// How many entries a filter answers for in one step.
 pub(crate) const BLOCK: u32 = 128;
@@ -23,69 +17,142 @@ pub(crate) const BLOCK: u32 = 128;
 /// The bytes that are read for that.
 const BLOCK_BYTES: usize = BLOCK as usize / 8;
 
-/// The bytes that hold a set of `count` entries.
-#[inline]
-pub(crate) const fn stride(count: u32) -> usize {
-    (count as usize).wrapping_add(7) >> 3
-}
+/// The bytes of what says where the windows and their sets are.
+const USED: usize = WINDOWS * 7;
 
-/// The places of a key where a window can be: `WORDS` of its words, least significant byte first, shifted by 0 bits, then by
-/// 2, 4 and 6.
-#[inline]
-pub(crate) fn windows<const WORDS: usize, const BYTES: usize>(key: &Key) -> [u8; BYTES] {
-    let mut windows = [0; BYTES];
-    for (part, shift) in windows.chunks_exact_mut(WORDS.wrapping_mul(4)).zip([0, 2, 4, 6]) {
-        for (bytes, word) in part.chunks_exact_mut(4).zip(key.0) {
-            bytes.copy_from_slice(&(word >> shift).to_le_bytes());
-        }
-    }
-    windows
-}
+/// The bytes before the sets.
+pub(crate) const HEADS: usize = WINDOWS * 8;
 
-/// A filter and the sets that it has for one packet: where in the bytes each of them starts.
-pub(crate) struct Filter<'table> {
-    bytes: &'table [u8],
-    rows: [usize; WINDOWS],
+/// The bits of a window, at most.
+pub(crate) const WINDOW_BITS: u32 = 5;
+
+/// A window starts at most so many bits above the byte that it is read from.
+pub(crate) const MAX_SHIFT: u32 = 16 - WINDOW_BITS;
+
+/// How far the product of a value and its scale has to be shifted.
+pub(crate) const SCALE_SHIFT: u32 = MAX_SHIFT - BLOCK_BYTES.ilog2();
+
+/// How many bytes of sets are there from the start of every filter on, whatever it needs of them: then no read has to be
+/// checked. What the largest filter needs, and a power of two.
+const SETS: usize = (WINDOWS << WINDOW_BITS) * (MAX_LEAF / 8) as usize;
+
+/// The places in them where a set can start, as a mask.
+const STARTS: usize = SETS - BLOCK_BYTES;
+
+const _: () = assert!(SETS.is_power_of_two());
+
+/// The bytes of a filter with all that.
+pub(crate) const SPAN: usize = HEADS + SETS;
+
+/// A filter that was split up.
+struct Filter<'table> {
+    /// The byte of the key that each window is read from, with the next one.
+    places: [u8; WINDOWS],
+    /// Which of these 16 bits count.
+    masks: [u16; WINDOWS],
+    /// The size of a set, times 2 to the power of [`SCALE_SHIFT`] less that of the lowest bit that counts.
+    scales: [u16; WINDOWS],
+    /// Where the sets of the window start.
+    starts: [u16; WINDOWS],
+    sets: &'table [u8; SETS],
 }
 
 impl<'table> Filter<'table> {
-    /// Reads the filter of `count` entries at the start of `bytes`.
     #[inline]
-    pub(crate) fn read(bytes: &'table [u8], count: u32, windows: &[u8]) -> Option<Self> {
-        let stride = stride(count);
-        let mut rows = [0; WINDOWS];
-        let heads = bytes.first_chunk::<{ WINDOWS * HEAD }>()?.as_chunks::<HEAD>().0;
-        for (row, head) in rows.iter_mut().zip(heads) {
-            let [place, mask, low, high] = *head;
-            let value = windows.get(usize::from(place))? & mask;
-            let start = usize::from(u16::from_le_bytes([low, high])).wrapping_mul(ROW_UNIT);
-            *row = usize::from(value).wrapping_mul(stride).wrapping_add(start);
-        }
-        Some(Self { bytes, rows })
+    fn read(bytes: &'table [u8]) -> Option<Self> {
+        let (heads, rest) = bytes.first_chunk::<SPAN>()?.split_first_chunk::<HEADS>()?;
+        let (places, heads) = heads.split_first_chunk()?;
+        let (masks, heads) = heads.split_first_chunk()?;
+        let (scales, heads) = heads.split_first_chunk()?;
+        let (starts, _) = heads.split_first_chunk()?;
+        Some(Self {
+            places: *places,
+            masks: halves(masks),
+            scales: halves(scales),
+            starts: halves(starts),
+            sets: rest.first_chunk()?,
+        })
     }
 
-    /// Which entries of a block of [`BLOCK`] may match. Bits behind the last entry mean nothing.
+    /// The place, mask, scale and start of each window.
     #[inline]
-    pub(crate) fn block(&self, block: u32) -> Option<u128> {
-        let offset = (block as usize).wrapping_mul(BLOCK_BYTES);
-        let mut found = u128::MAX;
-        for row in self.rows {
-            found &= u128::from_le_bytes(*self.bytes.get(row.wrapping_add(offset)..)?.first_chunk()?);
-        }
-        Some(found)
+    fn windows(&self) -> impl Iterator<Item = (u8, u16, u16, u16)> {
+        let windows = self.places.iter().zip(self.masks).zip(self.scales).zip(self.starts);
+        windows.map(|(((place, mask), scale), start)| (*place, mask, scale, start))
+    }
+
+    /// Where the set of each window for `key` starts.
+    #[inline]
+    fn rows(&self, key: &impl Key) -> impl Iterator<Item = usize> {
+        self.windows().map(|(place, mask, scale, start)| row(key.half(place) & mask, scale, start))
+    }
+
+    /// What is in all of the sets that start at `rows`, of the block that starts at `offset` in each.
+    #[inline]
+    fn in_all(&self, rows: impl Iterator<Item = usize>, offset: usize) -> u128 {
+        rows.fold(u128::MAX, |found, row| {
+            let set = self.sets.get(row.wrapping_add(offset) & STARTS..).and_then(<[u8]>::first_chunk);
+            found & set.copied().map_or(0, u128::from_le_bytes)
+        })
     }
 }
 
-/// Whether the filter of `count` entries at the start of `bytes` reads nothing behind them, for a key with so many
-/// `places`. What the sets say is not looked at: any will do.
-pub(crate) fn is_sound(bytes: &[u8], count: u32, places: usize) -> bool {
-    let Some(heads) = bytes.first_chunk::<{ WINDOWS * HEAD }>() else {
+/// The entries of the first block that may match. Bits behind the last entry mean nothing.
+#[inline]
+pub(crate) fn first_block(filter: &[u8], key: &impl Key) -> u128 {
+    Filter::read(filter).map_or(0, |filter| filter.in_all(filter.rows(key), 0))
+}
+
+/// Where the set for `value` starts, the bits of a window in their place.
+#[inline]
+fn row(value: u16, scale: u16, start: u16) -> usize {
+    (usize::from(value).wrapping_mul(scale.into()) >> SCALE_SHIFT).wrapping_add(start.into())
+}
+
+#[inline]
+fn halves(bytes: &[u8; WINDOWS * 2]) -> [u16; WINDOWS] {
+    let mut halves = [0; WINDOWS];
+    for (half, bytes) in halves.iter_mut().zip(bytes.as_chunks().0) {
+        *half = u16::from_le_bytes(*bytes);
+    }
+    halves
+}
+
+/// The sets that a filter has for one packet, for a leaf of several blocks.
+pub(crate) struct Blocks<'table> {
+    filter: Filter<'table>,
+    rows: [usize; WINDOWS],
+}
+
+impl<'table> Blocks<'table> {
+    pub(crate) fn read(filter: &'table [u8], key: &impl Key) -> Option<Self> {
+        let filter = Filter::read(filter)?;
+        let mut rows = [0; WINDOWS];
+        for (to, row) in rows.iter_mut().zip(filter.rows(key)) {
+            *to = row;
+        }
+        Some(Self { filter, rows })
+    }
+
+    /// The entries of block `index` that may match.
+    #[inline]
+    pub(crate) fn block(&self, index: u32) -> u128 {
+        self.filter.in_all(self.rows.iter().copied(), (index as usize).wrapping_mul(BLOCK_BYTES))
+    }
+}
+
+/// Whether the filter of `count` entries at the start of `bytes` is all there and reads nothing but its own sets, for a key
+/// of so many `words`. What the sets say is not looked at: any will do.
+pub(crate) fn is_sound(bytes: &[u8], count: u32, words: usize) -> bool {
+    let Some(filter) = Filter::read(bytes) else {
         return false;
     };
-    let blocks = (count as usize).div_ceil(BLOCK as usize).wrapping_mul(BLOCK_BYTES);
-    heads.as_chunks::<HEAD>().0.iter().all(|[place, mask, low, high]| {
-        let start = usize::from(u16::from_le_bytes([*low, *high])).wrapping_mul(ROW_UNIT);
-        let last = usize::from(*mask).wrapping_mul(stride(count)).wrapping_add(start);
-        usize::from(*place) < places && mask & mask.wrapping_add(1) == 0 && last.wrapping_add(blocks) <= bytes.len()
-    })
+    let size = (count.div_ceil(BLOCK) as usize).wrapping_mul(BLOCK_BYTES);
+    let unused = bytes.get(USED..HEADS).unwrap_or_default();
+    unused.iter().all(|byte| *byte == 0)
+        && filter.windows().all(|(place, mask, scale, start)| {
+            let is_in_a_word = usize::from(place) < words.wrapping_mul(size::WORD) && place % 4 != 3;
+            let last = row(mask, scale, start);
+            is_in_a_word && usize::from(start) & !STARTS == 0 && last.wrapping_add(size) <= SETS
+        })
 }

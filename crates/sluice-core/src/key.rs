@@ -1,55 +1,192 @@
 //! What of a packet a policy looks at, in a form that is quick to compare.
 
-use sluice_npi::{Flow, flags};
+use sluice_npi::Flow;
 
 use crate::Direction;
-use crate::table::{Window, meta, word};
+use crate::table::{Tuple, Window, meta, word};
 
 /// The words of [`word`], with zeros for what the packet does not have.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Key(pub(crate) [u32; word::COUNT]);
+pub(crate) trait Key: Copy {
+    const ZERO: Self;
+    /// How many words there are: a power of two.
+    const WORDS: usize;
 
-impl Key {
+    fn new(direction: Direction, flow: &Flow) -> Self;
+    /// One of the words.
+    fn word(&self, index: usize) -> u32;
+    /// The 16 bits from one of the bytes on.
+    fn half(&self, byte: u8) -> u16;
+    /// The child that `tuple` picks.
+    fn child(&self, tuple: Tuple) -> u32;
+
     #[inline]
-    pub(crate) fn new(direction: Direction, flow: &Flow) -> Self {
-        let mut words = [0; word::COUNT];
-        // At most one of the two is there; the other is 0.
-        words[word::PORTS] = halves(flow.source_port, flow.destination_port)
-            | halves(u16::from(flow.icmp_type), u16::from(flow.icmp_code));
-        words[word::META] = flow.flags & meta::FLOW_FLAGS
-            | if flow.vlan_count == 0 { 0 } else { meta::TAGGED }
-            | u32::from(direction.number()) << meta::DIRECTION_SHIFT
-            | u32::from(flow.tcp_flags) << meta::TCP_FLAGS_SHIFT
-            | u32::from(flow.protocol) << meta::PROTOCOL_SHIFT;
-        let [source, destination] = [&flow.source_address, &flow.destination_address];
-        if flow.ip_version == 6 {
-            let [a, b, c, d] = words_of(source);
-            [words[2], words[3], words[4], words[5]] = [a, b, c, d];
-            let [a, b, c, d] = words_of(destination);
-            [words[6], words[7], words[8], words[9]] = [a, b, c, d];
-        } else {
-            words[word::SOURCE4] = words_of(source)[0];
-            words[word::DESTINATION4] = words_of(destination)[0];
+    fn ports(&self) -> u32 {
+        self.word(word::PORTS)
+    }
+
+    #[inline]
+    fn properties(&self) -> u32 {
+        self.word(word::META)
+    }
+
+    /// The bits of `window`.
+    #[inline]
+    fn window(&self, window: Window) -> u32 {
+        self.word(window.word()) >> window.shift() & window.mask()
+    }
+}
+
+/// The words, least significant byte first, and a byte so that there are 16 bits from each byte on.
+#[derive(Clone, Copy)]
+pub(crate) struct Bytes<const COUNT: usize>([u8; COUNT]);
+
+/// The key of a packet that is not IPv6.
+pub(crate) type Key4 = Bytes<17>;
+
+/// The key of an IPv6 packet.
+pub(crate) type Key6 = Bytes<65>;
+
+impl<const COUNT: usize> Bytes<COUNT> {
+    #[inline]
+    fn of<const WORDS: usize>(words: [u32; WORDS]) -> Self {
+        const { assert!(COUNT == WORDS * 4 + 1 && WORDS.is_power_of_two()) };
+        let mut bytes = [0; COUNT];
+        for (bytes, word) in bytes.chunks_exact_mut(4).zip(words) {
+            bytes.copy_from_slice(&word.to_le_bytes());
         }
-        Self(words)
+        Self(bytes)
     }
 
-    /// The source of an IPv6 packet.
-    #[inline]
-    pub(crate) fn source6(&self) -> u128 {
-        address([self.0[2], self.0[3], self.0[4], self.0[5]])
-    }
+    /// The bits of the index of a byte. Cut down to them, no index needs a check.
+    const MASK: usize = COUNT.wrapping_sub(2);
 
-    /// The destination of an IPv6 packet.
     #[inline]
-    pub(crate) fn destination6(&self) -> u128 {
-        address([self.0[6], self.0[7], self.0[8], self.0[9]])
+    fn word(&self, index: usize) -> u32 {
+        self.chunk(index.wrapping_mul(4) & Self::MASK).map_or(0, u32::from_le_bytes)
     }
 
     #[inline]
-    pub(crate) fn has_ports(&self) -> bool {
-        self.0[word::META] & flags::PORTS != 0
+    fn half(&self, byte: u8) -> u16 {
+        self.chunk(usize::from(byte) & Self::MASK).map_or(0, u16::from_le_bytes)
     }
+
+    #[inline]
+    fn chunk<const SIZE: usize>(&self, at: usize) -> Option<[u8; SIZE]> {
+        self.0.get(at..).and_then(<[u8]>::first_chunk).copied()
+    }
+}
+
+impl Key for Key4 {
+    const ZERO: Self = Bytes([0; 17]);
+    const WORDS: usize = 4;
+
+    /// `flow` has IPv4 addresses or none, which then are 0.
+    #[inline]
+    fn new(direction: Direction, flow: &Flow) -> Self {
+        let [source, ..] = words_of(&flow.source_address);
+        let [destination, ..] = words_of(&flow.destination_address);
+        Self::of([ports(flow), properties(direction, flow), source, destination])
+    }
+
+    #[inline]
+    fn word(&self, index: usize) -> u32 {
+        self.word(index)
+    }
+
+    #[inline]
+    fn half(&self, byte: u8) -> u16 {
+        self.half(byte)
+    }
+
+    #[inline]
+    fn child(&self, tuple: Tuple) -> u32 {
+        let source = u64::from(self.source()) >> (tuple.source_shift() & 63);
+        let destination = u64::from(self.destination()) >> (tuple.destination_shift() & 63);
+        tuple.child(source, destination, self.ports(), self.properties() >> meta::PROTOCOL_SHIFT)
+    }
+}
+
+impl Key for Key6 {
+    const ZERO: Self = Bytes([0; 65]);
+    const WORDS: usize = 16;
+
+    #[inline]
+    fn new(direction: Direction, flow: &Flow) -> Self {
+        let [a, b, c, d] = words_of(&flow.source_address);
+        let [e, f, g, h] = words_of(&flow.destination_address);
+        Self::of([ports(flow), properties(direction, flow), a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0])
+    }
+
+    #[inline]
+    fn word(&self, index: usize) -> u32 {
+        self.word(index)
+    }
+
+    #[inline]
+    fn half(&self, byte: u8) -> u16 {
+        self.half(byte)
+    }
+
+    #[inline]
+    fn child(&self, tuple: Tuple) -> u32 {
+        let source = fold(self.source(), tuple.source_shift());
+        let destination = fold(self.destination(), tuple.destination_shift());
+        tuple.child(source, destination, self.ports(), self.properties() >> meta::PROTOCOL_SHIFT)
+    }
+}
+
+const _: () = assert!(word::SOURCE4 == 2 && word::DESTINATION4 == 3);
+const _: () = assert!(word::SOURCE6 == 2 && word::DESTINATION6 == 6);
+
+impl Key4 {
+    #[inline]
+    pub(crate) fn source(&self) -> u32 {
+        self.word(word::SOURCE4)
+    }
+
+    #[inline]
+    pub(crate) fn destination(&self) -> u32 {
+        self.word(word::DESTINATION4)
+    }
+}
+
+impl Key6 {
+    #[inline]
+    pub(crate) fn source(&self) -> u128 {
+        self.address(word::SOURCE6)
+    }
+
+    #[inline]
+    pub(crate) fn destination(&self) -> u128 {
+        self.address(word::DESTINATION6)
+    }
+
+    #[inline]
+    fn address(&self, first: usize) -> u128 {
+        address([0, 1, 2, 3].map(|index: usize| self.word(first.wrapping_add(index))))
+    }
+}
+
+/// An IPv6 address without its low bits, in 64 bits.
+#[inline]
+pub(crate) fn fold(address: u128, shift: u32) -> u64 {
+    let address = address.checked_shr(shift).unwrap_or(0);
+    (address as u64) ^ ((address >> 64) as u64).rotate_left(29)
+}
+
+#[inline]
+fn ports(flow: &Flow) -> u32 {
+    // At most one of the two is there; the other is 0.
+    halves(flow.source_port, flow.destination_port) | halves(flow.icmp_type.into(), flow.icmp_code.into())
+}
+
+#[inline]
+fn properties(direction: Direction, flow: &Flow) -> u32 {
+    flow.flags & meta::FLOW_FLAGS
+        | if flow.vlan_count == 0 { 0 } else { meta::TAGGED }
+        | u32::from(direction.number()) << meta::DIRECTION_SHIFT
+        | u32::from(flow.tcp_flags) << meta::TCP_FLAGS_SHIFT
+        | u32::from(flow.protocol) << meta::PROTOCOL_SHIFT
 }
 
 #[inline]
@@ -63,8 +200,6 @@ pub(crate) const fn address([a, b, c, d]: [u32; 4]) -> u128 {
     (a as u128) << 96 | (b as u128) << 64 | (c as u128) << 32 | d as u128
 }
 
-const _: () = assert!(word::SOURCE6 == 2 && word::DESTINATION6 == 6);
-
 /// The four words of an IPv6 address, most significant first.
 #[inline]
 pub(crate) fn words_of(address: &[u8; 16]) -> [u32; 4] {
@@ -73,12 +208,4 @@ pub(crate) fn words_of(address: &[u8; 16]) -> [u32; 4] {
         *word = u32::from_be_bytes(*bytes);
     }
     words
-}
-
-impl Window {
-    /// The bits of the window in `key`.
-    #[inline]
-    pub(crate) fn value(self, key: &Key) -> u32 {
-        key.0.get(self.word()).map_or(0, |word| *word >> self.shift()) & self.mask()
-    }
 }

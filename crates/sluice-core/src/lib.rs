@@ -24,6 +24,7 @@
 extern crate alloc;
 
 mod action;
+mod classify;
 #[cfg(feature = "compile")]
 #[allow(
     clippy::arithmetic_side_effects,
@@ -38,11 +39,14 @@ mod key;
 mod names;
 mod parse;
 mod policy;
+mod search;
 mod table;
 mod validate;
 
 pub use action::{Action, Direction};
+pub use classify::{Packet, classify};
 pub use parse::{UnknownLinkType, parse, parse_headers_into, parse_into};
-pub use policy::{Decision, Policy, classify, classify_into};
+pub use policy::{Decision, Policy};
+pub use search::Lookup;
 pub use table::{MAX_EXPANDED, MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE};
 pub use validate::TableError;

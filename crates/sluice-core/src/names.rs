@@ -2,10 +2,9 @@
 
 use sluice_npi::{Flow, name_kind};
 
-use crate::entry::{Entry4, Entry6};
-use crate::key::Key;
-use crate::policy::Table;
-use crate::table::{MAX_NAME_LENGTH, MAX_PROBES, root, size, words};
+use crate::entry::Entry;
+use crate::search::{Lookup, search};
+use crate::table::{MAX_NAME_LENGTH, MAX_PROBES, Table, root, size, words};
 
 /// A name as rules have it: lower case, labels with dots between them, no dot at the end.
 pub(crate) struct Name {
@@ -85,7 +84,8 @@ pub(crate) struct Suffix {
 
 /// Suffix `index` of a table.
 pub(crate) fn suffix(table: &Table<'_>, index: u32) -> Option<Suffix> {
-    let [hash, offset, length] = words(table.record::<{ size::SUFFIX }>(table.layout.suffixes, index)?);
+    let start = (index as usize).wrapping_mul(size::SUFFIX).wrapping_add(table.layout.suffixes);
+    let [hash, offset, length] = words(table.bytes.get(start..)?.first_chunk::<{ size::SUFFIX }>()?);
     Some(Suffix { hash, offset, length })
 }
 
@@ -131,17 +131,13 @@ pub(crate) fn work(table: &Table<'_>, text: &[u8]) -> u32 {
     ipv4.max(ipv6)
 }
 
-/// Lowers `best` to the first rule that names a suffix of the packet's name and matches.
+/// The first rule before `best` that names a suffix of the packet's name and matches; else `best`.
 #[cold]
-pub(crate) fn classify(table: &Table<'_>, link_type: u16, packet: &[u8], key: &Key, flow: &Flow, best: &mut u32) {
-    let Some(name) = Name::read(packet, flow) else {
-        return;
+pub(crate) fn first_rule<E: Entry>(table: &Table<'_>, key: &E::Key, lookup: &Lookup<'_>, best: u32) -> u32 {
+    let Some(name) = Name::read(lookup.packet, lookup.flow) else {
+        return best;
     };
-    for root in suffixes_of(table, name.text()).map(root_of) {
-        match flow.ip_version {
-            4 => table.search::<Entry4>(root, link_type, key, flow, best),
-            6 => table.search::<Entry6>(root.wrapping_add(1), link_type, key, flow, best),
-            _ => {}
-        }
-    }
+    suffixes_of(table, name.text())
+        .map(|suffix| root_of(suffix).wrapping_add(E::ROOT))
+        .fold(best, |best, root| search::<E>(table, root, key, lookup, best))
 }

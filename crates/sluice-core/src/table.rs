@@ -9,7 +9,7 @@ use crate::Action;
 pub(crate) const MAGIC: u32 = u32::from_le_bytes(*b"SLPT");
 
 /// The version of the layout.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Sections start at multiples of this, so that records do not straddle cache lines.
 pub(crate) const ALIGNMENT: usize = 64;
@@ -83,8 +83,6 @@ pub(crate) struct Counts {
     pub(crate) nodes: u32,
     pub(crate) entries4: u32,
     pub(crate) entries6: u32,
-    /// Words of [filters](crate::filter). Word 0 is not used, so that 0 can stand for none.
-    pub(crate) filter_words: u32,
     /// Words of extra conditions. Word 0 is not used, so that 0 can stand for none.
     pub(crate) extra_words: u32,
     /// Distinct name suffixes.
@@ -93,6 +91,8 @@ pub(crate) struct Counts {
     pub(crate) slots: u32,
     /// Bytes of the texts of the suffixes.
     pub(crate) text_bytes: u32,
+    /// Words of [filters](crate::filter). Word 0 is not used, so that 0 can stand for none.
+    pub(crate) filter_words: u32,
 }
 
 impl Counts {
@@ -103,11 +103,11 @@ impl Counts {
             self.nodes,
             self.entries4,
             self.entries6,
-            self.filter_words,
             self.extra_words,
             self.suffixes,
             self.slots,
             self.text_bytes,
+            self.filter_words,
         ]
     }
 }
@@ -120,11 +120,11 @@ pub(crate) struct Layout {
     pub(crate) nodes: usize,
     pub(crate) entries4: usize,
     pub(crate) entries6: usize,
-    pub(crate) filters: usize,
     pub(crate) extra_words: usize,
     pub(crate) suffixes: usize,
     pub(crate) slots: usize,
     pub(crate) text: usize,
+    pub(crate) filters: usize,
     pub(crate) end: usize,
 }
 
@@ -144,15 +144,61 @@ impl Layout {
             nodes: section(counts.nodes, size::NODE)?,
             entries4: section(counts.entries4, size::ENTRY4)?,
             entries6: section(counts.entries6, size::ENTRY6)?,
-            filters: section(counts.filter_words, size::WORD)?,
             extra_words: section(counts.extra_words, size::WORD)?,
             suffixes: section(counts.suffixes, size::SUFFIX)?,
             slots: section(counts.slots, size::SLOT)?,
             text: section(counts.text_bytes, 1)?,
+            filters: section(counts.filter_words, size::WORD)?,
             end: 0,
         };
         layout.end = end;
         Some(layout)
+    }
+}
+
+/// A table, for those who look something up in it. Reading where nothing is gives nothing.
+#[derive(Clone, Copy)]
+pub(crate) struct Table<'table> {
+    pub(crate) bytes: &'table [u8],
+    pub(crate) layout: &'table Layout,
+}
+
+impl<'table> Table<'table> {
+    /// Record `index` of the section at `start`. The section's end is not looked at: where it lies, the check of the table
+    /// has seen to it that no index leads beyond it.
+    #[inline]
+    pub(crate) fn record<const SIZE: usize>(&self, start: usize, index: u32) -> Option<&'table [u8; SIZE]> {
+        // Sections start at multiples of SIZE, so that one comparison is enough.
+        const { assert!(SIZE.is_power_of_two() && SIZE <= ALIGNMENT) };
+        self.bytes.as_chunks().0.get((start >> SIZE.trailing_zeros()).wrapping_add(index as usize))
+    }
+
+    #[inline]
+    pub(crate) fn node(&self, index: u32) -> Option<Node> {
+        self.record::<{ size::NODE }>(self.layout.nodes, index).map(Node::read)
+    }
+
+    /// The id of rule `index` and its second word.
+    #[inline]
+    pub(crate) fn rule(&self, index: u32) -> Option<(u32, u32)> {
+        if index >= self.layout.counts.rules {
+            return None;
+        }
+        let [id, word] = words(self.record::<{ size::RULE }>(self.layout.rules, index)?);
+        Some((id, word))
+    }
+
+    /// Word `index` of the section at `start`.
+    #[inline]
+    pub(crate) fn word(&self, start: usize, index: u32) -> Option<u32> {
+        self.record(start, index).copied().map(u32::from_le_bytes)
+    }
+
+    /// The section of filters, which is the last, from the one at `index` on.
+    #[inline]
+    pub(crate) fn filter(&self, index: u32) -> Option<&'table [u8]> {
+        let start = (index as usize).wrapping_mul(size::WORD).wrapping_add(self.layout.filters);
+        self.bytes.get(start..)
     }
 }
 
@@ -170,8 +216,6 @@ pub(crate) mod word {
     pub(crate) const SOURCE6: usize = 2;
     /// IPv6: the destination, in four words.
     pub(crate) const DESTINATION6: usize = 6;
-    /// How many words a key has.
-    pub(crate) const COUNT: usize = 16;
 }
 
 /// The bits of the word of a packet's properties: the low half of [`sluice_npi::Flow::flags`] with three additions.
@@ -292,6 +336,8 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// A leaf without entries.
+    pub(crate) const EMPTY: Self = Self { base: 0, first_rule: NO_RULE, control: Self::LEAF, claim: 0 };
     pub(crate) const LEAF: u32 = 1 << 31;
     pub(crate) const REMAINDER: u32 = 1 << 30;
     /// The node belongs to an IPv6 tree.

@@ -6,11 +6,11 @@
 use core::fmt;
 
 use crate::Action;
-use crate::entry::{Entry4, Entry6};
-use crate::policy::{InTable, Table};
+use crate::entry::{Entry, Entry4, Entry6};
+use crate::key::{Key, Key4, Key6};
 use crate::table::{
     Counts, ENTRY_HAS_EXTRA, HEADER_SIZE, Layout, MAGIC, MAX_CHILD_BITS, MAX_ENTRIES, MAX_LEAF, MAX_NAME_LENGTH,
-    MAX_PENDING, MAX_RULES, MAX_WORK, NO_RULE, Node, RULE_BLOCKS, VERSION, root, size, word,
+    MAX_PENDING, MAX_RULES, MAX_WORK, NO_RULE, Node, RULE_BLOCKS, Table, VERSION, Window, root, size,
 };
 use crate::{extra, filter, names};
 
@@ -106,8 +106,8 @@ fn header(bytes: &[u8]) -> Result<(Layout, Action), TableError> {
         return Err(TableError::ReservedBytes);
     }
     let action = u16::try_from(action).ok().and_then(Action::from_number).ok_or(TableError::UnknownAction)?;
-    let [rules, nodes, entries4, entries6, filter_words, extra_words, suffixes, slots, text_bytes] = counts;
-    let counts = Counts { rules, nodes, entries4, entries6, filter_words, extra_words, suffixes, slots, text_bytes };
+    let [rules, nodes, entries4, entries6, extra_words, suffixes, slots, text_bytes, filter_words] = counts;
+    let counts = Counts { rules, nodes, entries4, entries6, extra_words, suffixes, slots, text_bytes, filter_words };
     let roots = u64::from(suffixes).wrapping_mul(root::PER_SUFFIX.into()).wrapping_add(root::FIRST_SUFFIX.into());
     let no_more = |count: u32, maximum: usize| usize::try_from(count).is_ok_and(|count| count <= maximum);
     if !no_more(rules, MAX_RULES)
@@ -134,12 +134,12 @@ fn padding(table: &Table<'_>) -> Result<(), TableError> {
         (l.rules, l.counts.rules, size::RULE, l.nodes),
         (l.nodes, l.counts.nodes, size::NODE, l.entries4),
         (l.entries4, l.counts.entries4, size::ENTRY4, l.entries6),
-        (l.entries6, l.counts.entries6, size::ENTRY6, l.filters),
-        (l.filters, l.counts.filter_words, size::WORD, l.extra_words),
+        (l.entries6, l.counts.entries6, size::ENTRY6, l.extra_words),
         (l.extra_words, l.counts.extra_words, size::WORD, l.suffixes),
         (l.suffixes, l.counts.suffixes, size::SUFFIX, l.slots),
         (l.slots, l.counts.slots, size::SLOT, l.text),
-        (l.text, l.counts.text_bytes, 1, l.end),
+        (l.text, l.counts.text_bytes, 1, l.filters),
+        (l.filters, l.counts.filter_words, size::WORD, l.end),
     ];
     let clean = sections.iter().all(|(start, count, size, next)| {
         let end = (*count as usize).wrapping_mul(*size).wrapping_add(*start);
@@ -166,7 +166,7 @@ fn rules(table: &Table<'_>) -> Result<(), TableError> {
     if first_is_zero && next == words.max(1) { Ok(()) } else { Err(TableError::BadExtra(next)) }
 }
 
-fn entries<E: InTable>(table: &Table<'_>, count: u32) -> Result<(), TableError> {
+fn entries<E: Entry>(table: &Table<'_>, count: u32) -> Result<(), TableError> {
     // From the back, so that each entry can be compared with the one behind it.
     let mut behind: Option<(u32, u32)> = None;
     for index in (0..count).rev() {
@@ -192,12 +192,10 @@ fn entries<E: InTable>(table: &Table<'_>, count: u32) -> Result<(), TableError> 
     Ok(())
 }
 
-fn entry<E: InTable>(table: &Table<'_>, index: u32) -> Option<(E, bool)> {
-    let start = (index as usize).checked_mul(E::SIZE)?.checked_add(E::start(table.layout))?;
-    let bytes = table.bytes.get(start..)?.get(..E::SIZE)?;
-    let entry = E::read_from(bytes)?;
-    let bytes = E::Bytes::try_from(bytes).ok()?;
-    let canonical = entry.is_canonical(&bytes);
+fn entry<E: Entry>(table: &Table<'_>, index: u32) -> Option<(E, bool)> {
+    let bytes = E::bytes(table, index)?;
+    let entry = E::read(bytes);
+    let canonical = entry.is_canonical(bytes);
     Some((entry, canonical))
 }
 
@@ -227,7 +225,7 @@ fn nodes(table: &Table<'_>) -> Result<(), TableError> {
     if next_child == counts.nodes { Ok(()) } else { Err(TableError::BadNode(next_child)) }
 }
 
-fn leaf<E: InTable>(table: &Table<'_>, entries: u32, node: &Node) -> Option<()> {
+fn leaf<E: Entry>(table: &Table<'_>, entries: u32, node: &Node) -> Option<()> {
     let count = node.entry_count();
     let sound = if count == 0 {
         node.base == 0 && node.first_rule == NO_RULE && node.filter().is_none()
@@ -239,7 +237,7 @@ fn leaf<E: InTable>(table: &Table<'_>, entries: u32, node: &Node) -> Option<()> 
             && first.common().rule_index() == node.first_rule
     };
     let filter_is_sound = match node.filter() {
-        Some(index) => filter::is_sound(table.filter(index)?, count, size_of::<E::Windows>()),
+        Some(index) => filter::is_sound(table.filter(index)?, count, E::Key::WORDS),
         None => true,
     };
     (sound && filter_is_sound).then_some(())
@@ -247,8 +245,9 @@ fn leaf<E: InTable>(table: &Table<'_>, entries: u32, node: &Node) -> Option<()> 
 
 fn inner(table: &Table<'_>, node: &Node, next_child: &mut u32) -> Option<()> {
     let (a, b) = (node.first_window(), node.second_window());
-    let in_word = |window: crate::table::Window| {
-        window.word() < word::COUNT && window.shift().checked_add(window.bits()).is_some_and(|end| end <= 32)
+    let key_words = if node.is_wide() { Key6::WORDS } else { Key4::WORDS };
+    let in_word = |window: Window| {
+        window.word() < key_words && window.shift().checked_add(window.bits()).is_some_and(|end| end <= 32)
     };
     let sound = match node.tuple() {
         Some(tuple) => {

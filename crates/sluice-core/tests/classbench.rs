@@ -4,8 +4,8 @@ mod common;
 
 use common::classbench;
 use sluice_core::compile::compile;
-use sluice_core::{Action, Direction, Policy};
-use sluice_npi::link_type;
+use sluice_core::{Action, Decision, Direction, Lookup, Policy};
+use sluice_npi::{Flow, link_type};
 
 fn agree(size: &str, step: usize) {
     let Some(folder) = classbench::folder() else {
@@ -18,11 +18,17 @@ fn agree(size: &str, step: usize) {
         let rules = classbench::rules(&set.lines);
         let table = compile(&rules, Action::Block).expect("the rules compile");
         let policy = Policy::new(table).expect("what the compiler makes passes the check");
-        for header in set.trace.iter().step_by(step) {
-            let flow = classbench::flow(header);
+        let headers: Vec<_> = set.trace.iter().step_by(step).collect();
+        let flows: Vec<Flow> = headers.iter().copied().map(classbench::flow).collect();
+        let lookup = |flow| Lookup { direction: Direction::Inbound, link_type: link_type::ETHERNET, packet: &[], flow };
+        let lookups: Vec<Lookup<'_>> = flows.iter().map(lookup).collect();
+        let mut at_once = vec![Decision { action: Action::Permit, rule_id: u32::MAX }; lookups.len()];
+        policy.classify_batch(&lookups, &mut at_once);
+        for ((header, flow), in_batch) in headers.into_iter().zip(&flows).zip(at_once) {
             let expected = classbench::first_match(&set.lines, header).map_or(0, |index| index as u32 + 1);
-            let decision = policy.classify(Direction::Inbound, link_type::ETHERNET, &[], &flow);
+            let decision = policy.classify(Direction::Inbound, link_type::ETHERNET, &[], flow);
             assert_eq!(decision.rule_id, expected, "{}: {header:?}", set.name);
+            assert_eq!(decision, in_batch, "{}: {header:?}", set.name);
         }
     }
 }

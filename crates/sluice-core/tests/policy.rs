@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use common::linear;
 use fastrand::Rng;
 use sluice_core::compile::{Conditions, ErrorKind, Fragment, Icmp, Prefix, Rule, TcpFlags, compile};
-use sluice_core::{Action, Decision, Direction, Policy, TableError};
+use sluice_core::{Action, Decision, Direction, Lookup, Policy, TableError};
 use sluice_npi::{Flow, flags, link_type, name_kind};
 
 const NAMES: [&str; 8] = [
@@ -217,17 +217,37 @@ fn agree(seed: u64, rule_count: usize, packet_count: usize, density: Density) {
     let table = compile(&rules, default_action).expect("the rules compile");
     assert_eq!(table, compile(&rules, default_action).unwrap(), "the same rules give the same bytes");
     let policy = Policy::new(&table).expect("what the compiler makes passes the check");
-    for _ in 0..packet_count {
-        let (bytes, flow) = packet(rng);
-        let direction = [Direction::Unspecified, Direction::Inbound, Direction::Outbound][rng.usize(0..3)];
-        let link = [link_type::ETHERNET, link_type::RAW, link_type::NULL][rng.usize(0..3)];
-        let expected = linear::classify(&rules, default_action, direction, link, &bytes, &flow);
-        let found = policy.classify(direction, link, &bytes, &flow);
-        assert_eq!(found, expected, "seed {seed}, {rule_count} rules, {flow:?}");
+    let packets: Vec<(Vec<u8>, Flow)> = (0..packet_count).map(|_| packet(rng)).collect();
+    let lookups: Vec<Lookup<'_>> = packets
+        .iter()
+        .map(|(packet, flow)| Lookup {
+            direction: [Direction::Unspecified, Direction::Inbound, Direction::Outbound][rng.usize(0..3)],
+            link_type: [link_type::ETHERNET, link_type::RAW, link_type::NULL][rng.usize(0..3)],
+            packet,
+            flow,
+        })
+        .collect();
+    let mut expected = Vec::new();
+    for Lookup { direction, link_type, packet, flow } in lookups.iter().copied() {
+        let decision = linear::classify(&rules, default_action, direction, link_type, packet, flow);
+        let found = policy.classify(direction, link_type, packet, flow);
+        assert_eq!(found, decision, "seed {seed}, {rule_count} rules, {flow:?}");
+        expected.push(decision);
+    }
+    let mut start = 0;
+    while start < lookups.len() {
+        let end = lookups.len().min(start + rng.usize(1..40));
+        let mut found = vec![NOTHING; end - start];
+        policy.classify_batch(&lookups[start..end], &mut found);
+        assert_eq!(found, expected[start..end], "seed {seed}, {rule_count} rules, packets {start}..{end} at once");
+        start = end;
     }
 }
 
-const SIZES: [usize; 7] = [0, 1, 3, 10, 50, 200, 600];
+/// What no policy decides.
+const NOTHING: Decision = Decision { action: Action::Block, rule_id: u32::MAX };
+
+const SIZES: [usize; 8] = [0, 1, 3, 10, 50, 200, 600, 1500];
 
 #[test]
 fn sets_like_those_of_classbench_agree_with_the_linear_scan() {
@@ -543,19 +563,56 @@ fn bytes_that_are_no_table_are_refused() {
     assert_eq!(Policy::new(b"[[rule]]").unwrap_err(), TableError::NotATable);
     assert_eq!(Policy::new([0; 64]).unwrap_err(), TableError::NotATable);
     let mut table = full_table();
-    table[4] = 2;
-    assert_eq!(Policy::new(&table).unwrap_err(), TableError::UnknownVersion(2));
+    table[4] = 1;
+    assert_eq!(Policy::new(&table).unwrap_err(), TableError::UnknownVersion(1));
+}
+
+#[test]
+fn a_filter_that_would_read_what_is_not_its_own_is_refused() {
+    let sources = (0..20).map(|last| Prefix { address: [10, 0, 0, last].into(), length: 32 });
+    let rules: Vec<Rule> = sources
+        .zip(1..)
+        .map(|(source, id)| Rule {
+            id,
+            action: Action::Block,
+            conditions: Conditions { sources: vec![source], ..Conditions::default() },
+        })
+        .collect();
+    let table = compile(&rules, Action::Permit).unwrap();
+    // The section is the last, and the filter the only one in it, behind 64 bytes (docs/policy-table.md).
+    let words = u32::from_le_bytes(*table[48..].first_chunk().unwrap());
+    let section = table.len() - (words as usize * 4).next_multiple_of(64);
+    let refused = |at: usize, byte: u8| {
+        let mut table = table.clone();
+        table[section + 64 + at] = byte;
+        matches!(Policy::new(&table), Err(TableError::BadNode(0)))
+    };
+    let (places, masks, starts, unused) = (0, 8, 40, 56);
+    assert!(!refused(places, 8) && refused(places, 16), "the key of an IPv4 packet has 16 bytes");
+    assert!(refused(places, 11), "half in the next word");
+    assert!(refused(masks + 1, 0xFF), "more values than there are sets");
+    assert!(!refused(starts, 0x20) && refused(starts, 0x21), "sets start at multiples of 16 bytes");
+    assert!(!refused(starts + 1, 0x70) && refused(starts + 1, 0x80), "sets start in the first 32 KiB");
+    assert!(refused(unused, 1) && refused(unused + 7, 1));
+    // A section that ends too early for what is read from its start on.
+    let mut short = table.clone();
+    short.truncate(table.len() - 64);
+    short[48..52].copy_from_slice(&(words - 16).to_le_bytes());
+    short[8..12].copy_from_slice(&(table.len() as u32 - 64).to_le_bytes());
+    assert_eq!(Policy::new(&short).unwrap_err(), TableError::BadNode(0));
 }
 
 #[test]
 fn a_table_with_a_changed_byte_is_refused_or_answers_within_its_limits() {
     let table = full_table();
+    // Behind that is the room that every filter has, where changes change nothing.
+    let used = table.iter().rposition(|byte| *byte != 0).unwrap() + 1;
     let rng = &mut Rng::with_seed(2);
     let (mut refused, mut accepted) = (0, 0);
     for _ in 0..4000 {
         let mut changed = table.clone();
         for _ in 0..rng.usize(1..4) {
-            let at = rng.usize(0..changed.len());
+            let at = rng.usize(0..used);
             changed[at] ^= 1 << rng.u8(0..8);
         }
         match Policy::new(&changed) {

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use sluice_core::Direction;
+use sluice_core::{Direction, Packet};
 use sluice_npi::{
     Answered, Batch, CallClient, Flow, Header, Invalid, MAX_BATCH, PacketRef, ProviderCharacteristics, SluiceNpi,
     SluiceProvider, Statistics, Verdict, direction, flags, link_type, provider_dispatch,
@@ -135,9 +135,9 @@ impl<M: Machine> SluiceProvider for Engine<M> {
         let processor = self.machine.processor();
         let mut tally = client.counters.tally();
         let answered = self.policy.read(processor, |in_force| {
-            batch.answer(|packet, verdict| {
-                judge(in_force, packet, verdict);
-                tally.add(verdict);
+            batch.answer(|packets, verdicts| {
+                judge(in_force, packets, verdicts);
+                verdicts.iter().for_each(|verdict| tally.add(verdict));
             })
         });
         tally.finish(processor);
@@ -156,28 +156,24 @@ impl<M: Machine> SluiceProvider for Engine<M> {
     }
 }
 
-/// Writes the verdict on one packet.
+/// Writes the verdicts on packets.
 #[inline]
-fn judge(in_force: &InForce, packet: &PacketRef<'_>, verdict: &mut Verdict) {
-    let direction = match packet.direction() {
-        direction::INBOUND => Direction::Inbound,
-        direction::OUTBOUND => Direction::Outbound,
-        _ => Direction::Unspecified,
-    };
-    let read = sluice_core::classify_into(
-        &in_force.policy,
-        in_force.generation,
-        direction,
-        packet.link_type(),
-        packet.wire_length(),
-        packet.bytes(),
-        verdict,
-    );
-    if read.is_err() {
+fn judge(in_force: &InForce, packets: &[PacketRef<'_>], verdicts: &mut [Verdict]) {
+    let packets = packets.iter().map(|packet| Packet {
+        direction: match packet.direction() {
+            direction::INBOUND => Direction::Inbound,
+            direction::OUTBOUND => Direction::Outbound,
+            _ => Direction::Unspecified,
+        },
+        link_type: packet.link_type(),
+        wire_length: packet.wire_length(),
+        bytes: packet.bytes(),
+    });
+    if sluice_core::classify(&in_force.policy, in_force.generation, packets, verdicts).is_err() {
         // A link type that was known a moment ago is not known now: the default decides, and nothing was read.
         let flow = Flow { flags: flags::MALFORMED, ..Flow::default() };
         let action = in_force.policy.default_action().number();
-        *verdict = Verdict { action, generation: in_force.generation, flow, ..Verdict::default() };
+        verdicts.fill(Verdict { action, generation: in_force.generation, flow, ..Verdict::default() });
     }
 }
 

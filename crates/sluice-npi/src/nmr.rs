@@ -251,13 +251,16 @@ impl<'a> Batch<'a> {
         self.packets
     }
 
-    /// Lets `judge` write the verdict on each packet, in order, to where the client wants it: a verdict that is returned
-    /// would have to be copied there. What `judge` finds there is the default.
+    /// Lets `judge` write the verdicts on the packets, in order, to where the client wants them: verdicts that are returned
+    /// would have to be copied there. What `judge` finds there are defaults, as many as there are packets.
     #[inline]
-    pub fn answer(self, mut judge: impl FnMut(&PacketRef<'a>, &mut Verdict)) -> Answered<'a> {
-        for (packet, place) in self.packets.iter().zip(self.verdicts) {
-            judge(packet, place.write(Verdict::default()));
+    pub fn answer(self, judge: impl FnOnce(&'a [PacketRef<'a>], &mut [Verdict])) -> Answered<'a> {
+        for place in &mut *self.verdicts {
+            place.write(Verdict::default());
         }
+        let verdicts: *mut [MaybeUninit<Verdict>] = self.verdicts;
+        // SAFETY: `MaybeUninit<T>` has the layout of `T`, and all of them have just been written.
+        judge(self.packets, unsafe { &mut *(verdicts as *mut [Verdict]) });
         Answered(PhantomData)
     }
 }

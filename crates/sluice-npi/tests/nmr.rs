@@ -59,7 +59,11 @@ impl SluiceProvider for Odd {
             return Err(Invalid);
         }
         counters.packets.fetch_add(batch.packets().len() as u64, Ordering::Relaxed);
-        Ok(batch.answer(|packet, place| *place = verdict(packet)))
+        Ok(batch.answer(|packets, places| {
+            for (packet, place) in packets.iter().zip(places) {
+                *place = verdict(packet);
+            }
+        }))
     }
 
     fn statistics(&self, counters: &Counters) -> Statistics {

@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use sluice_core::compile::compile;
-use sluice_core::{Action, Direction, Policy};
-use sluice_npi::link_type;
+use sluice_core::{Action, Direction, Packet, Policy};
+use sluice_npi::{Verdict, link_type};
 
 use crate::common::classbench;
 use crate::{measure, tcp_frame};
@@ -17,19 +17,18 @@ pub(crate) fn bench() {
     let swap = sluice_swap::Swap::<_, 64>::new((policy, 1_u64));
     let rng = &mut fastrand::Rng::with_seed(1);
     let frames: Vec<[u8; 64]> = (0..8192).map(|_| tcp_frame(rng)).collect();
-    let classify = |(policy, generation): &(Policy<Vec<u8>>, u64), frame: &[u8; 64]| {
-        sluice_core::classify(policy, *generation, Direction::Inbound, link_type::ETHERNET, 64, frame)
+    let classify = |(policy, generation): &(Policy<Vec<u8>>, u64), frames: &[[u8; 64]], verdicts: &mut [Verdict]| {
+        let (direction, link_type) = (Direction::Inbound, link_type::ETHERNET);
+        let packets = frames.iter().map(|bytes| Packet { direction, link_type, wire_length: 64, bytes });
+        sluice_core::classify(policy, *generation, packets, verdicts).expect("the link type is known");
+        _ = black_box(verdicts);
     };
-    let mut one = || {
-        for frame in &frames {
-            _ = black_box(swap.read(0, |state| classify(state, frame)));
-        }
+    let in_calls_of = |count: usize| {
+        let mut verdicts = vec![Verdict::default(); count];
+        let (swap, frames) = (&swap, &frames);
+        move || frames.chunks(count).for_each(|frames| swap.read(0, |state| classify(state, frames, &mut verdicts)))
     };
-    let mut many = || {
-        for frames in frames.chunks(32) {
-            swap.read(0, |state| frames.iter().for_each(|frame| _ = black_box(classify(state, frame))));
-        }
-    };
+    let (mut one, mut many) = (in_calls_of(1), in_calls_of(32));
     let mut call: fn(u64) -> u64 = |value| value + 1;
     let mut empty_read =
         || (0..frames.len() as u64).for_each(|value| _ = black_box(swap.read(0, |_| black_box(value))));

@@ -4,18 +4,20 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::tree::{Slice, Space};
-use crate::filter::{BLOCK, HEAD, ROW_UNIT, WINDOWS, stride};
+use crate::filter::{BLOCK, HEADS, MAX_SHIFT, SPAN, WINDOW_BITS, WINDOWS};
+
+/// Filters start at multiples of so many bytes, so that their heads are in one line of a cache.
+const ALIGNMENT: usize = HEADS;
 
 /// How many packets the choice is made for.
 const SAMPLE: usize = 20;
-
-/// The bits of a window.
-const BITS: u32 = 6;
 
 /// The filters of a table.
 #[derive(Default)]
 pub(super) struct Filters {
     words: Vec<u32>,
+    /// Where the last of them starts.
+    last: usize,
     candidates: Vec<Candidate>,
     /// The sets of all candidates, one after another: for each value those who allow it, then those who allow any.
     sets: Vec<u128>,
@@ -65,7 +67,7 @@ impl Filters {
                 chosen.push(window);
             }
         }
-        self.write(space, entries.len() as u32, &chosen)
+        self.write(space, &chosen)
     }
 
     fn most_promising(&self) -> Option<usize> {
@@ -89,9 +91,11 @@ impl Filters {
     fn find_candidates(&mut self, space: &Space, entries: &[u32]) {
         self.candidates.clear();
         self.sets.clear();
+        let most_bits = window_bits(entries.len());
         for (index, (dimension, spans)) in space.dimensions.iter().enumerate() {
-            let bits = BITS.min(dimension.width);
-            let top = dimension.width - bits;
+            let bits = most_bits.min(dimension.width);
+            // A window of fewer bits cannot start higher in a word than one of all bits.
+            let top = (dimension.width - bits).min(u32::BITS - WINDOW_BITS - dimension.lowest_bit);
             for shift in (0..top).step_by(4).chain([top]) {
                 let slice = Slice { dimension: index, shift, bits };
                 let values = 1_usize << bits;
@@ -120,48 +124,57 @@ impl Filters {
         }
     }
 
-    fn write(&mut self, space: &Space, count: u32, chosen: &[Candidate]) -> u32 {
+    fn write(&mut self, space: &Space, chosen: &[Candidate]) -> u32 {
         if self.words.is_empty() {
-            self.words.resize(ROW_UNIT / 4, 0);
+            self.words.resize(ALIGNMENT / 4, 0);
         }
-        let index = self.words.len();
-        let stride = stride(count);
-        let mut heads: Vec<[u8; HEAD]> = Vec::new();
-        let mut rows: Vec<u8> = Vec::new();
-        let start = |rows: &mut Vec<u8>| {
-            rows.resize(rows.len().next_multiple_of(ROW_UNIT), 0);
-            (((rows.len() + WINDOWS * HEAD) / ROW_UNIT) as u16).to_le_bytes()
-        };
-        for candidate in chosen {
-            let [low, high] = start(&mut rows);
-            let (dimension, _) = &space.dimensions[candidate.slice.dimension];
-            let lowest = dimension.lowest_bit + candidate.slice.shift;
-            let words = if space.wide { 16 } else { 4 };
-            let place = lowest % 8 / 2 * words * 4 + dimension.word * 4 + lowest / 8;
-            heads.push([place as u8, ((1 << candidate.slice.bits) - 1) as u8, low, high]);
-            for value in 0..1 << candidate.slice.bits {
+        self.last = self.words.len();
+        let (mut places, mut masks, mut scales, mut starts) =
+            ([0; WINDOWS], [0_u16; WINDOWS], [0_u16; WINDOWS], [0_u16; WINDOWS]);
+        let mut sets: Vec<u128> = Vec::new();
+        for (at, candidate) in chosen.iter().enumerate() {
+            let slice = &candidate.slice;
+            let (dimension, _) = &space.dimensions[slice.dimension];
+            let lowest = dimension.lowest_bit + slice.shift;
+            // The 16 bits that the window is in have to be in one word, as a processor reads them fastest then.
+            let byte = (lowest / 8).min(2);
+            let shift = lowest - byte * 8;
+            places[at] = (dimension.word * 4 + byte) as u8;
+            masks[at] = ((1 << slice.bits) - 1) << shift;
+            scales[at] = (self.blocks << (MAX_SHIFT - shift)) as u16;
+            starts[at] = (sets.len() * size_of::<u128>()) as u16;
+            for value in 0..1 << slice.bits {
                 let (some, any) = candidate.sets_of_value(&self.sets, self.blocks, value);
-                rows.extend(some.iter().zip(any).flat_map(|(some, any)| (some | any).to_le_bytes()).take(stride));
+                sets.extend(some.iter().zip(any).map(|(some, any)| some | any));
             }
         }
         if chosen.len() < WINDOWS {
-            let [low, high] = start(&mut rows);
-            heads.resize(WINDOWS, [0, 0, low, high]);
-            rows.extend((0..count).step_by(8).map(|first| u8::MAX >> (first + 8).saturating_sub(count)));
+            starts[chosen.len()..].fill((sets.len() * size_of::<u128>()) as u16);
+            sets.resize(sets.len() + self.blocks, u128::MAX);
         }
-        start(&mut rows);
-        self.words.extend(heads.iter().map(|head| u32::from_le_bytes(*head)));
-        self.words.extend(rows.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)));
-        index as u32
+        let numbers = [masks, scales, starts];
+        let numbers = numbers.iter().flatten().flat_map(|number| number.to_le_bytes());
+        let mut bytes: Vec<u8> = places.into_iter().chain(numbers).collect();
+        bytes.resize(HEADS, 0);
+        bytes.extend(sets.iter().flat_map(|set| set.to_le_bytes()));
+        bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+        self.words.extend(bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)));
+        self.last as u32
     }
 
-    /// The section. Sets are read 16 bytes at a time, so that something has to be behind the last.
+    /// The section, with [`SPAN`] bytes from the start of each filter on.
     pub(super) fn finish(mut self) -> Vec<u32> {
         if !self.words.is_empty() {
-            self.words.extend([0; 4]);
+            self.words.resize(self.words.len().max(self.last + SPAN / 4), 0);
         }
         self.words
     }
+}
+
+/// How many bits the windows have for so many entries. Half a block of them needs one bit less, and so on, and the filter is smaller.
+fn window_bits(entries: usize) -> u32 {
+    let halvings = (BLOCK as usize / entries).checked_ilog2().unwrap_or(0);
+    WINDOW_BITS - halvings.min(WINDOW_BITS - 1)
 }
 
 impl Candidate {

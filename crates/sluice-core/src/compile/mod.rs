@@ -41,8 +41,7 @@ pub use rule::{Conditions, Fragment, Icmp, Prefix, Rule, TcpFlags};
 use crate::Action;
 use crate::entry::{Entry, Entry4, Entry6};
 use crate::names;
-use crate::policy::Table;
-use crate::table::{Counts, Layout, MAGIC, MAX_PROBES, MAX_RULES, MAX_WORK, VERSION, rule_word};
+use crate::table::{Counts, Layout, MAGIC, MAX_PROBES, MAX_RULES, MAX_WORK, Table, VERSION, rule_word};
 
 /// Compiles `rules`, of which the first that matches a packet decides, and `default_action` for the packets that none
 /// matches.
@@ -100,11 +99,11 @@ pub fn compile(rules: &[Rule], default_action: Action) -> Result<Vec<u8>, Compil
         nodes: nodes.len() as u32,
         entries4: entries4.len() as u32,
         entries6: entries6.len() as u32,
-        filter_words: filters.len() as u32,
         extra_words: extra_words.len() as u32,
         suffixes: texts.len() as u32,
         slots: name_table.slots.len() as u32,
         text_bytes: u32::try_from(name_table.text.len()).map_err(|_| too_large.clone())?,
+        filter_words: filters.len() as u32,
     };
     let layout = Layout::new(counts).ok_or(too_large)?;
     let mut table = vec![0; layout.end];
@@ -115,11 +114,11 @@ pub fn compile(rules: &[Rule], default_action: Action) -> Result<Vec<u8>, Compil
     put(&mut table, layout.nodes, nodes.map(u32::to_le_bytes));
     put(&mut table, layout.entries4, entries4.iter().map(Entry4::write));
     put(&mut table, layout.entries6, entries6.iter().map(Entry6::write));
-    put(&mut table, layout.filters, filters.iter().map(|word| word.to_le_bytes()));
     put(&mut table, layout.extra_words, extra_words.iter().map(|word| word.to_le_bytes()));
     put(&mut table, layout.suffixes, name_table.suffixes.iter().flatten().map(|word| word.to_le_bytes()));
     put(&mut table, layout.slots, name_table.slots.iter().map(|word| word.to_le_bytes()));
     put(&mut table, layout.text, name_table.text.iter().map(|byte| [*byte]));
+    put(&mut table, layout.filters, filters.iter().map(|word| word.to_le_bytes()));
     let written = Table { bytes: &table, layout: &layout };
     if texts.iter().any(|text| names::work(&written, text.as_bytes()) > MAX_WORK) {
         return Err(CompileError { rule: None, kind: ErrorKind::TooAlike });

@@ -15,7 +15,7 @@ use super::ErrorKind;
 use super::filter::Filters;
 use crate::entry::{Common, Entry4, Entry6};
 use crate::filter::BLOCK;
-use crate::policy::fold;
+use crate::key::fold;
 use crate::table::{
     MAX_ENTRIES, MAX_EXPANDED, MAX_LEAF, MAX_PENDING, MAX_WORK, NO_RULE, Node, Tuple, Window, meta, root, word,
 };
@@ -49,10 +49,12 @@ mod cost {
 }
 
 /// A leaf with so many entries has no filter.
-const SMALL: u64 = 4;
+const SMALL: u64 = 8;
 
-/// A leaf with no more entries is not worth a cut.
 const ONE_BLOCK: u64 = BLOCK as u64;
+
+/// So few entries are not worth a cut.
+const NOT_CUT: usize = 2 * BLOCK as usize;
 
 /// A cut has one child for so many entries, as a power of two.
 const ENTRIES_PER_CHILD_BITS: u32 = 2;
@@ -96,7 +98,7 @@ impl Forest {
 
     /// The trees without their claims. `None` if they get too large.
     fn built(&self) -> Option<Built> {
-        let mut built = Built { nodes: vec![EMPTY; self.roots.len()], ..Built::default() };
+        let mut built = Built { nodes: vec![Node::EMPTY; self.roots.len()], ..Built::default() };
         let spaces: Vec<Space> = self.roots.iter().map(Space::new).collect();
         let all = spaces.iter().map(|space| space.length).sum::<usize>();
         if all > MAX_EXPANDED {
@@ -143,9 +145,6 @@ impl Forest {
         (sound && u32::try_from(built.nodes.len()).is_ok()).then_some(built)
     }
 }
-
-/// The place of a node that is not built yet.
-const EMPTY: Node = Node { base: 0, first_rule: NO_RULE, control: Node::LEAF, claim: 0 };
 
 /// A node that is to be built.
 struct Task {
@@ -422,7 +421,7 @@ impl Scratch {
     /// The best cut for a node, if there is one that is worth it.
     fn choose(&mut self, space: &Space, task: &Task) -> Option<Cut> {
         let count = task.entries.len();
-        if count <= BLOCK as usize || task.depth >= MAX_DEPTH {
+        if count <= NOT_CUT || task.depth >= MAX_DEPTH {
             return None;
         }
         let step = count.div_ceil(SAMPLE);
@@ -692,8 +691,8 @@ impl Built {
     fn leaf(&mut self, source: &Source, space: &Space, filters: &mut Filters, entries: &[u32]) -> Node {
         if entries.is_empty() {
             return match source {
-                Source::Ipv4(_) => EMPTY,
-                Source::Ipv6(_) => Node { control: EMPTY.control | Node::WIDE, ..EMPTY },
+                Source::Ipv4(_) => Node::EMPTY,
+                Source::Ipv6(_) => Node { control: Node::EMPTY.control | Node::WIDE, ..Node::EMPTY },
             };
         }
         let count = entries.len() as u32;
@@ -727,7 +726,7 @@ impl Built {
     /// Makes a chain of leaves out of entries that no cut tells apart: one child, and a remainder.
     fn chain(&mut self, space: &Space, mut task: Task, next: &mut Vec<Task>) -> Node {
         let base = self.nodes.len();
-        self.nodes.resize(base + 2, EMPTY);
+        self.nodes.resize(base + 2, Node::EMPTY);
         let first_rule = task.entries.first().and_then(|entry| space.rules.get(*entry as usize));
         let first_rule = first_rule.copied().unwrap_or(NO_RULE);
         let rest = task.entries.split_off(MAX_LEAF as usize);
@@ -763,7 +762,7 @@ impl Built {
         let base = self.nodes.len();
         let has_remainder = usize::from(!remainder.is_empty());
         let pending = task.pending + has_remainder;
-        self.nodes.resize(base + children + has_remainder, EMPTY);
+        self.nodes.resize(base + children + has_remainder, Node::EMPTY);
         let mut task_of = |node: usize, entries: Vec<u32>, pending: usize, same_as: Option<usize>| {
             let budget = share(&entries);
             next.push(Task { tree: task.tree, node, budget, entries, pending, depth: task.depth + 1, same_as });

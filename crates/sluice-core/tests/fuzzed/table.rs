@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 
 use sluice_core::compile::{Conditions, Prefix, Rule, compile};
-use sluice_core::{Action, Direction, Policy};
+use sluice_core::{Action, Decision, Direction, Lookup, Policy};
 use sluice_npi::{Flow, flags, name_kind};
 
 /// A valid table with something in every section.
@@ -32,25 +32,36 @@ fn table(seed: u8) -> Vec<u8> {
     compile(&rules, Action::Permit).expect("the rules compile")
 }
 
-/// Asks for packets that `data` chooses.
+/// Asks for packets that `data` chooses, one by one and all at once.
 fn ask(policy: &Policy<&[u8]>, data: &[u8]) {
-    for bytes in data.chunks(12).take(8) {
-        let at = |index: usize| bytes.get(index).copied().unwrap_or(0);
-        let mut flow = Flow {
-            flags: flags::ADDRESSES | flags::PROTOCOL | flags::PORTS | u32::from(at(0)),
-            ip_version: [4, 6, 0, 4][usize::from(at(1) % 4)],
-            protocol: at(2),
-            source_port: at(3).into(),
-            destination_port: at(4).into(),
-            vlan_count: at(5) % 2,
-            name_kind: [name_kind::NONE, name_kind::DNS, name_kind::TLS, name_kind::HTTP][usize::from(at(6) % 4)],
-            name_length: at(7).into(),
-            ..Flow::default()
-        };
-        flow.source_address = [10, 0, at(8), at(9), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, at(10)];
-        let decision = policy.classify(Direction::Inbound, 1, b"www.host1.example", &flow);
+    let flows: Vec<Flow> = data.chunks(12).take(8).map(flow).collect();
+    let lookup =
+        |flow| Lookup { direction: Direction::Inbound, link_type: 1, packet: b"www.host1.example".as_slice(), flow };
+    let lookups: Vec<Lookup<'_>> = flows.iter().map(lookup).collect();
+    let mut decisions = vec![Decision { action: policy.default_action(), rule_id: 0 }; lookups.len()];
+    policy.classify_batch(&lookups, &mut decisions);
+    for (Lookup { direction, link_type, packet, flow }, in_batch) in lookups.into_iter().zip(decisions) {
+        let decision = policy.classify(direction, link_type, packet, flow);
         assert!(decision.rule_id != 0 || decision.action == policy.default_action());
+        assert_eq!(decision, in_batch);
     }
+}
+
+fn flow(bytes: &[u8]) -> Flow {
+    let at = |index: usize| bytes.get(index).copied().unwrap_or(0);
+    let mut flow = Flow {
+        flags: flags::ADDRESSES | flags::PROTOCOL | flags::PORTS | u32::from(at(0)),
+        ip_version: [4, 6, 0, 4][usize::from(at(1) % 4)],
+        protocol: at(2),
+        source_port: at(3).into(),
+        destination_port: at(4).into(),
+        vlan_count: at(5) % 2,
+        name_kind: [name_kind::NONE, name_kind::DNS, name_kind::TLS, name_kind::HTTP][usize::from(at(6) % 4)],
+        name_length: at(7).into(),
+        ..Flow::default()
+    };
+    flow.source_address = [10, 0, at(8), at(9), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, at(10)];
+    flow
 }
 
 pub fn run(data: &[u8]) {
@@ -68,9 +79,11 @@ pub fn run(data: &[u8]) {
         tables.resize(24, None);
         tables[usize::from(seed)].get_or_insert_with(|| table(seed)).clone()
     });
+    // Most of a small table is the room behind the last filter, where changes change nothing.
+    let used = bytes.iter().rposition(|byte| *byte != 0).map_or(1, |last| last + 1);
     let (words, packets) = rest.split_at(rest.len().min(usize::from(changes % 8) * 4));
     for change in words.chunks_exact(4) {
-        let at = usize::from(u16::from_le_bytes([change[0], change[1]])) % bytes.len();
+        let at = usize::from(u16::from_le_bytes([change[0], change[1]])) % used;
         bytes[at] = if change[2] & 1 == 0 { bytes[at] ^ change[3] } else { change[3] };
     }
     if let Ok(policy) = Policy::new(bytes.as_slice()) {

@@ -1,0 +1,79 @@
+//! All of what sluice.sys does with packets: read them, and say what the policy decides.
+
+use sluice_npi::{Header, Verdict, link_type};
+
+use crate::search::LANES;
+use crate::{Decision, Direction, Lookup, Policy, UnknownLinkType, parse_into};
+
+/// A packet to classify.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'packet> {
+    /// Which way it goes.
+    pub direction: Direction,
+    /// What it starts with: one of [`sluice_npi::link_type`].
+    pub link_type: u16,
+    /// How many bytes it has on the wire; see [`parse`](crate::parse).
+    pub wire_length: u32,
+    /// The bytes that were captured.
+    pub bytes: &'packet [u8],
+}
+
+/// Reads `packets` and writes to `verdicts` what `policy` decides about them, whatever was there. `generation` is the number
+/// of the policy, and goes into the verdicts.
+///
+/// As many verdicts are written as there are packets, or all of them if there are more packets.
+///
+/// # Errors
+///
+/// [`UnknownLinkType`] if there is a packet whose link type is none of [`sluice_npi::link_type`]. Then nothing is written.
+#[inline]
+pub fn classify<'packet, B: AsRef<[u8]>>(
+    policy: &Policy<B>,
+    generation: u64,
+    packets: impl Iterator<Item = Packet<'packet>> + Clone,
+    verdicts: &mut [Verdict],
+) -> Result<(), UnknownLinkType> {
+    if let Some(packet) = packets.clone().find(|packet| !link_type::is_known(packet.link_type)) {
+        return Err(UnknownLinkType(packet.link_type));
+    }
+    let mut packets = packets;
+    for verdicts in verdicts.chunks_mut(LANES) {
+        let group = packets.clone();
+        let mut count = 0_usize;
+        for (verdict, packet) in verdicts.iter_mut().zip(&mut packets) {
+            parse_into(packet.link_type, packet.bytes, packet.wire_length, &mut verdict.flow)?;
+            count = count.wrapping_add(1);
+        }
+        let verdicts = verdicts.get_mut(..count).unwrap_or_default();
+        let mut decisions = [Decision { action: policy.default_action(), rule_id: 0 }; LANES];
+        decide(policy, group, verdicts, &mut decisions);
+        for (verdict, decision) in verdicts.iter_mut().zip(decisions) {
+            verdict.header = Header::of::<Verdict>();
+            verdict.action = decision.action.number();
+            verdict.reserved = [0; 3];
+            verdict.rule_id = decision.rule_id;
+            verdict.generation = generation;
+        }
+    }
+    Ok(())
+}
+
+/// Looks up the packets of a group, whose flows are in `verdicts`.
+#[inline]
+fn decide<'packet, B: AsRef<[u8]>>(
+    policy: &Policy<B>,
+    packets: impl Iterator<Item = Packet<'packet>>,
+    verdicts: &[Verdict],
+    decisions: &mut [Decision; LANES],
+) {
+    let Some(first) = verdicts.first() else {
+        return;
+    };
+    let nothing = Lookup { direction: Direction::Unspecified, link_type: 0, packet: &[], flow: &first.flow };
+    let mut lookups = [nothing; LANES];
+    for ((lookup, packet), verdict) in lookups.iter_mut().zip(packets).zip(verdicts) {
+        let Packet { direction, link_type, bytes, .. } = packet;
+        *lookup = Lookup { direction, link_type, packet: bytes, flow: &verdict.flow };
+    }
+    policy.classify_batch(lookups.get(..verdicts.len()).unwrap_or_default(), decisions);
+}

@@ -1,0 +1,257 @@
+//! How the first rule of a packet is found: a walk down a tree, and back to what was put off on the way.
+
+use sluice_npi::Flow;
+
+use crate::Direction;
+use crate::entry::{Entry, Entry4, Entry6};
+use crate::filter::{BLOCK, Blocks, first_block};
+use crate::key::Key;
+use crate::table::{ENTRY_HAS_EXTRA, MAX_PENDING, NO_RULE, Node, RULE_BLOCKS, Table, root};
+use crate::{extra, names};
+
+/// A packet that is looked up.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup<'packet> {
+    /// Which way it goes.
+    pub direction: Direction,
+    /// What it starts with.
+    pub link_type: u16,
+    /// Its bytes, needed for host names alone.
+    pub packet: &'packet [u8],
+    /// What was read from it. One that does not belong to the packet costs no more than a wrong answer.
+    pub flow: &'packet Flow,
+}
+
+impl Lookup<'_> {
+    /// Whether the packet is looked up in the trees of IPv6.
+    #[inline]
+    fn is_wide(&self) -> bool {
+        self.flow.ip_version == 6
+    }
+
+    /// The root of the tree that it is looked up in, one of those without names.
+    #[inline]
+    fn root(&self) -> u32 {
+        match self.flow.ip_version {
+            4 => root::IPV4,
+            6 => root::IPV6,
+            _ => root::OTHER,
+        }
+    }
+}
+
+/// The index of the first rule that matches, or [`NO_RULE`].
+#[inline]
+pub(crate) fn first_rule(table: &Table<'_>, lookup: &Lookup<'_>) -> u32 {
+    if lookup.is_wide() { first_rule_in::<Entry6>(table, lookup) } else { first_rule_in::<Entry4>(table, lookup) }
+}
+
+#[inline]
+fn first_rule_in<E: Entry>(table: &Table<'_>, lookup: &Lookup<'_>) -> u32 {
+    let key = E::Key::new(lookup.direction, lookup.flow);
+    let mut walk = Walk::new();
+    let leaf = walk.descend(table, lookup.root(), &key, NO_RULE).unwrap_or(Node::EMPTY);
+    let candidates = first_candidates(table, &leaf, &key);
+    let best = search_leaf::<E>(table, &leaf, candidates, &key, lookup, NO_RULE);
+    rest::<E>(table, &mut walk, &key, lookup, best)
+}
+
+/// How many packets are looked up side by side.
+pub(crate) const LANES: usize = 4;
+
+/// A packet on its way: where it has come to, what may match there, and what it put off.
+struct Lane<K> {
+    key: K,
+    leaf: Node,
+    candidates: u128,
+    walk: Walk,
+}
+
+/// Does what [`first_rule`] does for up to [`LANES`] packets of the same IP version: first all go down to a leaf and look at
+/// its filter, then each looks at its entries. What one of them has to wait for is under way for the others as well; and
+/// where a processor takes a wrong turn, it has less to do again.
+#[inline]
+pub(crate) fn first_rules(table: &Table<'_>, lookups: &[Lookup<'_>], found: &mut [u32; LANES]) {
+    match lookups {
+        [] => {}
+        [lookup] => found[0] = first_rule(table, lookup),
+        [first, ..] if first.is_wide() => side_by_side::<Entry6>(table, first.root(), lookups, found),
+        [first, ..] => side_by_side::<Entry4>(table, first.root(), lookups, found),
+    }
+}
+
+#[inline(never)]
+fn side_by_side<E: Entry>(table: &Table<'_>, root: u32, lookups: &[Lookup<'_>], found: &mut [u32; LANES]) {
+    let mut lanes = [const { Lane { key: E::Key::ZERO, leaf: Node::EMPTY, candidates: 0, walk: Walk::new() } }; LANES];
+    for (lane, lookup) in lanes.iter_mut().zip(lookups) {
+        lane.key = E::Key::new(lookup.direction, lookup.flow);
+        lane.leaf = lane.walk.descend(table, root, &lane.key, NO_RULE).unwrap_or(Node::EMPTY);
+        lane.candidates = first_candidates(table, &lane.leaf, &lane.key);
+    }
+    for ((lane, lookup), found) in lanes.iter_mut().zip(lookups).zip(found) {
+        let best = search_leaf::<E>(table, &lane.leaf, lane.candidates, &lane.key, lookup, NO_RULE);
+        *found = rest::<E>(table, &mut lane.walk, &lane.key, lookup, best);
+    }
+}
+
+/// The first rule before `best` that matches on the rest of a walk, or that names a suffix of the packet's name; else `best`.
+#[inline]
+fn rest<E: Entry>(table: &Table<'_>, walk: &mut Walk, key: &E::Key, lookup: &Lookup<'_>, mut best: u32) -> u32 {
+    if walk.count != 0 {
+        best = search_rest::<E>(table, walk, key, lookup, best);
+    }
+    let flow = lookup.flow;
+    if table.layout.counts.suffixes != 0 && flow.name_length != 0 && flow.ip_version != 0 {
+        best = names::first_rule::<E>(table, key, lookup, best);
+    }
+    best
+}
+
+/// The first rule before `best` that matches in the tree at `root`; else `best`.
+pub(crate) fn search<E: Entry>(table: &Table<'_>, root: u32, key: &E::Key, lookup: &Lookup<'_>, best: u32) -> u32 {
+    let mut walk = Walk::new();
+    walk.put_off(root);
+    search_rest::<E>(table, &mut walk, key, lookup, best)
+}
+
+/// The first rule before `best` that matches on the rest of a walk; else `best`.
+#[inline(never)]
+fn search_rest<E: Entry>(table: &Table<'_>, walk: &mut Walk, key: &E::Key, lookup: &Lookup<'_>, mut best: u32) -> u32 {
+    while let Some(next) = walk.next() {
+        if let Some(leaf) = walk.descend(table, next, key, best) {
+            let candidates = first_candidates(table, &leaf, key);
+            best = search_leaf::<E>(table, &leaf, candidates, key, lookup, best);
+        }
+    }
+    best
+}
+
+/// Which entries of the first block of a leaf may match.
+#[inline(always)]
+fn first_candidates(table: &Table<'_>, leaf: &Node, key: &impl Key) -> u128 {
+    match leaf.filter() {
+        Some(index) => table.filter(index).map_or(0, |filter| first_block(filter, key)),
+        None => u128::MAX,
+    }
+}
+
+/// The first rule before `best` in a leaf that matches, given the candidates of its first block; else `best`.
+#[inline(always)]
+fn search_leaf<E: Entry>(
+    table: &Table<'_>,
+    leaf: &Node,
+    candidates: u128,
+    key: &E::Key,
+    lookup: &Lookup<'_>,
+    best: u32,
+) -> u32 {
+    match first_of::<E>(table, leaf.base, leaf.entry_count(), candidates, key, lookup, best) {
+        Some(best) => best,
+        None if leaf.entry_count() > BLOCK => more_blocks::<E>(table, leaf, key, lookup, best),
+        None => best,
+    }
+}
+
+/// Searches a leaf from its second block on.
+#[inline(never)]
+fn more_blocks<E: Entry>(table: &Table<'_>, leaf: &Node, key: &E::Key, lookup: &Lookup<'_>, best: u32) -> u32 {
+    let blocks = leaf.filter().and_then(|index| Blocks::read(table.filter(index)?, key));
+    for index in 1..leaf.entry_count().div_ceil(BLOCK) {
+        let before = index.wrapping_mul(BLOCK);
+        let candidates = blocks.as_ref().map_or(u128::MAX, |blocks| blocks.block(index));
+        let left = leaf.entry_count().wrapping_sub(before);
+        if let Some(best) = first_of::<E>(table, leaf.base.wrapping_add(before), left, candidates, key, lookup, best) {
+            return best;
+        }
+    }
+    best
+}
+
+/// The way through a tree: the nodes that were put off, the next one last.
+struct Walk {
+    pending: [u32; MAX_PENDING],
+    count: usize,
+}
+
+impl Walk {
+    #[inline]
+    const fn new() -> Self {
+        Self { pending: [0; MAX_PENDING], count: 0 }
+    }
+
+    /// There is always room, as the table was checked for that.
+    #[inline]
+    fn put_off(&mut self, node: u32) {
+        if let Some(slot) = self.pending.get_mut(self.count) {
+            *slot = node;
+            self.count = self.count.wrapping_add(1);
+        }
+    }
+
+    #[inline]
+    fn next(&mut self) -> Option<u32> {
+        self.count = self.count.checked_sub(1)?;
+        self.pending.get(self.count).copied()
+    }
+
+    /// Goes down from node `index` to a leaf, unless no rule there comes before `best`.
+    #[inline(always)]
+    fn descend(&mut self, table: &Table<'_>, index: u32, key: &impl Key, best: u32) -> Option<Node> {
+        let mut node = table.node(index)?;
+        while node.first_rule < best {
+            if node.is_leaf() {
+                return Some(node);
+            }
+            let mut child = match node.tuple() {
+                Some(tuple) => key.child(tuple),
+                None => {
+                    let (a, b) = (node.first_window(), node.second_window());
+                    key.window(a) << b.bits() | key.window(b)
+                }
+            };
+            if node.has_remainder() {
+                self.put_off(node.base);
+                child = child.wrapping_add(1);
+            }
+            node = table.node(node.base.wrapping_add(child))?;
+        }
+        None
+    }
+}
+
+/// The rule of the first of a block of entries, of which `count` or [`BLOCK`] are there, from `base` on, that is a candidate and matches; `best` if that comes first.
+#[inline(always)]
+fn first_of<E: Entry>(
+    table: &Table<'_>,
+    base: u32,
+    count: u32,
+    mut candidates: u128,
+    key: &E::Key,
+    lookup: &Lookup<'_>,
+    best: u32,
+) -> Option<u32> {
+    while candidates != 0 {
+        let index = candidates.trailing_zeros();
+        if index >= count {
+            return None;
+        }
+        let entry = E::read(E::bytes(table, base.wrapping_add(index))?);
+        if entry.matches(key) {
+            let common = entry.common();
+            let rule = common.rule_index();
+            if rule >= best {
+                return Some(best);
+            }
+            if common.rule & ENTRY_HAS_EXTRA == 0 || extra_matches(table, rule, lookup) {
+                return Some(rule);
+            }
+        }
+        candidates &= candidates.wrapping_sub(1);
+    }
+    None
+}
+
+#[cold]
+fn extra_matches(table: &Table<'_>, rule: u32, lookup: &Lookup<'_>) -> bool {
+    table.rule(rule).is_some_and(|(_, word)| extra::matches(table, word & !RULE_BLOCKS, lookup))
+}
