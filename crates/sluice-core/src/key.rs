@@ -10,14 +10,26 @@ pub(crate) trait Key: Copy {
     const ZERO: Self;
     /// How many words there are: a power of two.
     const WORDS: usize;
+    /// The bits of the index of a byte. Cut down to them, no index needs a check.
+    const INDEX: usize = Self::WORDS.wrapping_mul(4).wrapping_sub(1);
 
     fn new(direction: Direction, flow: &Flow) -> Self;
-    /// One of the words.
-    fn word(&self, index: usize) -> u32;
-    /// The 16 bits from one of the bytes on.
-    fn half(&self, byte: u8) -> u16;
+    /// The words, least significant byte first, and a byte so that there are 16 bits from each byte on.
+    fn bytes(&self) -> &[u8];
     /// The child that `tuple` picks.
     fn child(&self, tuple: Tuple) -> u32;
+
+    /// One of the words.
+    #[inline]
+    fn word(&self, index: usize) -> u32 {
+        chunk(self.bytes(), index.wrapping_mul(4) & Self::INDEX).map_or(0, u32::from_le_bytes)
+    }
+
+    /// The 16 bits from one of the bytes on.
+    #[inline]
+    fn half(&self, byte: u8) -> u16 {
+        chunk(self.bytes(), usize::from(byte) & Self::INDEX).map_or(0, u16::from_le_bytes)
+    }
 
     #[inline]
     fn ports(&self) -> u32 {
@@ -36,48 +48,32 @@ pub(crate) trait Key: Copy {
     }
 }
 
-/// The words, least significant byte first, and a byte so that there are 16 bits from each byte on.
-#[derive(Clone, Copy)]
-pub(crate) struct Bytes<const COUNT: usize>([u8; COUNT]);
-
-/// The key of a packet that is not IPv6.
-pub(crate) type Key4 = Bytes<17>;
-
-/// The key of an IPv6 packet.
-pub(crate) type Key6 = Bytes<65>;
-
-impl<const COUNT: usize> Bytes<COUNT> {
-    #[inline]
-    fn of<const WORDS: usize>(words: [u32; WORDS]) -> Self {
-        const { assert!(COUNT == WORDS * 4 + 1 && WORDS.is_power_of_two()) };
-        let mut bytes = [0; COUNT];
-        for (bytes, word) in bytes.chunks_exact_mut(4).zip(words) {
-            bytes.copy_from_slice(&word.to_le_bytes());
-        }
-        Self(bytes)
-    }
-
-    /// The bits of the index of a byte. Cut down to them, no index needs a check.
-    const MASK: usize = COUNT.wrapping_sub(2);
-
-    #[inline]
-    fn word(&self, index: usize) -> u32 {
-        self.chunk(index.wrapping_mul(4) & Self::MASK).map_or(0, u32::from_le_bytes)
-    }
-
-    #[inline]
-    fn half(&self, byte: u8) -> u16 {
-        self.chunk(usize::from(byte) & Self::MASK).map_or(0, u16::from_le_bytes)
-    }
-
-    #[inline]
-    fn chunk<const SIZE: usize>(&self, at: usize) -> Option<[u8; SIZE]> {
-        self.0.get(at..).and_then(<[u8]>::first_chunk).copied()
-    }
+#[inline]
+fn chunk<const SIZE: usize>(bytes: &[u8], at: usize) -> Option<[u8; SIZE]> {
+    bytes.get(at..).and_then(<[u8]>::first_chunk).copied()
 }
 
+/// The bytes of a key of these words.
+#[inline]
+fn bytes_of<const WORDS: usize, const BYTES: usize>(words: [u32; WORDS]) -> [u8; BYTES] {
+    const { assert!(BYTES == WORDS * 4 + 1 && WORDS.is_power_of_two()) };
+    let mut bytes = [0; BYTES];
+    for (bytes, word) in bytes.chunks_exact_mut(4).zip(words) {
+        bytes.copy_from_slice(&word.to_le_bytes());
+    }
+    bytes
+}
+
+/// The key of a packet that is not IPv6.
+#[derive(Clone, Copy)]
+pub(crate) struct Key4([u8; 17]);
+
+/// The key of an IPv6 packet.
+#[derive(Clone, Copy)]
+pub(crate) struct Key6([u8; 65]);
+
 impl Key for Key4 {
-    const ZERO: Self = Bytes([0; 17]);
+    const ZERO: Self = Self([0; 17]);
     const WORDS: usize = 4;
 
     /// `flow` has IPv4 addresses or none, which then are 0.
@@ -85,17 +81,12 @@ impl Key for Key4 {
     fn new(direction: Direction, flow: &Flow) -> Self {
         let [source, ..] = words_of(&flow.source_address);
         let [destination, ..] = words_of(&flow.destination_address);
-        Self::of([ports(flow), properties(direction, flow), source, destination])
+        Self(bytes_of([ports(flow), properties(direction, flow), source, destination]))
     }
 
     #[inline]
-    fn word(&self, index: usize) -> u32 {
-        self.word(index)
-    }
-
-    #[inline]
-    fn half(&self, byte: u8) -> u16 {
-        self.half(byte)
+    fn bytes(&self) -> &[u8] {
+        &self.0
     }
 
     #[inline]
@@ -107,24 +98,19 @@ impl Key for Key4 {
 }
 
 impl Key for Key6 {
-    const ZERO: Self = Bytes([0; 65]);
+    const ZERO: Self = Self([0; 65]);
     const WORDS: usize = 16;
 
     #[inline]
     fn new(direction: Direction, flow: &Flow) -> Self {
         let [a, b, c, d] = words_of(&flow.source_address);
         let [e, f, g, h] = words_of(&flow.destination_address);
-        Self::of([ports(flow), properties(direction, flow), a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0])
+        Self(bytes_of([ports(flow), properties(direction, flow), a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0]))
     }
 
     #[inline]
-    fn word(&self, index: usize) -> u32 {
-        self.word(index)
-    }
-
-    #[inline]
-    fn half(&self, byte: u8) -> u16 {
-        self.half(byte)
+    fn bytes(&self) -> &[u8] {
+        &self.0
     }
 
     #[inline]

@@ -43,33 +43,21 @@ impl Lookup<'_> {
 /// The index of the first rule that matches, or [`NO_RULE`].
 #[inline]
 pub(crate) fn first_rule(table: &Table<'_>, lookup: &Lookup<'_>) -> u32 {
-    if lookup.is_wide() { first_rule_in::<Entry6>(table, lookup) } else { first_rule_in::<Entry4>(table, lookup) }
-}
-
-#[inline]
-fn first_rule_in<E: Entry>(table: &Table<'_>, lookup: &Lookup<'_>) -> u32 {
-    let key = E::Key::new(lookup.direction, lookup.flow);
-    let mut walk = Walk::new();
-    let leaf = walk.descend(table, lookup.root(), &key, NO_RULE).unwrap_or(Node::EMPTY);
-    let candidates = first_candidates(table, &leaf, &key);
-    let best = search_leaf::<E>(table, &leaf, candidates, &key, lookup, NO_RULE);
-    rest::<E>(table, &mut walk, &key, lookup, best)
+    #[inline]
+    fn of<E: Entry>(table: &Table<'_>, lookup: &Lookup<'_>) -> u32 {
+        let mut lane = Lane::<E>::IDLE;
+        lane.start(table, lookup.root(), lookup);
+        lane.finish(table, lookup)
+    }
+    if lookup.is_wide() { of::<Entry6>(table, lookup) } else { of::<Entry4>(table, lookup) }
 }
 
 /// How many packets are looked up side by side.
 pub(crate) const LANES: usize = 4;
 
-/// A packet on its way: where it has come to, what may match there, and what it put off.
-struct Lane<K> {
-    key: K,
-    leaf: Node,
-    candidates: u128,
-    walk: Walk,
-}
-
-/// Does what [`first_rule`] does for up to [`LANES`] packets of the same IP version: first all go down to a leaf and look at
-/// its filter, then each looks at its entries. What one of them has to wait for is under way for the others as well; and
-/// where a processor takes a wrong turn, it has less to do again.
+/// Does what [`first_rule`] does for up to [`LANES`] packets of the same IP version: first all start, then each finishes. What
+/// one of them has to wait for is under way for the others as well; and where a processor takes a wrong turn, it has less to
+/// do again.
 #[inline]
 pub(crate) fn first_rules(table: &Table<'_>, lookups: &[Lookup<'_>], found: &mut [u32; LANES]) {
     match lookups {
@@ -82,34 +70,53 @@ pub(crate) fn first_rules(table: &Table<'_>, lookups: &[Lookup<'_>], found: &mut
 
 #[inline(never)]
 fn side_by_side<E: Entry>(table: &Table<'_>, root: u32, lookups: &[Lookup<'_>], found: &mut [u32; LANES]) {
-    let mut lanes = [const { Lane { key: E::Key::ZERO, leaf: Node::EMPTY, candidates: 0, walk: Walk::new() } }; LANES];
+    let mut lanes = [const { Lane::<E>::IDLE }; LANES];
     for (lane, lookup) in lanes.iter_mut().zip(lookups) {
-        lane.key = E::Key::new(lookup.direction, lookup.flow);
-        lane.leaf = lane.walk.descend(table, root, &lane.key, NO_RULE).unwrap_or(Node::EMPTY);
-        lane.candidates = first_candidates(table, &lane.leaf, &lane.key);
+        lane.start(table, root, lookup);
     }
     for ((lane, lookup), found) in lanes.iter_mut().zip(lookups).zip(found) {
-        let best = search_leaf::<E>(table, &lane.leaf, lane.candidates, &lane.key, lookup, NO_RULE);
-        *found = rest::<E>(table, &mut lane.walk, &lane.key, lookup, best);
+        *found = lane.finish(table, lookup);
     }
 }
 
-/// The first rule before `best` that matches on the rest of a walk, or that names a suffix of the packet's name; else `best`.
-#[inline]
-fn rest<E: Entry>(table: &Table<'_>, walk: &mut Walk, key: &E::Key, lookup: &Lookup<'_>, mut best: u32) -> u32 {
-    if walk.count != 0 {
-        best = search_rest::<E>(table, walk, key, lookup, best);
+/// A packet on its way: where it has come to, what may match there, and what it put off.
+struct Lane<E: Entry> {
+    key: E::Key,
+    leaf: Node,
+    candidates: u128,
+    walk: Walk,
+}
+
+impl<E: Entry> Lane<E> {
+    const IDLE: Self = Self { key: E::Key::ZERO, leaf: Node::EMPTY, candidates: 0, walk: Walk::ENDED };
+
+    /// Goes down from `root` to a leaf and looks at its filter.
+    #[inline(always)]
+    fn start(&mut self, table: &Table<'_>, root: u32, lookup: &Lookup<'_>) {
+        // In place: a key that is copied as soon as it is written is waited for.
+        self.key = E::Key::new(lookup.direction, lookup.flow);
+        self.leaf = self.walk.descend(table, root, &self.key, NO_RULE).unwrap_or(Node::EMPTY);
+        self.candidates = first_candidates(table, &self.leaf, &self.key);
     }
-    let flow = lookup.flow;
-    if table.layout.counts.suffixes != 0 && flow.name_length != 0 && flow.ip_version != 0 {
-        best = names::first_rule::<E>(table, key, lookup, best);
+
+    /// Looks at the entries there, at what was put off, and at the rules that name the packet's host.
+    #[inline(always)]
+    fn finish(&mut self, table: &Table<'_>, lookup: &Lookup<'_>) -> u32 {
+        let mut best = search_leaf::<E>(table, &self.leaf, self.candidates, &self.key, lookup, NO_RULE);
+        if !self.walk.has_ended() {
+            best = search_rest::<E>(table, &mut self.walk, &self.key, lookup, best);
+        }
+        let flow = lookup.flow;
+        if table.layout.counts.suffixes != 0 && flow.name_length != 0 && flow.ip_version != 0 {
+            best = names::first_rule::<E>(table, &self.key, lookup, best);
+        }
+        best
     }
-    best
 }
 
 /// The first rule before `best` that matches in the tree at `root`; else `best`.
 pub(crate) fn search<E: Entry>(table: &Table<'_>, root: u32, key: &E::Key, lookup: &Lookup<'_>, best: u32) -> u32 {
-    let mut walk = Walk::new();
+    let mut walk = Walk::ENDED;
     walk.put_off(root);
     search_rest::<E>(table, &mut walk, key, lookup, best)
 }
@@ -174,9 +181,11 @@ struct Walk {
 }
 
 impl Walk {
+    const ENDED: Self = Self { pending: [0; MAX_PENDING], count: 0 };
+
     #[inline]
-    const fn new() -> Self {
-        Self { pending: [0; MAX_PENDING], count: 0 }
+    const fn has_ended(&self) -> bool {
+        self.count == 0
     }
 
     /// There is always room, as the table was checked for that.
@@ -219,7 +228,8 @@ impl Walk {
     }
 }
 
-/// The rule of the first of a block of entries, of which `count` or [`BLOCK`] are there, from `base` on, that is a candidate and matches; `best` if that comes first.
+/// The rule of the first candidate that matches among a block of entries from `base` on; `best` if that comes first. Candidates
+/// from `count` on mean nothing.
 #[inline(always)]
 fn first_of<E: Entry>(
     table: &Table<'_>,
