@@ -10,7 +10,7 @@ use crate::filter::{BLOCK, HEADS, MAX_SHIFT, SPAN, WINDOW_BITS, WINDOWS};
 const ALIGNMENT: usize = HEADS;
 
 /// How many packets the choice is made for.
-const SAMPLE: usize = 20;
+const SAMPLE: usize = 40;
 
 /// The filters of a table.
 #[derive(Default)]
