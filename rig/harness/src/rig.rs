@@ -336,7 +336,7 @@ impl Rig {
             None => {
                 let _ = match windows_error(&outcome.stderr) {
                     Some((number, meaning)) => write!(why, "error {number}: {meaning}"),
-                    None => write!(why, "exit code {:?}", outcome.code),
+                    None => write!(why, "exit code {:?}\n{}", outcome.code, outcome.stderr.trim_end()),
                 };
             }
         }

@@ -1,8 +1,9 @@
 //! Where Wine is, and the environment that its programs get.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
@@ -10,13 +11,15 @@ use anyhow::{Context, Result};
 const FOLDERS: [&str; 4] = ["/usr/lib/wine", "/usr/lib64/wine", "/usr/local/bin", "/opt/wine-stable/bin"];
 
 /// What Wine itself reports on standard error: nothing but what explains a failure.
-const DEBUG: &str = "-all,err+module,err+ntoskrnl,err+seh,err+sc,err+service";
+const DEBUG: &str = "-all,err+module,err+ntoskrnl,err+seh,err+sc,err+service,err+virtual";
 
 /// The programs of Wine.
 #[derive(Clone, Debug)]
 pub(crate) struct Wine {
     loader: PathBuf,
     server: PathBuf,
+    /// Whether `setarch` can start programs at addresses that are always the same.
+    fixed: bool,
 }
 
 impl Wine {
@@ -35,19 +38,20 @@ impl Wine {
         let server = find(&["wineserver64", "wineserver"]);
         let both = loader.zip(server);
         let (loader, server) = both.context("Wine (64-bit) is not installed; `cargo xtask setup` installs it")?;
-        Ok(Self { loader, server })
+        let fixed = fixed("true").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        Ok(Self { loader, server, fixed: fixed.is_ok_and(|status| status.success()) })
     }
 
     /// A Windows program, by its name or its path in the prefix.
     pub(crate) fn program(&self, prefix: &Path, program: &str) -> Command {
-        let mut command = in_prefix(&self.loader, prefix);
+        let mut command = self.in_prefix(&self.loader, prefix);
         command.arg(program);
         command
     }
 
     /// The server of a prefix.
     pub(crate) fn server(&self, prefix: &Path) -> Command {
-        in_prefix(&self.server, prefix)
+        self.in_prefix(&self.server, prefix)
     }
 
     /// What `wine --version` says.
@@ -55,19 +59,30 @@ impl Wine {
         let output = Command::new(&self.loader).arg("--version").output().context("cannot start Wine")?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())
     }
+
+    fn in_prefix(&self, program: &Path, prefix: &Path) -> Command {
+        let mut command = if self.fixed { fixed(program) } else { Command::new(program) };
+        command
+            .env("WINEPREFIX", prefix)
+            .env("WINEARCH", "win64")
+            // The file netio.sys of the prefix instead of Wine's own, and no questions about Mono and Gecko.
+            .env("WINEDLLOVERRIDES", "netio.sys=n;mscoree=;mshtml=")
+            .env("WINEDEBUG", DEBUG)
+            .env_remove("WINESERVER")
+            .env_remove("WINELOADER")
+            .env_remove("DISPLAY")
+            .env_remove("WAYLAND_DISPLAY");
+        command
+    }
 }
 
-fn in_prefix(program: &Path, prefix: &Path) -> Command {
-    let mut command = Command::new(program);
-    command
-        .env("WINEPREFIX", prefix)
-        .env("WINEARCH", "win64")
-        // The file netio.sys of the prefix instead of Wine's own, and no questions about Mono and Gecko.
-        .env("WINEDLLOVERRIDES", "netio.sys=n;mscoree=;mshtml=")
-        .env("WINEDEBUG", DEBUG)
-        .env_remove("WINESERVER")
-        .env_remove("WINELOADER")
-        .env_remove("DISPLAY")
-        .env_remove("WAYLAND_DISPLAY");
+/// A program that, with all that it starts, is loaded at addresses that are always the same.
+///
+/// Debian's loader of Wine lies at 0x7D000000 and has to map a page at 0x7FFE0000. Linux puts a program's heap at random up
+/// to 1 GiB behind it, which about once in a thousand starts is there: "failed to map the shared user data", and the
+/// program ends before it has done anything.
+fn fixed(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setarch");
+    command.arg("--addr-no-randomize").arg(program);
     command
 }
