@@ -137,27 +137,27 @@ typedef struct _SLUICE_PACKET {
  * a verdict without a header of its own: its layout goes with the version of the verdict. */
 typedef struct _SLUICE_FLOW {
     UINT32 Flags;                     /* SLUICE_FLOW_* */
-    UINT8 SourceAddress[16];          /* network order; IPv4 in the first 4 bytes */
-    UINT8 DestinationAddress[16];     /* network order; IPv4 in the first 4 bytes */
-    UINT16 SourcePort;
-    UINT16 DestinationPort;
     UINT8 IpVersion;                  /* 4, 6, or 0 when the packet is not IP */
     UINT8 Protocol;                   /* behind the IP headers: an IANA protocol number */
     UINT8 IcmpType;                   /* of ICMP or ICMPv6 */
     UINT8 IcmpCode;
     UINT8 TcpFlags;                   /* FIN in the lowest bit */
     UINT8 VlanCount;                  /* how many VLAN tags there are; at most SLUICE_MAX_VLANS are listed */
-    UINT16 VlanIds[SLUICE_MAX_VLANS]; /* 12 bits each, outermost first */
     UINT16 EtherType;                 /* behind all VLAN tags */
+    UINT16 SourcePort;
+    UINT16 DestinationPort;
+    UINT32 NetworkOffset;             /* where the IP header lies */
+    UINT32 TransportOffset;           /* where the transport header lies */
+    UINT32 PayloadOffset;             /* where the payload of the transport protocol lies */
+    UINT32 PayloadLength;             /* how many bytes of payload were captured */
+    UINT8 SourceAddress[16];          /* network order; IPv4 in the first 4 bytes */
+    UINT8 DestinationAddress[16];     /* network order; IPv4 in the first 4 bytes */
+    UINT16 VlanIds[SLUICE_MAX_VLANS]; /* 12 bits each, outermost first */
     UINT16 DnsType;                   /* of the DNS question */
     UINT8 NameKind;                   /* SLUICE_NAME_KIND_* */
     UINT8 Reserved[3];
     UINT16 NameLength;                /* of the name as it is in the packet, in bytes */
     UINT32 NameOffset;                /* where the name lies */
-    UINT32 NetworkOffset;             /* where the IP header lies */
-    UINT32 TransportOffset;           /* where the transport header lies */
-    UINT32 PayloadOffset;             /* where the payload of the transport protocol lies */
-    UINT32 PayloadLength;             /* how many bytes of payload were captured */
     UINT32 QuicVersion;               /* of the QUIC long header */
 } SLUICE_FLOW;
 
@@ -299,27 +299,27 @@ SLUICE_ASSERT_OFFSET(SLUICE_PACKET, Data, 16);
 
 SLUICE_ASSERT(sizeof(SLUICE_FLOW) == 88);
 SLUICE_ASSERT_OFFSET(SLUICE_FLOW, Flags, 0);
-SLUICE_ASSERT_OFFSET(SLUICE_FLOW, SourceAddress, 4);
-SLUICE_ASSERT_OFFSET(SLUICE_FLOW, DestinationAddress, 20);
-SLUICE_ASSERT_OFFSET(SLUICE_FLOW, SourcePort, 36);
-SLUICE_ASSERT_OFFSET(SLUICE_FLOW, DestinationPort, 38);
-SLUICE_ASSERT_OFFSET(SLUICE_FLOW, IpVersion, 40);
-SLUICE_ASSERT_OFFSET(SLUICE_FLOW, Protocol, 41);
-SLUICE_ASSERT_OFFSET(SLUICE_FLOW, IcmpType, 42);
-SLUICE_ASSERT_OFFSET(SLUICE_FLOW, IcmpCode, 43);
-SLUICE_ASSERT_OFFSET(SLUICE_FLOW, TcpFlags, 44);
-SLUICE_ASSERT_OFFSET(SLUICE_FLOW, VlanCount, 45);
-SLUICE_ASSERT_OFFSET(SLUICE_FLOW, VlanIds, 46);
-SLUICE_ASSERT_OFFSET(SLUICE_FLOW, EtherType, 54);
-SLUICE_ASSERT_OFFSET(SLUICE_FLOW, DnsType, 56);
-SLUICE_ASSERT_OFFSET(SLUICE_FLOW, NameKind, 58);
-SLUICE_ASSERT_OFFSET(SLUICE_FLOW, Reserved, 59);
-SLUICE_ASSERT_OFFSET(SLUICE_FLOW, NameLength, 62);
-SLUICE_ASSERT_OFFSET(SLUICE_FLOW, NameOffset, 64);
-SLUICE_ASSERT_OFFSET(SLUICE_FLOW, NetworkOffset, 68);
-SLUICE_ASSERT_OFFSET(SLUICE_FLOW, TransportOffset, 72);
-SLUICE_ASSERT_OFFSET(SLUICE_FLOW, PayloadOffset, 76);
-SLUICE_ASSERT_OFFSET(SLUICE_FLOW, PayloadLength, 80);
+SLUICE_ASSERT_OFFSET(SLUICE_FLOW, IpVersion, 4);
+SLUICE_ASSERT_OFFSET(SLUICE_FLOW, Protocol, 5);
+SLUICE_ASSERT_OFFSET(SLUICE_FLOW, IcmpType, 6);
+SLUICE_ASSERT_OFFSET(SLUICE_FLOW, IcmpCode, 7);
+SLUICE_ASSERT_OFFSET(SLUICE_FLOW, TcpFlags, 8);
+SLUICE_ASSERT_OFFSET(SLUICE_FLOW, VlanCount, 9);
+SLUICE_ASSERT_OFFSET(SLUICE_FLOW, EtherType, 10);
+SLUICE_ASSERT_OFFSET(SLUICE_FLOW, SourcePort, 12);
+SLUICE_ASSERT_OFFSET(SLUICE_FLOW, DestinationPort, 14);
+SLUICE_ASSERT_OFFSET(SLUICE_FLOW, NetworkOffset, 16);
+SLUICE_ASSERT_OFFSET(SLUICE_FLOW, TransportOffset, 20);
+SLUICE_ASSERT_OFFSET(SLUICE_FLOW, PayloadOffset, 24);
+SLUICE_ASSERT_OFFSET(SLUICE_FLOW, PayloadLength, 28);
+SLUICE_ASSERT_OFFSET(SLUICE_FLOW, SourceAddress, 32);
+SLUICE_ASSERT_OFFSET(SLUICE_FLOW, DestinationAddress, 48);
+SLUICE_ASSERT_OFFSET(SLUICE_FLOW, VlanIds, 64);
+SLUICE_ASSERT_OFFSET(SLUICE_FLOW, DnsType, 72);
+SLUICE_ASSERT_OFFSET(SLUICE_FLOW, NameKind, 74);
+SLUICE_ASSERT_OFFSET(SLUICE_FLOW, Reserved, 75);
+SLUICE_ASSERT_OFFSET(SLUICE_FLOW, NameLength, 78);
+SLUICE_ASSERT_OFFSET(SLUICE_FLOW, NameOffset, 80);
 SLUICE_ASSERT_OFFSET(SLUICE_FLOW, QuicVersion, 84);
 
 SLUICE_ASSERT(sizeof(SLUICE_VERDICT) == 112);

@@ -57,14 +57,6 @@ pub mod name_kind {
 pub struct Flow {
     /// Bits of [`flags`](mod@flags).
     pub flags: u32,
-    /// The source, in network order; an IPv4 address is in the first 4 bytes.
-    pub source_address: [u8; 16],
-    /// The destination, in network order; an IPv4 address is in the first 4 bytes.
-    pub destination_address: [u8; 16],
-    /// The source port.
-    pub source_port: u16,
-    /// The destination port.
-    pub destination_port: u16,
     /// 4, 6, or 0 when the packet is not IP.
     pub ip_version: u8,
     /// The protocol behind the IP headers: an IANA protocol number.
@@ -77,10 +69,26 @@ pub struct Flow {
     pub tcp_flags: u8,
     /// How many VLAN tags there are, outermost first; at most [`MAX_VLANS`] of them are listed.
     pub vlan_count: u8,
-    /// The VLAN ids (12 bits each).
-    pub vlan_ids: [u16; MAX_VLANS],
     /// The EtherType behind all VLAN tags.
     pub ether_type: u16,
+    /// The source port.
+    pub source_port: u16,
+    /// The destination port.
+    pub destination_port: u16,
+    /// Where the IP header lies.
+    pub network_offset: u32,
+    /// Where the transport header lies.
+    pub transport_offset: u32,
+    /// Where the payload of the transport protocol lies.
+    pub payload_offset: u32,
+    /// How many bytes of payload were captured.
+    pub payload_length: u32,
+    /// The source, in network order; an IPv4 address is in the first 4 bytes.
+    pub source_address: [u8; 16],
+    /// The destination, in network order; an IPv4 address is in the first 4 bytes.
+    pub destination_address: [u8; 16],
+    /// The VLAN ids (12 bits each).
+    pub vlan_ids: [u16; MAX_VLANS],
     /// The type of the DNS question.
     pub dns_type: u16,
     /// One of [`name_kind`].
@@ -91,14 +99,6 @@ pub struct Flow {
     pub name_length: u16,
     /// Where the name lies.
     pub name_offset: u32,
-    /// Where the IP header lies.
-    pub network_offset: u32,
-    /// Where the transport header lies.
-    pub transport_offset: u32,
-    /// Where the payload of the transport protocol lies.
-    pub payload_offset: u32,
-    /// How many bytes of payload were captured.
-    pub payload_length: u32,
     /// The version of a QUIC long header.
     pub quic_version: u32,
 }
