@@ -145,6 +145,60 @@ fn the_short_cut_for_plain_frames_finds_what_the_layers_find() {
     }
 }
 
+#[test]
+fn the_short_cut_agrees_with_the_layers_on_every_ether_type_protocol_and_data_offset() {
+    let agree = |frame: &[u8]| {
+        for frame in [frame, &[&frame[..12], &[0x81, 0x00, 0xE0, 0x64], &frame[12..]].concat()] {
+            let length = frame.len() as u32;
+            let flow = parse(link_type::ETHERNET, frame, length).unwrap();
+            assert_eq!(Some(flow), by_layers(frame, length), "{:02X?}", &frame[..frame.len().min(80)]);
+        }
+    };
+    for number in 0..=u16::MAX {
+        let longest = if number < 0x0600 { 1600 } else { 60 };
+        for length in [14, 21, 22, longest] {
+            let mut frame = vec![0; length];
+            frame[12..14].copy_from_slice(&number.to_be_bytes());
+            agree(&frame);
+        }
+    }
+    let datagram = |version: u8, protocol: u8, data_offset: u8, rest: usize, length: usize| {
+        let mut frame = vec![0x11; 14 + rest];
+        let start = if version == 4 { 34 } else { 54 };
+        if version == 4 {
+            frame[12..16].copy_from_slice(&[0x08, 0x00, 0x45, 0]);
+            frame[16..18].copy_from_slice(&(length as u16).to_be_bytes());
+            frame[20..24].copy_from_slice(&[0x40, 0, 64, protocol]);
+        } else {
+            frame[12..15].copy_from_slice(&[0x86, 0xDD, 0x60]);
+            frame[18..20].copy_from_slice(&(length as u16).wrapping_sub(40).to_be_bytes());
+            frame[20] = protocol;
+        }
+        frame[start + 4..start + 6].copy_from_slice(&(length as u16).wrapping_sub(start as u16 - 14).to_be_bytes());
+        frame[start + 12] = data_offset;
+        frame
+    };
+    for (version, header) in [(4, 20), (6, 40)] {
+        for protocol in 0..=u8::MAX {
+            for length in [0, 1, 8, 19, 20, 21, 40, 41].map(|more| header + more) {
+                for rest in [header + 20, header + 40] {
+                    agree(&datagram(version, protocol, 0x50, rest, length));
+                }
+            }
+        }
+        for data_offset in 0..=u8::MAX {
+            for length in [19, 20, 21, 24, 60, 61].map(|more| header + more) {
+                agree(&datagram(version, 6, data_offset, header + 60, length));
+            }
+        }
+        // The longest datagrams, which IPv6 counts without its header.
+        let longest = if version == 4 { 65_535 } else { 65_575 };
+        for (protocol, data_offset) in (0..16).map(|nibble| (6, nibble << 4)).chain([(17, 0), (0, 0), (1, 0), (2, 0)]) {
+            agree(&datagram(version, protocol, data_offset, longest, longest));
+        }
+    }
+}
+
 /// The fields that tshark is asked for. Of a field that is there more than once, the first.
 const FIELDS: [&str; 8] =
     ["ip.src", "ip.dst", "ipv6.src", "ipv6.dst", "tcp.srcport", "tcp.dstport", "udp.srcport", "udp.dstport"];

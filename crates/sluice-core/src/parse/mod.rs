@@ -73,11 +73,10 @@ pub fn parse(link_type: u16, packet: &[u8], wire_length: u32) -> Result<Flow, Un
 /// As [`parse`]; `flow` then is [`Flow::default`].
 #[inline]
 pub fn parse_into(link_type: u16, packet: &[u8], wire_length: u32, flow: &mut Flow) -> Result<(), UnknownLinkType> {
-    let ends = headers(link_type, packet, wire_length, flow)?;
-    if payload::may_be_known(packet, flow) {
-        payload(packet, ends, flow);
+    if link_type == link_type::ETHERNET && plain::tcp(packet, flow) {
+        return look_into_payload(packet, Ends::Packet, flow);
     }
-    Ok(())
+    other_with_payload(packet, flow, wire_length, link_type)
 }
 
 /// Does what [`parse_into`] does, except that it does not look into the payload: the flow has no name, no DNS type and no
@@ -93,45 +92,70 @@ pub fn parse_headers_into(
     wire_length: u32,
     flow: &mut Flow,
 ) -> Result<(), UnknownLinkType> {
-    headers(link_type, packet, wire_length, flow).map(|_| ())
+    if link_type == link_type::ETHERNET && plain::tcp(packet, flow) {
+        return Ok(());
+    }
+    other(packet, flow, wire_length, link_type).map(|_| ())
 }
 
-/// Reads the headers of a packet, and says why its payload ends where it does.
+/// Reads a packet that is no plain frame with TCP.
+#[inline(never)]
+fn other_with_payload(packet: &[u8], flow: &mut Flow, wire_length: u32, link_type: u16) -> Result<(), UnknownLinkType> {
+    let ends = other(packet, flow, wire_length, link_type)?;
+    look_into_payload(packet, ends, flow)
+}
+
+/// Reads the headers of a packet that is no plain frame with TCP, and says why its payload ends where it does.
 #[inline]
-fn headers(link_type: u16, packet: &[u8], wire_length: u32, flow: &mut Flow) -> Result<Ends, UnknownLinkType> {
-    if link_type != link_type::ETHERNET {
-        return layers(link_type, packet, wire_length, flow);
+fn other(packet: &[u8], flow: &mut Flow, wire_length: u32, link_type: u16) -> Result<Ends, UnknownLinkType> {
+    if link_type == link_type::ETHERNET {
+        ethernet(packet, flow, wire_length)
+    } else {
+        layers(packet, flow, wire_length, link_type)
     }
-    if plain::ipv4(packet, flow) {
-        return Ok(Ends::Packet);
-    }
-    ethernet(packet, wire_length, flow)
 }
 
-/// Reads the headers of an Ethernet frame that is no plain one with IPv4.
+/// Reads the headers of an Ethernet frame.
 ///
-/// It ends with a call, so that no frame waits for registers to be saved that rarer ones need.
+/// Each kind of frame is a function of its own, and called at the end, so that none waits for registers to be saved that
+/// another needs, or for a second guess.
 #[inline(never)]
-fn ethernet(frame: &[u8], wire_length: u32, flow: &mut Flow) -> Result<Ends, UnknownLinkType> {
-    if plain::left_alone(frame, flow) {
-        return Ok(Ends::Packet);
+fn ethernet(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Result<Ends, UnknownLinkType> {
+    match plain::ether_type(frame) {
+        ether_type::VLAN => tagged(frame, flow, wire_length),
+        ..ether_type::FIRST => llc(frame, flow, wire_length),
+        _ if plain::untagged(frame, flow) => Ok(Ends::Packet),
+        _ => rare(frame, flow, wire_length),
     }
-    tagged_or_ipv6(frame, wire_length, flow)
 }
 
 #[inline(never)]
-fn tagged_or_ipv6(frame: &[u8], wire_length: u32, flow: &mut Flow) -> Result<Ends, UnknownLinkType> {
-    let is_plain = match plain::ether_type(frame) {
-        ether_type::VLAN => plain::tagged(frame, flow),
-        ether_type::IPV6 => plain::ipv6(frame, flow),
-        _ => false,
-    };
-    if is_plain { Ok(Ends::Packet) } else { layers(link_type::ETHERNET, frame, wire_length, flow) }
+fn tagged(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Result<Ends, UnknownLinkType> {
+    if plain::tagged(frame, flow) {
+        return Ok(Ends::Packet);
+    }
+    layers(frame, flow, wire_length, link_type::ETHERNET)
+}
+
+#[inline(never)]
+fn llc(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Result<Ends, UnknownLinkType> {
+    if plain::llc(frame, flow) {
+        return Ok(Ends::Packet);
+    }
+    layers(frame, flow, wire_length, link_type::ETHERNET)
+}
+
+#[inline(never)]
+fn rare(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Result<Ends, UnknownLinkType> {
+    if plain::ether_type(frame) == ether_type::IPV6 && plain::ipv6(frame, 0, flow) {
+        return Ok(Ends::Packet);
+    }
+    layers(frame, flow, wire_length, link_type::ETHERNET)
 }
 
 /// Goes through the headers layer by layer.
 #[inline(never)]
-fn layers(link_type: u16, packet: &[u8], wire_length: u32, flow: &mut Flow) -> Result<Ends, UnknownLinkType> {
+fn layers(packet: &[u8], flow: &mut Flow, wire_length: u32, link_type: u16) -> Result<Ends, UnknownLinkType> {
     *flow = Flow::default();
     let wire_length = packet.len().max(usize::try_from(wire_length).unwrap_or(usize::MAX));
     let ends = if wire_length > packet.len() { Ends::Capture } else { Ends::Packet };
@@ -140,15 +164,22 @@ fn layers(link_type: u16, packet: &[u8], wire_length: u32, flow: &mut Flow) -> R
     Ok(parser.ends)
 }
 
-/// Looks into the payload of a packet whose headers are read.
+/// Looks into the payload of a packet whose headers are read, if it may be of a known protocol.
+#[inline(always)]
+fn look_into_payload(packet: &[u8], ends: Ends, flow: &mut Flow) -> Result<(), UnknownLinkType> {
+    if payload::may_be_known(packet, flow) { payload(packet, ends, flow) } else { Ok(()) }
+}
+
+/// Looks into a payload that may be of a known protocol. It is always `Ok`, to be what its callers end with.
 #[cold]
 #[inline(never)]
-fn payload(packet: &[u8], ends: Ends, flow: &mut Flow) {
+fn payload(packet: &[u8], ends: Ends, flow: &mut Flow) -> Result<(), UnknownLinkType> {
     let start = flow.payload_offset as usize;
     let end = start.wrapping_add(flow.payload_length as usize);
     let packet = packet.get(..end).unwrap_or(packet);
     let payload = packet.get(start..).unwrap_or_default();
     Parser { packet, wire_length: end, ends, flow }.application(payload);
+    Ok(())
 }
 
 /// Why the bytes of the current layer end where they do.
