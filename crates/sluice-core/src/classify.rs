@@ -26,6 +26,22 @@ pub struct Packet<'packet> {
 /// # Errors
 ///
 /// [`UnknownLinkType`] if there is a packet whose link type is none of [`sluice_npi::link_type`]. Then nothing is written.
+///
+/// # Examples
+///
+/// ```
+/// use sluice_core::{Direction, Packet, Policy, classify};
+/// use sluice_npi::{Verdict, action, link_type};
+///
+/// let policy = Policy::permit_everything([0_u8; 0]);
+/// // An IPv4 packet that carries UDP from port 68 to port 67.
+/// let bytes = [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, 0, 68, 0, 67, 0, 8, 0, 0];
+/// let packet = Packet { direction: Direction::Inbound, link_type: link_type::RAW, wire_length: 28, bytes: &bytes };
+/// let mut verdicts = [Verdict::default(); 2];
+/// classify(&policy, 0, [packet, packet].into_iter(), &mut verdicts)?;
+/// assert!(verdicts.iter().all(|verdict| verdict.action == action::PERMIT && verdict.flow.destination_port == 67));
+/// # Ok::<(), sluice_core::UnknownLinkType>(())
+/// ```
 #[inline]
 pub fn classify<'packet, B: AsRef<[u8]>>(
     policy: &Policy<B>,
