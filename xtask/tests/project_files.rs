@@ -1,5 +1,5 @@
-//! Files that other tools read: the makefile of cargo-make and the workflows. Each test needs its tool on PATH (cargo-make,
-//! actionlint), as in the Linux workflow; without it the test does nothing but say so.
+//! Files that other tools read: the makefile of cargo-make, the workflows, and the lock files. Tests that need a tool on PATH
+//! (cargo-make, actionlint), as in the Linux workflow, do nothing but say so without it.
 #![cfg(unix)]
 
 use std::io::{self, Write};
@@ -33,6 +33,23 @@ fn cargo_make(folder: &Path) -> Command {
     let mut command = Command::new("cargo-make");
     command.args(["make", "--disable-check-for-updates"]).current_dir(folder);
     command
+}
+
+/// Cargo refuses such a file, which a merge can leave behind, and nothing but fuzzing reads that of the fuzz targets.
+#[test]
+fn no_lock_file_has_a_package_twice() {
+    for file in ["Cargo.lock", "fuzz/Cargo.lock"] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        let mut packages: Vec<[&str; 2]> = text
+            .split("[[package]]")
+            .skip(1)
+            .map(|package| ["name = ", "version = "].map(|key| package.lines().find(|l| l.starts_with(key)).unwrap()))
+            .collect();
+        assert!(packages.len() > 20, "{file}");
+        packages.sort_unstable();
+        let twice: Vec<_> = packages.windows(2).filter(|pair| pair[0] == pair[1]).collect();
+        assert!(twice.is_empty(), "{file}: {twice:?}");
+    }
 }
 
 #[test]
