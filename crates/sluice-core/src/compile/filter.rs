@@ -171,7 +171,8 @@ impl Filters {
     }
 }
 
-/// How many bits the windows have for so many entries. Half a block of them needs one bit less, and so on, and the filter is smaller.
+/// How many bits the windows have for so many entries. Half a block of them needs one bit less, and so on, and the filter is
+/// smaller.
 fn window_bits(entries: usize) -> u32 {
     let halvings = (BLOCK as usize / entries).checked_ilog2().unwrap_or(0);
     WINDOW_BITS - halvings.min(WINDOW_BITS - 1)
