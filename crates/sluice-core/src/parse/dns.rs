@@ -10,7 +10,8 @@ const MAX_NAME: usize = 255;
 /// DNS, multicast DNS (RFC 6762) and LLMNR (RFC 4795).
 #[inline]
 pub(super) fn is_port(port: u16) -> bool {
-    (port == 53) | (port == 5353) | (port == 5355)
+    // 5353 and 5355 differ in one bit.
+    (port == 53) | (port & !2 == 5353)
 }
 
 /// What is wrong with a question.
