@@ -191,6 +191,15 @@ fn the_short_cut_agrees_with_the_layers_on_every_ether_type_protocol_and_data_of
                 agree(&datagram(version, 6, data_offset, header + 60, length));
             }
         }
+        // With one bit changed: version, fragments, lengths.
+        for (protocol, data_offset) in [(6, 0x50), (6, 0x80), (17, 0)] {
+            let plain = datagram(version, protocol, data_offset, header + 60, header + 60);
+            for bit in 12 * 8..plain.len() * 8 {
+                let mut changed = plain.clone();
+                changed[bit / 8] ^= 1 << (bit % 8);
+                agree(&changed);
+            }
+        }
         // The longest datagrams, which IPv6 counts without its header.
         let longest = if version == 4 { 65_535 } else { 65_575 };
         for (protocol, data_offset) in (0..16).map(|nibble| (6, nibble << 4)).chain([(17, 0), (0, 0), (1, 0), (2, 0)]) {
