@@ -16,8 +16,8 @@ pub(crate) trait Key: Copy {
     fn new(direction: Direction, flow: &Flow) -> Self;
     /// The words, least significant byte first, and a byte so that there are 16 bits from each byte on.
     fn bytes(&self) -> &[u8];
-    /// The child that `tuple` picks.
-    fn child(&self, tuple: Tuple) -> u32;
+    /// What of source and destination `tuple` hashes.
+    fn prefixes(&self, tuple: Tuple) -> [u64; 2];
 
     /// One of the words.
     #[inline]
@@ -39,6 +39,13 @@ pub(crate) trait Key: Copy {
     #[inline]
     fn properties(&self) -> u32 {
         self.word(word::META)
+    }
+
+    /// The child that `tuple` picks.
+    #[inline]
+    fn child(&self, tuple: Tuple) -> u32 {
+        let [source, destination] = self.prefixes(tuple);
+        tuple.child(source, destination, self.ports(), self.properties() >> meta::PROTOCOL_SHIFT)
     }
 
     /// The bits of `window`.
@@ -90,10 +97,10 @@ impl Key for Key4 {
     }
 
     #[inline]
-    fn child(&self, tuple: Tuple) -> u32 {
+    fn prefixes(&self, tuple: Tuple) -> [u64; 2] {
         let source = u64::from(self.source()) >> (tuple.source_shift() & 63);
         let destination = u64::from(self.destination()) >> (tuple.destination_shift() & 63);
-        tuple.child(source, destination, self.ports(), self.properties() >> meta::PROTOCOL_SHIFT)
+        [source, destination]
     }
 }
 
@@ -114,10 +121,8 @@ impl Key for Key6 {
     }
 
     #[inline]
-    fn child(&self, tuple: Tuple) -> u32 {
-        let source = fold(self.source(), tuple.source_shift());
-        let destination = fold(self.destination(), tuple.destination_shift());
-        tuple.child(source, destination, self.ports(), self.properties() >> meta::PROTOCOL_SHIFT)
+    fn prefixes(&self, tuple: Tuple) -> [u64; 2] {
+        [fold(self.source(), tuple.source_shift()), fold(self.destination(), tuple.destination_shift())]
     }
 }
 
