@@ -30,7 +30,7 @@ pub(crate) const WINDOW_BITS: u32 = 5;
 pub(crate) const MAX_SHIFT: u32 = 16 - WINDOW_BITS;
 
 /// How far the product of a value and its scale has to be shifted.
-pub(crate) const SCALE_SHIFT: u32 = MAX_SHIFT - BLOCK_BYTES.ilog2();
+const SCALE_SHIFT: u32 = MAX_SHIFT - BLOCK_BYTES.ilog2();
 
 /// How many bytes of sets are there from the start of every filter on, whatever it needs of them: then no read has to be
 /// checked. What the largest filter needs, and a power of two.

@@ -118,7 +118,9 @@ impl<B: AsRef<[u8]>> Policy<B> {
     #[inline]
     pub fn classify_batch(&self, lookups: &[Lookup<'_>], decisions: &mut [Decision]) {
         let table = self.table();
-        let (mut rest, mut decisions) = (lookups, decisions.iter_mut());
+        // Nobody would see what is decided about more.
+        let mut rest = lookups.get(..decisions.len()).unwrap_or(lookups);
+        let mut decisions = decisions.iter_mut();
         while let [first, ..] = rest {
             let is_like_first = |lookup: &&Lookup<'_>| lookup.flow.ip_version == first.flow.ip_version;
             let alike = rest.iter().take(LANES).take_while(is_like_first).count();
