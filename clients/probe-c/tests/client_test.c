@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Tests client.c on a host, with the registrar of rig/registrar as NMR. Wine runs requests and service control on one
+ * Tests client.c on a host, with the registrar of crates/nmr-registrar as NMR. Wine runs requests and service control on one
  * thread, so what happens when a provider leaves in the middle of a call can only be seen here.
  *
  * crates/sluice-npi/tests/c_client.rs compiles this and runs it once for every test, with the test's name as argument.

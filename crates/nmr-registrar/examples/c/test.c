@@ -2,7 +2,7 @@
  * Tests driver.c with the registrar:
  *
  *     cargo build -p nmr-registrar-capi
- *     cc -I rig/registrar/include rig/registrar/examples/c/test.c rig/registrar/examples/c/driver.c \
+ *     cc -I crates/nmr-registrar/include crates/nmr-registrar/examples/c/test.c crates/nmr-registrar/examples/c/driver.c \
  *        target/debug/libnmr_registrar_c.a -lpthread -ldl -lm -o driver-test && ./driver-test
  *
  * With an argument the driver makes a mistake, and the test fails and says which.
