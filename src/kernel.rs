@@ -2,7 +2,8 @@
 
 use sluice_engine::{Event, Machine};
 
-use crate::{policy_file::PolicyFile, trace};
+use crate::policy_file::PolicyFile;
+use crate::trace;
 
 /// Processors and time, as the kernel tells them, a file, and Event Tracing for Windows.
 pub(crate) struct Kernel {

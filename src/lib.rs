@@ -10,10 +10,8 @@ mod provider;
 mod trace;
 
 use alloc::boxed::Box;
-use core::{
-    ptr,
-    sync::atomic::{AtomicPtr, Ordering},
-};
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 use policy_file::Settings;
 use provider::Service;

@@ -17,7 +17,8 @@ use sluice_engine::{Control, Engine};
 use sluice_wdm::{DriverImage, Requests};
 use wdk_nmr::{Leaked, Passive, RegisterError};
 
-use crate::{kernel::Kernel, policy_file::Settings};
+use crate::kernel::Kernel;
+use crate::policy_file::Settings;
 
 /// Major, minor, patch, 0.
 const VERSION: [u16; 4] = [

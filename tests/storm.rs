@@ -1,10 +1,9 @@
 //! All at once, for as long as one likes: arbitrary requests from several programs, of which some are killed, while
 //! policies are loaded, kept and cleared and clients come and go.
 
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fmt, thread};
 
 use anyhow::{Result, ensure};
 use sluice_rig::Rig;

@@ -1,6 +1,7 @@
 //! The command line.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::net::IpAddr;
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sluice_control::name::PROBE;

@@ -1,15 +1,11 @@
 //! Packets from a pcap or pcapng file.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::{Path, PathBuf},
-};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
-use pcap_parser::{
-    Block, PcapBlockOwned, PcapError, create_reader,
-    traits::{PcapNGPacketBlock, PcapReaderIterator},
-};
+use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
+use pcap_parser::{Block, PcapBlockOwned, PcapError, create_reader};
 use sluice_npi::{direction, link_type};
 
 use crate::failure::Failure;

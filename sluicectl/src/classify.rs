@@ -1,23 +1,19 @@
 //! `sluicectl classify`: a capture, packet by packet, with the verdict on each.
 
-use std::{
-    io::{self, IsTerminal, Write},
-    time::{Duration, Instant},
-};
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sluice_npi::{MAX_BATCH, Verdict};
 
-use crate::{
-    args::{ClassifyArgs, DirectionArg},
-    capture::{Capture, Packet},
-    device::{Probe, size_in_batch},
-    failure::Failure,
-    offline::Offline,
-    policy,
-    record::Record,
-    table::PacketTable,
-};
+use crate::args::{ClassifyArgs, DirectionArg};
+use crate::capture::{Capture, Packet};
+use crate::device::{Probe, size_in_batch};
+use crate::failure::Failure;
+use crate::offline::Offline;
+use crate::policy;
+use crate::record::Record;
+use crate::table::PacketTable;
 
 /// How many bytes of packets go into one batch, unless a single packet is larger.
 const BATCH_BYTES: usize = 1 << 20;

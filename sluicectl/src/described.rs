@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use sluice_npi::{direction, link_type};
 
-use crate::{args::Described, capture::Packet, failure::Failure, policy::host_name};
+use crate::args::Described;
+use crate::capture::Packet;
+use crate::failure::Failure;
+use crate::policy::host_name;
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;

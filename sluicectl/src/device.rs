@@ -1,18 +1,17 @@
 //! The devices of the drivers, and requests to them.
 
-use sluice_control::{
-    code,
-    message::{
-        BatchAnswer, BatchEntry, BatchRequest, Client, PolicyAnswer, PolicyRequest, ProbeStatus, Provider, Status,
-        header_of, policy_flags,
-    },
-    name::SLUICE,
-    settings::POLICY_FILE,
-    wire::Wire,
+use sluice_control::code;
+use sluice_control::message::{
+    BatchAnswer, BatchEntry, BatchRequest, Client, PolicyAnswer, PolicyRequest, ProbeStatus, Provider, Status,
+    header_of, policy_flags,
 };
+use sluice_control::name::SLUICE;
+use sluice_control::settings::POLICY_FILE;
+use sluice_control::wire::Wire;
 use sluice_npi::{Header, Verdict};
 
-use crate::{capture::Packet, failure::Failure};
+use crate::capture::Packet;
+use crate::failure::Failure;
 
 #[cfg(not(windows))]
 mod elsewhere;

@@ -14,18 +14,14 @@ mod table;
 mod terms;
 mod verify;
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::io::{self, Write};
+use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use clap::{CommandFactory, Parser};
 
-use self::{
-    args::{Cli, ColorChoice, Command},
-    failure::Failure,
-};
+use self::args::{Cli, ColorChoice, Command};
+use self::failure::Failure;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -5,7 +5,8 @@ use std::{iter, slice};
 use sluice_core::{Direction, Policy, classify};
 use sluice_npi::Verdict;
 
-use crate::{capture::Packet, failure::Failure};
+use crate::capture::Packet;
+use crate::failure::Failure;
 
 /// The classifier of the driver with a policy, or with the one that the driver starts with.
 pub(crate) struct Offline {

@@ -1,23 +1,19 @@
 //! `sluicectl status` and `sluicectl stats`: what the driver says of itself and of its clients.
 
-use std::{
-    io::{self, IsTerminal, Write},
-    thread,
-    time::Duration,
-};
+use std::io::{self, IsTerminal, Write};
+use std::thread;
+use std::time::Duration;
 
 use comfy_table::{Cell, Color};
 use serde::Serialize;
 use sluice_control::message::{Client, ModuleId, Provider, Status, client_state, module_id_kind, status_flags};
 use sluice_npi::Statistics;
 
-use crate::{
-    args::{StatsArgs, StatusArgs},
-    device::{Probe, Sluice},
-    failure::Failure,
-    record::action_name,
-    table::{align_right, lines, table},
-};
+use crate::args::{StatsArgs, StatusArgs};
+use crate::device::{Probe, Sluice};
+use crate::failure::Failure;
+use crate::record::action_name;
+use crate::table::{align_right, lines, table};
 
 /// The whole answer of the driver, as JSON.
 #[derive(Debug, Serialize)]

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ColumnConstraint, Row, Table, Width, presets};
 
-use crate::{record::Record, terms::protocol_name};
+use crate::record::Record;
+use crate::terms::protocol_name;
 
 /// An empty table with these column names.
 pub(crate) fn table(header: &[&str]) -> Table {

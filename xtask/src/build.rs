@@ -20,12 +20,10 @@ use std::{env, fs};
 
 use anyhow::{Context, Result};
 
-use crate::check_image;
 use crate::layout::{self, Arch};
-use crate::probe_c;
 use crate::run::{link, run as run_command, write_if_changed};
 use crate::setup::{self, Tools};
-use crate::{content_root, twin};
+use crate::{check_image, content_root, probe_c, twin};
 
 /// The arguments of `cargo xtask build`.
 #[derive(Debug, clap::Args)]

@@ -13,16 +13,15 @@ mod symbols;
 mod testing;
 mod version;
 
-use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use anyhow::{Context, Result, bail};
 use object::pe::ImageNtHeaders64;
 use object::read::pe::{DataDirectories, PeFile64, SectionTable};
+use symbols::Symbols;
 
 use crate::layout::{self, Arch};
-use symbols::Symbols;
 
 /// The arguments of `cargo xtask check-image`.
 #[derive(Debug, clap::Args)]
@@ -197,8 +196,9 @@ pub(crate) fn good_image() -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use testing::{Driver, findings, one_finding};
+
+    use super::*;
 
     #[test]
     fn a_good_driver_has_no_findings() {

@@ -5,9 +5,8 @@
 //!
 //! [`stamp`] does what stampinf does on Windows: it makes the INF of one architecture from an .inx file.
 
-use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use anyhow::{Context, Result, bail};
 

@@ -3,12 +3,10 @@
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use sluice_control::{
-    Completion, List, NTSTATUS,
-    message::{ModuleId as ModuleIdMessage, Provider as ProviderMessage},
-    probe::{Batch, Device},
-    status::{STATUS_DEVICE_NOT_READY, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER},
-};
+use sluice_control::message::{ModuleId as ModuleIdMessage, Provider as ProviderMessage};
+use sluice_control::probe::{Batch, Device};
+use sluice_control::status::{STATUS_DEVICE_NOT_READY, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER};
+use sluice_control::{Completion, List, NTSTATUS};
 use sluice_npi::{
     CallSluice, ClientCharacteristics, Header, PacketRef, SluiceClient, SluiceNpi, Verdict, client_dispatch,
 };

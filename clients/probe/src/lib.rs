@@ -10,10 +10,8 @@ extern crate wdk_panic;
 mod client;
 
 use alloc::boxed::Box;
-use core::{
-    ptr,
-    sync::atomic::{AtomicPtr, Ordering},
-};
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 use client::Service;
 use sluice_control::name;

@@ -356,8 +356,9 @@ impl Life {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use wdk_nmr_sys::STATUS_NOINTERFACE;
+
+    use super::*;
 
     const ATTACHED: Life = Life::Attached(Early { client: false, provider: false });
 

@@ -1,9 +1,8 @@
 //! What the registrar needs from the world that it runs in: a lock, an event, and a few facts and hooks. The host
 //! platform of this crate, netio.sys and the shuttle tests each supply their own.
 
-use core::time::Duration;
-
 use alloc::string::String;
+use core::time::Duration;
 
 use wdk_nmr_sys::NTSTATUS;
 

@@ -1,12 +1,12 @@
 //! Section A of the contract: registration, R1 to R15.
 
 mod support;
-use support::*;
-
-use nmr_registrar::{DISPATCH_LEVEL, Function, Place, Strictness};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
+
+use nmr_registrar::{DISPATCH_LEVEL, Function, Place, Strictness};
+use support::*;
 
 #[test]
 fn r1_one_registration_per_interface_and_role() {

@@ -1,13 +1,13 @@
 //! Section B of the contract: attach, R16 to R33.
 
 mod support;
-use support::*;
-
-use nmr_registrar::{Function, Place, registrar};
 use std::ffi::c_void;
 use std::ptr::{null, null_mut, without_provenance_mut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
+
+use nmr_registrar::{Function, Place, registrar};
+use support::*;
 
 /// STATUS_DEVICE_NOT_READY: some failure that is neither of the two that NMR knows.
 const OTHER_FAILURE: NTSTATUS = 0xC000_00A3_u32 as NTSTATUS;

@@ -1,12 +1,12 @@
 //! Section C of the contract: who starts a detach, when, and in which order, R34 to R42.
 
 mod support;
-use support::*;
-
-use nmr_registrar::DISPATCH_LEVEL;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use nmr_registrar::DISPATCH_LEVEL;
+use support::*;
 
 const DETACHES: [Callback; 2] = [Callback::ClientDetachProvider, Callback::ProviderDetachClient];
 const CLEANUPS: [Callback; 2] = [Callback::ClientCleanupBindingContext, Callback::ProviderCleanupBindingContext];

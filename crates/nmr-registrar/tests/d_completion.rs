@@ -4,11 +4,11 @@
 //! dispatch functions of a peer would.
 
 mod support;
-use support::*;
-
-use nmr_registrar::{DISPATCH_LEVEL, Function, Place, Strictness, registrar};
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering;
+
+use nmr_registrar::{DISPATCH_LEVEL, Function, Place, Strictness, registrar};
+use support::*;
 
 /// An attached pair whose `side` answers its detach callback with `on_detach`, the other with STATUS_SUCCESS.
 fn pair(

@@ -1,11 +1,11 @@
 //! Section E of the contract: cleanup, R55 to R60.
 
 mod support;
-use support::*;
-
-use nmr_registrar::DISPATCH_LEVEL;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use nmr_registrar::DISPATCH_LEVEL;
+use support::*;
 
 fn cleanups(log: &Log) -> [usize; 2] {
     [log.count(Callback::ClientCleanupBindingContext), log.count(Callback::ProviderCleanupBindingContext)]

@@ -3,13 +3,13 @@
 //! R72 speaks of drivers without an unload routine, which a registrar does not see.
 
 mod support;
-use support::*;
-
-use nmr_registrar::{DISPATCH_LEVEL, Function, Place, Strictness};
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
 use std::time::Duration;
+
+use nmr_registrar::{DISPATCH_LEVEL, Function, Place, Strictness};
+use support::*;
 
 fn cleanups(log: &Log) -> [usize; 2] {
     [log.count(Callback::ClientCleanupBindingContext), log.count(Callback::ProviderCleanupBindingContext)]

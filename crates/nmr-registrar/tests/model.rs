@@ -6,15 +6,15 @@
 //! smaller.
 
 mod support;
-use support::automaton::Automaton;
-use support::*;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use nmr_registrar::{Life, Part, Threads};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use support::automaton::Automaton;
+use support::*;
 
 /// How a module answers offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,6 @@
 //! without this crate's `std` feature, and, since everything that synchronises is compiled with it, under
 //! ThreadSanitizer without a false alarm.
 
-use nmr_registrar::{DISPATCH_LEVEL, Event, Lock, Platform, Registrar, Side, Violation};
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_void;
 use std::hint::spin_loop;
@@ -11,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::Duration;
+
+use nmr_registrar::{DISPATCH_LEVEL, Event, Lock, Platform, Registrar, Side, Violation};
 use wdk_nmr_sys::*;
 
 /// A spin lock that, like the kernel's, raises the IRQL while it is held.

@@ -1,12 +1,12 @@
 //! Threads that a session runs: their seed repeats the whole history.
 
 mod support;
-use support::*;
-
-use nmr_registrar::{Step, Threads};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+
+use nmr_registrar::{Step, Threads};
+use support::*;
 
 /// What happened: the choices of the schedule, and the callbacks with the thread of the schedule that they ran on.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,16 +5,16 @@
 //! test explores.
 
 mod support;
-use support::automaton::Automaton;
-
-use nmr_registrar::{Event, Lock, Platform, Registrar, Side, Violation};
-use shuttle::sync::{Condvar, Mutex};
-use shuttle::{check_pct, check_random, thread};
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use nmr_registrar::{Event, Lock, Platform, Registrar, Side, Violation};
+use shuttle::sync::{Condvar, Mutex};
+use shuttle::{check_pct, check_random, thread};
+use support::automaton::Automaton;
 use wdk_nmr_sys::*;
 
 /// The world as shuttle schedules it.

@@ -2,10 +2,10 @@
 //! what was expected.
 
 mod support;
-use support::*;
+use std::ptr::null_mut;
 
 use nmr_registrar::{Function, ModuleId, Place, Violation};
-use std::ptr::null_mut;
+use support::*;
 
 /// A client and a provider that the test makes mistakes with, and the one violation that this led to.
 fn provoke(mistake: impl FnOnce(&mut Module, &mut Module), then: impl FnOnce(&Module, &Module)) -> (Violation, HANDLE) {

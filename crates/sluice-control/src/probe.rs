@@ -2,16 +2,14 @@
 
 use sluice_npi::{MAX_BATCH, Verdict};
 
-use crate::{
-    Buffer, Completion, List, NTSTATUS, code,
-    list::answer_with_list,
-    message::{BatchAnswer, BatchEntry, BatchRequest, ProbeStatus, Provider, header_of},
-    status::{
-        STATUS_BUFFER_TOO_SMALL, STATUS_INVALID_BUFFER_SIZE, STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PARAMETER,
-        STATUS_REVISION_MISMATCH, STATUS_UNSUCCESSFUL,
-    },
-    wire::Wire,
+use crate::list::answer_with_list;
+use crate::message::{BatchAnswer, BatchEntry, BatchRequest, ProbeStatus, Provider, header_of};
+use crate::status::{
+    STATUS_BUFFER_TOO_SMALL, STATUS_INVALID_BUFFER_SIZE, STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PARAMETER,
+    STATUS_REVISION_MISMATCH, STATUS_UNSUCCESSFUL,
 };
+use crate::wire::Wire;
+use crate::{Buffer, Completion, List, NTSTATUS, code};
 
 /// What probe.sys does for the requests of its device. Everything is called at PASSIVE_LEVEL, by as many threads at once
 /// as there are requests.

@@ -1,15 +1,13 @@
 //! The dispatcher of the control device of sluice.sys.
 
-use crate::{
-    Buffer, Completion, List, NTSTATUS, code,
-    list::answer_with_list,
-    message::{Client, PolicyAnswer, PolicyRequest, Status, header_of, policy_flags},
-    status::{
-        STATUS_BUFFER_TOO_SMALL, STATUS_INVALID_BUFFER_SIZE, STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PARAMETER,
-        STATUS_REVISION_MISMATCH,
-    },
-    wire::Wire,
+use crate::list::answer_with_list;
+use crate::message::{Client, PolicyAnswer, PolicyRequest, Status, header_of, policy_flags};
+use crate::status::{
+    STATUS_BUFFER_TOO_SMALL, STATUS_INVALID_BUFFER_SIZE, STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PARAMETER,
+    STATUS_REVISION_MISMATCH,
 };
+use crate::wire::Wire;
+use crate::{Buffer, Completion, List, NTSTATUS, code};
 
 /// What sluice.sys does for the requests of its control device. Everything is called at PASSIVE_LEVEL, by as many
 /// threads at once as there are requests.

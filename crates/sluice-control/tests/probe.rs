@@ -3,13 +3,11 @@
 use std::cell::{Cell, RefCell};
 
 use proptest::prelude::*;
-use sluice_control::{
-    Completion, List, NTSTATUS, VERSION, code,
-    message::{BatchAnswer, ModuleId, ProbeStatus, Provider, header_of, module_id_kind},
-    probe::{Batch, Device, control},
-    status::*,
-    wire::Wire,
-};
+use sluice_control::message::{BatchAnswer, ModuleId, ProbeStatus, Provider, header_of, module_id_kind};
+use sluice_control::probe::{Batch, Device, control};
+use sluice_control::status::*;
+use sluice_control::wire::Wire;
+use sluice_control::{Completion, List, NTSTATUS, VERSION, code};
 use sluice_npi::{Flow, Header, MAX_BATCH, Statistics, Verdict, action, direction, link_type};
 
 /// One packet as the probe saw it: link type, direction, wire length, bytes.

@@ -3,15 +3,13 @@
 use std::cell::{Cell, RefCell};
 
 use proptest::prelude::*;
-use sluice_control::{
-    Completion, List, NTSTATUS, VERSION, code,
-    message::{
-        Client, ModuleId, PolicyAnswer, Status, client_state, header_of, module_id_kind, policy_flags, status_flags,
-    },
-    sluice::{Device, InForce, control},
-    status::*,
-    wire::Wire,
+use sluice_control::message::{
+    Client, ModuleId, PolicyAnswer, Status, client_state, header_of, module_id_kind, policy_flags, status_flags,
 };
+use sluice_control::sluice::{Device, InForce, control};
+use sluice_control::status::*;
+use sluice_control::wire::Wire;
+use sluice_control::{Completion, List, NTSTATUS, VERSION, code};
 use sluice_npi::{Header, Statistics, action};
 
 /// A driver that takes any table which does not start with 0xFF.

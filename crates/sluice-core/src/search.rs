@@ -2,12 +2,11 @@
 
 use sluice_npi::Flow;
 
-use crate::Direction;
 use crate::entry::{Entry, Entry4, Entry6};
 use crate::filter::{BLOCK, Blocks, first_block};
 use crate::key::Key;
 use crate::table::{ENTRY_HAS_EXTRA, MAX_PENDING, NO_RULE, Node, RULE_BLOCKS, Table, root};
-use crate::{extra, names};
+use crate::{Direction, extra, names};
 
 /// A packet that is looked up.
 #[derive(Clone, Copy, Debug)]

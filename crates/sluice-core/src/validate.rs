@@ -5,14 +5,13 @@
 
 use core::fmt;
 
-use crate::Action;
 use crate::entry::{Entry, Entry4, Entry6};
 use crate::key::{Key, Key4, Key6};
 use crate::table::{
     Counts, ENTRY_HAS_EXTRA, HEADER_SIZE, Layout, MAGIC, MAX_CHILD_BITS, MAX_ENTRIES, MAX_LEAF, MAX_NAME_LENGTH,
     MAX_PENDING, MAX_RULES, MAX_WORK, NO_RULE, Node, RULE_BLOCKS, Table, VERSION, Window, root, size,
 };
-use crate::{extra, filter, names};
+use crate::{Action, extra, filter, names};
 
 /// Why bytes are no policy table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

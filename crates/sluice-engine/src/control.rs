@@ -1,15 +1,17 @@
 //! What the control device of sluice.sys does.
 
-use sluice_control::{
-    Completion, List, NTSTATUS,
-    message::{Client as ClientMessage, ModuleId as ModuleIdMessage, Status, client_state, header_of, status_flags},
-    sluice::{Device, InForce},
-    status::STATUS_SUCCESS,
+use sluice_control::message::{
+    Client as ClientMessage, ModuleId as ModuleIdMessage, Status, client_state, header_of, status_flags,
 };
+use sluice_control::sluice::{Device, InForce};
+use sluice_control::status::STATUS_SUCCESS;
+use sluice_control::{Completion, List, NTSTATUS};
 use sluice_npi::Statistics;
 use wdk_nmr::{BindingState, Leaked, Passive, ProviderRegistration, Resident};
 
-use crate::{Engine, Event, Machine, event::Limiter, provider::announce};
+use crate::event::Limiter;
+use crate::provider::announce;
+use crate::{Engine, Event, Machine};
 
 /// The registered engine, as administrators see it.
 pub struct Control<M: Machine, R: Resident> {

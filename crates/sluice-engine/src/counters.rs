@@ -1,7 +1,8 @@
 //! What is counted for each client, without two processors writing to one cache line.
 
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::Relaxed;
 
 use sluice_npi::{Header, Statistics, Verdict, action, flags};
 

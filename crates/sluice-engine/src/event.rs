@@ -1,6 +1,7 @@
 //! What the engine tells whoever traces it.
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::Relaxed;
 
 use sluice_control::NTSTATUS;
 use sluice_core::Action;

@@ -3,11 +3,9 @@
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use sluice_control::{
-    NTSTATUS,
-    status::{
-        STATUS_FILE_CORRUPT_ERROR, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER, STATUS_QUOTA_EXCEEDED,
-    },
+use sluice_control::NTSTATUS;
+use sluice_control::status::{
+    STATUS_FILE_CORRUPT_ERROR, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER, STATUS_QUOTA_EXCEEDED,
 };
 use sluice_core::Policy;
 use sluice_swap::Swap;

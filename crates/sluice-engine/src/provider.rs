@@ -12,12 +12,10 @@ use wdk_nmr::{
     RegisterError, Resident, Single,
 };
 
-use crate::{
-    Event, Machine,
-    counters::Counters,
-    event::Limiter,
-    policy::{InForce, PolicyInForce},
-};
+use crate::counters::Counters;
+use crate::event::Limiter;
+use crate::policy::{InForce, PolicyInForce};
+use crate::{Event, Machine};
 
 /// What sluice.sys calls itself in NMR: b302fe84-ec62-4627-996b-fe90daddcfb2.
 pub const MODULE_ID: ModuleId = ModuleId::Guid(GUID {

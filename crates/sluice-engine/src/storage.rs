@@ -5,10 +5,8 @@
 
 use alloc::vec::Vec;
 
-use sluice_control::{
-    NTSTATUS,
-    status::{STATUS_FILE_CORRUPT_ERROR, STATUS_QUOTA_EXCEEDED},
-};
+use sluice_control::NTSTATUS;
+use sluice_control::status::{STATUS_FILE_CORRUPT_ERROR, STATUS_QUOTA_EXCEEDED};
 
 /// The file in which a policy is kept, and a second one in which its successor is written. PASSIVE_LEVEL; the engine
 /// does one thing at a time with it.

@@ -38,8 +38,13 @@ fn program() -> Option<&'static Path> {
         run(Command::new(compiler)
             .args(["-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-multichar"])
             .args(
-                ["clients/probe-c/tests", "crates/nmr-registrar/include", "crates/sluice-npi/include", "clients/probe-c"]
-                    .map(|folder| format!("-I{}", root.join(folder).display())),
+                [
+                    "clients/probe-c/tests",
+                    "crates/nmr-registrar/include",
+                    "crates/sluice-npi/include",
+                    "clients/probe-c",
+                ]
+                .map(|folder| format!("-I{}", root.join(folder).display())),
             )
             .arg(root.join("clients/probe-c/tests/client_test.c"))
             .arg(target.join("debug/libnmr_registrar_c.a"))

@@ -4,16 +4,13 @@
 //! Rust's view is written as static assertions that clang checks; clang's view of the header (its record layouts and its
 //! macros) is compared by name. Without clang these tests do nothing but say so.
 
-use std::{
-    collections::BTreeSet,
-    env,
-    ffi::{OsStr, c_void},
-    fmt::Write as _,
-    fs,
-    mem::offset_of,
-    path::PathBuf,
-    process::Command,
-};
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, c_void};
+use std::fmt::Write as _;
+use std::mem::offset_of;
+use std::path::PathBuf;
+use std::process::Command;
+use std::{env, fs};
 
 use sluice_npi::{
     ClientCharacteristics, ClientDispatch, Flow, Header, Packet, ProviderCharacteristics, ProviderDispatch, Statistics,

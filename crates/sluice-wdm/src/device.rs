@@ -1,25 +1,21 @@
 //! A device that user-mode programs of administrators send control requests to.
 
-use core::{
-    marker::PhantomData,
-    ptr::NonNull,
-    slice,
-    sync::atomic::{AtomicPtr, Ordering},
-};
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+use core::slice;
+use core::sync::atomic::{AtomicPtr, Ordering};
 
+use sluice_control::Completion;
+use sluice_control::name::{DEVICE_PREFIX, LINK_PREFIX, Name};
+use wdk_sys::ntddk::{IoCreateDevice, IoCreateSymbolicLink, IoDeleteDevice, IoDeleteSymbolicLink, IofCompleteRequest};
 use wdk_sys::{
     DEVICE_OBJECT, DRIVER_OBJECT, FILE_DEVICE_SECURE_OPEN, FILE_DEVICE_UNKNOWN, IO_NO_INCREMENT, IO_STACK_LOCATION,
     IRP, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL, NTSTATUS, STATUS_DEVICE_NOT_READY,
     STATUS_INVALID_DEVICE_REQUEST, STATUS_NAME_TOO_LONG, STATUS_SUCCESS,
-    ntddk::{IoCreateDevice, IoCreateSymbolicLink, IoDeleteDevice, IoDeleteSymbolicLink, IofCompleteRequest},
 };
 
-use sluice_control::{
-    Completion,
-    name::{DEVICE_PREFIX, LINK_PREFIX, Name},
-};
-
-use crate::{security::admit_administrators_only, string::unicode_string};
+use crate::security::admit_administrators_only;
+use crate::string::unicode_string;
 
 /// What answers the control requests of a device.
 pub trait Requests: Sync {

@@ -6,7 +6,8 @@ use core::fmt;
 use wdk_nmr::{Leaked, Passive, RegisterError};
 use wdk_sys::{DRIVER_OBJECT, NTSTATUS};
 
-use crate::{ControlDevice, Requests, memory::try_box};
+use crate::memory::try_box;
+use crate::{ControlDevice, Requests};
 
 /// What a driver does while it is registered with NMR.
 pub trait Service: Requests + Sized {

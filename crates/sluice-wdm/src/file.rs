@@ -1,22 +1,21 @@
 //! Files of a driver's own. PASSIVE_LEVEL.
 
 use alloc::vec::Vec;
-use core::{mem::offset_of, ptr};
+use core::mem::offset_of;
+use core::ptr;
 
+use wdk_sys::_FILE_INFORMATION_CLASS::{FileDispositionInformation, FileRenameInformation, FileStandardInformation};
+use wdk_sys::ntddk::{ZwCreateFile, ZwQueryInformationFile, ZwReadFile, ZwSetInformationFile, ZwWriteFile};
 use wdk_sys::{
-    _FILE_INFORMATION_CLASS::{FileDispositionInformation, FileRenameInformation, FileStandardInformation},
     DELETE, FILE_ATTRIBUTE_NORMAL, FILE_CREATE, FILE_INFORMATION_CLASS, FILE_NON_DIRECTORY_FILE, FILE_OPEN,
     FILE_READ_DATA, FILE_SHARE_READ, FILE_STANDARD_INFORMATION, FILE_SYNCHRONOUS_IO_NONALERT, FILE_WRITE_DATA, HANDLE,
     IO_STATUS_BLOCK, NTSTATUS, STATUS_END_OF_FILE, STATUS_OBJECT_NAME_NOT_FOUND, STATUS_OBJECT_PATH_NOT_FOUND,
     STATUS_UNSUCCESSFUL, SYNCHRONIZE,
-    ntddk::{ZwCreateFile, ZwQueryInformationFile, ZwReadFile, ZwSetInformationFile, ZwWriteFile},
 };
 
-use crate::{
-    memory::try_zeroed,
-    object::{Handle, ObjectName},
-    security::administrators_only,
-};
+use crate::memory::try_zeroed;
+use crate::object::{Handle, ObjectName};
+use crate::security::administrators_only;
 
 unsafe extern "system" {
     /// Writes what the system still holds of a file to its disk. Declared in ntifs.h, which wdk-sys does not read.

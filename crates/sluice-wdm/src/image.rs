@@ -3,10 +3,8 @@
 use core::ptr::NonNull;
 
 use wdk_nmr::Resident;
-use wdk_sys::{
-    DRIVER_OBJECT,
-    ntddk::{ObfDereferenceObject, ObfReferenceObject},
-};
+use wdk_sys::DRIVER_OBJECT;
+use wdk_sys::ntddk::{ObfDereferenceObject, ObfReferenceObject};
 
 /// A reference to the driver object of the driver whose code this is. As long as it is held, the I/O manager does not
 /// delete the driver object, and the image stays in memory even if DriverUnload has returned.

@@ -1,6 +1,8 @@
 //! Allocation that can fail.
 
-use alloc::{alloc::alloc, boxed::Box, vec::Vec};
+use alloc::alloc::alloc;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::alloc::Layout;
 
 use wdk_sys::{NTSTATUS, STATUS_INSUFFICIENT_RESOURCES};

@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 use core::ptr;
 
+use wdk_sys::ntddk::ZwClose;
 use wdk_sys::{
     HANDLE, NTSTATUS, OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE, OBJECT_ATTRIBUTES, STATUS_NAME_TOO_LONG, UNICODE_STRING,
-    ntddk::ZwClose,
 };
 
 use crate::memory::try_collect;

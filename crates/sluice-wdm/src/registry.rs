@@ -1,21 +1,20 @@
 //! Settings in the registry. PASSIVE_LEVEL.
 
 use alloc::vec::Vec;
-use core::{mem::offset_of, ptr};
+use core::mem::offset_of;
+use core::ptr;
 
 use sluice_control::name::Name;
+use wdk_sys::_KEY_VALUE_INFORMATION_CLASS::KeyValuePartialInformation;
+use wdk_sys::ntddk::{ZwOpenKey, ZwQueryValueKey};
 use wdk_sys::{
-    _KEY_VALUE_INFORMATION_CLASS::KeyValuePartialInformation,
     KEY_READ, KEY_VALUE_PARTIAL_INFORMATION, NTSTATUS, REG_DWORD, REG_SZ, STATUS_BUFFER_OVERFLOW,
     STATUS_BUFFER_TOO_SMALL, STATUS_NAME_TOO_LONG, STATUS_OBJECT_NAME_NOT_FOUND, STATUS_OBJECT_TYPE_MISMATCH,
-    ntddk::{ZwOpenKey, ZwQueryValueKey},
 };
 
-use crate::{
-    memory::{try_collect, try_zeroed},
-    object::{Handle, ObjectName},
-    string::unicode_string,
-};
+use crate::memory::{try_collect, try_zeroed};
+use crate::object::{Handle, ObjectName};
+use crate::string::unicode_string;
 
 /// An open key.
 pub struct Key(Handle);

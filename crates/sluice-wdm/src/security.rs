@@ -1,11 +1,10 @@
 //! Who may open what the drivers make: SYSTEM and administrators, nobody else.
 
-use core::{ffi::c_void, ptr};
+use core::ffi::c_void;
+use core::ptr;
 
-use wdk_sys::{
-    DEVICE_OBJECT, HANDLE, NTSTATUS, OBJ_KERNEL_HANDLE, STATUS_SUCCESS, WRITE_DAC,
-    ntddk::{ObOpenObjectByPointer, ZwClose, ZwSetSecurityObject},
-};
+use wdk_sys::ntddk::{ObOpenObjectByPointer, ZwClose, ZwSetSecurityObject};
+use wdk_sys::{DEVICE_OBJECT, HANDLE, NTSTATUS, OBJ_KERNEL_HANDLE, STATUS_SUCCESS, WRITE_DAC};
 
 /// `DACL_SECURITY_INFORMATION`: the DACL is what is being set.
 const DACL_SECURITY_INFORMATION: u32 = 4;

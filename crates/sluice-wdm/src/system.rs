@@ -1,12 +1,9 @@
 //! Processors and time.
 
-use wdk_sys::{
-    ALL_PROCESSOR_GROUPS, LARGE_INTEGER,
-    ntddk::{
-        KeDelayExecutionThread, KeGetCurrentProcessorNumberEx, KeQueryActiveProcessorCountEx,
-        KeQueryUnbiasedInterruptTime,
-    },
+use wdk_sys::ntddk::{
+    KeDelayExecutionThread, KeGetCurrentProcessorNumberEx, KeQueryActiveProcessorCountEx, KeQueryUnbiasedInterruptTime,
 };
+use wdk_sys::{ALL_PROCESSOR_GROUPS, LARGE_INTEGER};
 
 /// `_MODE::KernelMode`: the wait is the kernel's own.
 const KERNEL_MODE: i8 = 0;

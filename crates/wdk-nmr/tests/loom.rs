@@ -22,10 +22,10 @@ mod slot;
 
 /// What the library finds under this name is core's.
 mod sync {
+    use std::cell::Cell;
+
     pub(crate) use loom::cell::UnsafeCell;
     pub(crate) use loom::sync::atomic::{AtomicU32, Ordering};
-
-    use std::cell::Cell;
 
     use crate::machine::executing;
 
@@ -167,12 +167,11 @@ use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::sync::atomic::Ordering::SeqCst;
 
-use loom::sync::Arc;
-use loom::thread;
-
 use guard::{Guard, ShardIndex, Sharded, Single};
 use header::{ROLE_CLIENT, RegistrationHeader};
 use irql::Dispatch;
+use loom::sync::Arc;
+use loom::thread;
 use machine::{Machine, WithoutBarrier, run_on};
 use per_processor::{DispatchGuard, PerProcessor};
 use slot::Slot;

@@ -27,11 +27,11 @@ mod process;
 mod rig;
 mod wine;
 
+use std::path::{Path, PathBuf};
+
 pub use event::{Event, Left};
 pub use process::Outcome;
 pub use rig::{Rig, State};
-
-use std::path::{Path, PathBuf};
 
 /// The root of the repository.
 #[must_use]

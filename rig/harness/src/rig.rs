@@ -2,21 +2,19 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write;
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::event::{Event, Left};
-use crate::prefix;
 use crate::process::{self, Outcome};
-use crate::root;
 use crate::wine::Wine;
+use crate::{prefix, root};
 
 /// How long `sc` may take. The service manager of Wine gives up on a driver after 10 s.
 const SC_LIMIT: Duration = Duration::from_secs(60);

@@ -1,9 +1,8 @@
 //! A device, and one request to it.
 
 use std::fs::{File, OpenOptions};
-use std::io;
 use std::os::windows::io::AsRawHandle;
-use std::ptr;
+use std::{io, ptr};
 
 use windows_sys::Win32::System::IO::DeviceIoControl;
 

@@ -1,13 +1,12 @@
 //! What is sent.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::fmt::Write;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{env, thread};
 
 use sluice_control::code;
 

@@ -14,9 +14,8 @@ use core::ptr::null_mut;
 
 use crate::bugcheck::{bug_check, code};
 use crate::drivers::DriverId;
-use crate::irql;
 use crate::lock::Lock;
-use crate::log;
+use crate::{irql, log};
 
 #[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
 unsafe extern "system" {

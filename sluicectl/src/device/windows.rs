@@ -1,23 +1,16 @@
 //! Devices through Win32.
 
-use std::{
-    fs::{File, OpenOptions},
-    io,
-    os::windows::io::AsRawHandle,
-    ptr,
-};
+use std::fs::{File, OpenOptions};
+use std::os::windows::io::AsRawHandle;
+use std::{io, ptr};
 
-use sluice_control::{
-    name::{SLUICE, WIN32_PREFIX},
-    settings::TABLE_LIMIT,
+use sluice_control::name::{SLUICE, WIN32_PREFIX};
+use sluice_control::settings::TABLE_LIMIT;
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_INVALID_FUNCTION, ERROR_NO_SYSTEM_RESOURCES,
+    ERROR_NOT_ENOUGH_QUOTA, ERROR_NOT_READY, ERROR_PATH_NOT_FOUND, ERROR_REVISION_MISMATCH,
 };
-use windows_sys::Win32::{
-    Foundation::{
-        ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_INVALID_FUNCTION, ERROR_NO_SYSTEM_RESOURCES,
-        ERROR_NOT_ENOUGH_QUOTA, ERROR_NOT_READY, ERROR_PATH_NOT_FOUND, ERROR_REVISION_MISMATCH,
-    },
-    System::IO::DeviceIoControl,
-};
+use windows_sys::Win32::System::IO::DeviceIoControl;
 
 use super::{Access, nonsense, other_version};
 use crate::failure::Failure;

@@ -1,6 +1,7 @@
 //! `sluicectl policy ...`
 
-use std::{io::Write, path::Path};
+use std::io::Write;
+use std::path::Path;
 
 use anstream::stdout;
 use comfy_table::Cell;
@@ -9,7 +10,11 @@ use sluice_control::message::PolicyAnswer;
 use sluice_core::{Decision, Policy};
 
 use super::{Checked, Severity, check, explain, load as load_table, plural};
-use crate::{args::PolicyCommand, device::Sluice, failure::Failure, record::action_name, table};
+use crate::args::PolicyCommand;
+use crate::device::Sluice;
+use crate::failure::Failure;
+use crate::record::action_name;
+use crate::table;
 
 pub(crate) fn run(command: PolicyCommand) -> Result<(), Failure> {
     match command {
@@ -140,10 +145,8 @@ fn write_line(line: &str) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use sluice_core::{
-        Action,
-        compile::{Conditions, Rule, compile},
-    };
+    use sluice_core::Action;
+    use sluice_core::compile::{Conditions, Rule, compile};
 
     use super::*;
 

@@ -7,20 +7,17 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
-use sluice_core::{
-    Action,
-    compile::{Conditions, Rule, compile},
-};
+use sluice_core::Action;
+use sluice_core::compile::{Conditions, Rule, compile};
 
-use super::{Checked, check, file::Entry};
-use crate::{
-    args::TestArgs,
-    capture::{Capture, Packet},
-    described,
-    failure::Failure,
-    offline::Offline,
-    record::Record,
-};
+use super::file::Entry;
+use super::{Checked, check};
+use crate::args::TestArgs;
+use crate::capture::{Capture, Packet};
+use crate::described;
+use crate::failure::Failure;
+use crate::offline::Offline;
+use crate::record::Record;
 
 /// The answer for one packet.
 #[derive(Debug, Serialize)]

@@ -1,26 +1,18 @@
 //! From the TOML text of a policy to its rules. The format is described in docs/policy.md.
 
-use std::{
-    cell::Cell,
-    collections::{BTreeMap, HashMap},
-    ops::Range,
-};
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
-use sluice_core::{
-    Action,
-    compile::{Conditions, Prefix, Rule, TcpFlags},
-};
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use sluice_core::Action;
+use sluice_core::compile::{Conditions, Prefix, Rule, TcpFlags};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
-use super::{
-    diagnostic::Diagnostic,
-    value::{
-        ACTION, ADDRESS, BOOLEAN, DIRECTION, ETHER_TYPE, FRAGMENT, ICMP, IP_VERSION, Kind, LINK_TYPE, NAME, PORT,
-        PROTOCOL, RULE_ID, TCP_FLAG, TEXT, VLAN,
-    },
+use super::diagnostic::Diagnostic;
+use super::value::{
+    ACTION, ADDRESS, BOOLEAN, DIRECTION, ETHER_TYPE, FRAGMENT, ICMP, IP_VERSION, Kind, LINK_TYPE, NAME, PORT, PROTOCOL,
+    RULE_ID, TCP_FLAG, TEXT, VLAN,
 };
 
 pub(super) const POLICY_KEYS: [&str; 3] = ["default", "rule", "sets"];

@@ -9,16 +9,15 @@ mod shadow;
 mod tests;
 mod value;
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
 use anstream::eprintln;
 use sluice_core::compile::{Rule, compile};
 
+use self::diagnostic::{Diagnostic, Severity};
+use self::file::File;
 pub(crate) use self::value::host_name;
-use self::{
-    diagnostic::{Diagnostic, Severity},
-    file::File,
-};
 use crate::failure::Failure;
 
 /// A policy file that has been read, and what was found in it.

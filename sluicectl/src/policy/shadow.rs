@@ -2,10 +2,8 @@
 //!
 //! Only a rule that a single earlier one covers is found; several that cover it together are not looked for.
 
-use std::{
-    collections::{HashMap, HashSet},
-    ops::RangeInclusive,
-};
+use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
 
 use sluice_core::compile::{Conditions, Fragment, Icmp, Prefix};
 
@@ -175,11 +173,12 @@ fn merged(ranges: &[RangeInclusive<u16>]) -> Vec<RangeInclusive<u16>> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::{collection::vec, option, prelude::*, sample::select};
-    use sluice_core::{
-        Action, Direction, Policy,
-        compile::{Rule, TcpFlags, compile},
-    };
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use sluice_core::compile::{Rule, TcpFlags, compile};
+    use sluice_core::{Action, Direction, Policy};
     use sluice_npi::{Flow, flags, link_type};
 
     use super::*;

@@ -3,16 +3,12 @@
 use std::net::IpAddr;
 
 use serde_json::Value;
-use sluice_core::{
-    Action, Direction,
-    compile::{Conditions, Fragment, Icmp, Prefix, TcpFlags},
-};
+use sluice_core::compile::{Conditions, Fragment, Icmp, Prefix, TcpFlags};
+use sluice_core::{Action, Direction};
 
-use super::{
-    diagnostic::{Diagnostic, Severity},
-    file::{File, read},
-    shadowed,
-};
+use super::diagnostic::{Diagnostic, Severity};
+use super::file::{File, read};
+use super::shadowed;
 
 const SCHEMA: &str = include_str!("../../../docs/policy.schema.json");
 const DOCUMENTATION: &str = include_str!("../../../docs/policy.md");

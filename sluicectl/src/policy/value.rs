@@ -1,21 +1,15 @@
 //! Single values of a policy: what may be written, and what it means.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    ops::RangeInclusive,
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
-use sluice_core::{
-    Action, Direction,
-    compile::{Fragment, Icmp, Prefix},
-};
+use sluice_core::compile::{Fragment, Icmp, Prefix};
+use sluice_core::{Action, Direction};
 use toml::de::{DeInteger, DeValue};
 
-use crate::{
-    capture::LINK_TYPES,
-    terms::{ETHER_TYPES, PROTOCOLS, TCP_FLAGS, ether_type_number, link_type_number, protocol_number},
-};
+use crate::capture::LINK_TYPES;
+use crate::terms::{ETHER_TYPES, PROTOCOLS, TCP_FLAGS, ether_type_number, link_type_number, protocol_number};
 
 /// A kind of value.
 pub(crate) struct Kind<T> {

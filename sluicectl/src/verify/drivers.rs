@@ -2,29 +2,21 @@
 //!
 //! A device is opened for one question and closed behind it: Windows unloads no driver whose device is open.
 
-use std::{
-    path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
-};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use sluice_control::{
-    message::{Client, Provider, client_state},
-    name::SLUICE,
-};
+use sluice_control::message::{Client, Provider, client_state};
+use sluice_control::name::SLUICE;
 use sluice_npi::Statistics;
 
-use super::{
-    SERVICE,
-    expected::{ERROR_NOT_READY, Tally},
-    report::{Ended, Report, Step},
-    services::{Manager, Service, State},
-};
-use crate::{
-    capture::Packet,
-    device::{Probe, Sluice},
-    failure::Failure,
-};
+use super::SERVICE;
+use super::expected::{ERROR_NOT_READY, Tally};
+use super::report::{Ended, Report, Step};
+use super::services::{Manager, Service, State};
+use crate::capture::Packet;
+use crate::device::{Probe, Sluice};
+use crate::failure::Failure;
 
 /// How long a driver may take to stop, and a service to be gone.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -1,11 +1,14 @@
 //! On what machine, and with which files, something was verified.
 
-use std::{env, fs, path::Path, process::Command};
+use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{SERVICE, drivers::file};
+use super::SERVICE;
+use super::drivers::file;
 use crate::failure::Failure;
 
 #[derive(Debug, Serialize)]

@@ -1,18 +1,14 @@
 //! What the drivers have to answer: the verdicts that the same code gives in this process.
 
-use std::{
-    path::Path,
-    sync::{Arc, RwLock},
-};
+use std::path::Path;
+use std::sync::{Arc, RwLock};
 
 use sluice_npi::{Statistics, Verdict, action, flags};
 
-use crate::{
-    capture::{Capture, Packet},
-    classify::next_batch,
-    failure::Failure,
-    offline::Offline,
-};
+use crate::capture::{Capture, Packet};
+use crate::classify::next_batch;
+use crate::failure::Failure;
+use crate::offline::Offline;
 
 /// The client is attached to no provider.
 pub(super) const ERROR_NOT_READY: u32 = 21;
@@ -197,10 +193,8 @@ impl std::ops::AddAssign for Tally {
 
 #[cfg(test)]
 mod tests {
-    use sluice_core::{
-        Action,
-        compile::{Conditions, Rule, compile},
-    };
+    use sluice_core::Action;
+    use sluice_core::compile::{Conditions, Rule, compile};
     use sluice_npi::{direction, link_type};
 
     use super::*;

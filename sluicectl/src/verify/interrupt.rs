@@ -1,6 +1,7 @@
 //! Ctrl+C ends the verification after the life that is going on, so that everything is undone.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 

@@ -1,19 +1,15 @@
 //! Several threads that classify without a pause, while something happens to the drivers.
 
-use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
-    },
-    thread,
-    time::Duration,
-};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
-use super::{
-    drivers::within,
-    expected::{ERROR_NOT_READY, Generations, Tally, Workload},
-};
-use crate::{device::Probe, failure::Failure};
+use super::drivers::within;
+use super::expected::{ERROR_NOT_READY, Generations, Tally, Workload};
+use crate::device::Probe;
+use crate::failure::Failure;
 
 /// How long it may take until the threads have made progress.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -17,19 +17,21 @@ mod report;
 mod sequence;
 mod services;
 
-use std::{io::Write, ops::RangeInclusive, thread::available_parallelism};
+use std::io::Write;
+use std::ops::RangeInclusive;
+use std::thread::available_parallelism;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use self::{
-    drivers::Drivers,
-    environment::Environment,
-    expected::{Policies, Workload},
-    report::{Ended, Report, Step},
-    sequence::{ORDERS, Sequence},
-    services::Manager,
-};
-use crate::{args::VerifyArgs, failure::Failure, policy};
+use self::drivers::Drivers;
+use self::environment::Environment;
+use self::expected::{Policies, Workload};
+use self::report::{Ended, Report, Step};
+use self::sequence::{ORDERS, Sequence};
+use self::services::Manager;
+use crate::args::VerifyArgs;
+use crate::failure::Failure;
+use crate::policy;
 
 /// The name of the service of sluice.sys.
 const SERVICE: &str = "sluice";

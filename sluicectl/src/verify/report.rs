@@ -1,18 +1,17 @@
 //! What came of every step, for people and for programs.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::{drivers::Driver, environment::Environment, expected::Tally, sequence::Order};
-use crate::{
-    failure::Failure,
-    table::{align_right, lines, table},
-};
+use super::drivers::Driver;
+use super::environment::Environment;
+use super::expected::Tally;
+use super::sequence::Order;
+use crate::failure::Failure;
+use crate::table::{align_right, lines, table};
 
 /// What Windows says when there is no memory: ERROR_NOT_ENOUGH_MEMORY, ERROR_OUTOFMEMORY, ERROR_NO_SYSTEM_RESOURCES,
 /// ERROR_COMMITMENT_LIMIT.

@@ -2,14 +2,12 @@
 
 use std::fmt;
 
-use super::{
-    SERVICE,
-    drivers::{Driver, Drivers},
-    expected::{Generations, Policies, Tally, Workload},
-    load::Load,
-    report::{Ended, Report, Step},
-    services::State,
-};
+use super::SERVICE;
+use super::drivers::{Driver, Drivers};
+use super::expected::{Generations, Policies, Tally, Workload};
+use super::load::Load;
+use super::report::{Ended, Report, Step};
+use super::services::State;
 use crate::failure::Failure;
 
 /// How often the policy is changed under load.

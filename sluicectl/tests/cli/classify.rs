@@ -1,7 +1,8 @@
 //! `sluicectl classify --offline` on whole, odd and damaged captures.
 
-use crate::support::*;
 use serde_json::json;
+
+use crate::support::*;
 
 const RAW: u32 = 101;
 const ETHERNET: u32 = 1;

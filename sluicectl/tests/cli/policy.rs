@@ -1,7 +1,8 @@
 //! `sluicectl policy` without a driver, and what the tool says when it needs one.
 
-use crate::support::*;
 use serde_json::json;
+
+use crate::support::*;
 
 const OFFICE: &str = "
 default = 'permit'

@@ -1,7 +1,6 @@
 //! The headers: for which machine, started how, with which protections.
 
-use object::LittleEndian as LE;
-use object::pe;
+use object::{LittleEndian as LE, pe};
 
 use super::{Finding, Image};
 use crate::layout::Arch;

@@ -3,7 +3,8 @@
 use object::LittleEndian as LE;
 use object::pe::{self, ImageSectionHeader};
 
-use super::{Finding, Image, header::PAGE};
+use super::header::PAGE;
+use super::{Finding, Image};
 
 const TABLE: &str = "PE Format, Section Table (Section Headers)";
 const FLAGS: &str = "PE Format, Section Flags";

@@ -1,8 +1,7 @@
 //! The version resource: what the file says about itself.
 
-use object::LittleEndian as LE;
-use object::pe;
 use object::read::pe::ResourceDirectoryEntryData;
+use object::{LittleEndian as LE, pe};
 
 use super::{Finding, Image};
 

@@ -10,12 +10,13 @@ mod symbols;
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
-use std::eprintln;
 use std::string::{String, ToString};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::thread_local;
 use std::time::Instant;
+use std::{eprintln, thread_local};
 
+use schedule::Point;
+use session::Control;
 use spin::mutex::SpinMutex;
 use spin::relax::Yield;
 use wdk_nmr_sys::NTSTATUS;
@@ -24,9 +25,6 @@ use crate::platform::{Event, Lock, PausePoint, Platform};
 use crate::registrar::Registrar;
 use crate::report::SlowWait;
 use crate::violation::{Function, Violation};
-
-use schedule::Point;
-use session::Control;
 
 /// The registrar behind the nine functions of this process.
 pub fn registrar() -> &'static Registrar<Host> {

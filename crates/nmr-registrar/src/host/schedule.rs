@@ -6,12 +6,11 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::borrow::ToOwned;
 use std::boxed::Box;
-use std::eprintln;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::string::String;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread_local;
 use std::vec::Vec;
+use std::{eprintln, thread_local};
 
 use super::locked;
 use super::session::PATIENCE;

@@ -5,11 +5,10 @@ use core::ptr::without_provenance_mut;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use std::borrow::ToOwned;
-use std::eprintln;
-use std::format;
 use std::string::{String, ToString};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::vec::Vec;
+use std::{eprintln, format};
 
 use wdk_nmr_sys::NTSTATUS;
 

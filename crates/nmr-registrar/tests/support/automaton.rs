@@ -1,9 +1,10 @@
 //! The transition table of nmr-contract section 4.G, written a second time, from the outside: what the modules of a test
 //! see is checked against it. It shares nothing with the registrar's own state type.
 
-use super::{HANDLE, NTSTATUS, STATUS_PENDING, STATUS_SUCCESS, Side};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+
+use super::{HANDLE, NTSTATUS, STATUS_PENDING, STATUS_SUCCESS, Side};
 
 /// One side of a binding.
 #[derive(Clone, Copy, Debug, Default)]

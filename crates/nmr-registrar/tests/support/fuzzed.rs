@@ -2,11 +2,13 @@
 //! do, the registrar must not crash, hang or leak, and each side of a binding gets at most one detach and then at most
 //! one cleanup. Used by `tests/fuzz.rs` with a random generator and by the fuzz target with a fuzzer.
 
-use super::*;
-use nmr_registrar::{BindingReport, Report, Strictness};
 use std::collections::{BTreeSet, HashMap};
 use std::ptr::without_provenance_mut;
 use std::sync::{LazyLock, MutexGuard, PoisonError};
+
+use nmr_registrar::{BindingReport, Report, Strictness};
+
+use super::*;
 
 const MODULES: usize = 8;
 /// How deep callbacks may call functions that call callbacks.

@@ -3,9 +3,8 @@
 use std::hint::black_box;
 
 use etherparse::{InternetSlice, SlicedPacket, TransportSlice};
-use pnet_packet::Packet as _;
 use pnet_packet::ethernet::{EtherType, EthernetPacket};
-use pnet_packet::{ipv4, ipv6, tcp, udp, vlan};
+use pnet_packet::{Packet as _, ipv4, ipv6, tcp, udp, vlan};
 use sluice_npi::{Flow, link_type};
 use smoltcp::wire;
 

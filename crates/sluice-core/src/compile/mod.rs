@@ -38,10 +38,9 @@ use alloc::vec::Vec;
 pub use error::{CompileError, ErrorKind};
 pub use rule::{Conditions, Fragment, Icmp, Prefix, Rule, TcpFlags};
 
-use crate::Action;
 use crate::entry::{Entry, Entry4, Entry6};
-use crate::names;
 use crate::table::{Counts, Layout, MAGIC, MAX_PROBES, MAX_RULES, MAX_WORK, Table, VERSION, rule_word};
+use crate::{Action, names};
 
 /// Compiles `rules`, of which the first that matches a packet decides, and `default_action` for the packets that none
 /// matches.

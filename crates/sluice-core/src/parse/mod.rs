@@ -19,9 +19,8 @@ mod transport;
 
 use core::fmt;
 
-use sluice_npi::{Flow, flags, link_type};
-
 use link::ether_type;
+use sluice_npi::{Flow, flags, link_type};
 
 /// A link type that Sluice does not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! What holds for the flow of every packet.
 
-use super::by_layers::by_layers;
 use sluice_npi::{Flow, flags, link_type, name_kind};
+
+use super::by_layers::by_layers;
 
 pub(super) const LINK_TYPES: [u16; 8] = [
     link_type::ETHERNET,

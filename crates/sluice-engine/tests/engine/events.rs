@@ -3,7 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use nmr_registrar::Session;
-use sluice_control::{code, message::policy_flags::PERSIST, status::STATUS_SUCCESS};
+use sluice_control::code;
+use sluice_control::message::policy_flags::PERSIST;
+use sluice_control::status::STATUS_SUCCESS;
 
 use crate::host::{Host, attach, blocking, classify, clear, load, passive, request, start_on};
 

@@ -2,13 +2,13 @@
 //! (fuzz/fuzz_targets/control.rs), and a random generator (`control` below).
 
 use nmr_registrar::Session;
-use sluice_control::{
-    Completion, List, NTSTATUS, code,
-    message::{BatchAnswer, BatchEntry, BatchRequest, PolicyAnswer, PolicyRequest, Provider, header_of},
-    probe::{Batch, Device},
-    status::{STATUS_DEVICE_NOT_READY, STATUS_INVALID_PARAMETER, STATUS_SUCCESS},
-    wire::Wire,
+use sluice_control::message::{
+    BatchAnswer, BatchEntry, BatchRequest, PolicyAnswer, PolicyRequest, Provider, header_of,
 };
+use sluice_control::probe::{Batch, Device};
+use sluice_control::status::{STATUS_DEVICE_NOT_READY, STATUS_INVALID_PARAMETER, STATUS_SUCCESS};
+use sluice_control::wire::Wire;
+use sluice_control::{Completion, List, NTSTATUS, code};
 use sluice_npi::{CallSluice, PacketRef, Verdict};
 
 use crate::host::{Fault, Host, Registered, Started, attach, blocking, passive, start_on, status};

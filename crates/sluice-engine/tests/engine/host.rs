@@ -1,25 +1,17 @@
 //! What the tests share: a host in the place of the kernel, with a disk that fails when told to, clients, and requests.
 
-use std::{
-    fmt::Write,
-    mem::MaybeUninit,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-};
+use std::fmt::Write;
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
 
-use sluice_control::{
-    Completion, NTSTATUS, code,
-    message::{Client as ClientMessage, PolicyAnswer, PolicyRequest, Status, header_of},
-    status::STATUS_SUCCESS,
-    wire::Wire,
-};
-use sluice_core::{
-    Action,
-    compile::{Conditions, Rule, compile},
-};
+use sluice_control::message::{Client as ClientMessage, PolicyAnswer, PolicyRequest, Status, header_of};
+use sluice_control::status::STATUS_SUCCESS;
+use sluice_control::wire::Wire;
+use sluice_control::{Completion, NTSTATUS, code};
+use sluice_core::Action;
+use sluice_core::compile::{Conditions, Rule, compile};
 use sluice_engine::{Control, DEFAULT_TABLE_LIMIT, Engine, Event, Machine, Storage};
 use sluice_npi::{
     CallSluice, ClientCharacteristics, Failed, Header, PacketRef, SluiceClient, SluiceNpi, Verdict, client_dispatch,

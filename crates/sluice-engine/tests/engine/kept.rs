@@ -3,10 +3,9 @@
 use std::thread;
 
 use nmr_registrar::Session;
-use sluice_control::{
-    message::{policy_flags::PERSIST, status_flags},
-    status::{STATUS_INVALID_PARAMETER, STATUS_SUCCESS},
-};
+use sluice_control::message::policy_flags::PERSIST;
+use sluice_control::message::status_flags;
+use sluice_control::status::{STATUS_INVALID_PARAMETER, STATUS_SUCCESS};
 use sluice_npi::action;
 
 use crate::host::{BROKEN, Fault, Host, Started, attach, blocking, classify, clear, load, passive, start_on, status};

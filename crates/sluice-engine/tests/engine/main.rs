@@ -5,18 +5,13 @@ mod fuzzed;
 mod host;
 mod kept;
 
-use std::{
-    ptr,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    thread,
-};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::{ptr, thread};
 
 use nmr_registrar::Session;
-use sluice_control::{
-    message::client_state,
-    sluice::{Device, InForce},
-    status::{STATUS_INVALID_PARAMETER, STATUS_QUOTA_EXCEEDED, STATUS_SUCCESS},
-};
+use sluice_control::message::client_state;
+use sluice_control::sluice::{Device, InForce};
+use sluice_control::status::{STATUS_INVALID_PARAMETER, STATUS_QUOTA_EXCEEDED, STATUS_SUCCESS};
 use sluice_engine::{Control, Engine};
 use sluice_npi::{CallSluice, Header, Packet, Verdict, action, direction, link_type};
 

@@ -16,11 +16,9 @@
 //! - Only WDM drivers can be configured. mingw-w64 has no headers of the driver frameworks.
 
 use std::borrow::Borrow;
-use std::env;
 use std::error::Error;
-use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{env, fmt, io};
 
 /// What a build that needs the WDK is configured for.
 #[derive(Debug, Clone, PartialEq, Eq)]
