@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// A processor architecture that drivers are built for, under the name that Windows gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -39,10 +40,10 @@ impl fmt::Display for Arch {
     }
 }
 
-/// The root of the repository.
+/// The root of the checkout that this program runs in.
 pub(crate) fn root() -> &'static Path {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask)
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(sluice_rig::root)
 }
 
 /// What a user installs: sluice.sys, probe.sys, their symbols, and the programs that go with them.

@@ -152,8 +152,8 @@ fn find(arch: Arch) -> Result<Tools, Vec<Tool>> {
         let versioned = llvm.as_ref().map(|llvm| llvm.join("bin").join(name)).filter(|file| file.is_file());
         program(name).or(versioned)
     };
-    // wine64 and osslsigncode are run by others, which find them in these same places.
-    need(Tool::Wine, program("wine64").or_else(|| program("wine")).or_else(|| file("/usr/lib/wine/wine64")));
+    // What the rig and the signing find by themselves only has to be there.
+    need(Tool::Wine, sluice_rig::wine_loader());
     need(Tool::Osslsigncode, program("osslsigncode").and_then(|_| program("openssl")));
     let tools = Tools {
         rust: rust.unwrap_or_else(|| Rust { cargo: PathBuf::new(), rustc: PathBuf::new(), build_std: false }),
@@ -240,10 +240,6 @@ fn has_libclang(llvm: &Path) -> bool {
 fn clang_headers(llvm: &Path) -> Option<PathBuf> {
     let versions = fs::read_dir(llvm.join("lib/clang")).ok()?.flatten();
     versions.map(|version| version.path().join("include")).find(|include| include.join("stddef.h").is_file())
-}
-
-fn file(path: &str) -> Option<PathBuf> {
-    Some(PathBuf::from(path)).filter(|path| path.is_file())
 }
 
 fn folder_with(path: &str, content: &str) -> Option<PathBuf> {

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+fn root() -> PathBuf {
+    Path::new(&env::var_os("CARGO_MANIFEST_DIR").unwrap()).parent().unwrap().to_path_buf()
 }
 
 fn is_installed(program: &str) -> bool {
@@ -64,7 +64,7 @@ fn cargo_make_knows_every_task_of_the_manual() {
     if !is_installed("cargo-make") {
         return;
     }
-    let text = output(cargo_make(root()).arg("--list-all-steps"));
+    let text = output(cargo_make(&root()).arg("--list-all-steps"));
     assert!(!text.contains("Found unknown key"), "{text}");
     let manual = fs::read_to_string(root().join("docs/windows.md")).unwrap();
     let rows = manual.lines().filter(|line| line.starts_with("| `")).map(|line| line.split('|').nth(1).unwrap());

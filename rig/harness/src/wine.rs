@@ -8,7 +8,14 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 /// Where Debian and others keep what is not in PATH.
-const FOLDERS: [&str; 4] = ["/usr/lib/wine", "/usr/lib64/wine", "/usr/local/bin", "/opt/wine-stable/bin"];
+const FOLDERS: [&str; 5] = [
+    "/usr/lib/wine",
+    // Debian, from 10.0~repack-12 on.
+    "/usr/lib/x86_64-linux-gnu/wine",
+    "/usr/lib64/wine",
+    "/usr/local/bin",
+    "/opt/wine-stable/bin",
+];
 
 /// What Wine itself reports on standard error: nothing but what explains a failure.
 const DEBUG: &str = "-all,err+module,err+ntoskrnl,err+seh,err+sc,err+service,err+virtual";
@@ -28,16 +35,8 @@ impl Wine {
     /// # Errors
     /// Wine is not installed.
     pub(crate) fn find() -> Result<Self> {
-        let path = env::var_os("PATH").unwrap_or_default();
-        let folders: Vec<PathBuf> = env::split_paths(&path).chain(FOLDERS.map(PathBuf::from)).collect();
-        let find = |names: &[&str]| {
-            let candidates = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
-            candidates.into_iter().find(|file| file.is_file())
-        };
-        let loader = find(&["wine64", "wine"]);
-        let server = find(&["wineserver64", "wineserver"]);
-        let both = loader.zip(server);
-        let (loader, server) = both.context("Wine (64-bit) is not installed; `cargo xtask setup` installs it")?;
+        let programs = locate(&folders());
+        let (loader, server) = programs.context("Wine (64-bit) is not installed; `cargo xtask setup` installs it")?;
         let fixed = fixed("true").stdout(Stdio::null()).stderr(Stdio::null()).status();
         Ok(Self { loader, server, fixed: fixed.is_ok_and(|status| status.success()) })
     }
@@ -76,6 +75,27 @@ impl Wine {
     }
 }
 
+/// The program that starts Windows programs, if it and the server that it needs are installed.
+#[must_use]
+pub fn loader() -> Option<PathBuf> {
+    locate(&folders()).map(|(loader, _)| loader)
+}
+
+/// Where Wine may lie, best first.
+fn folders() -> Vec<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).chain(FOLDERS.map(PathBuf::from)).collect()
+}
+
+/// Loader and server. The one is of no use without the other.
+fn locate(folders: &[PathBuf]) -> Option<(PathBuf, PathBuf)> {
+    let find = |names: [&str; 2]| {
+        let candidates = names.into_iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+        candidates.into_iter().find(|file| file.is_file())
+    };
+    find(["wine64", "wine"]).zip(find(["wineserver64", "wineserver"]))
+}
+
 /// A program that, with all that it starts, is loaded at addresses that are always the same.
 ///
 /// Debian's loader of Wine lies at 0x7D000000 and has to map a page at 0x7FFE0000. Linux puts a program's heap at random up
@@ -85,4 +105,28 @@ fn fixed(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setarch");
     command.arg("--addr-no-randomize").arg(program);
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, process};
+
+    use super::*;
+
+    #[test]
+    fn a_loader_without_its_server_is_not_taken() {
+        let folder = env::temp_dir().join(format!("sluice-wine-{}", process::id()));
+        let (programs, library) = (folder.join("bin"), folder.join("lib/wine"));
+        for path in [&programs, &library] {
+            fs::create_dir_all(path).unwrap();
+        }
+        fs::write(programs.join("wine"), "").unwrap();
+        let folders = [programs.clone(), library.clone()];
+        let alone = locate(&folders);
+        fs::write(library.join("wineserver"), "").unwrap();
+        let both = locate(&folders);
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(alone, None);
+        assert_eq!(both, Some((programs.join("wine"), library.join("wineserver"))));
+    }
 }
