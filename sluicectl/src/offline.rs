@@ -2,7 +2,7 @@
 
 use std::{iter, slice};
 
-use sluice_core::{Direction, Policy, classify};
+use sluice_core::{CapturedPacket, Direction, Policy, classify};
 use sluice_npi::Verdict;
 
 use crate::capture::Packet;
@@ -28,9 +28,9 @@ impl Offline {
     pub(crate) fn classify(&self, packet: &Packet) -> Result<Verdict, Failure> {
         let direction = Direction::from_number(packet.direction).unwrap_or_default();
         let Packet { link_type, wire_length, ref bytes, .. } = *packet;
-        let to_classify = sluice_core::Packet { direction, link_type, wire_length, bytes };
+        let captured = CapturedPacket { direction, link_type, wire_length, bytes };
         let mut verdict = Verdict::default();
-        classify(&self.policy, self.generation, iter::once(to_classify), slice::from_mut(&mut verdict))
+        classify(&self.policy, self.generation, iter::once(captured), slice::from_mut(&mut verdict))
             .map_err(|error| Failure::Input(format!("packet {}: {error}", packet.number)))?;
         Ok(verdict)
     }

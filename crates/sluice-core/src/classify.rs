@@ -3,11 +3,11 @@
 use sluice_npi::{Header, Verdict, link_type};
 
 use crate::search::LANES;
-use crate::{Decision, Direction, Lookup, Policy, UnknownLinkType, parse_into};
+use crate::{Decision, Direction, ParsedPacket, Policy, UnknownLinkType, parse_into};
 
-/// A packet to classify.
+/// A packet to classify, as it was captured.
 #[derive(Clone, Copy, Debug)]
-pub struct Packet<'packet> {
+pub struct CapturedPacket<'packet> {
     /// Which way it goes.
     pub direction: Direction,
     /// What it starts with: one of [`sluice_npi::link_type`].
@@ -30,13 +30,13 @@ pub struct Packet<'packet> {
 /// # Examples
 ///
 /// ```
-/// use sluice_core::{Direction, Packet, Policy, classify};
+/// use sluice_core::{Direction, CapturedPacket, Policy, classify};
 /// use sluice_npi::{Verdict, action, link_type};
 ///
 /// let policy = Policy::permit_everything([0_u8; 0]);
 /// // An IPv4 packet that carries UDP from port 68 to port 67.
 /// let bytes = [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, 0, 68, 0, 67, 0, 8, 0, 0];
-/// let packet = Packet { direction: Direction::Inbound, link_type: link_type::RAW, wire_length: 28, bytes: &bytes };
+/// let packet = CapturedPacket { direction: Direction::Inbound, link_type: link_type::RAW, wire_length: 28, bytes: &bytes };
 /// let mut verdicts = [Verdict::default(); 2];
 /// classify(&policy, 0, [packet, packet].into_iter(), &mut verdicts)?;
 /// assert!(verdicts.iter().all(|verdict| verdict.action == action::PERMIT && verdict.flow.destination_port == 67));
@@ -46,7 +46,7 @@ pub struct Packet<'packet> {
 pub fn classify<'packet, B: AsRef<[u8]>>(
     policy: &Policy<B>,
     generation: u64,
-    packets: impl Iterator<Item = Packet<'packet>> + Clone,
+    packets: impl Iterator<Item = CapturedPacket<'packet>> + Clone,
     verdicts: &mut [Verdict],
 ) -> Result<(), UnknownLinkType> {
     if let Some(packet) = packets.clone().find(|packet| !link_type::is_known(packet.link_type)) {
@@ -54,7 +54,7 @@ pub fn classify<'packet, B: AsRef<[u8]>>(
     }
     let mut packets = packets;
     for verdicts in verdicts.chunks_mut(LANES) {
-        let group = packets.clone();
+        let side_by_side = packets.clone();
         let mut count = 0_usize;
         for (verdict, packet) in verdicts.iter_mut().zip(&mut packets) {
             parse_into(packet.link_type, packet.bytes, packet.wire_length, &mut verdict.flow)?;
@@ -62,7 +62,7 @@ pub fn classify<'packet, B: AsRef<[u8]>>(
         }
         let verdicts = verdicts.get_mut(..count).unwrap_or_default();
         let mut decisions = [Decision { action: policy.default_action(), rule_id: 0 }; LANES];
-        decide(policy, group, verdicts, &mut decisions);
+        decide(policy, side_by_side, verdicts, &mut decisions);
         for (verdict, decision) in verdicts.iter_mut().zip(decisions) {
             verdict.header = Header::of::<Verdict>();
             verdict.action = decision.action.number();
@@ -74,22 +74,22 @@ pub fn classify<'packet, B: AsRef<[u8]>>(
     Ok(())
 }
 
-/// Looks up the packets of a group, whose flows are in `verdicts`.
+/// Looks up up to [`LANES`] packets, whose flows are in `verdicts`.
 #[inline]
 fn decide<'packet, B: AsRef<[u8]>>(
     policy: &Policy<B>,
-    packets: impl Iterator<Item = Packet<'packet>>,
+    packets: impl Iterator<Item = CapturedPacket<'packet>>,
     verdicts: &[Verdict],
     decisions: &mut [Decision; LANES],
 ) {
     let Some(first) = verdicts.first() else {
         return;
     };
-    let nothing = Lookup { direction: Direction::Unspecified, link_type: 0, packet: &[], flow: &first.flow };
-    let mut lookups = [nothing; LANES];
-    for ((lookup, packet), verdict) in lookups.iter_mut().zip(packets).zip(verdicts) {
-        let Packet { direction, link_type, bytes, .. } = packet;
-        *lookup = Lookup { direction, link_type, packet: bytes, flow: &verdict.flow };
+    let nothing = ParsedPacket { direction: Direction::Unspecified, link_type: 0, bytes: &[], flow: &first.flow };
+    let mut parsed = [nothing; LANES];
+    for ((parsed, packet), verdict) in parsed.iter_mut().zip(packets).zip(verdicts) {
+        let CapturedPacket { direction, link_type, bytes, .. } = packet;
+        *parsed = ParsedPacket { direction, link_type, bytes, flow: &verdict.flow };
     }
-    policy.classify_batch(lookups.get(..verdicts.len()).unwrap_or_default(), decisions);
+    policy.classify_batch(parsed.get(..verdicts.len()).unwrap_or_default(), decisions);
 }

@@ -3,7 +3,7 @@
 use sluice_npi::{Flow, flags};
 
 use crate::key::{halves, words_of};
-use crate::search::Lookup;
+use crate::search::ParsedPacket;
 use crate::table::{Table, extra};
 
 /// One condition: its kind, how many items it has, and the index of the first word of the first one.
@@ -15,7 +15,7 @@ struct Condition {
 }
 
 /// Whether all conditions at `index` hold. 0 stands for no conditions.
-pub(crate) fn matches(table: &Table<'_>, mut index: u32, lookup: &Lookup<'_>) -> bool {
+pub(crate) fn matches(table: &Table<'_>, mut index: u32, packet: &ParsedPacket<'_>) -> bool {
     if index == 0 {
         return true;
     }
@@ -26,7 +26,7 @@ pub(crate) fn matches(table: &Table<'_>, mut index: u32, lookup: &Lookup<'_>) ->
             // The end of the list, as nothing else has passed the check of the table.
             return true;
         };
-        if !holds(table, condition, lookup) {
+        if !holds(table, condition, packet) {
             return false;
         }
         index = condition.items.wrapping_add(condition.count.wrapping_mul(words as u32));
@@ -34,13 +34,13 @@ pub(crate) fn matches(table: &Table<'_>, mut index: u32, lookup: &Lookup<'_>) ->
     true
 }
 
-fn holds(table: &Table<'_>, condition: Condition, lookup: &Lookup<'_>) -> bool {
-    let flow = lookup.flow;
+fn holds(table: &Table<'_>, condition: Condition, packet: &ParsedPacket<'_>) -> bool {
+    let flow = packet.flow;
     let ranges = |value: u16| in_ranges(table, condition, u32::from(value));
     let ports = flow.has(flags::PORTS);
     let ranges4 = |address| in_ranges4(table, condition, words_of(address)[0]);
     match condition.kind {
-        extra::LINK_TYPES => is_listed(table, condition, lookup.link_type),
+        extra::LINK_TYPES => is_listed(table, condition, packet.link_type),
         extra::VLANS => flow.vlan_count != 0 && ranges(flow.vlan_ids[0]),
         extra::ETHER_TYPES => flow.has(flags::ETHER_TYPE) && is_listed(table, condition, flow.ether_type),
         extra::PROTOCOLS => flow.has(flags::PROTOCOL) && has_bit(table, condition, flow.protocol),

@@ -44,9 +44,9 @@ mod table;
 mod validate;
 
 pub use action::{Action, Direction};
-pub use classify::{Packet, classify};
+pub use classify::{CapturedPacket, classify};
 pub use parse::{UnknownLinkType, parse, parse_headers_into, parse_into};
 pub use policy::{Decision, Policy};
-pub use search::Lookup;
+pub use search::ParsedPacket;
 pub use table::{MAX_EXPANDED, MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE};
 pub use validate::TableError;

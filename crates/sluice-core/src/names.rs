@@ -3,7 +3,7 @@
 use sluice_npi::{Flow, name_kind};
 
 use crate::entry::Entry;
-use crate::search::{Lookup, search};
+use crate::search::{ParsedPacket, search};
 use crate::table::{MAX_NAME_LENGTH, MAX_PROBES, Table, root, size, words};
 
 /// A name as rules have it: lower case, labels with dots between them, no dot at the end.
@@ -133,11 +133,11 @@ pub(crate) fn work(table: &Table<'_>, text: &[u8]) -> u32 {
 
 /// The first rule before `best` that names a suffix of the packet's name and matches; else `best`.
 #[cold]
-pub(crate) fn first_rule<E: Entry>(table: &Table<'_>, key: &E::Key, lookup: &Lookup<'_>, best: u32) -> u32 {
-    let Some(name) = Name::read(lookup.packet, lookup.flow) else {
+pub(crate) fn first_rule<E: Entry>(table: &Table<'_>, key: &E::Key, packet: &ParsedPacket<'_>, best: u32) -> u32 {
+    let Some(name) = Name::read(packet.bytes, packet.flow) else {
         return best;
     };
     suffixes_of(table, name.text())
         .map(|suffix| root_of(suffix).wrapping_add(E::ROOT))
-        .fold(best, |best, root| search::<E>(table, root, key, lookup, best))
+        .fold(best, |best, root| search::<E>(table, root, key, packet, best))
 }

@@ -2,7 +2,7 @@
 
 use sluice_npi::Flow;
 
-use crate::search::{self, LANES, Lookup};
+use crate::search::{self, LANES, ParsedPacket};
 use crate::table::{Layout, NO_RULE, RULE_BLOCKS, Table};
 use crate::{Action, Direction, TableError, validate};
 
@@ -104,32 +104,32 @@ impl<B: AsRef<[u8]>> Policy<B> {
         (0..self.rule_count()).map_while(move |index| table.rule(index).map(Decision::of_rule))
     }
 
-    /// What the policy says about `packet`, from which `flow` was read.
+    /// What the policy says about the packet with these `bytes`, from which `flow` was read.
     ///
-    /// `packet` is needed for host names alone; a `flow` that does not belong to it costs no more than a wrong answer.
+    /// The bytes are needed for host names alone; a `flow` that does not belong to them costs no more than a wrong answer.
     #[inline]
-    pub fn classify(&self, direction: Direction, link_type: u16, packet: &[u8], flow: &Flow) -> Decision {
+    pub fn classify(&self, direction: Direction, link_type: u16, bytes: &[u8], flow: &Flow) -> Decision {
         let table = self.table();
-        self.decision(&table, search::first_rule(&table, &Lookup { direction, link_type, packet, flow }))
+        self.decision(&table, search::first_rule(&table, &ParsedPacket { direction, link_type, bytes, flow }))
     }
 
     /// Does what [`classify`](Self::classify) does for each of several packets, which takes less time for each: as many of
     /// `decisions` are written as there are packets, or all of them if there are more packets.
     #[inline]
-    pub fn classify_batch(&self, lookups: &[Lookup<'_>], decisions: &mut [Decision]) {
+    pub fn classify_batch(&self, packets: &[ParsedPacket<'_>], decisions: &mut [Decision]) {
         let table = self.table();
         // Nobody would see what is decided about more.
-        let mut rest = lookups.get(..decisions.len()).unwrap_or(lookups);
+        let mut rest = packets.get(..decisions.len()).unwrap_or(packets);
         let mut decisions = decisions.iter_mut();
         while let [first, ..] = rest {
-            let is_like_first = |lookup: &&Lookup<'_>| lookup.flow.ip_version == first.flow.ip_version;
-            let alike = rest.iter().take(LANES).take_while(is_like_first).count();
-            let Some((group, behind)) = rest.split_at_checked(alike) else {
+            let is_like_first = |packet: &&ParsedPacket<'_>| packet.flow.ip_version == first.flow.ip_version;
+            let count = rest.iter().take(LANES).take_while(is_like_first).count();
+            let Some((alike, behind)) = rest.split_at_checked(count) else {
                 return;
             };
             let mut found = [NO_RULE; LANES];
-            search::first_rules(&table, group, &mut found);
-            for ((_, rule), decision) in group.iter().zip(found).zip(&mut decisions) {
+            search::first_rules(&table, alike, &mut found);
+            for ((_, rule), decision) in alike.iter().zip(found).zip(&mut decisions) {
                 *decision = self.decision(&table, rule);
             }
             rest = behind;

@@ -8,20 +8,20 @@ use crate::key::Key;
 use crate::table::{ENTRY_HAS_EXTRA, MAX_PENDING, NO_RULE, Node, RULE_BLOCKS, Table, root};
 use crate::{Direction, extra, names};
 
-/// A packet that is looked up.
+/// A packet whose flow was read, to be looked up.
 #[derive(Clone, Copy, Debug)]
-pub struct Lookup<'packet> {
+pub struct ParsedPacket<'packet> {
     /// Which way it goes.
     pub direction: Direction,
     /// What it starts with.
     pub link_type: u16,
     /// Its bytes, needed for host names alone.
-    pub packet: &'packet [u8],
+    pub bytes: &'packet [u8],
     /// What was read from it. One that does not belong to the packet costs no more than a wrong answer.
     pub flow: &'packet Flow,
 }
 
-impl Lookup<'_> {
+impl ParsedPacket<'_> {
     /// Whether the packet is looked up in the trees of IPv6.
     #[inline]
     fn is_wide(&self) -> bool {
@@ -41,14 +41,14 @@ impl Lookup<'_> {
 
 /// The index of the first rule that matches, or [`NO_RULE`].
 #[inline]
-pub(crate) fn first_rule(table: &Table<'_>, lookup: &Lookup<'_>) -> u32 {
+pub(crate) fn first_rule(table: &Table<'_>, packet: &ParsedPacket<'_>) -> u32 {
     #[inline]
-    fn of<E: Entry>(table: &Table<'_>, lookup: &Lookup<'_>) -> u32 {
+    fn of<E: Entry>(table: &Table<'_>, packet: &ParsedPacket<'_>) -> u32 {
         let mut lane = Lane::<E>::IDLE;
-        lane.start(table, lookup.root(), lookup);
-        lane.finish(table, lookup)
+        lane.start(table, packet.root(), packet);
+        lane.finish(table, packet)
     }
-    if lookup.is_wide() { of::<Entry6>(table, lookup) } else { of::<Entry4>(table, lookup) }
+    if packet.is_wide() { of::<Entry6>(table, packet) } else { of::<Entry4>(table, packet) }
 }
 
 /// How many packets are looked up side by side.
@@ -58,23 +58,23 @@ pub(crate) const LANES: usize = 4;
 /// one of them has to wait for is under way for the others as well; and where a processor takes a wrong turn, it has less to
 /// do again.
 #[inline]
-pub(crate) fn first_rules(table: &Table<'_>, lookups: &[Lookup<'_>], found: &mut [u32; LANES]) {
-    match lookups {
+pub(crate) fn first_rules(table: &Table<'_>, packets: &[ParsedPacket<'_>], found: &mut [u32; LANES]) {
+    match packets {
         [] => {}
-        [lookup] => found[0] = first_rule(table, lookup),
-        [first, ..] if first.is_wide() => side_by_side::<Entry6>(table, first.root(), lookups, found),
-        [first, ..] => side_by_side::<Entry4>(table, first.root(), lookups, found),
+        [packet] => found[0] = first_rule(table, packet),
+        [first, ..] if first.is_wide() => side_by_side::<Entry6>(table, first.root(), packets, found),
+        [first, ..] => side_by_side::<Entry4>(table, first.root(), packets, found),
     }
 }
 
 #[inline(never)]
-fn side_by_side<E: Entry>(table: &Table<'_>, root: u32, lookups: &[Lookup<'_>], found: &mut [u32; LANES]) {
+fn side_by_side<E: Entry>(table: &Table<'_>, root: u32, packets: &[ParsedPacket<'_>], found: &mut [u32; LANES]) {
     let mut lanes = [const { Lane::<E>::IDLE }; LANES];
-    for (lane, lookup) in lanes.iter_mut().zip(lookups) {
-        lane.start(table, root, lookup);
+    for (lane, packet) in lanes.iter_mut().zip(packets) {
+        lane.start(table, root, packet);
     }
-    for ((lane, lookup), found) in lanes.iter_mut().zip(lookups).zip(found) {
-        *found = lane.finish(table, lookup);
+    for ((lane, packet), found) in lanes.iter_mut().zip(packets).zip(found) {
+        *found = lane.finish(table, packet);
     }
 }
 
@@ -91,42 +91,54 @@ impl<E: Entry> Lane<E> {
 
     /// Goes down from `root` to a leaf and looks at its filter.
     #[inline(always)]
-    fn start(&mut self, table: &Table<'_>, root: u32, lookup: &Lookup<'_>) {
+    fn start(&mut self, table: &Table<'_>, root: u32, packet: &ParsedPacket<'_>) {
         // In place: a key that is copied as soon as it is written is waited for.
-        self.key = E::Key::new(lookup.direction, lookup.flow);
+        self.key = E::Key::new(packet.direction, packet.flow);
         self.leaf = self.walk.descend(table, root, &self.key, NO_RULE).unwrap_or(Node::EMPTY);
         self.candidates = first_candidates(table, &self.leaf, &self.key);
     }
 
     /// Looks at the entries there, at what was put off, and at the rules that name the packet's host.
     #[inline(always)]
-    fn finish(&mut self, table: &Table<'_>, lookup: &Lookup<'_>) -> u32 {
-        let mut best = search_leaf::<E>(table, &self.leaf, self.candidates, &self.key, lookup, NO_RULE);
+    fn finish(&mut self, table: &Table<'_>, packet: &ParsedPacket<'_>) -> u32 {
+        let mut best = search_leaf::<E>(table, &self.leaf, self.candidates, &self.key, packet, NO_RULE);
         if !self.walk.has_ended() {
-            best = search_rest::<E>(table, &mut self.walk, &self.key, lookup, best);
+            best = search_rest::<E>(table, &mut self.walk, &self.key, packet, best);
         }
-        let flow = lookup.flow;
+        let flow = packet.flow;
         if table.layout.counts.suffixes != 0 && flow.name_length != 0 && flow.ip_version != 0 {
-            best = names::first_rule::<E>(table, &self.key, lookup, best);
+            best = names::first_rule::<E>(table, &self.key, packet, best);
         }
         best
     }
 }
 
 /// The first rule before `best` that matches in the tree at `root`; else `best`.
-pub(crate) fn search<E: Entry>(table: &Table<'_>, root: u32, key: &E::Key, lookup: &Lookup<'_>, best: u32) -> u32 {
+pub(crate) fn search<E: Entry>(
+    table: &Table<'_>,
+    root: u32,
+    key: &E::Key,
+    packet: &ParsedPacket<'_>,
+    best: u32,
+) -> u32 {
     let mut walk = Walk::ENDED;
     walk.put_off(root);
-    search_rest::<E>(table, &mut walk, key, lookup, best)
+    search_rest::<E>(table, &mut walk, key, packet, best)
 }
 
 /// The first rule before `best` that matches on the rest of a walk; else `best`.
 #[inline(never)]
-fn search_rest<E: Entry>(table: &Table<'_>, walk: &mut Walk, key: &E::Key, lookup: &Lookup<'_>, mut best: u32) -> u32 {
+fn search_rest<E: Entry>(
+    table: &Table<'_>,
+    walk: &mut Walk,
+    key: &E::Key,
+    packet: &ParsedPacket<'_>,
+    mut best: u32,
+) -> u32 {
     while let Some(next) = walk.next() {
         if let Some(leaf) = walk.descend(table, next, key, best) {
             let candidates = first_candidates(table, &leaf, key);
-            best = search_leaf::<E>(table, &leaf, candidates, key, lookup, best);
+            best = search_leaf::<E>(table, &leaf, candidates, key, packet, best);
         }
     }
     best
@@ -148,25 +160,25 @@ fn search_leaf<E: Entry>(
     leaf: &Node,
     candidates: u128,
     key: &E::Key,
-    lookup: &Lookup<'_>,
+    packet: &ParsedPacket<'_>,
     best: u32,
 ) -> u32 {
-    match first_of::<E>(table, leaf.base, leaf.entry_count(), candidates, key, lookup, best) {
+    match first_of::<E>(table, leaf.base, leaf.entry_count(), candidates, key, packet, best) {
         Some(best) => best,
-        None if leaf.entry_count() > BLOCK => more_blocks::<E>(table, leaf, key, lookup, best),
+        None if leaf.entry_count() > BLOCK => more_blocks::<E>(table, leaf, key, packet, best),
         None => best,
     }
 }
 
 /// Searches a leaf from its second block on.
 #[inline(never)]
-fn more_blocks<E: Entry>(table: &Table<'_>, leaf: &Node, key: &E::Key, lookup: &Lookup<'_>, best: u32) -> u32 {
+fn more_blocks<E: Entry>(table: &Table<'_>, leaf: &Node, key: &E::Key, packet: &ParsedPacket<'_>, best: u32) -> u32 {
     let blocks = leaf.filter().and_then(|index| Blocks::read(table.filter(index)?, key));
     for index in 1..leaf.entry_count().div_ceil(BLOCK) {
         let before = index.wrapping_mul(BLOCK);
         let candidates = blocks.as_ref().map_or(u128::MAX, |blocks| blocks.block(index));
         let left = leaf.entry_count().wrapping_sub(before);
-        if let Some(best) = first_of::<E>(table, leaf.base.wrapping_add(before), left, candidates, key, lookup, best) {
+        if let Some(best) = first_of::<E>(table, leaf.base.wrapping_add(before), left, candidates, key, packet, best) {
             return best;
         }
     }
@@ -236,7 +248,7 @@ fn first_of<E: Entry>(
     count: u32,
     mut candidates: u128,
     key: &E::Key,
-    lookup: &Lookup<'_>,
+    packet: &ParsedPacket<'_>,
     best: u32,
 ) -> Option<u32> {
     while candidates != 0 {
@@ -251,7 +263,7 @@ fn first_of<E: Entry>(
             if rule >= best {
                 return Some(best);
             }
-            if common.rule & ENTRY_HAS_EXTRA == 0 || extra_matches(table, rule, lookup) {
+            if common.rule & ENTRY_HAS_EXTRA == 0 || extra_matches(table, rule, packet) {
                 return Some(rule);
             }
         }
@@ -261,6 +273,6 @@ fn first_of<E: Entry>(
 }
 
 #[cold]
-fn extra_matches(table: &Table<'_>, rule: u32, lookup: &Lookup<'_>) -> bool {
-    table.rule(rule).is_some_and(|(_, word)| extra::matches(table, word & !RULE_BLOCKS, lookup))
+fn extra_matches(table: &Table<'_>, rule: u32, packet: &ParsedPacket<'_>) -> bool {
+    table.rule(rule).is_some_and(|(_, word)| extra::matches(table, word & !RULE_BLOCKS, packet))
 }

@@ -4,7 +4,7 @@ mod common;
 
 use common::classbench;
 use sluice_core::compile::compile;
-use sluice_core::{Action, Decision, Direction, Lookup, Policy};
+use sluice_core::{Action, Decision, Direction, ParsedPacket, Policy};
 use sluice_npi::{Flow, link_type};
 
 fn agree(size: &str, step: usize) {
@@ -20,10 +20,11 @@ fn agree(size: &str, step: usize) {
         let policy = Policy::new(table).expect("what the compiler makes passes the check");
         let headers: Vec<_> = set.trace.iter().step_by(step).collect();
         let flows: Vec<Flow> = headers.iter().copied().map(classbench::flow).collect();
-        let lookup = |flow| Lookup { direction: Direction::Inbound, link_type: link_type::ETHERNET, packet: &[], flow };
-        let lookups: Vec<Lookup<'_>> = flows.iter().map(lookup).collect();
-        let mut at_once = vec![Decision { action: Action::Permit, rule_id: u32::MAX }; lookups.len()];
-        policy.classify_batch(&lookups, &mut at_once);
+        let packet =
+            |flow| ParsedPacket { direction: Direction::Inbound, link_type: link_type::ETHERNET, bytes: &[], flow };
+        let packets: Vec<ParsedPacket<'_>> = flows.iter().map(packet).collect();
+        let mut at_once = vec![Decision { action: Action::Permit, rule_id: u32::MAX }; packets.len()];
+        policy.classify_batch(&packets, &mut at_once);
         for ((header, flow), in_batch) in headers.into_iter().zip(&flows).zip(at_once) {
             let expected = classbench::first_match(&set.lines, header).map_or(0, |index| index as u32 + 1);
             let decision = policy.classify(Direction::Inbound, link_type::ETHERNET, &[], flow);

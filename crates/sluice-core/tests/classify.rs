@@ -1,7 +1,7 @@
 //! All of what sluice.sys does with packets: what is parsed and what is decided come together in the verdicts.
 
 use sluice_core::compile::{Conditions, Rule, compile};
-use sluice_core::{Action, Direction, Packet, Policy, UnknownLinkType, classify, parse};
+use sluice_core::{Action, CapturedPacket, Direction, Policy, UnknownLinkType, classify, parse};
 use sluice_npi::{Header, Verdict, action, link_type};
 
 /// An IPv4 packet that carries UDP to a port.
@@ -29,8 +29,8 @@ fn policy() -> Policy<Vec<u8>> {
     Policy::new(compile(&rules, Action::Permit).unwrap()).unwrap()
 }
 
-fn packet(bytes: &[u8]) -> Packet<'_> {
-    Packet { direction: Direction::Inbound, link_type: link_type::RAW, wire_length: bytes.len() as u32, bytes }
+fn packet(bytes: &[u8]) -> CapturedPacket<'_> {
+    CapturedPacket { direction: Direction::Inbound, link_type: link_type::RAW, wire_length: bytes.len() as u32, bytes }
 }
 
 /// What nobody writes.
@@ -89,7 +89,7 @@ fn an_unknown_link_type_anywhere_leaves_everything_as_it_was() {
     let bytes = udp4(1);
     for at in 0..20 {
         let link = |index| if index == at { 2 } else { link_type::RAW };
-        let packets = (0..20).map(|index| Packet { link_type: link(index), ..packet(&bytes) });
+        let packets = (0..20).map(|index| CapturedPacket { link_type: link(index), ..packet(&bytes) });
         let mut verdicts = vec![untouched(); 20];
         assert_eq!(classify(&policy, 1, packets, &mut verdicts), Err(UnknownLinkType(2)));
         assert_eq!(verdicts, vec![untouched(); 20]);

@@ -25,7 +25,7 @@ codegen-units = 1
 /// Instances of what is generic or inlined, so that there is code of it.
 const CALLER: &str = r"
 #![no_std]
-use sluice_core::{Decision, Direction, Lookup, Packet, Policy, TableError, UnknownLinkType};
+use sluice_core::{Decision, Direction, ParsedPacket, CapturedPacket, Policy, TableError, UnknownLinkType};
 use sluice_npi::{Flow, Verdict};
 
 #[inline(never)]
@@ -50,14 +50,14 @@ pub fn decide(
 }
 
 #[inline(never)]
-pub fn decide_batch(policy: &Policy<&'static [u8]>, lookups: &[Lookup<'_>], decisions: &mut [Decision]) {
-    policy.classify_batch(lookups, decisions);
+pub fn decide_batch(policy: &Policy<&'static [u8]>, packets: &[ParsedPacket<'_>], decisions: &mut [Decision]) {
+    policy.classify_batch(packets, decisions);
 }
 
 #[inline(never)]
 pub fn classify(
     policy: &Policy<&'static [u8]>,
-    packets: &[Packet<'_>],
+    packets: &[CapturedPacket<'_>],
     verdicts: &mut [Verdict],
 ) -> Result<(), UnknownLinkType> {
     sluice_core::classify(policy, 1, packets.iter().copied(), verdicts)

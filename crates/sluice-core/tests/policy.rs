@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use common::linear;
 use fastrand::Rng;
 use sluice_core::compile::{Conditions, ErrorKind, Fragment, Icmp, Prefix, Rule, TcpFlags, compile};
-use sluice_core::{Action, Decision, Direction, Lookup, Policy, TableError};
+use sluice_core::{Action, Decision, Direction, ParsedPacket, Policy, TableError};
 use sluice_npi::{Flow, flags, link_type, name_kind};
 
 const NAMES: [&str; 8] = [
@@ -218,27 +218,27 @@ fn agree(seed: u64, rule_count: usize, packet_count: usize, density: Density) {
     assert_eq!(table, compile(&rules, default_action).unwrap(), "the same rules give the same bytes");
     let policy = Policy::new(&table).expect("what the compiler makes passes the check");
     let packets: Vec<(Vec<u8>, Flow)> = (0..packet_count).map(|_| packet(rng)).collect();
-    let lookups: Vec<Lookup<'_>> = packets
+    let parsed: Vec<ParsedPacket<'_>> = packets
         .iter()
-        .map(|(packet, flow)| Lookup {
+        .map(|(bytes, flow)| ParsedPacket {
             direction: [Direction::Unspecified, Direction::Inbound, Direction::Outbound][rng.usize(0..3)],
             link_type: [link_type::ETHERNET, link_type::RAW, link_type::NULL][rng.usize(0..3)],
-            packet,
+            bytes,
             flow,
         })
         .collect();
     let mut expected = Vec::new();
-    for Lookup { direction, link_type, packet, flow } in lookups.iter().copied() {
-        let decision = linear::classify(&rules, default_action, direction, link_type, packet, flow);
-        let found = policy.classify(direction, link_type, packet, flow);
+    for ParsedPacket { direction, link_type, bytes, flow } in parsed.iter().copied() {
+        let decision = linear::classify(&rules, default_action, direction, link_type, bytes, flow);
+        let found = policy.classify(direction, link_type, bytes, flow);
         assert_eq!(found, decision, "seed {seed}, {rule_count} rules, {flow:?}");
         expected.push(decision);
     }
     let mut start = 0;
-    while start < lookups.len() {
-        let end = lookups.len().min(start + rng.usize(1..40));
+    while start < parsed.len() {
+        let end = parsed.len().min(start + rng.usize(1..40));
         let mut found = vec![NOTHING; end - start];
-        policy.classify_batch(&lookups[start..end], &mut found);
+        policy.classify_batch(&parsed[start..end], &mut found);
         assert_eq!(found, expected[start..end], "seed {seed}, {rule_count} rules, packets {start}..{end} at once");
         start = end;
     }

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use sluice_core::{Direction, Packet};
+use sluice_core::{CapturedPacket, Direction};
 use sluice_npi::{
     Answered, Batch, CallClient, Flow, Header, Invalid, MAX_BATCH, PacketRef, ProviderCharacteristics, SluiceNpi,
     SluiceProvider, Statistics, Verdict, direction, flags, link_type, provider_dispatch,
@@ -157,7 +157,7 @@ impl<M: Machine> SluiceProvider for Engine<M> {
 /// Writes the verdicts on packets.
 #[inline]
 fn judge(in_force: &InForce, packets: &[PacketRef<'_>], verdicts: &mut [Verdict]) {
-    let packets = packets.iter().map(|packet| Packet {
+    let packets = packets.iter().map(|packet| CapturedPacket {
         direction: match packet.direction() {
             direction::INBOUND => Direction::Inbound,
             direction::OUTBOUND => Direction::Outbound,

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use sluice_core::compile::{Prefix, Rule, compile};
-use sluice_core::{Action, Decision, Direction, Lookup, Policy};
+use sluice_core::{Action, Decision, Direction, ParsedPacket, Policy};
 use sluice_npi::{Flow, link_type};
 
 use crate::common::classbench;
@@ -148,12 +148,12 @@ pub(crate) fn bench(only: Option<&str>) {
             // A linear scan of many rules takes so long that part of the trace has to do.
             let part = &set.trace[..set.trace.len().min(4_000_000 / set.lines.len())];
             let mut linear = || _ = black_box(part.iter().map(|h| u64::from(scan::first(&packed, h))).sum::<u64>());
-            let lookup =
-                |flow| Lookup { direction: Direction::Inbound, link_type: link_type::ETHERNET, packet: &[], flow };
-            let lookups: Vec<Lookup<'_>> = flows.iter().map(lookup).collect();
+            let packet =
+                |flow| ParsedPacket { direction: Direction::Inbound, link_type: link_type::ETHERNET, bytes: &[], flow };
+            let packets: Vec<ParsedPacket<'_>> = flows.iter().map(packet).collect();
             let mut batch_sum = 0;
             let mut batches = || {
-                batch_sum = lookups.chunks(BATCH).map(|lookups| decide_batch(&policy, lookups)).sum();
+                batch_sum = packets.chunks(BATCH).map(|packets| decide_batch(&policy, packets)).sum();
             };
             let [ours_time, batch_time, linear_time] = measure(flows.len(), [&mut ours, &mut batches, &mut linear]);
             assert_eq!(batch_sum, sum, "a batch finds the same rules");
@@ -246,8 +246,8 @@ const BATCH: usize = 32;
 
 /// The sum of the ids of the rules that decide.
 #[inline(never)]
-fn decide_batch(policy: &Policy<Vec<u8>>, lookups: &[Lookup<'_>]) -> u64 {
+fn decide_batch(policy: &Policy<Vec<u8>>, packets: &[ParsedPacket<'_>]) -> u64 {
     let mut decisions = [Decision { action: Action::Block, rule_id: 0 }; BATCH];
-    policy.classify_batch(lookups, &mut decisions);
-    decisions.iter().zip(lookups).map(|(decision, _)| u64::from(decision.rule_id)).sum()
+    policy.classify_batch(packets, &mut decisions);
+    decisions.iter().zip(packets).map(|(decision, _)| u64::from(decision.rule_id)).sum()
 }

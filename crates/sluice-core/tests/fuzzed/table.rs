@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 
 use sluice_core::compile::{Conditions, Prefix, Rule, compile};
-use sluice_core::{Action, Decision, Direction, Lookup, Policy};
+use sluice_core::{Action, Decision, Direction, ParsedPacket, Policy};
 use sluice_npi::{Flow, flags, name_kind};
 
 /// A valid table with something in every section.
@@ -35,13 +35,17 @@ fn table(seed: u8) -> Vec<u8> {
 /// Asks for packets that `data` chooses, one by one and all at once.
 fn ask(policy: &Policy<&[u8]>, data: &[u8]) {
     let flows: Vec<Flow> = data.chunks(12).take(8).map(flow).collect();
-    let lookup =
-        |flow| Lookup { direction: Direction::Inbound, link_type: 1, packet: b"www.host1.example".as_slice(), flow };
-    let lookups: Vec<Lookup<'_>> = flows.iter().map(lookup).collect();
-    let mut decisions = vec![Decision { action: policy.default_action(), rule_id: 0 }; lookups.len()];
-    policy.classify_batch(&lookups, &mut decisions);
-    for (Lookup { direction, link_type, packet, flow }, in_batch) in lookups.into_iter().zip(decisions) {
-        let decision = policy.classify(direction, link_type, packet, flow);
+    let packet = |flow| ParsedPacket {
+        direction: Direction::Inbound,
+        link_type: 1,
+        bytes: b"www.host1.example".as_slice(),
+        flow,
+    };
+    let packets: Vec<ParsedPacket<'_>> = flows.iter().map(packet).collect();
+    let mut decisions = vec![Decision { action: policy.default_action(), rule_id: 0 }; packets.len()];
+    policy.classify_batch(&packets, &mut decisions);
+    for (ParsedPacket { direction, link_type, bytes, flow }, in_batch) in packets.into_iter().zip(decisions) {
+        let decision = policy.classify(direction, link_type, bytes, flow);
         assert!(decision.rule_id != 0 || decision.action == policy.default_action());
         assert_eq!(decision, in_batch);
     }
