@@ -1,4 +1,4 @@
-//! The file in which a policy is kept, and the settings that name it.
+//! The file of the persisted policy, and the settings that name it.
 
 use alloc::vec::Vec;
 
@@ -8,18 +8,18 @@ use sluice_wdm::{File, Key, ObjectName};
 use wdk::println;
 use wdk_sys::{NTSTATUS, STATUS_QUOTA_EXCEEDED};
 
-/// What the name of the new file has more than that of the kept one, beside which it is written.
+/// What the name of the new file has more than that of the persisted one, beside which it is written.
 const NEW: &str = ".new";
 
-/// The kept file and the new one.
+/// The persisted file and the new one.
 pub(crate) struct PolicyFile {
-    kept: ObjectName,
+    persisted: ObjectName,
     new: ObjectName,
 }
 
 impl Storage for PolicyFile {
     fn read(&self, limit: usize) -> Result<Option<Vec<u8>>, NTSTATUS> {
-        let Some(file) = File::open(&self.kept)? else { return Ok(None) };
+        let Some(file) = File::open(&self.persisted)? else { return Ok(None) };
         match usize::try_from(file.length()?) {
             Ok(length) if length <= limit => file.read(length).map(Some),
             _ => Err(STATUS_QUOTA_EXCEEDED),
@@ -35,7 +35,7 @@ impl Storage for PolicyFile {
     }
 
     fn replace(&self) -> Result<(), NTSTATUS> {
-        File::rename(&self.new, &self.kept)
+        File::rename(&self.new, &self.persisted)
     }
 
     fn discard_new(&self) {
@@ -43,7 +43,7 @@ impl Storage for PolicyFile {
     }
 
     fn remove(&self) -> Result<(), NTSTATUS> {
-        File::remove(&self.kept)
+        File::remove(&self.persisted)
     }
 }
 
@@ -67,7 +67,7 @@ impl Settings {
         });
         let path = setting(parameters.as_ref(), settings::POLICY_FILE, Key::string);
         let limit = setting(parameters.as_ref(), settings::TABLE_LIMIT, Key::dword);
-        let kept = match path.as_deref().map(settings::file_name) {
+        let persisted = match path.as_deref().map(settings::file_name) {
             Some(Some((prefix, rest))) => ObjectName::with_prefix(prefix, rest)?,
             other => {
                 if other.is_some() {
@@ -76,9 +76,9 @@ impl Settings {
                 ObjectName::new(&[], settings::DEFAULT_POLICY_FILE)?
             }
         };
-        let new = ObjectName::new(kept.units(), NEW)?;
+        let new = ObjectName::new(persisted.units(), NEW)?;
         let table_limit = limit.map_or(DEFAULT_TABLE_LIMIT, |limit| limit as usize);
-        Ok(Self { policy_file: PolicyFile { kept, new }, table_limit })
+        Ok(Self { policy_file: PolicyFile { persisted, new }, table_limit })
     }
 }
 

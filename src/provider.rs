@@ -1,7 +1,7 @@
 //! The registered provider, which answers the requests of the control device.
 //!
 //! [`Engine::register`] fills in NPI_PROVIDER_CHARACTERISTICS and calls NmrRegisterProvider, through wdk-nmr. What that
-//! function asks of a driver, and where it is kept:
+//! function asks of a driver, and where it is done:
 //!
 //! | NmrRegisterProvider | here |
 //! | --- | --- |

@@ -92,7 +92,7 @@ pub(crate) fn write(event: &Event<'_>) {
             u64("DetachingMs", &detaching_ms),
             u64("Packets", &packets)
         ),
-        Event::PolicyChanged { generation, rules, table_length, default, kept } => write_event!(
+        Event::PolicyChanged { generation, rules, table_length, default, persisted } => write_event!(
             PROVIDER,
             "PolicyChange",
             level(Informational),
@@ -101,11 +101,11 @@ pub(crate) fn write(event: &Event<'_>) {
             u32("Rules", &rules),
             u64("TableLength", &(table_length as u64)),
             u16("DefaultAction", &default.number()),
-            bool8("Kept", &kept)
+            bool8("Persisted", &persisted)
         ),
-        Event::KeptPolicyDamaged { status } => write_event!(
+        Event::PersistedPolicyDamaged { status } => write_event!(
             PROVIDER,
-            "KeptPolicyDamaged",
+            "PersistedPolicyDamaged",
             level(Error),
             keyword(keyword::POLICY),
             win_ntstatus("Status", &status)

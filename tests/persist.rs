@@ -1,4 +1,4 @@
-//! A policy that is kept across restarts of the driver, in a file that the registry names.
+//! A policy that is persisted, in a file that the registry names.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -19,10 +19,10 @@ fn set(rig: &Rig, name: &str, kind: &str, data: &str) -> Result<()> {
     Ok(())
 }
 
-/// A machine with all drivers running, where the policy is kept in `C:\rig\kept.policy`.
+/// A machine with all drivers running, where the policy is persisted in `C:\rig\persisted.policy`.
 fn started(name: &str, clients: Clients) -> Result<Rig> {
     let rig = machine(name)?;
-    set(&rig, "PolicyFile", "REG_SZ", r"C:\rig\kept.policy")?;
+    set(&rig, "PolicyFile", "REG_SZ", r"C:\rig\persisted.policy")?;
     rig.start("sluice")?;
     clients.start(&rig)?;
     Ok(rig)
@@ -45,16 +45,16 @@ fn assert_status(rig: &Rig, generation: u64, persisted: bool, damaged: bool) -> 
 }
 
 #[rstest]
-fn a_kept_policy_is_in_force_again_after_a_restart(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
-    let rig = started("kept", clients)?;
-    let kept = rig.file("kept.policy");
+fn a_persisted_policy_is_in_force_again_after_a_restart(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
+    let rig = started("persist", clients)?;
+    let persisted = rig.file("persisted.policy");
     sluicectl_ok(&rig, &["policy", "load", "demo.toml", "--persist"])?;
     let with_policy = verdicts_offline(&rig, Some("demo.toml"))?;
     assert_eq!(clients.verdicts(&rig)?, with_policy);
     assert_status(&rig, 1, true, false)?;
-    let mode = fs::metadata(&kept).context("the kept policy")?.permissions().mode();
+    let mode = fs::metadata(&persisted).context("the persisted policy")?.permissions().mode();
     assert_eq!(mode & 0o007, 0, "others than administrators may use the file: {mode:o}");
-    assert!(!rig.file("kept.policy.new").exists());
+    assert!(!rig.file("persisted.policy.new").exists());
     for _ in 0..2 {
         restart(&rig)?;
         assert_status(&rig, 1, true, false)?;
@@ -64,9 +64,9 @@ fn a_kept_policy_is_in_force_again_after_a_restart(#[values(RUST, C, BOTH)] clie
     sluicectl_ok(&rig, &["policy", "clear"])?;
     assert_status(&rig, 2, false, false)?;
     restart(&rig)?;
-    assert_eq!(clients.verdicts(&rig)?, with_policy, "clear without --persist forgets nothing");
+    assert_eq!(clients.verdicts(&rig)?, with_policy, "clear without --persist removes nothing");
     sluicectl_ok(&rig, &["policy", "clear", "--persist"])?;
-    assert!(!kept.exists());
+    assert!(!persisted.exists());
     restart(&rig)?;
     assert_status(&rig, 0, false, false)?;
     assert_eq!(clients.verdicts(&rig)?, verdicts_offline(&rig, None)?);
@@ -78,32 +78,32 @@ fn a_damaged_file_is_reported_and_the_driver_starts_without_a_policy(
     #[values(RUST, C, BOTH)] clients: Clients,
 ) -> Result<()> {
     let rig = started("damaged", clients)?;
-    let kept = rig.file("kept.policy");
+    let persisted = rig.file("persisted.policy");
     sluicectl_ok(&rig, &["policy", "load", "demo.toml", "--persist"])?;
-    let whole = fs::read(&kept)?;
+    let whole = fs::read(&persisted)?;
     let mut changed = whole.clone();
     changed[whole.len() / 2] ^= 0x20;
     for damaged in [&changed[..], &whole[..whole.len() - 1], b""] {
         stop(&rig, "sluice")?;
-        fs::write(&kept, damaged)?;
+        fs::write(&persisted, damaged)?;
         rig.start("sluice")?;
         assert_status(&rig, 0, false, true)?;
         assert!(sluicectl_ok(&rig, &["status"])?.contains("damaged and not in force"));
         assert_eq!(clients.verdicts(&rig)?, verdicts_offline(&rig, None)?);
         let trace = rig.events()?;
-        let reported = |event: &sluice_rig::Event| event.get("event") == Some("KeptPolicyDamaged");
+        let reported = |event: &sluice_rig::Event| event.get("event") == Some("PersistedPolicyDamaged");
         assert!(trace.iter().rev().take_while(|event| !event.is("sluice", "load")).any(reported));
     }
     sluicectl_ok(&rig, &["policy", "load", "demo.toml", "--persist"])?;
     assert_status(&rig, 1, true, false)?;
-    assert_eq!(fs::read(&kept)?, whole);
+    assert_eq!(fs::read(&persisted)?, whole);
     end(&rig, clients)
 }
 
 #[rstest]
 fn a_file_that_cannot_be_written_leaves_everything_as_it_was(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
     let rig = machine("unwritable")?;
-    set(&rig, "PolicyFile", "REG_SZ", r"C:\nowhere\kept.policy")?;
+    set(&rig, "PolicyFile", "REG_SZ", r"C:\nowhere\persisted.policy")?;
     rig.start("sluice")?;
     clients.start(&rig)?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
@@ -114,7 +114,7 @@ fn a_file_that_cannot_be_written_leaves_everything_as_it_was(#[values(RUST, C, B
     assert!(outcome.stderr.contains("PolicyFile"), "{}", outcome.stderr);
     assert_status(&rig, 1, false, false)?;
     assert_eq!(clients.verdicts(&rig)?, before);
-    // There is nothing to forget.
+    // There is nothing to remove.
     sluicectl_ok(&rig, &["policy", "clear", "--persist"])?;
     end(&rig, clients)
 }
@@ -122,9 +122,9 @@ fn a_file_that_cannot_be_written_leaves_everything_as_it_was(#[values(RUST, C, B
 #[rstest]
 fn what_a_crash_left_behind_is_in_nobodys_way(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
     let rig = started("leftover", clients)?;
-    fs::write(rig.file("kept.policy.new"), "half of a policy")?;
+    fs::write(rig.file("persisted.policy.new"), "half of a policy")?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml", "--persist"])?;
-    assert!(!rig.file("kept.policy.new").exists());
+    assert!(!rig.file("persisted.policy.new").exists());
     restart(&rig)?;
     assert_status(&rig, 1, true, false)?;
     end(&rig, clients)

@@ -57,7 +57,8 @@ fn the_life_of_driver_clients_and_policy_is_traced(
     }
 
     sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
-    let event = trace.assert_one("PolicyChange", &[("Generation", "1"), ("DefaultAction", "1"), ("Kept", "false")])?;
+    let event =
+        trace.assert_one("PolicyChange", &[("Generation", "1"), ("DefaultAction", "1"), ("Persisted", "false")])?;
     assert!(event.number("Rules") > 0 && event.number("TableLength") > 0, "{event}");
     for (name, _) in clients {
         sluicectl_ok(&rig, &["classify", "demo.pcapng", "--summary", "--device", name])?;

@@ -94,14 +94,14 @@ fn a_client_that_is_no_client_of_sluice_fails_and_everything_is_undone() -> Resu
 }
 
 #[test]
-fn a_policy_that_was_kept_is_where_every_life_starts() -> Result<()> {
-    let rig = machine("verify-kept")?;
+fn a_persisted_policy_is_where_every_life_starts() -> Result<()> {
+    let rig = machine("verify-persist")?;
     rig.install("sluice")?;
     rig.install("probe")?;
     rig.start("sluice")?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml", "--persist"])?;
     rig.stop("sluice")?;
-    // Another one than is kept.
+    // Another one than is persisted.
     let lenient = env::temp_dir().join(format!("sluice-lenient-{}.toml", std::process::id()));
     fs::write(&lenient, "default = \"permit\"\n")?;
     let policy = rig.copy_file(&lenient)?;

@@ -98,7 +98,7 @@ pub(crate) enum PolicyCommand {
     Load {
         /// The policy, in TOML (docs/policy.md).
         file: PathBuf,
-        /// Keep the policy across a restart of the driver.
+        /// Persist the policy: the driver starts with it the next time.
         #[arg(long)]
         persist: bool,
         /// Write one JSON object.
@@ -118,7 +118,7 @@ pub(crate) enum PolicyCommand {
     /// Take the policy out of force, which permits everything.
     #[command(after_help = "Example:\n  sluicectl policy clear --persist")]
     Clear {
-        /// Also forget the policy that was kept across restarts.
+        /// Also remove the persisted policy: the driver starts without one.
         #[arg(long)]
         persist: bool,
         /// Write one JSON object.

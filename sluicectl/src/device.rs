@@ -2,8 +2,8 @@
 
 use sluice_control::code;
 use sluice_control::message::{
-    BatchAnswer, BatchEntry, BatchRequest, Client, PolicyAnswer, PolicyRequest, ProbeStatus, Provider, Status,
-    header_of, policy_flags,
+    BatchAnswer, BatchEntry, BatchRequest, ClientStatus, PolicyAnswer, PolicyRequest, ProbeStatus, ProviderStatus,
+    Status, header_of, policy_flags,
 };
 use sluice_control::name::SLUICE;
 use sluice_control::settings::POLICY_FILE;
@@ -47,7 +47,7 @@ impl Sluice {
         Handle::open(SLUICE, Access::ReadWrite).map(Self)
     }
 
-    pub(crate) fn status(&self) -> Result<(Status, Vec<Client>), Failure> {
+    pub(crate) fn status(&self) -> Result<(Status, Vec<ClientStatus>), Failure> {
         let counts = |status: &Status| (status.clients_total, status.clients_listed);
         read_list(&self.0, code::SLUICE_STATUS, |status: &Status| status.header, counts)
     }
@@ -72,7 +72,7 @@ impl Sluice {
         let answer = self.0.control(code, &request, PolicyAnswer::SIZE).map_err(|failure| match failure {
             Failure::Windows { message, code } if persist => {
                 let message = format!(
-                    "{message}; to keep a policy it writes the file that its registry value {POLICY_FILE} names"
+                    "{message}; to persist a policy it writes the file that its registry value {POLICY_FILE} names"
                 );
                 Failure::Windows { message, code }
             }
@@ -120,7 +120,7 @@ impl Probe {
         packets.iter().map(|_| Verdict::read(&mut rest).ok_or_else(nonsense)).collect()
     }
 
-    pub(crate) fn providers(&self) -> Result<Vec<Provider>, Failure> {
+    pub(crate) fn providers(&self) -> Result<Vec<ProviderStatus>, Failure> {
         let counts = |status: &ProbeStatus| (status.providers_total, status.providers_listed);
         read_list(&self.0, code::PROBE_STATUS, |status: &ProbeStatus| status.header, counts).map(|(_, list)| list)
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use comfy_table::{Cell, Color};
 use serde::Serialize;
-use sluice_control::message::{Client, ModuleId, Provider, Status, client_state, module_id_kind, status_flags};
+use sluice_control::message::{
+    ClientStatus, ModuleId, ProviderStatus, Status, client_state, module_id_kind, status_flags,
+};
 use sluice_npi::Statistics;
 
 use crate::args::{StatsArgs, StatusArgs};
@@ -31,7 +33,7 @@ struct PolicyRecord {
     table_length: u32,
     default: &'static str,
     persisted: bool,
-    /// When the driver started, the policy that had been kept was damaged.
+    /// When the driver started, the persisted policy was damaged.
     persisted_damaged: bool,
 }
 
@@ -130,12 +132,12 @@ pub(crate) fn stats(args: &StatsArgs) -> Result<(), Failure> {
 }
 
 impl BindingRecord {
-    fn client(client: &Client) -> Self {
+    fn client(client: &ClientStatus) -> Self {
         let ClientRecord { module_id, name, counters, .. } = ClientRecord::new(client);
         Self { module_id, name: Some(name), generation: None, counters }
     }
 
-    fn provider(provider: &Provider) -> Self {
+    fn provider(provider: &ProviderStatus) -> Self {
         Self {
             module_id: module_id(&provider.module_id),
             name: None,
@@ -146,7 +148,7 @@ impl BindingRecord {
 }
 
 impl StatusRecord {
-    fn new(status: &Status, clients: &[Client]) -> Self {
+    fn new(status: &Status, clients: &[ClientStatus]) -> Self {
         let [major, minor, patch, _] = status.driver_version;
         Self {
             driver_version: format!("{major}.{minor}.{patch}"),
@@ -170,15 +172,13 @@ impl StatusRecord {
         } else {
             format!("{} rules in {} bytes, default {}", policy.rules, policy.table_length, policy.default)
         };
-        let persisted = if policy.persisted { ", kept across restarts" } else { "" };
+        let persisted = if policy.persisted { ", persisted" } else { "" };
         let mut text = vec![
             format!("sluice.sys {}, up {}", self.driver_version, duration(self.uptime_seconds)),
             format!("policy: generation {}, {loaded}{persisted}", policy.generation),
         ];
         if policy.persisted_damaged {
-            text.push(
-                "warning: the policy that was kept across the last restart is damaged and not in force".to_owned(),
-            );
+            text.push("warning: the persisted policy is damaged and not in force".to_owned());
         }
         if self.clients.is_empty() {
             text.push("clients: none".to_owned());
@@ -217,7 +217,7 @@ impl StatusRecord {
 }
 
 impl ClientRecord {
-    fn new(client: &Client) -> Self {
+    fn new(client: &ClientStatus) -> Self {
         let length = client.name.iter().position(|byte| *byte == 0).unwrap_or(client.name.len());
         Self {
             module_id: module_id(&client.module_id),
@@ -311,12 +311,12 @@ mod tests {
 
     use super::*;
 
-    fn client(name: &[u8], state: u16) -> Client {
+    fn client(name: &[u8], state: u16) -> ClientStatus {
         let mut padded = [0; 32];
         padded[..name.len()].copy_from_slice(name);
         let mut value = [0; 16];
         value.iter_mut().zip(1..).for_each(|(byte, number)| *byte = number);
-        Client {
+        ClientStatus {
             module_id: ModuleId { kind: module_id_kind::GUID, value },
             state,
             reserved: 0,
@@ -383,10 +383,7 @@ mod tests {
         let text = anstream::adapter::strip_str(&lines).to_string();
         let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(text.lines().next(), Some("sluice.sys 1.2.3, up 1 d 1 h"));
-        assert_eq!(
-            words[1].join(" "),
-            "policy: generation 4, 2 rules in 896 bytes, default block, kept across restarts"
-        );
+        assert_eq!(words[1].join(" "), "policy: generation 4, 2 rules in 896 bytes, default block, persisted");
         assert_eq!(words[4][..6], ["probe", "3", "attached", "1", "min", "1"]);
         assert_eq!(words[5][..3], ["-", "3", "detaching"]);
     }

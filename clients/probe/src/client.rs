@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use sluice_control::message::{ModuleId as ModuleIdMessage, Provider as ProviderMessage};
+use sluice_control::message::{ModuleId as ModuleIdMessage, ProviderStatus};
 use sluice_control::probe::{Batch, Device};
 use sluice_control::status::{STATUS_DEVICE_NOT_READY, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER};
 use sluice_control::{Completion, List, NTSTATUS};
@@ -124,12 +124,12 @@ impl Device for Service {
         Ok(verdicts)
     }
 
-    fn providers(&self, providers: &mut List<'_, ProviderMessage>) {
+    fn providers(&self, providers: &mut List<'_, ProviderStatus>) {
         for sluice in self.0.providers() {
             // A provider that does not answer is on its way out.
             let Ok(statistics) = sluice.query_statistics() else { continue };
             let binding = sluice.binding();
-            providers.push(&ProviderMessage {
+            providers.push(&ProviderStatus {
                 module_id: ModuleIdMessage::from(binding.module_id),
                 reserved: 0,
                 generation: binding.generation.load(Ordering::Relaxed),

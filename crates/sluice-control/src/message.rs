@@ -15,7 +15,7 @@ pub const fn header_of<T>() -> Header {
 
 /// The bits of [`PolicyRequest::flags`].
 pub mod policy_flags {
-    /// Keep the policy, or that there is none, across a restart of the driver.
+    /// Persist the policy, or that there is none: the driver starts with it the next time.
     pub const PERSIST: u32 = 1 << 0;
     /// All bits that mean something.
     pub const ALL: u32 = PERSIST;
@@ -52,14 +52,14 @@ pub struct PolicyAnswer {
 
 /// The bits of [`Status::flags`].
 pub mod status_flags {
-    /// The policy in force is kept: the driver starts with it the next time. Not set when there is no policy.
+    /// The policy in force is persisted: the driver starts with it the next time. Not set when there is no policy.
     pub const PERSISTED: u32 = 1 << 0;
-    /// When the driver started there was a kept policy, but it could not be read or was damaged, and so it was not put in
-    /// force. Not set any more when another one has been kept, or it has been forgotten.
+    /// When the driver started there was a persisted policy, but it could not be read or was damaged, and so it was not
+    /// put in force. Cleared when another one has been persisted, or it has been removed.
     pub const PERSISTED_DAMAGED: u32 = 1 << 1;
 }
 
-/// The answer to [`SLUICE_STATUS`](crate::code::SLUICE_STATUS). `clients_listed` [`Client`]s follow.
+/// The answer to [`SLUICE_STATUS`](crate::code::SLUICE_STATUS). `clients_listed` [`ClientStatus`]s follow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -87,7 +87,7 @@ pub struct Status {
     pub clients_listed: u32,
 }
 
-/// The values of [`Client::state`].
+/// The values of [`ClientStatus::state`].
 pub mod client_state {
     /// The client is attached.
     pub const ATTACHED: u16 = 1;
@@ -138,7 +138,7 @@ impl From<wdk_nmr::ModuleId> for ModuleId {
 /// A client driver that is attached to Sluice.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Client {
+pub struct ClientStatus {
     /// Which module it is.
     pub module_id: ModuleId,
     /// One of [`client_state`].
@@ -208,7 +208,7 @@ impl BatchAnswer {
     }
 }
 
-/// The answer to [`PROBE_STATUS`](crate::code::PROBE_STATUS). `providers_listed` [`Provider`]s follow.
+/// The answer to [`PROBE_STATUS`](crate::code::PROBE_STATUS). `providers_listed` [`ProviderStatus`]s follow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeStatus {
@@ -225,7 +225,7 @@ pub struct ProbeStatus {
 /// A provider that the probe is attached to. The first one classifies.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Provider {
+pub struct ProviderStatus {
     /// Which module it is.
     pub module_id: ModuleId,
     /// 0.
@@ -252,7 +252,7 @@ wire!(Status {
     clients_listed: u32,
 });
 wire!(ModuleId { kind: u32, value: [u8; 16] });
-wire!(Client {
+wire!(ClientStatus {
     module_id: ModuleId,
     state: u16,
     reserved: u16,
@@ -266,4 +266,4 @@ wire!(BatchRequest { header: Header, count: u32, reserved: u64 });
 wire!(BatchEntry { link_type: u16, direction: u16, captured_length: u32, wire_length: u32, offset: u32 });
 wire!(BatchAnswer { header: Header, count: u32, reserved: u64 });
 wire!(ProbeStatus { header: Header, providers_total: u32, providers_listed: u32, reserved: u32 });
-wire!(Provider { module_id: ModuleId, reserved: u32, generation: u64, statistics: Statistics });
+wire!(ProviderStatus { module_id: ModuleId, reserved: u32, generation: u64, statistics: Statistics });

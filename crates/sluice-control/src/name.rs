@@ -15,24 +15,24 @@ pub const LINK_PREFIX: &str = r"\DosDevices\";
 /// What comes before the name when a user-mode program opens a device.
 pub const WIN32_PREFIX: &str = r"\\.\";
 
-/// The longest name that [`Name`] can hold, in UTF-16 units, with its prefix.
+/// The longest name that [`DeviceName`] can hold, in UTF-16 units, with its prefix.
 pub const MAX_NAME: usize = 128;
 
 /// A name for the object manager, in UTF-16, on the stack.
 ///
 /// ```
-/// use sluice_control::name::{DEVICE_PREFIX, Name, SLUICE};
+/// use sluice_control::name::{DEVICE_PREFIX, DeviceName, SLUICE};
 ///
-/// let device = Name::new(DEVICE_PREFIX, SLUICE.encode_utf16()).unwrap();
+/// let device = DeviceName::new(DEVICE_PREFIX, SLUICE.encode_utf16()).unwrap();
 /// assert_eq!(String::from_utf16(device.as_slice()).unwrap(), r"\Device\Sluice");
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Name {
+pub struct DeviceName {
     units: [u16; MAX_NAME],
     length: usize,
 }
 
-impl Name {
+impl DeviceName {
     /// `prefix` followed by `name`, or `None` if that is longer than [`MAX_NAME`].
     #[must_use]
     pub fn new(prefix: &str, name: impl IntoIterator<Item = u16>) -> Option<Self> {

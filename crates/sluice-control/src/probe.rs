@@ -3,7 +3,7 @@
 use sluice_npi::{MAX_BATCH, Verdict};
 
 use crate::list::answer_with_list;
-use crate::message::{BatchAnswer, BatchEntry, BatchRequest, ProbeStatus, Provider, header_of};
+use crate::message::{BatchAnswer, BatchEntry, BatchRequest, ProbeStatus, ProviderStatus, header_of};
 use crate::status::{
     STATUS_BUFFER_TOO_SMALL, STATUS_INVALID_BUFFER_SIZE, STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PARAMETER,
     STATUS_REVISION_MISMATCH, STATUS_UNSUCCESSFUL,
@@ -26,7 +26,7 @@ pub trait Device {
     fn classify(&self, batch: &Batch<'_>) -> Result<Self::Verdicts, NTSTATUS>;
 
     /// Appends the providers that the probe is attached to, the one that classifies first.
-    fn providers(&self, providers: &mut List<'_, Provider>);
+    fn providers(&self, providers: &mut List<'_, ProviderStatus>);
 }
 
 /// Answers one request. `buffer` is the system buffer, whose first `input_length` bytes are the input, and whose first
@@ -66,7 +66,7 @@ fn classify<D: Device>(device: &D, mut buffer: Buffer<'_>) -> Result<usize, NTST
 
 fn status<D: Device>(device: &D, mut buffer: Buffer<'_>) -> Result<usize, NTSTATUS> {
     buffer.expect_no_input()?;
-    let fill = |providers: &mut List<'_, Provider>| {
+    let fill = |providers: &mut List<'_, ProviderStatus>| {
         device.providers(providers);
         ProbeStatus { header: header_of::<ProbeStatus>(), providers_total: 0, providers_listed: 0, reserved: 0 }
     };
@@ -87,7 +87,7 @@ pub struct Batch<'a> {
 
 /// One packet of a batch. All but the bytes is what the user-mode program said, for the provider to judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packet<'a> {
+pub struct BatchPacket<'a> {
     /// What the bytes start with: one of [`sluice_npi::link_type`].
     pub link_type: u16,
     /// One of [`sluice_npi::direction`].
@@ -144,12 +144,12 @@ impl<'a> Batch<'a> {
     }
 
     /// The packets, in their order: [`len`](Self::len) of them.
-    pub fn packets(&self) -> impl Iterator<Item = Packet<'a>> + use<'a> {
+    pub fn packets(&self) -> impl Iterator<Item = BatchPacket<'a>> + use<'a> {
         let batch = *self;
         let mut entries = self.entries;
         core::iter::from_fn(move || {
             let entry = BatchEntry::read(&mut entries)?;
-            Some(Packet {
+            Some(BatchPacket {
                 link_type: entry.link_type,
                 direction: entry.direction,
                 wire_length: entry.wire_length,

@@ -4,7 +4,7 @@
 /// The key below the one of the service.
 pub const KEY: &str = r"\Parameters";
 
-/// REG_SZ: the file in which a policy is kept across restarts, see [`file_name`].
+/// REG_SZ: the file of the persisted policy, see [`file_name`].
 pub const POLICY_FILE: &str = "PolicyFile";
 
 /// The file if [`POLICY_FILE`] is not set: a folder that only administrators can write to.
@@ -23,9 +23,9 @@ const WIN32_PATHS: &str = r"\??\";
 /// ```
 /// use sluice_control::settings::file_name;
 ///
-/// let path: Vec<u16> = "C:\\kept.policy\0".encode_utf16().collect();
+/// let path: Vec<u16> = "C:\\my.policy\0".encode_utf16().collect();
 /// let (prefix, rest) = file_name(&path).unwrap();
-/// assert_eq!((prefix, String::from_utf16(rest).unwrap().as_str()), (r"\??\", r"C:\kept.policy"));
+/// assert_eq!((prefix, String::from_utf16(rest).unwrap().as_str()), (r"\??\", r"C:\my.policy"));
 /// ```
 #[must_use]
 pub fn file_name(path: &[u16]) -> Option<(&'static str, &[u16])> {

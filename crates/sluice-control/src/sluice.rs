@@ -1,7 +1,7 @@
 //! The dispatcher of the control device of sluice.sys.
 
 use crate::list::answer_with_list;
-use crate::message::{Client, PolicyAnswer, PolicyRequest, Status, header_of, policy_flags};
+use crate::message::{ClientStatus, PolicyAnswer, PolicyRequest, Status, header_of, policy_flags};
 use crate::status::{
     STATUS_BUFFER_TOO_SMALL, STATUS_INVALID_BUFFER_SIZE, STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PARAMETER,
     STATUS_REVISION_MISMATCH,
@@ -14,17 +14,17 @@ use crate::{Buffer, Completion, List, NTSTATUS, code};
 pub trait Device {
     /// Says how the driver is, and appends its clients to `clients`. The header and the counts of the clients are filled
     /// in by the caller.
-    fn status(&self, clients: &mut List<'_, Client>) -> Status;
+    fn status(&self, clients: &mut List<'_, ClientStatus>) -> Status;
 
-    /// Validates `table` and puts it in force; if `persist`, also keeps it for the next start of the driver. Returns the
+    /// Validates `table` and puts it in force; if `persist`, the driver starts with it the next time. Returns the
     /// new generation.
     ///
     /// # Errors
     ///
-    /// Whatever the reason, the policy that was in force stays in force, and the kept one stays kept.
+    /// Whatever the reason, the policy that was in force stays in force, and what was persisted stays persisted.
     fn load_policy(&self, table: &[u8], persist: bool) -> Result<u64, NTSTATUS>;
 
-    /// Takes the policy out of force; if `persist`, also forgets the kept one. Returns the new generation.
+    /// Takes the policy out of force; if `persist`, the driver starts without one. Returns the new generation.
     ///
     /// # Errors
     ///
@@ -32,12 +32,12 @@ pub trait Device {
     fn clear_policy(&self, persist: bool) -> Result<u64, NTSTATUS>;
 
     /// Copies the table in force to the start of `place`, if it fits there whole.
-    fn read_policy(&self, place: &mut [u8]) -> InForce;
+    fn read_policy(&self, place: &mut [u8]) -> PolicyInForce;
 }
 
 /// Which policy is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InForce {
+pub struct PolicyInForce {
     /// Its generation.
     pub generation: u64,
     /// How many bytes its table has, whether or not they were copied; 0 if there is no policy.
@@ -64,7 +64,8 @@ pub fn control<D: Device>(
 
 fn status<D: Device>(device: &D, mut buffer: Buffer<'_>) -> Result<usize, NTSTATUS> {
     buffer.expect_no_input()?;
-    let fill = |clients: &mut List<'_, Client>| Status { header: header_of::<Status>(), ..device.status(clients) };
+    let fill =
+        |clients: &mut List<'_, ClientStatus>| Status { header: header_of::<Status>(), ..device.status(clients) };
     answer_with_list(buffer.output(), fill, |status, total, listed| {
         status.clients_total = total;
         status.clients_listed = listed;
@@ -80,7 +81,7 @@ fn load_policy<D: Device>(device: &D, mut buffer: Buffer<'_>) -> Result<usize, N
     let table_length = table.len();
     buffer.expect_room(PolicyAnswer::SIZE)?;
     let generation = device.load_policy(table, persist)?;
-    answer_policy(buffer.output(), InForce { generation, table_length })
+    answer_policy(buffer.output(), PolicyInForce { generation, table_length })
 }
 
 fn clear_policy<D: Device>(device: &D, mut buffer: Buffer<'_>) -> Result<usize, NTSTATUS> {
@@ -90,7 +91,7 @@ fn clear_policy<D: Device>(device: &D, mut buffer: Buffer<'_>) -> Result<usize, 
     }
     buffer.expect_room(PolicyAnswer::SIZE)?;
     let generation = device.clear_policy(persist)?;
-    answer_policy(buffer.output(), InForce { generation, table_length: 0 })
+    answer_policy(buffer.output(), PolicyInForce { generation, table_length: 0 })
 }
 
 /// Whether to persist, and the table.
@@ -120,7 +121,7 @@ fn read_policy<D: Device>(device: &D, mut buffer: Buffer<'_>) -> Result<usize, N
     Ok(answer_policy(answer, in_force)?.saturating_add(copied))
 }
 
-fn answer_policy(mut output: &mut [u8], in_force: InForce) -> Result<usize, NTSTATUS> {
+fn answer_policy(mut output: &mut [u8], in_force: PolicyInForce) -> Result<usize, NTSTATUS> {
     let answer = PolicyAnswer {
         header: header_of::<PolicyAnswer>(),
         table_length: u32::try_from(in_force.table_length).unwrap_or(u32::MAX),

@@ -28,7 +28,7 @@ statuses! {
     STATUS_INSUFFICIENT_RESOURCES = 0xC000_009A;
     /// No Sluice provider is attached to the probe (`ERROR_NOT_READY`).
     STATUS_DEVICE_NOT_READY = 0xC000_00A3;
-    /// A kept policy is not what was written (`ERROR_FILE_CORRUPT`).
+    /// A persisted policy is not what was written (`ERROR_FILE_CORRUPT`).
     STATUS_FILE_CORRUPT_ERROR = 0xC000_0102;
     /// The driver unloads (`ERROR_ACCESS_DENIED`).
     STATUS_DELETE_PENDING = 0xC000_0056;

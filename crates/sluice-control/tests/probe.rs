@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use proptest::prelude::*;
-use sluice_control::message::{BatchAnswer, ModuleId, ProbeStatus, Provider, header_of, module_id_kind};
+use sluice_control::message::{BatchAnswer, ModuleId, ProbeStatus, ProviderStatus, header_of, module_id_kind};
 use sluice_control::probe::{Batch, Device, control};
 use sluice_control::status::*;
 use sluice_control::wire::Wire;
@@ -36,7 +36,7 @@ impl Device for Probe {
         Ok(numbered.skip(usize::from(self.forgets_one.get())).collect())
     }
 
-    fn providers(&self, providers: &mut List<'_, Provider>) {
+    fn providers(&self, providers: &mut List<'_, ProviderStatus>) {
         providers.push(&provider());
     }
 }
@@ -52,8 +52,8 @@ fn verdict(rule_id: u32, bytes: &[u8]) -> Verdict {
     }
 }
 
-fn provider() -> Provider {
-    Provider {
+fn provider() -> ProviderStatus {
+    ProviderStatus {
         module_id: ModuleId { kind: module_id_kind::GUID, value: [7; 16] },
         reserved: 0,
         generation: 3,
@@ -187,11 +187,11 @@ fn what_the_provider_answers_is_passed_on() {
 #[test]
 fn status_lists_the_providers() {
     let (completion, answer) = request(&Probe::default(), code::PROBE_STATUS, &[], 999);
-    assert_eq!(completion.information, ProbeStatus::SIZE + Provider::SIZE);
+    assert_eq!(completion.information, ProbeStatus::SIZE + ProviderStatus::SIZE);
     let mut rest = &answer[..];
     let status = ProbeStatus::read(&mut rest).unwrap();
     assert_eq!((status.providers_total, status.providers_listed), (1, 1));
-    assert_eq!(Provider::read(&mut rest), Some(provider()));
+    assert_eq!(ProviderStatus::read(&mut rest), Some(provider()));
 }
 
 /// Arbitrary bytes, or a batch in which every field is likely to be right.

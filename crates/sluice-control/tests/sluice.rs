@@ -4,9 +4,9 @@ use std::cell::{Cell, RefCell};
 
 use proptest::prelude::*;
 use sluice_control::message::{
-    Client, ModuleId, PolicyAnswer, Status, client_state, header_of, module_id_kind, policy_flags, status_flags,
+    ClientStatus, ModuleId, PolicyAnswer, Status, client_state, header_of, module_id_kind, policy_flags, status_flags,
 };
-use sluice_control::sluice::{Device, InForce, control};
+use sluice_control::sluice::{Device, PolicyInForce, control};
 use sluice_control::status::*;
 use sluice_control::wire::Wire;
 use sluice_control::{Completion, List, NTSTATUS, VERSION, code};
@@ -18,7 +18,7 @@ struct Driver {
     table: RefCell<Vec<u8>>,
     generation: Cell<u64>,
     persisted: Cell<bool>,
-    clients: Vec<Client>,
+    clients: Vec<ClientStatus>,
 }
 
 impl Driver {
@@ -29,7 +29,7 @@ impl Driver {
 }
 
 impl Device for Driver {
-    fn status(&self, clients: &mut List<'_, Client>) -> Status {
+    fn status(&self, clients: &mut List<'_, ClientStatus>) -> Status {
         self.clients.iter().for_each(|client| clients.push(client));
         Status {
             header: Header { version: 0, size: 0 },
@@ -62,17 +62,17 @@ impl Device for Driver {
         Ok(self.next_generation())
     }
 
-    fn read_policy(&self, place: &mut [u8]) -> InForce {
+    fn read_policy(&self, place: &mut [u8]) -> PolicyInForce {
         let table = self.table.borrow();
         if let Some(place) = place.get_mut(..table.len()) {
             place.copy_from_slice(&table);
         }
-        InForce { generation: self.generation.get(), table_length: table.len() }
+        PolicyInForce { generation: self.generation.get(), table_length: table.len() }
     }
 }
 
-fn client(number: u8) -> Client {
-    Client {
+fn client(number: u8) -> ClientStatus {
+    ClientStatus {
         module_id: ModuleId { kind: module_id_kind::GUID, value: [number; 16] },
         state: client_state::ATTACHED,
         reserved: 0,
@@ -221,16 +221,18 @@ fn a_buffer_shorter_than_its_lengths_is_refused() {
 #[test]
 fn status_lists_as_many_clients_as_fit_and_counts_all() {
     let driver = Driver { clients: (1..=3).map(client).collect(), ..Driver::default() };
-    for (room, listed) in [(0, 0), (Client::SIZE - 1, 0), (Client::SIZE, 1), (3 * Client::SIZE - 1, 2), (9999, 3)] {
+    for (room, listed) in
+        [(0, 0), (ClientStatus::SIZE - 1, 0), (ClientStatus::SIZE, 1), (3 * ClientStatus::SIZE - 1, 2), (9999, 3)]
+    {
         let (completion, answer) = request(&driver, code::SLUICE_STATUS, &[], Status::SIZE + room);
-        assert_eq!(completion, done(Status::SIZE + listed * Client::SIZE));
+        assert_eq!(completion, done(Status::SIZE + listed * ClientStatus::SIZE));
         let status = read::<Status>(&answer);
         assert_eq!(status.header, header_of::<Status>());
         assert_eq!((status.clients_total, status.clients_listed), (3, listed as u32));
         assert_eq!(status.driver_version, [1, 2, 3, 0]);
         let mut rest = &answer[Status::SIZE..];
         for number in 1..=listed {
-            assert_eq!(Client::read(&mut rest).unwrap(), client(number as u8));
+            assert_eq!(ClientStatus::read(&mut rest).unwrap(), client(number as u8));
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What the control device of sluice.sys does.
 
 use sluice_control::message::{
-    Client as ClientMessage, ModuleId as ModuleIdMessage, Status, client_state, header_of, status_flags,
+    ClientStatus, ModuleId as ModuleIdMessage, Status, client_state, header_of, status_flags,
 };
-use sluice_control::sluice::{Device, InForce};
+use sluice_control::sluice::{Device, PolicyInForce};
 use sluice_control::status::STATUS_SUCCESS;
 use sluice_control::{Completion, List, NTSTATUS};
 use sluice_npi::Statistics;
@@ -55,12 +55,12 @@ impl<M: Machine, R: Resident> Control<M, R> {
 }
 
 impl<M: Machine, R: Resident> Device for Control<M, R> {
-    fn status(&self, clients: &mut List<'_, ClientMessage>) -> Status {
+    fn status(&self, clients: &mut List<'_, ClientStatus>) -> Status {
         let machine = &self.engine().machine;
         let now = machine.uptime_ms();
         for client in self.registration.clients() {
             let client = client.binding();
-            clients.push(&ClientMessage {
+            clients.push(&ClientStatus {
                 module_id: client.module_id.into(),
                 state: client_state::ATTACHED,
                 reserved: 0,
@@ -74,7 +74,7 @@ impl<M: Machine, R: Resident> Device for Control<M, R> {
         // A client on its way out cannot be held any more: only what the library recorded of it can be told.
         for binding in self.registration.bindings() {
             if matches!(binding.state, BindingState::Draining | BindingState::Detached) {
-                clients.push(&ClientMessage {
+                clients.push(&ClientStatus {
                     module_id: binding.peer.map_or(UNNAMED, ModuleIdMessage::from),
                     state: client_state::DETACHING,
                     reserved: 0,
@@ -87,10 +87,10 @@ impl<M: Machine, R: Resident> Device for Control<M, R> {
             }
         }
         let policy = &self.engine().policy;
-        let damaged = if policy.kept_is_damaged() { status_flags::PERSISTED_DAMAGED } else { 0 };
+        let damaged = if policy.persisted_is_damaged() { status_flags::PERSISTED_DAMAGED } else { 0 };
         policy.read(machine.processor(), |in_force| Status {
             header: header_of::<Status>(),
-            flags: damaged | if in_force.kept { status_flags::PERSISTED } else { 0 },
+            flags: damaged | if in_force.persisted { status_flags::PERSISTED } else { 0 },
             driver_version: self.driver_version,
             uptime: now.saturating_sub(self.started_at_ms),
             generation: in_force.generation,
@@ -117,14 +117,14 @@ impl<M: Machine, R: Resident> Device for Control<M, R> {
         Ok(generation)
     }
 
-    fn read_policy(&self, place: &mut [u8]) -> InForce {
+    fn read_policy(&self, place: &mut [u8]) -> PolicyInForce {
         let engine = self.engine();
         engine.policy.read(engine.machine.processor(), |in_force| {
             let table = in_force.policy.bytes();
             if let Some(place) = place.get_mut(..table.len()) {
                 place.copy_from_slice(table);
             }
-            InForce { generation: in_force.generation, table_length: table.len() }
+            PolicyInForce { generation: in_force.generation, table_length: table.len() }
         })
     }
 }

@@ -8,13 +8,13 @@ use sluice_npi::{Header, Statistics, Verdict, action, flags};
 
 /// The counters of one client, a set for every processor.
 pub(crate) struct Counters {
-    shards: Vec<Shard>,
+    shards: Vec<CounterShard>,
 }
 
 /// One processor's set. What follows the counters keeps the next set's out of their cache lines; an alignment would not
 /// do, since the pool does not heed it.
 #[derive(Default)]
-struct Shard {
+struct CounterShard {
     packets: AtomicU64,
     blocked: AtomicU64,
     malformed: AtomicU64,
@@ -29,17 +29,17 @@ impl Counters {
         let count = processors.max(1);
         let mut shards = Vec::new();
         shards.try_reserve_exact(count).ok()?;
-        shards.extend(core::iter::repeat_with(Shard::default).take(count));
+        shards.extend(core::iter::repeat_with(CounterShard::default).take(count));
         Some(Self { shards })
     }
 
-    fn shard(&self, processor: usize) -> Option<&Shard> {
+    fn shard(&self, processor: usize) -> Option<&CounterShard> {
         self.shards.get(processor.checked_rem(self.shards.len())?)
     }
 
     /// Starts counting the verdicts of one call.
-    pub(crate) fn tally(&self) -> Tally<'_> {
-        Tally { counters: self, packets: 0, blocked: 0, malformed: 0, truncated: 0 }
+    pub(crate) fn tally(&self) -> CallCounts<'_> {
+        CallCounts { counters: self, packets: 0, blocked: 0, malformed: 0, truncated: 0 }
     }
 
     /// Counts a call that was refused.
@@ -51,7 +51,7 @@ impl Counters {
 
     /// The sums over all processors. Calls in progress may be in some of them and not yet in others.
     pub(crate) fn sum(&self) -> Statistics {
-        let sum = |field: fn(&Shard) -> &AtomicU64| {
+        let sum = |field: fn(&CounterShard) -> &AtomicU64| {
             self.shards.iter().fold(0_u64, |sum, shard| sum.wrapping_add(field(shard).load(Relaxed)))
         };
         let blocked = sum(|shard| &shard.blocked);
@@ -70,7 +70,7 @@ impl Counters {
 }
 
 /// The verdicts of one call. They reach the counters in one go.
-pub(crate) struct Tally<'a> {
+pub(crate) struct CallCounts<'a> {
     counters: &'a Counters,
     packets: u64,
     blocked: u64,
@@ -78,7 +78,7 @@ pub(crate) struct Tally<'a> {
     truncated: u64,
 }
 
-impl Tally<'_> {
+impl CallCounts<'_> {
     /// Counts one verdict.
     #[inline]
     pub(crate) fn add(&mut self, verdict: &Verdict) {

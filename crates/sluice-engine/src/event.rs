@@ -50,10 +50,10 @@ pub enum Event<'a> {
         /// What happens to a packet that no rule matches.
         default: Action,
         /// Whether the driver starts with it the next time.
-        kept: bool,
+        persisted: bool,
     },
-    /// The policy that was kept cannot be used: the driver starts without one. PASSIVE_LEVEL.
-    KeptPolicyDamaged {
+    /// The persisted policy cannot be used: the driver starts without one. PASSIVE_LEVEL.
+    PersistedPolicyDamaged {
         /// Why the file could not be read, or STATUS_FILE_CORRUPT_ERROR.
         status: NTSTATUS,
     },

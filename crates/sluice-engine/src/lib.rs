@@ -4,8 +4,8 @@
 //! file, a trace. That is [`Machine`]. So all of it runs in `cargo test` against a registrar.
 //!
 //! Data flows one way. A client's call comes in through the dispatch table (`provider`), is judged by the policy in
-//! force (`policy`) and counted (`counters`). A control request (`control`) puts another policy in force, and keeps it
-//! for the next start if asked (`storage`). What happens on the way is reported (`event`).
+//! force (`policy`) and counted (`counters`). A control request (`control`) puts another policy in force, and persists
+//! it if asked (`storage`). What happens on the way is reported (`event`).
 #![no_std]
 
 extern crate alloc;
@@ -22,5 +22,5 @@ pub use control::Control;
 pub use event::Event;
 pub use machine::Machine;
 pub use policy::DEFAULT_TABLE_LIMIT;
-pub use provider::{Client, Engine, MODULE_ID};
+pub use provider::{AttachedClient, Engine, MODULE_ID};
 pub use storage::Storage;

@@ -4,7 +4,7 @@ use crate::{Event, Storage};
 
 /// Processors, time, storage, and somebody who listens. A driver asks the kernel; a test answers what it likes.
 pub trait Machine: Send + Sync + 'static {
-    /// Where a policy is kept across restarts.
+    /// Where a policy is persisted.
     type Storage: Storage;
 
     /// How many processors there are; at least 1. PASSIVE_LEVEL.
@@ -20,7 +20,7 @@ pub trait Machine: Send + Sync + 'static {
     /// Lets other threads run for a moment. PASSIVE_LEVEL.
     fn pause(&self);
 
-    /// Where a policy is kept across restarts.
+    /// Where a policy is persisted.
     fn storage(&self) -> &Self::Storage;
 
     /// Passes on what has happened to whoever listens. Up to DISPATCH_LEVEL: it neither waits nor allocates.

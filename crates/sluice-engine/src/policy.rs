@@ -20,68 +20,68 @@ pub const DEFAULT_TABLE_LIMIT: usize = 64 << 20;
 const SHARDS: usize = 16;
 
 /// A policy and its number. Who reads one gets the other with it.
-pub(crate) struct InForce {
+pub(crate) struct InstalledPolicy {
     pub(crate) generation: u64,
     pub(crate) policy: Policy<Vec<u8>>,
     /// Whether the driver starts with it the next time.
-    pub(crate) kept: bool,
+    pub(crate) persisted: bool,
 }
 
 /// The policy in force and those who replace it.
-pub(crate) struct PolicyInForce {
-    current: Swap<InForce, SHARDS>,
-    /// Set while somebody makes a generation out of the last one, or changes what is kept.
+pub(crate) struct CurrentPolicy {
+    current: Swap<InstalledPolicy, SHARDS>,
+    /// Set while somebody makes a generation out of the last one, or changes what is persisted.
     replacing: AtomicBool,
-    /// What was kept could not be used when the driver started, and nothing has taken its place since.
-    kept_is_damaged: AtomicBool,
+    /// What was persisted could not be used when the driver started, and nothing has taken its place since.
+    persisted_is_damaged: AtomicBool,
     table_limit: usize,
 }
 
-impl PolicyInForce {
+impl CurrentPolicy {
     /// Generation 0, which has no table and permits everything.
     pub(crate) const fn new(table_limit: usize) -> Self {
-        let first = InForce { generation: 0, policy: Policy::permit_everything(Vec::new()), kept: false };
+        let first = InstalledPolicy { generation: 0, policy: Policy::permit_everything(Vec::new()), persisted: false };
         Self {
             current: Swap::new(first),
             replacing: AtomicBool::new(false),
-            kept_is_damaged: AtomicBool::new(false),
+            persisted_is_damaged: AtomicBool::new(false),
             table_limit,
         }
     }
 
     /// Calls `reader` with the policy in force. Up to DISPATCH_LEVEL; without a lock.
     #[inline]
-    pub(crate) fn read<R>(&self, processor: usize, reader: impl FnOnce(&InForce) -> R) -> R {
+    pub(crate) fn read<R>(&self, processor: usize, reader: impl FnOnce(&InstalledPolicy) -> R) -> R {
         self.current.read(processor, reader)
     }
 
-    /// Whether what was kept could not be used.
-    pub(crate) fn kept_is_damaged(&self) -> bool {
-        self.kept_is_damaged.load(Ordering::Relaxed)
+    /// Whether what was persisted could not be used.
+    pub(crate) fn persisted_is_damaged(&self) -> bool {
+        self.persisted_is_damaged.load(Ordering::Relaxed)
     }
 
-    /// Puts the policy that was kept in force. If it is damaged, that is reported and remembered, and there is none.
+    /// Puts the persisted policy in force. If it is damaged, that is reported and remembered, and there is none.
     /// PASSIVE_LEVEL.
     pub(crate) fn restore(&self, machine: &impl Machine) {
-        let restored = storage::kept(machine.storage(), self.table_limit).and_then(|table| {
+        let restored = storage::persisted(machine.storage(), self.table_limit).and_then(|table| {
             let Some(table) = table else { return Ok(()) };
             let policy = Policy::new(table).map_err(|_| STATUS_FILE_CORRUPT_ERROR)?;
-            self.replace(InForce { generation: 0, policy, kept: true }, |_| Ok(()), machine).map(drop)
+            self.replace(InstalledPolicy { generation: 0, policy, persisted: true }, |_| Ok(()), machine).map(drop)
         });
         if let Err(status) = restored {
-            self.kept_is_damaged.store(true, Ordering::Relaxed);
-            machine.report(&Event::KeptPolicyDamaged { status });
+            self.persisted_is_damaged.store(true, Ordering::Relaxed);
+            machine.report(&Event::PersistedPolicyDamaged { status });
         }
     }
 
-    /// Copies and checks `table` and puts it in force; if `keep`, keeps it first. PASSIVE_LEVEL. Returns its generation.
+    /// Copies and checks `table` and puts it in force; if `persist`, persists it first. PASSIVE_LEVEL. Returns its generation.
     ///
     /// # Errors
     ///
     /// STATUS_QUOTA_EXCEEDED: the table is larger than the limit. STATUS_INSUFFICIENT_RESOURCES: no memory for the copy.
-    /// STATUS_INVALID_PARAMETER: it is no policy table. Others: it could not be kept. What was in force stays in force,
-    /// and what was kept stays kept.
-    pub(crate) fn load<M: Machine>(&self, table: &[u8], keep: bool, machine: &M) -> Result<u64, NTSTATUS> {
+    /// STATUS_INVALID_PARAMETER: it is no policy table. Others: it could not be persisted. What was in force stays in
+    /// force, and what was persisted stays persisted.
+    pub(crate) fn load<M: Machine>(&self, table: &[u8], persist: bool, machine: &M) -> Result<u64, NTSTATUS> {
         if table.len() > self.table_limit {
             return Err(STATUS_QUOTA_EXCEEDED);
         }
@@ -90,35 +90,35 @@ impl PolicyInForce {
         copy.extend_from_slice(table);
         // What is checked is the copy, which nobody else can change.
         let policy = Policy::new(copy).map_err(|_| STATUS_INVALID_PARAMETER)?;
-        let first = |next: &InForce| {
-            if keep { self.settled(storage::keep(machine.storage(), next.policy.bytes())) } else { Ok(()) }
+        let first = |next: &InstalledPolicy| {
+            if persist { self.settled(storage::persist(machine.storage(), next.policy.bytes())) } else { Ok(()) }
         };
-        self.replace(InForce { generation: 0, policy, kept: keep }, first, machine)
+        self.replace(InstalledPolicy { generation: 0, policy, persisted: persist }, first, machine)
     }
 
-    /// Goes back to no table; if `forget`, removes what is kept first. PASSIVE_LEVEL. Returns the new generation.
+    /// Goes back to no table; if `persist`, removes what is persisted first. PASSIVE_LEVEL. Returns the new generation.
     ///
     /// # Errors
     ///
-    /// What is kept could not be removed. What was in force stays in force.
-    pub(crate) fn clear<M: Machine>(&self, forget: bool, machine: &M) -> Result<u64, NTSTATUS> {
+    /// What is persisted could not be removed. What was in force stays in force.
+    pub(crate) fn clear<M: Machine>(&self, persist: bool, machine: &M) -> Result<u64, NTSTATUS> {
         let policy = Policy::permit_everything(Vec::new());
-        let first = |_: &InForce| if forget { self.settled(machine.storage().remove()) } else { Ok(()) };
-        self.replace(InForce { generation: 0, policy, kept: false }, first, machine)
+        let first = |_: &InstalledPolicy| if persist { self.settled(machine.storage().remove()) } else { Ok(()) };
+        self.replace(InstalledPolicy { generation: 0, policy, persisted: false }, first, machine)
     }
 
-    /// What is kept has been replaced or removed, if `outcome` says so: it is not damaged any more.
+    /// What is persisted has been replaced or removed, if `outcome` says so: it is not damaged any more.
     fn settled(&self, outcome: Result<(), NTSTATUS>) -> Result<(), NTSTATUS> {
-        outcome.inspect(|()| self.kept_is_damaged.store(false, Ordering::Relaxed))
+        outcome.inspect(|()| self.persisted_is_damaged.store(false, Ordering::Relaxed))
     }
 
     /// Does what has to succeed `first`, then puts `next` in force under a generation of its own. Who comes in between
-    /// waits, so that what is kept belongs to what is in force. Returns when nobody reads the policy that was in force
+    /// waits, so that what is persisted belongs to what is in force. Returns when nobody reads the policy that was in force
     /// any more, and it is gone.
     fn replace(
         &self,
-        mut next: InForce,
-        first: impl FnOnce(&InForce) -> Result<(), NTSTATUS>,
+        mut next: InstalledPolicy,
+        first: impl FnOnce(&InstalledPolicy) -> Result<(), NTSTATUS>,
         machine: &impl Machine,
     ) -> Result<u64, NTSTATUS> {
         while self.replacing.swap(true, Ordering::Acquire) {
@@ -132,7 +132,7 @@ impl PolicyInForce {
                 rules: next.policy.rule_count(),
                 table_length: next.policy.bytes().len(),
                 default: next.policy.default_action(),
-                kept: next.kept,
+                persisted: next.persisted,
             };
             let old = self.current.replace(next, || machine.pause());
             machine.report(&event);

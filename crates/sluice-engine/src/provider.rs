@@ -4,8 +4,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use sluice_core::{CapturedPacket, Direction};
 use sluice_npi::{
-    Answered, Batch, CallClient, Flow, Header, Invalid, MAX_BATCH, PacketRef, ProviderCharacteristics, SluiceNpi,
-    SluiceProvider, Statistics, Verdict, direction, flags, link_type, provider_dispatch,
+    Answered, CallClient, ClassifyCall, Flow, Header, Invalid, MAX_BATCH, PacketRef, ProviderCharacteristics,
+    SluiceNpi, SluiceProvider, Statistics, Verdict, direction, flags, link_type, provider_dispatch,
 };
 use wdk_nmr::{
     ClientOffer, GUID, Identity, ModuleId, Passive, Provider, ProviderRegistration, ProviderTable, Refusal,
@@ -14,7 +14,7 @@ use wdk_nmr::{
 
 use crate::counters::Counters;
 use crate::event::Limiter;
-use crate::policy::{InForce, PolicyInForce};
+use crate::policy::{CurrentPolicy, InstalledPolicy};
 use crate::{Event, Machine};
 
 /// What sluice.sys calls itself in NMR: b302fe84-ec62-4627-996b-fe90daddcfb2.
@@ -28,11 +28,11 @@ pub const MODULE_ID: ModuleId = ModuleId::Guid(GUID {
 /// The provider: one policy for all clients, and counters for each.
 pub struct Engine<M: Machine> {
     pub(crate) machine: M,
-    pub(crate) policy: PolicyInForce,
+    pub(crate) policy: CurrentPolicy,
 }
 
 /// What the engine knows of one client.
-pub struct Client {
+pub struct AttachedClient {
     pub(crate) module_id: ModuleId,
     pub(crate) driver_version: u32,
     pub(crate) name: [u8; 32],
@@ -42,7 +42,7 @@ pub struct Client {
     rejections: Limiter,
 }
 
-impl Client {
+impl AttachedClient {
     /// What it has been answered since it attached.
     pub(crate) fn statistics(&self) -> Statistics {
         self.counters.sum()
@@ -58,10 +58,10 @@ impl<M: Machine> Engine<M> {
     /// An engine that permits everything until it is told otherwise, and takes no table of more than `table_limit` bytes
     /// ([`DEFAULT_TABLE_LIMIT`](crate::DEFAULT_TABLE_LIMIT)).
     pub const fn new(machine: M, table_limit: usize) -> Self {
-        Self { machine, policy: PolicyInForce::new(table_limit) }
+        Self { machine, policy: CurrentPolicy::new(table_limit) }
     }
 
-    /// Puts the policy in force that was kept, and registers with NMR, which offers the engine to all clients that are
+    /// Puts the persisted policy in force and registers with NMR, which offers the engine to all clients that are
     /// there and to all that come.
     ///
     /// # Errors
@@ -82,15 +82,15 @@ impl<M: Machine> Engine<M> {
 
 impl<M: Machine> Provider for Engine<M> {
     type Npi = SluiceNpi;
-    type Binding = Client;
+    type Binding = AttachedClient;
     // A client is called when the policy changes, and by one thread at a time.
     type Guard = Single;
     const DISPATCH: ProviderTable<Self> = provider_dispatch::<Self>();
 
     /// Accepts every client that says who it is (M20, M21).
-    fn attach(&self, offer: &ClientOffer<'_, SluiceNpi>) -> Result<Client, Refusal> {
+    fn attach(&self, offer: &ClientOffer<'_, SluiceNpi>) -> Result<AttachedClient, Refusal> {
         let characteristics = offer.characteristics()?;
-        let client = Client {
+        let client = AttachedClient {
             module_id: offer.module_id()?,
             driver_version: characteristics.driver_version,
             name: characteristics.name,
@@ -108,11 +108,11 @@ impl<M: Machine> Provider for Engine<M> {
         self.machine.report(&Event::Refused { module_id, status: refusal.status() });
     }
 
-    fn detaching(&self, client: &Client) {
+    fn detaching(&self, client: &AttachedClient) {
         client.detaching_since_ms.store(self.machine.uptime_ms(), Ordering::Relaxed);
     }
 
-    fn detached(&self, client: &Client) {
+    fn detached(&self, client: &AttachedClient) {
         let began = client.detaching_since_ms.load(Ordering::Relaxed);
         self.machine.report(&Event::Detached {
             module_id: client.module_id,
@@ -125,15 +125,15 @@ impl<M: Machine> Provider for Engine<M> {
 }
 
 impl<M: Machine> SluiceProvider for Engine<M> {
-    fn classify<'a>(&self, client: &Client, batch: Batch<'a>) -> Result<Answered<'a>, Invalid> {
+    fn classify<'a>(&self, client: &AttachedClient, call: ClassifyCall<'a>) -> Result<Answered<'a>, Invalid> {
         // Looked at before the first verdict is written: a call that fails has written none.
-        if !batch.packets().iter().all(|packet| link_type::is_known(packet.link_type())) {
+        if !call.packets().iter().all(|packet| link_type::is_known(packet.link_type())) {
             return Err(Invalid);
         }
         let processor = self.machine.processor();
         let mut tally = client.counters.tally();
         let answered = self.policy.read(processor, |in_force| {
-            batch.answer(|packets, verdicts| {
+            call.answer(|packets, verdicts| {
                 judge(in_force, packets, verdicts);
                 verdicts.iter().for_each(|verdict| tally.add(verdict));
             })
@@ -142,11 +142,11 @@ impl<M: Machine> SluiceProvider for Engine<M> {
         Ok(answered)
     }
 
-    fn statistics(&self, client: &Client) -> Statistics {
+    fn statistics(&self, client: &AttachedClient) -> Statistics {
         client.statistics()
     }
 
-    fn rejected(&self, client: &Client) {
+    fn rejected(&self, client: &AttachedClient) {
         client.counters.count_rejected_call(self.machine.processor());
         if let Some(unreported) = client.rejections.admit(self.machine.uptime_ms()) {
             self.machine.report(&Event::CallRejected { module_id: client.module_id, unreported });
@@ -156,7 +156,7 @@ impl<M: Machine> SluiceProvider for Engine<M> {
 
 /// Writes the verdicts on packets.
 #[inline]
-fn judge(in_force: &InForce, packets: &[PacketRef<'_>], verdicts: &mut [Verdict]) {
+fn judge(in_force: &InstalledPolicy, packets: &[PacketRef<'_>], verdicts: &mut [Verdict]) {
     let packets = packets.iter().map(|packet| CapturedPacket {
         direction: match packet.direction() {
             direction::INBOUND => Direction::Inbound,

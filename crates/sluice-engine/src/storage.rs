@@ -1,6 +1,6 @@
-//! The policy that is kept across a restart of the driver.
+//! The policy that is persisted: stored for the next start of the driver.
 //!
-//! It is kept in one file: the table, and behind it a seal of [`Seal::SIZE`] bytes, by which a file that was cut, written
+//! It lies in one file: the table, and behind it a seal of [`Seal::SIZE`] bytes, by which a file that was cut, written
 //! over or is something else is told from one that was written here.
 
 use alloc::vec::Vec;
@@ -8,10 +8,10 @@ use alloc::vec::Vec;
 use sluice_control::NTSTATUS;
 use sluice_control::status::{STATUS_FILE_CORRUPT_ERROR, STATUS_QUOTA_EXCEEDED};
 
-/// The file in which a policy is kept, and a second one in which its successor is written. PASSIVE_LEVEL; the engine
+/// The file of the persisted policy, and a second one in which its successor is written. PASSIVE_LEVEL; the engine
 /// does one thing at a time with it.
 pub trait Storage: Send + Sync + 'static {
-    /// Reads the kept file, if there is one. One that has more than `limit` bytes is not read: STATUS_QUOTA_EXCEEDED.
+    /// Reads the file, if there is one. One that has more than `limit` bytes is not read: STATUS_QUOTA_EXCEEDED.
     ///
     /// # Errors
     ///
@@ -19,24 +19,24 @@ pub trait Storage: Send + Sync + 'static {
     fn read(&self, limit: usize) -> Result<Option<Vec<u8>>, NTSTATUS>;
 
     /// Makes a new file that only administrators and the system can open, writes the parts one behind the other, and
-    /// returns when they are on the disk. The kept file is left alone.
+    /// returns when they are on the disk. The file of the persisted policy is left alone.
     ///
     /// # Errors
     ///
     /// The new file may be there in part.
     fn write_new(&self, parts: &[&[u8]]) -> Result<(), NTSTATUS>;
 
-    /// Puts the new file in the place of the kept one, at once: whenever the machine fails, one of them is there, whole.
+    /// Puts the new file in the place of the old one, at once: whenever the machine fails, one of them is there, whole.
     ///
     /// # Errors
     ///
-    /// The kept file is what it was.
+    /// The old file is what it was.
     fn replace(&self) -> Result<(), NTSTATUS>;
 
     /// Removes the new file, if there is one and it can be.
     fn discard_new(&self);
 
-    /// Removes the kept file, if there is one.
+    /// Removes the file, if there is one.
     ///
     /// # Errors
     ///
@@ -60,22 +60,22 @@ impl Seal {
     }
 }
 
-/// Keeps `table` in the place of what was kept.
+/// Persists `table` in the place of what was persisted before.
 ///
 /// # Errors
 ///
-/// What was kept before still is, whole.
-pub(crate) fn keep(storage: &impl Storage, table: &[u8]) -> Result<(), NTSTATUS> {
+/// What was persisted before still is, whole.
+pub(crate) fn persist(storage: &impl Storage, table: &[u8]) -> Result<(), NTSTATUS> {
     let written = storage.write_new(&[table, &Seal::of(table)]);
     written.and_then(|()| storage.replace()).inspect_err(|_| storage.discard_new())
 }
 
-/// The table that was kept, if one was. That it is a table of a policy is left to the reader.
+/// The persisted table, if there is one. That it is a table of a policy is left to the reader.
 ///
 /// # Errors
 ///
 /// It cannot be read, is larger than `limit`, or is damaged: STATUS_FILE_CORRUPT_ERROR.
-pub(crate) fn kept(storage: &impl Storage, limit: usize) -> Result<Option<Vec<u8>>, NTSTATUS> {
+pub(crate) fn persisted(storage: &impl Storage, limit: usize) -> Result<Option<Vec<u8>>, NTSTATUS> {
     let Some(mut file) = storage.read(limit.saturating_add(Seal::SIZE))? else { return Ok(None) };
     let (table, seal) = file.split_last_chunk().ok_or(STATUS_FILE_CORRUPT_ERROR)?;
     if table.len() > limit {
@@ -124,8 +124,8 @@ mod tests {
 
     #[test]
     fn what_was_sealed_is_read_back() {
-        assert_eq!(kept(&File(sealed(b"a table")), 7), Ok(Some(b"a table".to_vec())));
-        assert_eq!(kept(&File(sealed(b"a table")), 6), Err(STATUS_QUOTA_EXCEEDED));
+        assert_eq!(persisted(&File(sealed(b"a table")), 7), Ok(Some(b"a table".to_vec())));
+        assert_eq!(persisted(&File(sealed(b"a table")), 6), Err(STATUS_QUOTA_EXCEEDED));
     }
 
     #[test]
@@ -134,10 +134,14 @@ mod tests {
         for bit in 0..file.len() * 8 {
             let mut changed = file.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(kept(&File(changed), 1000), Err(STATUS_FILE_CORRUPT_ERROR), "bit {bit}");
+            assert_eq!(persisted(&File(changed), 1000), Err(STATUS_FILE_CORRUPT_ERROR), "bit {bit}");
         }
         for length in 0..file.len() {
-            assert_eq!(kept(&File(file[..length].to_vec()), 1000), Err(STATUS_FILE_CORRUPT_ERROR), "length {length}");
+            assert_eq!(
+                persisted(&File(file[..length].to_vec()), 1000),
+                Err(STATUS_FILE_CORRUPT_ERROR),
+                "length {length}"
+            );
         }
     }
 }

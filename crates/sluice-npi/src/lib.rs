@@ -22,7 +22,7 @@ pub use dispatch::{
 pub use flow::{Flow, MAX_VLANS, flags, name_kind};
 #[cfg(feature = "nmr")]
 pub use nmr::{
-    Answered, Batch, CallClient, CallSluice, Failed, Invalid, NPI_ID, PacketRef, SluiceClient, SluiceNpi,
+    Answered, CallClient, CallSluice, ClassifyCall, Failed, Invalid, NPI_ID, PacketRef, SluiceClient, SluiceNpi,
     SluiceProvider, client_dispatch, provider_dispatch,
 };
 

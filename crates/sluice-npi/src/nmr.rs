@@ -5,7 +5,7 @@
 //! | client | [`CallSluice`] | [`SluiceClient`] |
 //! | Sluice | [`CallClient`] | [`SluiceProvider`] |
 //!
-//! What comes in from a client becomes a [`Batch`] when every pointer and length of it has been looked at, in one place.
+//! What comes in from a client becomes a [`ClassifyCall`] when every pointer and length of it has been looked at, in one place.
 
 use core::ffi::c_void;
 use core::marker::PhantomData;
@@ -112,7 +112,7 @@ impl<'a> PacketRef<'a> {
         if self.packet.captured_length == 0 {
             return &[];
         }
-        // SAFETY: made from a slice by `new`, or looked at by `AllegedBatch::check` and promised by the caller.
+        // SAFETY: made from a slice by `new`, or looked at by `AllegedCall::check` and promised by the caller.
         unsafe { slice::from_raw_parts(self.packet.data, self.packet.captured_length as usize) }
     }
 
@@ -195,24 +195,24 @@ impl<B: Send + Sync, G: Guard> CallClient for Peer<'_, B, ClientDispatch, G> {
 
 /// The arguments of [`ProviderDispatch::classify`] as a client passed them, before anybody has looked at them.
 #[derive(Debug)]
-struct AllegedBatch<'a> {
+struct AllegedCall<'a> {
     packets: *const Packet,
     count: u32,
     verdicts: *mut Verdict,
-    call: PhantomData<&'a ()>,
+    duration: PhantomData<&'a ()>,
 }
 
-impl<'a> AllegedBatch<'a> {
+impl<'a> AllegedCall<'a> {
     /// # Safety
     ///
     /// The arguments are those of a call that is in progress for `'a`. As far as they are not NULL, misaligned or out of
     /// range, they and the packets point to what the contract says.
     unsafe fn new(packets: *const Packet, count: u32, verdicts: *mut Verdict) -> Self {
-        Self { packets, count, verdicts, call: PhantomData }
+        Self { packets, count, verdicts, duration: PhantomData }
     }
 
     /// Looks at the pointers, the count and each packet. Nothing is written.
-    fn check(self) -> Result<Batch<'a>, Invalid> {
+    fn check(self) -> Result<ClassifyCall<'a>, Invalid> {
         let Self { packets, count, verdicts, .. } = self;
         if packets.is_null() || !packets.is_aligned() || verdicts.is_null() || !verdicts.is_aligned() {
             return Err(Invalid);
@@ -231,19 +231,19 @@ impl<'a> AllegedBatch<'a> {
         let packets: *const [Packet] = packets;
         // SAFETY: `PacketRef` is `repr(transparent)` over `Packet`, and the packets have just been checked.
         let packets = unsafe { &*(packets as *const [PacketRef<'a>]) };
-        Ok(Batch { packets, verdicts })
+        Ok(ClassifyCall { packets, verdicts })
     }
 }
 
-/// Packets that a client wants classified, all of them valid as far as one can see without reading their bytes. Whether
-/// there is such a link type is for the parser to say.
+/// One call of [`ProviderDispatch::classify`]: the packets, all of them valid as far as can be seen without reading their
+/// bytes, and the places for their verdicts. Whether a link type is known is for the parser to say.
 #[derive(Debug)]
-pub struct Batch<'a> {
+pub struct ClassifyCall<'a> {
     packets: &'a [PacketRef<'a>],
     verdicts: &'a mut [MaybeUninit<Verdict>],
 }
 
-impl<'a> Batch<'a> {
+impl<'a> ClassifyCall<'a> {
     /// The packets: at least 1, at most [`MAX_BATCH`].
     #[inline]
     #[must_use]
@@ -265,7 +265,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Every packet of a batch has its verdict. Only [`Batch::answer`] makes one, so a call cannot succeed without.
+/// Every packet of a call has its verdict. Only [`ClassifyCall::answer`] makes one, so a call cannot succeed without.
 #[derive(Debug)]
 pub struct Answered<'a>(PhantomData<&'a ()>);
 
@@ -276,7 +276,7 @@ pub trait SluiceProvider: Provider<Npi = SluiceNpi> {
     /// # Errors
     ///
     /// There is a link type that is not known.
-    fn classify<'a>(&self, binding: &Self::Binding, batch: Batch<'a>) -> Result<Answered<'a>, Invalid>;
+    fn classify<'a>(&self, binding: &Self::Binding, call: ClassifyCall<'a>) -> Result<Answered<'a>, Invalid>;
 
     /// The counters of a client. Up to DISPATCH_LEVEL.
     fn statistics(&self, binding: &Self::Binding) -> Statistics;
@@ -312,11 +312,11 @@ unsafe extern "system" fn classify<P: SluiceProvider>(
     verdicts: *mut Verdict,
 ) -> NTSTATUS {
     // SAFETY: clients call with the context that came with the table.
-    let call = unsafe { ProviderCall::<P>::new(context) };
+    let caller = unsafe { ProviderCall::<P>::new(context) };
     // SAFETY: the arguments of this call.
-    let alleged = unsafe { AllegedBatch::new(packets, count, verdicts) };
-    let result = alleged.check().and_then(|batch| call.provider().classify(call.binding(), batch).map(|_| ()));
-    finish(&call, result)
+    let alleged = unsafe { AllegedCall::new(packets, count, verdicts) };
+    let result = alleged.check().and_then(|call| caller.provider().classify(caller.binding(), call).map(|_| ()));
+    finish(&caller, result)
 }
 
 /// # Safety
@@ -327,26 +327,26 @@ unsafe extern "system" fn query_statistics<P: SluiceProvider>(
     statistics: *mut Statistics,
 ) -> NTSTATUS {
     // SAFETY: clients call with the context that came with the table.
-    let call = unsafe { ProviderCall::<P>::new(context) };
+    let caller = unsafe { ProviderCall::<P>::new(context) };
     if statistics.is_null() || !statistics.is_aligned() {
-        return finish(&call, Err(Invalid));
+        return finish(&caller, Err(Invalid));
     }
     // SAFETY: not NULL and aligned, so the client has at least filled in the header.
     let header = unsafe { statistics.cast::<Header>().read() };
     if header != Header::of::<Statistics>() {
-        return finish(&call, Err(Invalid));
+        return finish(&caller, Err(Invalid));
     }
-    let answer = call.provider().statistics(call.binding());
+    let answer = caller.provider().statistics(caller.binding());
     // SAFETY: the header says that there is room for it.
     unsafe { statistics.write(answer) };
-    finish(&call, Ok(()))
+    finish(&caller, Ok(()))
 }
 
-fn finish<P: SluiceProvider>(call: &ProviderCall<P>, result: Result<(), Invalid>) -> NTSTATUS {
+fn finish<P: SluiceProvider>(caller: &ProviderCall<P>, result: Result<(), Invalid>) -> NTSTATUS {
     match result {
         Ok(()) => STATUS_SUCCESS,
         Err(Invalid) => {
-            call.provider().rejected(call.binding());
+            caller.provider().rejected(caller.binding());
             STATUS_INVALID_PARAMETER
         }
     }

@@ -6,8 +6,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use nmr_registrar::Session;
 use sluice_npi::nmr::{
-    Answered, Batch, CallClient, CallSluice, Failed, Invalid, PacketRef, SluiceClient, SluiceNpi, SluiceProvider,
-    client_dispatch, provider_dispatch,
+    Answered, CallClient, CallSluice, ClassifyCall, Failed, Invalid, PacketRef, SluiceClient, SluiceNpi,
+    SluiceProvider, client_dispatch, provider_dispatch,
 };
 use sluice_npi::{
     ClientCharacteristics, Flow, Header, MAX_BATCH, Packet, ProviderCharacteristics, ProviderDispatch, Statistics,
@@ -54,12 +54,12 @@ impl Provider for Odd {
 }
 
 impl SluiceProvider for Odd {
-    fn classify<'a>(&self, counters: &Counters, batch: Batch<'a>) -> Result<Answered<'a>, Invalid> {
-        if batch.packets().iter().any(|packet| packet.link_type() != link_type::ETHERNET) {
+    fn classify<'a>(&self, counters: &Counters, call: ClassifyCall<'a>) -> Result<Answered<'a>, Invalid> {
+        if call.packets().iter().any(|packet| packet.link_type() != link_type::ETHERNET) {
             return Err(Invalid);
         }
-        counters.packets.fetch_add(batch.packets().len() as u64, Ordering::Relaxed);
-        Ok(batch.answer(|packets, places| {
+        counters.packets.fetch_add(call.packets().len() as u64, Ordering::Relaxed);
+        Ok(call.answer(|packets, places| {
             for (packet, place) in packets.iter().zip(places) {
                 *place = verdict(packet);
             }

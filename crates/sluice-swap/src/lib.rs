@@ -37,7 +37,7 @@ use sync::{AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence_if_modelled};
 /// - `slots[current]` holds a value. The other slot holds one only while `writing` is set.
 /// - A reader who uses a slot is counted in `shards` from before it learns which slot is current until it is done.
 pub struct Swap<T, const SHARDS: usize> {
-    shards: [Shard; SHARDS],
+    shards: [ReaderShard; SHARDS],
     /// Which counter of its shard a reader uses: the lowest bit. It changes during a replacement, so that new readers
     /// cannot keep the writer waiting.
     epoch: AtomicUsize,
@@ -52,7 +52,7 @@ pub struct Swap<T, const SHARDS: usize> {
 ///
 /// What keeps two groups apart is the size and not an alignment, which a device extension would not have.
 #[repr(C)]
-struct Shard {
+struct ReaderShard {
     readers: [AtomicUsize; 2],
     apart: [usize; 14],
 }
@@ -71,7 +71,8 @@ impl<T, const SHARDS: usize> Swap<T, SHARDS> {
     #[cfg(not(loom))]
     pub const fn new(value: T) -> Self {
         Self {
-            shards: [const { Shard { readers: [AtomicUsize::new(0), AtomicUsize::new(0)], apart: [0; 14] } }; SHARDS],
+            shards: [const { ReaderShard { readers: [AtomicUsize::new(0), AtomicUsize::new(0)], apart: [0; 14] } };
+                SHARDS],
             epoch: AtomicUsize::new(0),
             current: AtomicUsize::new(0),
             slots: [UnsafeCell::new(MaybeUninit::new(value)), UnsafeCell::new(MaybeUninit::uninit())],
@@ -83,7 +84,7 @@ impl<T, const SHARDS: usize> Swap<T, SHARDS> {
     #[cfg(loom)]
     pub fn new(value: T) -> Self {
         Self {
-            shards: core::array::from_fn(|_| Shard {
+            shards: core::array::from_fn(|_| ReaderShard {
                 readers: [AtomicUsize::new(0), AtomicUsize::new(0)],
                 apart: [0; 14],
             }),

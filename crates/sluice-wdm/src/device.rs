@@ -6,7 +6,7 @@ use core::slice;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use sluice_control::Completion;
-use sluice_control::name::{DEVICE_PREFIX, LINK_PREFIX, Name};
+use sluice_control::name::{DEVICE_PREFIX, DeviceName, LINK_PREFIX};
 use wdk_sys::ntddk::{IoCreateDevice, IoCreateSymbolicLink, IoDeleteDevice, IoDeleteSymbolicLink, IofCompleteRequest};
 use wdk_sys::{
     DEVICE_OBJECT, DRIVER_OBJECT, FILE_DEVICE_SECURE_OPEN, FILE_DEVICE_UNKNOWN, IO_NO_INCREMENT, IO_STACK_LOCATION,
@@ -28,7 +28,7 @@ pub trait Requests: Sync {
 /// The one control device of a driver, with its link in the namespace of user-mode programs.
 pub struct ControlDevice<R> {
     object: NonNull<DEVICE_OBJECT>,
-    link: Name,
+    link: DeviceName,
     requests: PhantomData<fn(&R)>,
 }
 
@@ -54,8 +54,8 @@ impl<R: Requests> ControlDevice<R> {
     ///
     /// What the kernel said: STATUS_OBJECT_NAME_COLLISION when there is a device of that name, for one.
     pub fn create(driver: &mut DRIVER_OBJECT, name: impl IntoIterator<Item = u16> + Clone) -> Result<Self, NTSTATUS> {
-        let device_name = Name::new(DEVICE_PREFIX, name.clone()).ok_or(STATUS_NAME_TOO_LONG)?;
-        let link = Name::new(LINK_PREFIX, name).ok_or(STATUS_NAME_TOO_LONG)?;
+        let device_name = DeviceName::new(DEVICE_PREFIX, name.clone()).ok_or(STATUS_NAME_TOO_LONG)?;
+        let link = DeviceName::new(LINK_PREFIX, name).ok_or(STATUS_NAME_TOO_LONG)?;
         let mut device_name = unicode_string(&device_name);
         let mut object: *mut DEVICE_OBJECT = core::ptr::null_mut();
         // SAFETY: the driver object is the one of this driver; name and result live through the call.

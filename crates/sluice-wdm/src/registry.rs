@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::mem::offset_of;
 use core::ptr;
 
-use sluice_control::name::Name;
+use sluice_control::name::DeviceName;
 use wdk_sys::_KEY_VALUE_INFORMATION_CLASS::KeyValuePartialInformation;
 use wdk_sys::ntddk::{ZwOpenKey, ZwQueryValueKey};
 use wdk_sys::{
@@ -64,7 +64,7 @@ impl Key {
 
     /// The data of a value, which has to be of that type.
     fn value(&self, name: &str, kind: u32) -> Result<Option<Vec<u8>>, NTSTATUS> {
-        let name = Name::new("", name.encode_utf16()).ok_or(STATUS_NAME_TOO_LONG)?;
+        let name = DeviceName::new("", name.encode_utf16()).ok_or(STATUS_NAME_TOO_LONG)?;
         let mut buffer = Vec::new();
         loop {
             let length = match self.query(&name, &mut buffer) {
@@ -88,7 +88,7 @@ impl Key {
     }
 
     /// Fills the buffer with a KEY_VALUE_PARTIAL_INFORMATION. If it fails, also says how many bytes that has.
-    fn query(&self, name: &Name, buffer: &mut Vec<u8>) -> Result<(), (NTSTATUS, usize)> {
+    fn query(&self, name: &DeviceName, buffer: &mut Vec<u8>) -> Result<(), (NTSTATUS, usize)> {
         let mut name = unicode_string(name);
         let mut length = 0;
         // SAFETY: the key is open; name, buffer and length live through the call. Pool is aligned for the structure.

@@ -1,10 +1,10 @@
 //! Counted strings of the kernel.
 
-use sluice_control::name::Name;
+use sluice_control::name::DeviceName;
 use wdk_sys::UNICODE_STRING;
 
 /// `name` in the form that the kernel takes. It points into `name`.
-pub(crate) fn unicode_string(name: &Name) -> UNICODE_STRING {
+pub(crate) fn unicode_string(name: &DeviceName) -> UNICODE_STRING {
     let bytes = size_of_val(name.as_slice()) as u16;
     UNICODE_STRING { Length: bytes, MaximumLength: bytes, Buffer: name.as_slice().as_ptr().cast_mut() }
 }

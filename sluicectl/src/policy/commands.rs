@@ -68,9 +68,9 @@ fn load(path: &Path, persist: bool, json: bool) -> Result<(), Failure> {
             "persisted": persist,
         }));
     }
-    let kept = if persist { ", kept across restarts" } else { "" };
+    let persisted = if persist { ", persisted" } else { "" };
     write_line(&format!(
-        "policy loaded: generation {}, {}, default {}{kept}",
+        "policy loaded: generation {}, {}, default {}{persisted}",
         answer.generation,
         plural(file.rules.len(), "rule"),
         action_name(file.default.number())
@@ -82,8 +82,8 @@ fn clear(persist: bool, json: bool) -> Result<(), Failure> {
     if json {
         return write_json(&json!({ "generation": answer.generation, "persisted": persist }));
     }
-    let kept = if persist { ", also across restarts" } else { "" };
-    write_line(&format!("policy cleared: generation {}{kept}", answer.generation))
+    let persisted = if persist { ", persisted" } else { "" };
+    write_line(&format!("policy cleared: generation {}{persisted}", answer.generation))
 }
 
 fn show(compare: Option<&Path>, json: bool) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sluice_control::message::{Client, Provider, client_state};
+use sluice_control::message::{ClientStatus, ProviderStatus, client_state};
 use sluice_control::name::SLUICE;
 use sluice_npi::Statistics;
 
@@ -238,13 +238,13 @@ impl Drivers {
     }
 
     /// The one client that Sluice lists.
-    fn client_of_provider(&self) -> Result<Option<Client>, Failure> {
+    fn client_of_provider(&self) -> Result<Option<ClientStatus>, Failure> {
         let (_, clients) = Sluice::open()?.status()?;
         only("Sluice lists", clients)
     }
 
     /// The one provider that the client lists.
-    fn provider_of_client(&self) -> Result<Option<Provider>, Failure> {
+    fn provider_of_client(&self) -> Result<Option<ProviderStatus>, Failure> {
         only("the client lists", self.probe()?.providers()?)
     }
 }

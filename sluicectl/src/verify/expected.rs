@@ -78,7 +78,7 @@ impl Policies {
         Ok(Self { none: policy(Vec::new())?, loaded: policy(table)? })
     }
 
-    /// The policy of this table, which may be one that the driver keeps across restarts.
+    /// The policy of this table, which may be one that is persisted.
     fn with_table(&self, workload: &Workload, table: Vec<u8>) -> Result<Arc<Policy>, Failure> {
         match [&self.none, &self.loaded].into_iter().find(|policy| policy.table == table) {
             Some(policy) => Ok(Arc::clone(policy)),

@@ -66,7 +66,7 @@ impl Sequence<'_> {
     /// the generation of the last.
     fn change_policies(&self, generations: &Generations<'_>, report: &mut Report) -> Result<u64, Ended> {
         let Self { drivers, policies, .. } = *self;
-        // No policy is in force, unless one was kept.
+        // No policy is in force, unless one was persisted.
         let first = report.step(Step::ReadPolicy, || {
             let (generation, table) = drivers.policy()?;
             generations.add_table(generation, table)?;

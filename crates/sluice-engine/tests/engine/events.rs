@@ -43,14 +43,14 @@ fn every_change_of_the_policy_is_told_of() {
     let table = blocking(53, 11);
     let length = format!("table_length: {}", table.len());
     assert_eq!(load(&engine, &table, 0), STATUS_SUCCESS);
-    one(&host, &["PolicyChanged", "generation: 1", "rules: 1", &length, "default: Permit", "kept: false"]);
+    one(&host, &["PolicyChanged", "generation: 1", "rules: 1", &length, "default: Permit", "persisted: false"]);
     assert_eq!(load(&engine, &table, PERSIST), STATUS_SUCCESS);
-    one(&host, &["PolicyChanged", "generation: 2", "kept: true"]);
+    one(&host, &["PolicyChanged", "generation: 2", "persisted: true"]);
     engine.deregister(passive()).unwrap();
     let engine = start_on(&host);
-    one(&host, &["PolicyChanged", "generation: 1", "kept: true"]);
+    one(&host, &["PolicyChanged", "generation: 1", "persisted: true"]);
     assert_eq!(clear(&engine, PERSIST), STATUS_SUCCESS);
-    one(&host, &["PolicyChanged", "generation: 2", "rules: 0", "table_length: 0", "kept: false"]);
+    one(&host, &["PolicyChanged", "generation: 2", "rules: 0", "table_length: 0", "persisted: false"]);
     engine.deregister(passive()).unwrap();
 }
 

@@ -3,7 +3,7 @@
 
 use nmr_registrar::Session;
 use sluice_control::message::{
-    BatchAnswer, BatchEntry, BatchRequest, PolicyAnswer, PolicyRequest, Provider, header_of,
+    BatchAnswer, BatchEntry, BatchRequest, PolicyAnswer, PolicyRequest, ProviderStatus, header_of,
 };
 use sluice_control::probe::{Batch, Device};
 use sluice_control::status::{STATUS_DEVICE_NOT_READY, STATUS_INVALID_PARAMETER, STATUS_SUCCESS};
@@ -41,7 +41,7 @@ impl Device for Probe<'_> {
         Ok(verdicts.to_vec())
     }
 
-    fn providers(&self, _: &mut List<'_, Provider>) {}
+    fn providers(&self, _: &mut List<'_, ProviderStatus>) {}
 }
 
 /// Bytes that decide; when they are used up, zeros.
@@ -173,7 +173,7 @@ fn to_bytes<T: Wire>(fixed_part: &T, rest: &[u8]) -> Vec<u8> {
 /// Sends one request to the device that its code belongs to, and holds the answer against the contract.
 fn send(engine: &Started, client: &Registered, host: &Host, code: u32, request: Vec<u8>, output: usize) -> NTSTATUS {
     let is_of_probe = code & 0x40 != 0;
-    let (generation, kept) = (status(engine).0.generation, host.disk.kept.lock().unwrap().clone());
+    let (generation, persisted) = (status(engine).0.generation, host.disk.persisted.lock().unwrap().clone());
     let input = request.len();
     let mut buffer = request;
     buffer.resize(input.max(output), 0);
@@ -188,7 +188,7 @@ fn send(engine: &Started, client: &Registered, host: &Host, code: u32, request: 
     if answer != STATUS_SUCCESS {
         assert_eq!(information, 0, "a request that fails has no answer");
         assert_eq!(now, generation, "a request that fails changes nothing");
-        assert_eq!(*host.disk.kept.lock().unwrap(), kept, "a request that fails keeps nothing");
+        assert_eq!(*host.disk.persisted.lock().unwrap(), persisted, "a request that fails persists nothing");
         return answer;
     }
     let mut rest = &buffer[..information];

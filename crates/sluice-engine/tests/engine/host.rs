@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use sluice_control::message::{Client as ClientMessage, PolicyAnswer, PolicyRequest, Status, header_of};
+use sluice_control::message::{ClientStatus, PolicyAnswer, PolicyRequest, Status, header_of};
 use sluice_control::status::STATUS_SUCCESS;
 use sluice_control::wire::Wire;
 use sluice_control::{Completion, NTSTATUS, code};
@@ -38,7 +38,7 @@ pub(crate) const BROKEN: NTSTATUS = 0xC000_007F_u32.cast_signed();
 /// A disk with two files, which stays when the driver is stopped.
 #[derive(Default)]
 pub(crate) struct Disk {
-    pub(crate) kept: Mutex<Option<Vec<u8>>>,
+    pub(crate) persisted: Mutex<Option<Vec<u8>>>,
     pub(crate) new: Mutex<Option<Vec<u8>>>,
     pub(crate) fault: Mutex<Option<Fault>>,
 }
@@ -53,9 +53,12 @@ impl Disk {
 impl Storage for Disk {
     fn read(&self, limit: usize) -> Result<Option<Vec<u8>>, NTSTATUS> {
         self.fails(|fault| fault == Fault::Read)?;
-        let kept = self.kept.lock().unwrap().clone();
-        assert!(kept.as_ref().is_none_or(|kept| kept.len() <= limit), "a test keeps more than the limit");
-        Ok(kept)
+        let persisted = self.persisted.lock().unwrap().clone();
+        assert!(
+            persisted.as_ref().is_none_or(|persisted| persisted.len() <= limit),
+            "a test persists more than the limit"
+        );
+        Ok(persisted)
     }
 
     fn write_new(&self, parts: &[&[u8]]) -> Result<(), NTSTATUS> {
@@ -72,7 +75,7 @@ impl Storage for Disk {
         self.fails(|fault| fault == Fault::Replace)?;
         let new = self.new.lock().unwrap().take();
         assert!(new.is_some(), "nothing was written");
-        *self.kept.lock().unwrap() = new;
+        *self.persisted.lock().unwrap() = new;
         Ok(())
     }
 
@@ -82,7 +85,7 @@ impl Storage for Disk {
 
     fn remove(&self) -> Result<(), NTSTATUS> {
         self.fails(|fault| fault == Fault::Remove)?;
-        *self.kept.lock().unwrap() = None;
+        *self.persisted.lock().unwrap() = None;
         Ok(())
     }
 }
@@ -237,11 +240,11 @@ pub(crate) fn clear(engine: &Started, flags: u32) -> NTSTATUS {
     policy_request(engine, code::SLUICE_POLICY_CLEAR, &[], flags)
 }
 
-pub(crate) fn status(engine: &Started) -> (Status, Vec<ClientMessage>) {
+pub(crate) fn status(engine: &Started) -> (Status, Vec<ClientStatus>) {
     let (status, answer) = request(engine, code::SLUICE_STATUS, &[], 4096);
     assert_eq!(status, STATUS_SUCCESS);
     let mut rest = answer.as_slice();
     let fixed = Status::read(&mut rest).unwrap();
-    let clients = (0..fixed.clients_listed).map(|_| ClientMessage::read(&mut rest).unwrap()).collect();
+    let clients = (0..fixed.clients_listed).map(|_| ClientStatus::read(&mut rest).unwrap()).collect();
     (fixed, clients)
 }

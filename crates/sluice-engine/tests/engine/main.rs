@@ -3,14 +3,14 @@
 mod events;
 mod fuzzed;
 mod host;
-mod kept;
+mod persist;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::{ptr, thread};
 
 use nmr_registrar::Session;
 use sluice_control::message::client_state;
-use sluice_control::sluice::{Device, InForce};
+use sluice_control::sluice::{Device, PolicyInForce};
 use sluice_control::status::{STATUS_INVALID_PARAMETER, STATUS_QUOTA_EXCEEDED, STATUS_SUCCESS};
 use sluice_engine::{Control, Engine};
 use sluice_npi::{CallSluice, Header, Packet, Verdict, action, direction, link_type};
@@ -60,7 +60,7 @@ fn a_load_that_fails_leaves_the_old_policy_in_force() {
     assert_eq!(load(&engine, b"no table", 0), STATUS_INVALID_PARAMETER);
     assert_eq!(classify(&client, &[53]).unwrap()[0].rule_id, 11);
     let mut place = vec![0; good.len()];
-    assert_eq!(engine.read_policy(&mut place), InForce { generation: 1, table_length: good.len() });
+    assert_eq!(engine.read_policy(&mut place), PolicyInForce { generation: 1, table_length: good.len() });
     assert_eq!(place, good);
     assert_eq!(*client.client().announced.lock().unwrap(), [1]);
     client.deregister(passive()).unwrap();

@@ -1,4 +1,4 @@
-//! A policy that is kept across a restart of the driver.
+//! A policy that is persisted: the driver starts with it the next time.
 
 use std::thread;
 
@@ -28,7 +28,7 @@ fn flags(engine: &Started) -> u32 {
 }
 
 #[test]
-fn a_kept_policy_is_in_force_after_a_restart_before_the_first_client_calls() {
+fn a_persisted_policy_is_in_force_after_a_restart_before_the_first_client_calls() {
     let _session = Session::new();
     let host = Host::default();
     let engine = start_on(&host);
@@ -41,7 +41,7 @@ fn a_kept_policy_is_in_force_after_a_restart_before_the_first_client_calls() {
 }
 
 #[test]
-fn a_policy_that_is_not_to_be_kept_leaves_the_kept_one_for_the_next_start() {
+fn a_policy_that_is_not_persisted_leaves_the_persisted_one_for_the_next_start() {
     let _session = Session::new();
     let host = Host::default();
     let engine = start_on(&host);
@@ -58,20 +58,20 @@ fn a_policy_that_is_not_to_be_kept_leaves_the_kept_one_for_the_next_start() {
 }
 
 #[test]
-fn clearing_for_good_forgets_the_kept_policy() {
+fn clearing_with_persist_removes_the_persisted_policy() {
     let _session = Session::new();
     let host = Host::default();
     let engine = start_on(&host);
     assert_eq!(load(&engine, &blocking(53, 11), PERSIST), STATUS_SUCCESS);
     assert_eq!(clear(&engine, PERSIST), STATUS_SUCCESS);
-    assert_eq!(*host.disk.kept.lock().unwrap(), None);
+    assert_eq!(*host.disk.persisted.lock().unwrap(), None);
     let engine = restart(engine, &host);
     assert_eq!((rules(), flags(&engine)), ([0, 0], 0));
     engine.deregister(passive()).unwrap();
 }
 
 #[test]
-fn wherever_keeping_fails_the_old_policy_stays_in_force_and_kept() {
+fn wherever_persisting_fails_the_old_policy_stays_in_force_and_persisted() {
     let _session = Session::new();
     let next = blocking(80, 12);
     let writes = (0..next.len()).step_by(97).map(Fault::Write);
@@ -79,12 +79,12 @@ fn wherever_keeping_fails_the_old_policy_stays_in_force_and_kept() {
         let host = Host::default();
         let engine = start_on(&host);
         assert_eq!(load(&engine, &blocking(53, 11), PERSIST), STATUS_SUCCESS);
-        let kept = host.disk.kept.lock().unwrap().clone();
+        let persisted = host.disk.persisted.lock().unwrap().clone();
         *host.disk.fault.lock().unwrap() = Some(fault);
         assert_eq!(load(&engine, &next, PERSIST), BROKEN, "{fault:?}");
         let in_force = status(&engine).0;
         assert_eq!((rules(), in_force.generation, in_force.flags), ([11, 0], 1, status_flags::PERSISTED));
-        assert_eq!(*host.disk.kept.lock().unwrap(), kept, "{fault:?}");
+        assert_eq!(*host.disk.persisted.lock().unwrap(), persisted, "{fault:?}");
         assert_eq!(*host.disk.new.lock().unwrap(), None, "{fault:?}: what was begun is still there");
         // The disk is well again.
         assert_eq!(load(&engine, &next, PERSIST), STATUS_SUCCESS);
@@ -95,17 +95,17 @@ fn wherever_keeping_fails_the_old_policy_stays_in_force_and_kept() {
 }
 
 #[test]
-fn a_table_that_is_not_valid_is_not_kept() {
+fn a_table_that_is_not_valid_is_not_persisted() {
     let _session = Session::new();
     let host = Host::default();
     let engine = start_on(&host);
     assert_eq!(load(&engine, b"no table", PERSIST), STATUS_INVALID_PARAMETER);
-    assert_eq!(*host.disk.kept.lock().unwrap(), None);
+    assert_eq!(*host.disk.persisted.lock().unwrap(), None);
     engine.deregister(passive()).unwrap();
 }
 
 #[test]
-fn a_kept_policy_that_cannot_be_removed_stays_in_force() {
+fn a_persisted_policy_that_cannot_be_removed_stays_in_force() {
     let _session = Session::new();
     let host = Host::default();
     let engine = start_on(&host);
@@ -123,7 +123,7 @@ fn starts_without(host: &Host, engine: Started, damage: impl FnOnce(&Host)) -> S
     let _ = host.take_events();
     let engine = start_on(host);
     let events = host.take_events();
-    assert!(events.iter().any(|event| event.starts_with("KeptPolicyDamaged")), "{events:?}");
+    assert!(events.iter().any(|event| event.starts_with("PersistedPolicyDamaged")), "{events:?}");
     let started = status(&engine).0;
     assert_eq!((started.generation, started.table_length, started.default_action), (0, 0, action::PERMIT));
     assert_eq!(started.flags, status_flags::PERSISTED_DAMAGED);
@@ -132,20 +132,20 @@ fn starts_without(host: &Host, engine: Started, damage: impl FnOnce(&Host)) -> S
 }
 
 #[test]
-fn a_damaged_policy_is_reported_until_another_one_is_kept_or_it_is_forgotten() {
+fn a_damaged_policy_is_reported_until_another_one_is_persisted_or_it_is_removed() {
     let _session = Session::new();
     let host = Host::default();
     let mut engine = start_on(&host);
     let damages: [fn(&Host); 4] = [
-        |host| *host.disk.kept.lock().unwrap().as_mut().unwrap().last_mut().unwrap() ^= 1,
-        |host| host.disk.kept.lock().unwrap().as_mut().unwrap()[70] ^= 0x10,
-        |host| *host.disk.kept.lock().unwrap() = Some(Vec::new()),
+        |host| *host.disk.persisted.lock().unwrap().as_mut().unwrap().last_mut().unwrap() ^= 1,
+        |host| host.disk.persisted.lock().unwrap().as_mut().unwrap()[70] ^= 0x10,
+        |host| *host.disk.persisted.lock().unwrap() = Some(Vec::new()),
         |host| *host.disk.fault.lock().unwrap() = Some(Fault::Read),
     ];
     for damage in damages {
         assert_eq!(load(&engine, &blocking(53, 11), PERSIST), STATUS_SUCCESS);
         engine = starts_without(&host, engine, damage);
-        // A policy that is only in force changes nothing about what is kept.
+        // A policy that is only in force changes nothing about what is persisted.
         assert_eq!(load(&engine, &blocking(80, 12), 0), STATUS_SUCCESS);
         assert_eq!(flags(&engine), status_flags::PERSISTED_DAMAGED);
         assert_eq!(load(&engine, &blocking(80, 12), PERSIST), STATUS_SUCCESS);
@@ -174,7 +174,7 @@ fn what_a_crash_left_of_a_new_file_is_in_nobodys_way() {
 }
 
 #[test]
-fn of_policies_kept_at_the_same_time_the_one_in_force_is_kept() {
+fn of_policies_persisted_at_the_same_time_the_one_in_force_is_persisted() {
     let _session = Session::new();
     let host = Host::default();
     let mut engine = start_on(&host);
