@@ -26,7 +26,8 @@ const PACKAGES: [&str; 3] = ["sluice", "probe", "sluicectl"];
 
 /// Files of the repository that are in the zip, and where.
 const FILES: &[(&str, &str)] = &[
-    ("docs/release.md", "README.md"),
+    ("xtask/src/dist/README.md", "README.md"),
+    ("CHANGELOG.md", "CHANGELOG.md"),
     ("LICENSE-APACHE", "LICENSE-APACHE"),
     ("LICENSE-MIT", "LICENSE-MIT"),
     ("crates/sluice-npi/include/sluice_npi.h", "include/sluice_npi.h"),
@@ -71,7 +72,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         add(&mut files, &layout::root().join(from), to)?;
     }
     add_folder(&mut files, &layout::root().join("docs"), "docs")?;
-    files.remove("docs/release.md");
     let packages = compiled_in(&metadata()?)?;
     files.insert("sbom.cdx.json".to_owned(), sbom(&packages, version, &git(&["rev-parse", "HEAD"])?)?);
     add_licenses(&mut files, &packages)?;
