@@ -12,8 +12,8 @@ use sluice_npi::{
 };
 use sluice_wdm::{DriverImage, Requests};
 use wdk_nmr::{
-    Client, ClientCall, ClientRegistration, ClientTable, GUID, Identity, Leaked, ModuleId, Passive, ProviderOffer,
-    Refusal, RegisterError, ShardIndex, Sharded,
+    Client, ClientCall, ClientRegistration, ClientTable, GUID, Leaked, ModuleId, Passive, ProviderOffer, Refusal,
+    RegisterError, RegistrationOptions, ShardIndex, Sharded,
 };
 
 /// What probe.sys calls itself in NMR: 918576ed-61a6-4846-bdb1-1c7dab032993.
@@ -83,8 +83,8 @@ impl Service {
     pub(crate) fn register(service: &[u16], image: DriverImage, passive: Passive<'_>) -> Result<Self, RegisterError> {
         let header = Header::of::<ClientCharacteristics>();
         let characteristics = ClientCharacteristics { header, driver_version: 1, name: name_of(service) };
-        let identity = Identity::new(MODULE_ID, characteristics).clock(sluice_wdm::uptime_ms);
-        ClientRegistration::register(Probe, identity, image, passive).map(Self)
+        let options = RegistrationOptions::new(MODULE_ID, characteristics).clock(sluice_wdm::uptime_ms);
+        ClientRegistration::register(Probe, options, image, passive).map(Self)
     }
 }
 

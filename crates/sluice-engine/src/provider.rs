@@ -8,8 +8,8 @@ use sluice_npi::{
     SluiceNpi, SluiceProvider, Statistics, Verdict, direction, flags, link_type, provider_dispatch,
 };
 use wdk_nmr::{
-    ClientOffer, GUID, Identity, ModuleId, Passive, Provider, ProviderRegistration, ProviderTable, Refusal,
-    RegisterError, Resident, Single,
+    ClientOffer, GUID, ModuleId, Passive, Provider, ProviderRegistration, ProviderTable, Refusal, RegisterError,
+    RegistrationOptions, Resident, Single,
 };
 
 use crate::counters::Counters;
@@ -76,7 +76,12 @@ impl<M: Machine> Engine<M> {
         self.policy.restore(&self.machine);
         let characteristics =
             ProviderCharacteristics { header: Header::of::<ProviderCharacteristics>(), max_batch: MAX_BATCH };
-        ProviderRegistration::register(self, Identity::new(MODULE_ID, characteristics).clock(clock), image, passive)
+        ProviderRegistration::register(
+            self,
+            RegistrationOptions::new(MODULE_ID, characteristics).clock(clock),
+            image,
+            passive,
+        )
     }
 }
 

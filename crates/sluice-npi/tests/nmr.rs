@@ -14,8 +14,8 @@ use sluice_npi::{
     Verdict, action, direction, link_type,
 };
 use wdk_nmr::{
-    Client, ClientCall, ClientOffer, ClientRegistration, ClientTable, GUID, Identity, ModuleId, Passive, Provider,
-    ProviderOffer, ProviderRegistration, ProviderTable, Refusal, Resident, ShardIndex, Sharded, Single,
+    Client, ClientCall, ClientOffer, ClientRegistration, ClientTable, GUID, ModuleId, Passive, Provider, ProviderOffer,
+    ProviderRegistration, ProviderTable, Refusal, RegistrationOptions, Resident, ShardIndex, Sharded, Single,
 };
 
 const INVALID_PARAMETER: i32 = 0xC000_000D_u32.cast_signed();
@@ -132,13 +132,14 @@ fn with_both(test: impl FnOnce(&ProviderRegistration<Odd, Program>, &ClientRegis
     let characteristics =
         ProviderCharacteristics { header: Header::of::<ProviderCharacteristics>(), max_batch: MAX_BATCH };
     let provider =
-        ProviderRegistration::register(Odd, Identity::new(id(1), characteristics), Program, passive).unwrap();
+        ProviderRegistration::register(Odd, RegistrationOptions::new(id(1), characteristics), Program, passive)
+            .unwrap();
     let mut name = [0; 32];
     name[..4].copy_from_slice(b"test");
     let characteristics =
         ClientCharacteristics { header: Header::of::<ClientCharacteristics>(), driver_version: 1, name };
-    let identity = Identity::new(id(2), characteristics);
-    let client = ClientRegistration::register(Watcher::default(), identity, Program, passive).unwrap();
+    let options = RegistrationOptions::new(id(2), characteristics);
+    let client = ClientRegistration::register(Watcher::default(), options, Program, passive).unwrap();
     assert_eq!((provider.clients().count(), client.providers().count()), (1, 1));
     test(&provider, &client);
     client.deregister(passive).unwrap();

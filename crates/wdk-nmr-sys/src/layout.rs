@@ -1,4 +1,4 @@
-//! The layouts of `nmr-contract` section 1.1, asserted for every 64-bit target.
+//! The layouts of the C headers, asserted for every 64-bit target.
 
 use crate::*;
 

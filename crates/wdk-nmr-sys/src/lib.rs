@@ -49,7 +49,8 @@ pub struct GUID {
     pub Data4: [u8; 8],
 }
 
-/// The identifier of a Network Programming Interface. NMR offers modules to each other whose identifiers are equal (R2).
+/// The identifier of a Network Programming Interface. NMR offers modules to each other whose identifiers are equal
+/// (R2).
 pub type NPIID = GUID;
 /// A pointer to an [`NPIID`].
 pub type PNPIID = *const NPIID;
@@ -198,7 +199,8 @@ unsafe extern "system" {
         ClientContext: *mut c_void,
         NmrClientHandle: *mut HANDLE,
     ) -> NTSTATUS;
-    /// Starts the end of a client registration. [`STATUS_PENDING`] when that worked, always (R61). Up to DISPATCH_LEVEL.
+    /// Starts the end of a client registration. [`STATUS_PENDING`] when that worked, always (R61). Up to
+    /// DISPATCH_LEVEL.
     pub fn NmrDeregisterClient(NmrClientHandle: HANDLE) -> NTSTATUS;
     /// Waits, without a limit, until nothing of the registration is left; only after [`NmrDeregisterClient`] (R62).
     /// Below DISPATCH_LEVEL.

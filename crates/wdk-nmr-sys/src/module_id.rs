@@ -13,14 +13,14 @@ pub fn NmrIsEqualNpiModuleId(left: &NPI_MODULEID, right: &NPI_MODULEID) -> bool 
         MIT_GUID => {
             // SAFETY: `Type` says that `Guid` was written; any 16 bytes are a GUID.
             let left = unsafe { left.Id.Guid };
-            // SAFETY: as above, the types are equal.
+            // SAFETY: `Type`, which is equal in both, says that `Guid` was written.
             let right = unsafe { right.Id.Guid };
             left == right
         }
         MIT_IF_LUID => {
             // SAFETY: `Type` says that `IfLuid` was written; any 8 bytes are a LUID.
             let left = unsafe { left.Id.IfLuid };
-            // SAFETY: as above, the types are equal.
+            // SAFETY: `Type`, which is equal in both, says that `IfLuid` was written.
             let right = unsafe { right.Id.IfLuid };
             left == right
         }

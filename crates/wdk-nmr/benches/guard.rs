@@ -1,17 +1,14 @@
 //! What a guarded call of a peer costs, beside the ways in which others guard it: `cargo xtask bench guard`.
 //!
-//! Every row calls the same function through a table of function pointers. The rows are taken in turn, over and over, so
-//! that what else the machine does falls on all of them; a figure is the median of its runs. Threads are pinned to one
-//! processor each where the host lets us.
+//! Every row calls the same function through a table of function pointers. The rows are taken in turn, over and over,
+//! so that what else the machine does falls on all of them; a figure is the median of its runs. Threads are pinned to
+//! one processor each where the host lets us.
 
-#[path = "../src/guard.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the library's own file, of which the benchmark uses a part")]
+#[path = "../src/guard/mod.rs"]
+#[allow(dead_code, unreachable_pub, unused_imports, reason = "the library's own file; the benchmark uses a part of it")]
 mod guard;
-#[path = "../src/per_processor.rs"]
-#[allow(dead_code, unreachable_pub, reason = "as above")]
-mod per_processor;
 #[path = "../src/sync.rs"]
-#[allow(dead_code, unused_imports, reason = "as above")]
+#[allow(dead_code, unused_imports, reason = "the library's own file")]
 mod sync;
 #[path = "../tests/threads/mod.rs"]
 mod threads;
@@ -24,12 +21,11 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 
-use guard::{Entry, Guard, ShardIndex, Sharded, Single};
+use guard::{DispatchGuard, Entry, Guard, PerProcessor, ShardIndex, Sharded, Single};
 use nmr_registrar as _;
-use per_processor::{DispatchGuard, PerProcessor};
 use wdk_nmr::{
-    Client, ClientOffer, ClientRegistration, ClientTable, Dispatch, Form, GUID, Identity, ModuleId, NPIID, Npi,
-    NpiStructure, Passive, Provider, ProviderOffer, ProviderRegistration, ProviderTable, Refusal, Resident,
+    Client, ClientOffer, ClientRegistration, ClientTable, Dispatch, Form, GUID, ModuleId, NPIID, Npi, NpiStructure,
+    Passive, Provider, ProviderOffer, ProviderRegistration, ProviderTable, Refusal, RegistrationOptions, Resident,
     provider_table,
 };
 
@@ -256,7 +252,7 @@ impl<G: DispatchGuard> Way for AtDispatch<G> {
         // SAFETY: threads of this benchmark have numbers of their own.
         let Entry::Granted(ticket) = (unsafe { guard.enter_at_dispatch() }) else { return 0 };
         let result = through(table, number);
-        // SAFETY: as above.
+        // SAFETY: threads of this benchmark have numbers of their own, and stay on their thread.
         if unsafe { guard.leave_at_dispatch(ticket) } {
             complete();
         }
@@ -281,13 +277,13 @@ impl wdk_nmr::ShardIndex for Processor {
 }
 
 // SAFETY: the number of a thread is its own, and `threads` says what the barrier does.
-unsafe impl per_processor::Processors for Processor {
+unsafe impl guard::Processors for Processor {
     fn barrier() {
         threads::barrier();
     }
 }
 
-// SAFETY: as above.
+// SAFETY: the number of a thread is its own, and `threads` says what the barrier does.
 unsafe impl wdk_nmr::Processors for Processor {
     fn barrier() {
         threads::barrier();
@@ -356,11 +352,11 @@ struct Library<G: wdk_nmr::Guard>(ClientRegistration<Caller<G>, Program>);
 
 impl<G: wdk_nmr::Guard> Library<G> {
     fn new() -> Self {
-        let identity = Identity::new(ModuleId::IfLuid(1), ());
+        let options = RegistrationOptions::new(ModuleId::IfLuid(1), ());
         let client = Caller(core::marker::PhantomData);
         // SAFETY: the main thread of a program.
         let passive = unsafe { Passive::new() };
-        Self(ClientRegistration::register(client, identity, Program, passive).expect("registered"))
+        Self(ClientRegistration::register(client, options, Program, passive).expect("registered"))
     }
 
     fn end(self) {
@@ -455,8 +451,8 @@ fn main() {
     assert!(threads::have_barrier(), "this host has no barrier for all threads of a process");
     // SAFETY: the main thread of a program.
     let passive = unsafe { Passive::new() };
-    let identity = Identity::new(ModuleId::IfLuid(2), ());
-    let provider = ProviderRegistration::register(Callee, identity, Program, passive).expect("registered");
+    let options = RegistrationOptions::new(ModuleId::IfLuid(2), ());
+    let provider = ProviderRegistration::register(Callee, options, Program, passive).expect("registered");
     let (spin_lock, compare_and_swap, rundown, fetch_add) = Default::default();
     let single = Guarded::<Single>::new();
     let sharded = Guarded::<Sharded<Processor, 2>>::new();

@@ -12,14 +12,15 @@ use wdk_nmr_sys::{
 };
 
 use crate::diagnosis::Bindings;
-use crate::guard::Guard;
+use crate::guard::{AtDispatch, DispatchGuard, Guard};
 use crate::header::ROLE_CLIENT;
-use crate::identity::{Offer, Refusal};
 use crate::irql::{AtPassiveLevel, Dispatch, Passive};
 use crate::npi::{self, Npi};
+use crate::offer::{Offer, Refusal};
 use crate::peer::{HeldPeer, Peer, Peers};
-use crate::per_processor::{AtDispatch, DispatchGuard};
-use crate::registration::{Block, Deregistration, Identity, Leaked, RegisterError, Registration, Resident, Role};
+use crate::registration::{
+    Deregistration, Leaked, RegisterError, Registration, RegistrationBlock, RegistrationOptions, Resident, Role,
+};
 use crate::slab;
 use crate::slot::Slot;
 
@@ -46,11 +47,11 @@ pub type AttachedProviders<'a, C> =
 pub trait Client: Send + Sync + Sized + 'static {
     /// The interface.
     type Npi: Npi;
-    /// What the client keeps for one provider. It is dropped when both sides have detached, at up to DISPATCH_LEVEL: its
-    /// drop must not wait or touch paged memory.
+    /// What the client keeps for one provider. It is dropped when both sides have detached, at up to DISPATCH_LEVEL:
+    /// its drop must not wait or touch paged memory.
     type Binding: Send + Sync + 'static;
-    /// How calls into providers are counted: [`Single`](crate::Single), or [`Sharded`](crate::Sharded) if one provider is
-    /// called from many processors at once.
+    /// How calls into providers are counted: [`Single`](crate::Single), or [`Sharded`](crate::Sharded) if one provider
+    /// is called from many processors at once.
     type Guard: Guard;
     /// What providers get to call.
     const DISPATCH: ClientTable<Self>;
@@ -73,8 +74,8 @@ pub trait Client: Send + Sync + Sized + 'static {
     }
 
     /// The binding is about to end, and no new call into the provider can start. Calls that the provider has taken and
-    /// not ended yet may be told to hurry. Called once, at up to DISPATCH_LEVEL: it must not wait or touch paged memory.
-    /// The provider may still call in until the binding is dropped (R51).
+    /// not ended yet may be told to hurry. Called once, at up to DISPATCH_LEVEL: it must not wait or touch paged
+    /// memory. The provider may still call in until the binding is dropped (R51).
     fn detaching(&self, binding: &Self::Binding) {
         let _ = binding;
     }
@@ -145,7 +146,7 @@ impl<C: Client> ClientCall<C> {
     #[must_use]
     pub fn client(&self) -> &C {
         // SAFETY: the slot is one of a client `C`.
-        let block = unsafe { Block::<ClientRole<C>>::of(self.slot()) };
+        let block = unsafe { RegistrationBlock::<ClientRole<C>>::of(self.slot()) };
         &block.module
     }
 
@@ -174,7 +175,7 @@ impl<C: Client> ClientCall<C> {
     where
         C::Guard: DispatchGuard,
     {
-        // SAFETY: as above.
+        // SAFETY: the slot stays while the provider's call is in progress; the table was checked in `attach`.
         unsafe { Peer::of(self.slot().at_dispatch(dispatch)) }
     }
 }
@@ -189,15 +190,15 @@ pub struct ClientRegistration<C: Client, R: Resident> {
 }
 
 impl<C: Client, R: Resident> ClientRegistration<C, R> {
-    /// Registers a client. Providers that are there already have been offered to it when this returns (R6), so it is the
-    /// last thing that DriverEntry does.
+    /// Registers a client. Providers that are there already have been offered to it when this returns (R6), so it is
+    /// the last thing that DriverEntry does.
     ///
     /// # Errors
     ///
     /// There is no registration, and `client` and `resident` have been dropped.
     pub fn register(
         client: C,
-        identity: Identity<<C::Npi as Npi>::ClientCharacteristics>,
+        options: RegistrationOptions<<C::Npi as Npi>::ClientCharacteristics>,
         resident: R,
         passive: impl AtPassiveLevel,
     ) -> Result<Self, RegisterError> {
@@ -205,7 +206,7 @@ impl<C: Client, R: Resident> ClientRegistration<C, R> {
             // SAFETY: a pointer to a value, or NULL.
             unsafe { npi::check::<<C::Npi as Npi>::ClientDispatch>(table) }.map_err(RegisterError::OwnStructure)?;
         }
-        Registration::register(client, identity, resident, passive).map(|inner| Self { inner })
+        Registration::register(client, options, resident, passive).map(|inner| Self { inner })
     }
 
     /// The client.
@@ -231,8 +232,8 @@ impl<C: Client, R: Resident> ClientRegistration<C, R> {
     /// Detaches from all providers, waits until they and the client are done, and drops the client. DriverUnload calls
     /// this before it returns (R65), and DriverEntry when something fails after the registration (R73).
     ///
-    /// It waits for all calls into providers to end, for the providers' calls into the client, and as long as a provider
-    /// takes for its own part (R70).
+    /// It waits for all calls into providers to end, for the providers' calls into the client, and as long as a
+    /// provider takes for its own part (R70).
     ///
     /// # Errors
     ///
@@ -315,7 +316,7 @@ unsafe extern "system" fn attach<C: Client>(
     instance: *const NPI_REGISTRATION_INSTANCE,
 ) -> NTSTATUS {
     // SAFETY: NMR passes the context of the registration.
-    let block = unsafe { Block::<ClientRole<C>>::from_context(context) };
+    let block = unsafe { RegistrationBlock::<ClientRole<C>>::from_context(context) };
     if !block.header().take_place() {
         return Refusal::NO_INTERFACE.status();
     }
@@ -334,7 +335,7 @@ unsafe extern "system" fn attach<C: Client>(
 ///
 /// The arguments are those of an attach callback for `block`.
 unsafe fn propose<C: Client>(
-    block: &Block<ClientRole<C>>,
+    block: &RegistrationBlock<ClientRole<C>>,
     handle: HANDLE,
     instance: *const NPI_REGISTRATION_INSTANCE,
 ) -> Result<NTSTATUS, Refusal> {
@@ -373,8 +374,8 @@ unsafe fn propose<C: Client>(
         return Ok(status);
     }
     if status != STATUS_SUCCESS {
-        // Neither agreed nor refused. What NMR makes of that is not documented; the binding stays to be on the safe side.
-        // SAFETY: filled above.
+        // Neither agreed nor refused. What NMR makes of that is not documented; the binding stays to be on the safe
+        // side. SAFETY: filled above.
         unsafe { claimed.publish(provider_context, None) };
         return Ok(status);
     }
@@ -395,7 +396,7 @@ unsafe extern "system" fn detach<C: Client>(context: *mut c_void) -> NTSTATUS {
     // SAFETY: NMR passes the context of a binding of `C` that is not over.
     let slot = unsafe { &*context.cast::<Slot<C::Binding, C::Guard>>() };
     // SAFETY: the slot is one of a client `C`.
-    let block = unsafe { Block::<ClientRole<C>>::of(slot) };
+    let block = unsafe { RegistrationBlock::<ClientRole<C>>::of(slot) };
     // SAFETY: this is the detach callback.
     let done = unsafe { slot.detach(|binding| block.module.detaching(binding)) };
     if done { STATUS_SUCCESS } else { STATUS_PENDING }
@@ -406,7 +407,7 @@ unsafe extern "system" fn cleanup<C: Client>(context: *mut c_void) {
     // SAFETY: NMR passes the context of a binding of `C` that both sides have detached.
     let slot = unsafe { &*context.cast::<Slot<C::Binding, C::Guard>>() };
     // SAFETY: the slot is one of a client `C`.
-    let block = unsafe { Block::<ClientRole<C>>::of(slot) };
+    let block = unsafe { RegistrationBlock::<ClientRole<C>>::of(slot) };
     // SAFETY: the binding stays until `cleanup`.
     block.module.detached(unsafe { slot.binding() });
     // SAFETY: this is the cleanup callback.

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 
 use crate::guard::Guard;
 use crate::header::{RegistrationHeader, slot_state};
-use crate::identity::ModuleId;
+use crate::module_id::ModuleId;
 use crate::slab::Slots;
 use crate::slot::Slot;
 

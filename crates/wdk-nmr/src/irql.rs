@@ -1,7 +1,7 @@
 //! What a piece of code may do because of where it runs, as values of size zero.
 //!
 //! The interrupt request level (IRQL) is a property of a processor that no type system sees. A token is the word of
-//! somebody who knows: only unsafe code makes one, functions that need the level ask for it, and no token can leave the
+//! code that knows: only unsafe code makes one, functions that need the level ask for it, and a token cannot leave the
 //! thread on which it is true.
 
 use core::marker::PhantomData;
@@ -9,8 +9,8 @@ use core::marker::PhantomData;
 /// The thread is at PASSIVE_LEVEL, and not inside a callback of NMR or a function of a dispatch table: it may wait for
 /// the end of a registration.
 ///
-/// No callback of this library gets one, so waiting in a callback for the registration whose callback it is, which would
-/// never end (R74), does not compile.
+/// No callback of this library gets one, so waiting in a callback for the registration whose callback it is, which
+/// would never end (R74), does not compile.
 #[derive(Clone, Copy, Debug)]
 pub struct Passive<'a>(PhantomData<(&'a (), *mut ())>);
 
@@ -19,8 +19,8 @@ impl Passive<'_> {
     ///
     /// # Safety
     ///
-    /// As long as the value exists the calling thread is at PASSIVE_LEVEL and in no callback of NMR and no function of a
-    /// dispatch table. DriverEntry, DriverUnload and a system thread start like that.
+    /// As long as the value exists the calling thread is at PASSIVE_LEVEL and in no callback of NMR and no function of
+    /// a dispatch table. DriverEntry, DriverUnload and a system thread start like that.
     #[must_use]
     pub const unsafe fn new() -> Self {
         Self(PhantomData)
@@ -49,9 +49,9 @@ impl Dispatch<'_> {
     ///
     /// # Safety
     ///
-    /// As long as the value exists the calling thread is at DISPATCH_LEVEL, not below and not above: in a DPC that is not
-    /// a threaded one, under a spin lock, between KeRaiseIrql and KeLowerIrql. An interrupt service routine is above, also
-    /// if it has interrupted such a thread.
+    /// As long as the value exists the calling thread is at DISPATCH_LEVEL, not below and not above: in a DPC that is
+    /// not a threaded one, under a spin lock, between KeRaiseIrql and KeLowerIrql. An interrupt service routine is
+    /// above, also if it has interrupted such a thread.
     #[must_use]
     pub const unsafe fn new() -> Self {
         Self(PhantomData)

@@ -2,16 +2,17 @@
 //!
 //! # NMR in ten lines
 //!
-//! NMR is a part of NETIO.SYS that brings drivers together. A *network programming interface* (NPI) is an identifier and
-//! what goes with it: a table of functions for each side. A *provider* of the interface and a *client* of it register with
-//! NMR under that identifier, in any order. NMR *offers* each client every provider. The client accepts or refuses, then
-//! the provider; if both accept they are *attached*: they exchange dispatch tables and contexts, and from then on call
-//! each other directly. That is a *binding*. When either of them *deregisters*, NMR tells both to *detach*: to start no new
-//! calls, and to say when the calls that are in progress have ended. When both have, each *cleans up* what it kept for the
-//! binding. A driver may be unloaded when the wait for all that has returned, and not before.
+//! NMR is a part of NETIO.SYS that brings drivers together. A *network programming interface* (NPI) is an identifier
+//! and what goes with it: a table of functions for each side. A *provider* of the interface and a *client* of it
+//! register with NMR under that identifier, in any order. NMR *offers* each client every provider. The client accepts
+//! or refuses, then the provider; if both accept they are *attached*: they exchange dispatch tables and contexts, and
+//! from then on call each other directly. That is a *binding*. When either of them *deregisters*, NMR tells both to
+//! *detach*: to start no new calls, and to say when the calls that are in progress have ended. When both have, each
+//! *cleans up* what it kept for the binding. A driver may be unloaded when the wait for all that has returned, and not
+//! before.
 //!
-//! Everything that is easy to get wrong there, this library does: it owns the memory that NMR points to, counts the calls,
-//! decides between STATUS_SUCCESS and STATUS_PENDING, completes once, and drops bindings at the end and not earlier. See
+//! The library does what is easy to get wrong there: it owns the memory that NMR points to, counts the calls, decides
+//! between STATUS_SUCCESS and STATUS_PENDING, completes once, and drops bindings at the end and not earlier. See
 //! [`mistakes`] for the list, and [`coming_from_c`] for where each function and callback went.
 //!
 //! # An interface
@@ -64,28 +65,28 @@
 //! # }
 //! ```
 //!
-//! All three are compiled and run as they stand here, on any host, against a registrar that stands in for NETIO.SYS; together
-//! they are the example `adding`.
+//! All three are compiled and run as they stand here, on any host, against a registrar that stands in for NETIO.SYS.
+//! Together they are the example `adding`.
 //!
 //! # What a driver has to bring
 //!
 //! * A global allocator whose memory is not paged, and a type that holds on to the driver's image: [`Resident`].
 //! * [`Passive`] tokens, made by the unsafe code that knows: DriverEntry and DriverUnload.
-//! * Quiet threads before DriverUnload returns: see [`coming_from_c`].
+//! * No thread of its own in the image when DriverUnload returns: see [`coming_from_c`].
 //!
 //! # What it costs
 //!
-//! A call into a peer is two locked additions beside the indirect call: [`Single`]; [`Sharded`] keeps processors out of
-//! each other's cache lines; with [`PerProcessor`] a call at DISPATCH_LEVEL has no locked instruction at all (the page
-//! [`unlocked_guard`] shows why that is enough). A call that comes in from a peer costs nothing: its binding and the module are found by
-//! adding to the context. Nothing here waits, except for the end of a registration, and nothing but `register`, an attach
-//! and the end of a registration allocates or frees. No allocation failure and no input of a peer makes it panic.
+//! A call into a peer is two locked additions beside the indirect call, with the guard [`Single`]. [`Sharded`] keeps
+//! processors out of each other's cache lines. With [`PerProcessor`] a call at DISPATCH_LEVEL has no locked instruction
+//! at all; the page [`unlocked_guard`] shows why that is enough. A call that comes in from a peer costs nothing: its
+//! binding and the module are found by adding to the context. Only the end of a registration waits; only `register`, an
+//! attach and the end of a registration allocate or free. No allocation failure and no input of a peer causes a panic.
 //!
 //! # Rules
 //!
-//! `R1` to `R74` and `M1` to `M28` in this documentation and in the source are the rules of NMR, as far as Microsoft's
-//! documentation and shipping drivers show them, and the mistakes against them. Where a rule is not obvious the text says
-//! what it is.
+//! `R1` to `R74` in this documentation and in the source are the rules of NMR, as far as Microsoft's documentation and
+//! shipping drivers show them; `docs/nmr-rules.md` of the repository has them all, with their sources. `M1` to `M28`
+//! are the [`mistakes`] against them.
 //!
 //! # Versions
 //!
@@ -110,14 +111,12 @@ pub mod mistakes {}
 #[cfg(doc)]
 #[doc = include_str!("../docs/unlocked-guard.md")]
 pub mod unlocked_guard {}
-mod identity;
 mod irql;
-#[cfg(target_pointer_width = "64")]
-mod layout;
 mod memory;
+mod module_id;
 mod npi;
+mod offer;
 mod peer;
-mod per_processor;
 mod provider;
 mod registration;
 mod slab;
@@ -130,17 +129,17 @@ pub use client::{
     ClientTable, DeregisteringClient, HeldProvider, ProviderOffer,
 };
 pub use diagnosis::{Binding, BindingState, Bindings};
-pub use guard::{Count, Guard, ShardIndex, Sharded, Single};
-pub use identity::{ModuleId, Offer, Refusal};
+pub use guard::{AtDispatch, Count, DispatchGuard, Guard, PerProcessor, Processors, ShardIndex, Sharded, Single};
 pub use irql::{AtPassiveLevel, Dispatch, InAttach, Passive};
+pub use module_id::ModuleId;
 pub use npi::{Form, Npi, NpiStructure, StructureError};
+pub use offer::{Offer, Refusal};
 pub use peer::{HeldPeer, Peer, Peers};
-pub use per_processor::{AtDispatch, DispatchGuard, PerProcessor, Processors};
 pub use provider::{
     AttachedClient, AttachedClientAtDispatch, AttachedClients, ClientOffer, DeregisteringProvider, HeldClient,
     Provider, ProviderCall, ProviderRegistration, ProviderTable,
 };
-pub use registration::{Identity, Leaked, RegisterError, Resident};
+pub use registration::{Leaked, RegisterError, RegistrationOptions, Resident};
 pub use table::Plain;
 #[doc(hidden)]
 pub use table::plain as __plain;

@@ -1,4 +1,5 @@
-//! A network programming interface (NPI) in types: its identifier and the structures that the two sides hand each other.
+//! A network programming interface (NPI) in types: its identifier and the structures that the two sides hand each
+//! other.
 
 use core::ffi::c_void;
 use core::fmt;
@@ -15,8 +16,8 @@ use wdk_nmr_sys::NPIID;
 /// # Safety
 ///
 /// Modules that register [`Npi::ID`] hand out structures of these types, valid and unchanged as long as R10 says, and
-/// call the functions of the dispatch tables as the interface's documentation says: with the binding context that belongs
-/// to the table as it came, and only between attach and the end of their own part of the detach.
+/// call the functions of the dispatch tables as the interface's documentation says: with the binding context that
+/// belongs to the table as it came, and only between attach and the end of their own part of the detach.
 pub unsafe trait Npi: 'static {
     /// The identifier; NMR brings together modules that register equal ones (R2).
     const ID: NPIID;
@@ -101,15 +102,15 @@ pub enum StructureError {
 impl fmt::Display for StructureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Null => f.write_str("a NULL pointer where the interface has a structure"),
-            Self::NotNull => f.write_str("a pointer where the interface has no structure: it has to be NULL"),
-            Self::Misaligned => f.write_str("a pointer that is not aligned"),
+            Self::Null => f.write_str("expected a structure, found a NULL pointer"),
+            Self::NotNull => f.write_str("expected a NULL pointer, since the interface has no such structure"),
+            Self::Misaligned => f.write_str("expected an aligned pointer, found a misaligned one"),
             Self::Version { found, oldest, newest } => {
-                write!(f, "a structure of version {found}: {oldest} to {newest} will do")
+                write!(f, "expected a structure of version {oldest} to {newest}, found version {found}")
             }
-            Self::Size { found, least } => write!(f, "a structure of {found} bytes: it has at least {least}"),
+            Self::Size { found, least } => write!(f, "expected a structure of at least {least} bytes, found {found}"),
             Self::ModuleIdType { found } => {
-                write!(f, "a module identifier of type {found}: 1 (GUID) or 2 (LUID) will do")
+                write!(f, "expected a module identifier of type 1 (GUID) or 2 (LUID), found type {found}")
             }
         }
     }

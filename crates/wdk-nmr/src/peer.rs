@@ -1,23 +1,60 @@
-//! Calls into the peer.
+//! Calls into the peer: the values that keep its detach waiting meanwhile.
 
 use core::ffi::c_void;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use crate::guard::{Count, Guard};
+use crate::guard::{AtDispatch, Count, DispatchGuard, Guard};
 use crate::irql::Dispatch;
-use crate::per_processor::{AtDispatch, DispatchGuard};
 use crate::slab::Slots;
 use crate::slot::Slot;
 
 /// A peer that is attached and that the detach waits for as long as this value exists. `B` is the module's binding, `T`
 /// the peer's dispatch table.
 ///
-/// Dropping it is what may finish a pending detach, on this thread. It is a matter of one atomic subtraction otherwise.
+/// ```
+/// # use nmr_registrar as _;
+/// # mod interface { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/adding/interface.rs")); }
+/// # mod provider { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/adding/provider.rs")); }
+/// # mod client { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/adding/client.rs")); }
+/// # use wdk_nmr::*;
+/// # struct Program;
+/// # // SAFETY: a program is never unloaded while it runs, and its memory is aligned as asked for.
+/// # unsafe impl Resident for Program {}
+/// # fn main() {
+/// # // SAFETY: the main thread of a program.
+/// # let passive = unsafe { Passive::new() };
+/// # let adder = provider::entry(Program, passive).unwrap();
+/// # let client = client::entry(Program, passive).unwrap();
+/// // Counted from here on: a detach that begins now waits.
+/// let provider = client.providers().next().expect("a provider is attached");
+/// let sum = provider.call(|table, context| {
+///     // SAFETY: the context came with the table.
+///     unsafe { (table.add)(context, 3) }
+/// });
+/// assert_eq!(sum, 3);
+/// // The call is over: the provider may go.
+/// drop(provider);
+/// adder.deregister(passive).unwrap();
+/// assert!(client.providers().next().is_none());
+/// # client.deregister(passive).unwrap();
+/// # }
+/// ```
+///
+/// Dropping it may finish a pending detach, on this thread. Otherwise it is one atomic subtraction.
 ///
 /// Keep it for as long as a call takes and not longer: the peer's unload waits for it. For a call that ends later, when
 /// the peer calls back, there is [`Peer::hold`].
+///
+/// # Why it holds a reference
+///
+/// Most guards of this kind hold a raw pointer, since what they point to may be freed at the moment they let go of it,
+/// and a reference has to be valid until the function that uses it returns. A peer borrows the registration, or a call
+/// that came in, for `'a`. Either keeps the slot in place for longer than the peer exists, even if the drop of the peer
+/// is what ends the binding: a slot is freed with its registration, and `deregister` cannot be called while it is
+/// borrowed. So the reference is valid throughout, and the compiler checks what a raw pointer would leave to a comment.
+/// [`HeldPeer`] borrows nothing, and holds a raw pointer.
 pub struct Peer<'a, B: 'static, T, G: Count> {
     slot: &'a Slot<B, G>,
     ticket: G::Ticket,
@@ -75,9 +112,15 @@ impl<B, T, G: Count> Drop for Peer<'_, B, T, G> {
 /// A peer that the detach waits for, without a borrow: the value can be stored with a call in progress.
 ///
 /// The registration it comes from does not end before it is dropped: a thread that waits for that while it holds one
-/// waits for ever. Dropping it may finish a pending detach; the instructions after that still run in the driver's image
-/// while the wait goes on, so the driver has to know that the thread has left the image before DriverUnload returns. A
-/// dispatch function or a callback of the peer is safe in that respect, since the peer waits for its return.
+/// waits for ever. Dropping it may finish a pending detach. The instructions after that still run in the driver's
+/// image, while the wait returns on another thread, so the driver has to know that this thread has left the image
+/// before DriverUnload returns. A dispatch function or a callback of the peer is safe in that respect, since the peer
+/// waits for its return.
+///
+/// # Invariants
+///
+/// **HELD**: the guard of the slot was entered, so the registration is not over and the slot stays, with its binding
+/// and the peer's table, until this value leaves.
 #[must_use]
 pub struct HeldPeer<B: 'static, T, G: Guard> {
     slot: NonNull<Slot<B, G>>,
@@ -87,26 +130,26 @@ pub struct HeldPeer<B: 'static, T, G: Guard> {
 
 // SAFETY: a guard can be left on any thread. What else there is to reach is a shared binding and a shared table.
 unsafe impl<B: Send + Sync, T: Sync, G: Guard> Send for HeldPeer<B, T, G> {}
-// SAFETY: as above.
+// SAFETY: all that can be reached is a shared binding and a shared table.
 unsafe impl<B: Send + Sync, T: Sync, G: Guard> Sync for HeldPeer<B, T, G> {}
 
 impl<B: Send + Sync, T, G: Guard> HeldPeer<B, T, G> {
     /// As [`Peer::call`].
     pub fn call<R>(&self, call: impl FnOnce(&T, *mut c_void) -> R) -> R {
-        // SAFETY: the guard was entered, so the registration is not over and the slot stays.
+        // SAFETY: HELD.
         let slot = unsafe { self.slot.as_ref() };
-        // SAFETY: entered.
+        // SAFETY: HELD.
         let (context, table) = unsafe { slot.peer() };
-        // SAFETY: the table was checked when the peer attached, and stays until this side has detached.
+        // SAFETY: the table was checked when the peer attached; HELD.
         call(unsafe { &*table.cast::<T>() }, context)
     }
 
     /// As [`Peer::binding`].
     #[must_use]
     pub fn binding(&self) -> &B {
-        // SAFETY: the guard was entered, so the registration is not over and the slot stays.
+        // SAFETY: HELD.
         let slot = unsafe { self.slot.as_ref() };
-        // SAFETY: entered, so the binding has not been cleaned up.
+        // SAFETY: HELD.
         unsafe { slot.binding() }
     }
 }
@@ -115,7 +158,7 @@ impl<B, T, G: Guard> Drop for HeldPeer<B, T, G> {
     #[inline]
     fn drop(&mut self) {
         let ticket = self.ticket;
-        // SAFETY: the guard was entered, so the slot is there; leaving at last touches nothing of it once it may be gone.
+        // SAFETY: HELD. Leaving at last touches nothing of the slot once it may be gone.
         let slot = unsafe { self.slot.as_ref() };
         slot.leave_at_last(ticket);
     }

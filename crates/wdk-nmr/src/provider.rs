@@ -11,15 +11,16 @@ use wdk_nmr_sys::{
 };
 
 use crate::diagnosis::Bindings;
-use crate::guard::Guard;
+use crate::guard::{AtDispatch, DispatchGuard, Guard};
 use crate::header::ROLE_PROVIDER;
-use crate::identity::{ModuleId, Offer, Refusal};
 use crate::irql::{AtPassiveLevel, Dispatch, Passive};
+use crate::module_id::ModuleId;
 use crate::npi::{self, Npi};
+use crate::offer::{Offer, Refusal};
 use crate::peer::{HeldPeer, Peer, Peers};
-use crate::per_processor::{AtDispatch, DispatchGuard};
 use crate::registration::{
-    Block, Deregistration, Identity, Leaked, RegisterError, Registration, Resident, Role, RoleSlot,
+    Deregistration, Leaked, RegisterError, Registration, RegistrationBlock, RegistrationOptions, Resident, Role,
+    RoleSlot,
 };
 use crate::slab;
 use crate::slot::Slot;
@@ -51,8 +52,8 @@ pub type AttachedClients<'a, P> =
 pub trait Provider: Send + Sync + Sized + 'static {
     /// The interface.
     type Npi: Npi;
-    /// What the provider keeps for one client. It is dropped when both sides have detached, at up to DISPATCH_LEVEL: its
-    /// drop must not wait or touch paged memory.
+    /// What the provider keeps for one client. It is dropped when both sides have detached, at up to DISPATCH_LEVEL:
+    /// its drop must not wait or touch paged memory.
     type Binding: Send + Sync + 'static;
     /// How calls into clients are counted: [`Single`](crate::Single), or [`Sharded`](crate::Sharded) if one client is
     /// called from many processors at once.
@@ -74,8 +75,8 @@ pub trait Provider: Send + Sync + Sized + 'static {
     }
 
     /// The binding is about to end, and no new call into the client can start. Calls that the client has taken and not
-    /// ended yet may be told to hurry. Called once, at up to DISPATCH_LEVEL: it must not wait or touch paged memory. The
-    /// client may still call in until the binding is dropped (R51).
+    /// ended yet may be told to hurry. Called once, at up to DISPATCH_LEVEL: it must not wait or touch paged memory.
+    /// The client may still call in until the binding is dropped (R51).
     fn detaching(&self, binding: &Self::Binding) {
         let _ = binding;
     }
@@ -146,7 +147,7 @@ impl<P: Provider> ProviderCall<P> {
     #[must_use]
     pub fn provider(&self) -> &P {
         // SAFETY: the slot is one of a provider `P`.
-        let block = unsafe { Block::<ProviderRole<P>>::of(self.slot()) };
+        let block = unsafe { RegistrationBlock::<ProviderRole<P>>::of(self.slot()) };
         &block.module
     }
 
@@ -174,7 +175,7 @@ impl<P: Provider> ProviderCall<P> {
     where
         P::Guard: DispatchGuard,
     {
-        // SAFETY: as above.
+        // SAFETY: the slot stays while the client's call is in progress; the table was checked in `attach`.
         unsafe { Peer::of(self.slot().at_dispatch(dispatch)) }
     }
 }
@@ -189,22 +190,22 @@ pub struct ProviderRegistration<P: Provider, R: Resident> {
 }
 
 impl<P: Provider, R: Resident> ProviderRegistration<P, R> {
-    /// Registers a provider. Clients that are there already have been offered to it when this returns (R6), so it is the
-    /// last thing that DriverEntry does.
+    /// Registers a provider. Clients that are there already have been offered to it when this returns (R6), so it is
+    /// the last thing that DriverEntry does.
     ///
     /// # Errors
     ///
     /// There is no registration, and `provider` and `resident` have been dropped.
     pub fn register(
         provider: P,
-        identity: Identity<<P::Npi as Npi>::ProviderCharacteristics>,
+        options: RegistrationOptions<<P::Npi as Npi>::ProviderCharacteristics>,
         resident: R,
         passive: impl AtPassiveLevel,
     ) -> Result<Self, RegisterError> {
         let table = npi::pointer_to(P::DISPATCH.table);
         // SAFETY: a pointer to a value, or NULL.
         unsafe { npi::check::<<P::Npi as Npi>::ProviderDispatch>(table) }.map_err(RegisterError::OwnStructure)?;
-        Registration::register(provider, identity, resident, passive).map(|inner| Self { inner })
+        Registration::register(provider, options, resident, passive).map(|inner| Self { inner })
     }
 
     /// The provider.
@@ -227,8 +228,8 @@ impl<P: Provider, R: Resident> ProviderRegistration<P, R> {
         Bindings::new(self.inner.header(), self.inner.slots())
     }
 
-    /// Detaches all clients, waits until they and the provider are done, and drops the provider. DriverUnload calls this
-    /// before it returns (R65), and DriverEntry when something fails after the registration (R73).
+    /// Detaches all clients, waits until they and the provider are done, and drops the provider. DriverUnload calls
+    /// this before it returns (R65), and DriverEntry when something fails after the registration (R73).
     ///
     /// It waits for all calls into clients to end, for the clients' calls into the provider, and as long as a client
     /// takes for its own part (R70).
@@ -316,7 +317,7 @@ unsafe extern "system" fn attach<P: Provider>(
     dispatch: *mut *const c_void,
 ) -> NTSTATUS {
     // SAFETY: NMR passes the context of the registration.
-    let block = unsafe { Block::<ProviderRole<P>>::from_context(context) };
+    let block = unsafe { RegistrationBlock::<ProviderRole<P>>::from_context(context) };
     if !block.header().take_place() {
         return Refusal::NO_INTERFACE.status();
     }
@@ -325,7 +326,7 @@ unsafe extern "system" fn attach<P: Provider>(
         Ok(slot) => {
             // SAFETY: NMR passes a place for the result (R21), which is written on success only (M17).
             unsafe { binding_context.write(slot.as_ptr().cast()) };
-            // SAFETY: as above.
+            // SAFETY: NMR passes a place for the result (R21).
             unsafe { dispatch.write(npi::pointer_to(P::DISPATCH.table)) };
             STATUS_SUCCESS
         }
@@ -345,7 +346,7 @@ unsafe extern "system" fn attach<P: Provider>(
 ///
 /// The arguments are those of an attach callback for `block`.
 unsafe fn accept<P: Provider>(
-    block: &Block<ProviderRole<P>>,
+    block: &RegistrationBlock<ProviderRole<P>>,
     handle: HANDLE,
     instance: *const NPI_REGISTRATION_INSTANCE,
     client_context: *mut c_void,
@@ -374,7 +375,7 @@ unsafe extern "system" fn detach<P: Provider>(context: *mut c_void) -> NTSTATUS 
     // SAFETY: NMR passes the context of a binding of `P` that is not over.
     let slot = unsafe { &*context.cast::<Slot<P::Binding, P::Guard>>() };
     // SAFETY: the slot is one of a provider `P`.
-    let block = unsafe { Block::<ProviderRole<P>>::of(slot) };
+    let block = unsafe { RegistrationBlock::<ProviderRole<P>>::of(slot) };
     // SAFETY: this is the detach callback.
     let done = unsafe { slot.detach(|binding| block.module.detaching(binding)) };
     if done { STATUS_SUCCESS } else { STATUS_PENDING }
@@ -385,7 +386,7 @@ unsafe extern "system" fn cleanup<P: Provider>(context: *mut c_void) {
     // SAFETY: NMR passes the context of a binding of `P` that both sides have detached.
     let slot = unsafe { &*context.cast::<Slot<P::Binding, P::Guard>>() };
     // SAFETY: the slot is one of a provider `P`.
-    let block = unsafe { Block::<ProviderRole<P>>::of(slot) };
+    let block = unsafe { RegistrationBlock::<ProviderRole<P>>::of(slot) };
     // SAFETY: the binding stays until `cleanup`.
     block.module.detached(unsafe { slot.binding() });
     // SAFETY: this is the cleanup callback.

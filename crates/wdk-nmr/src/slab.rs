@@ -7,11 +7,10 @@ use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use crate::guard::Guard;
+use crate::guard::{AtDispatch, DispatchGuard, Guard};
 use crate::header::{CHUNK_MAGIC, ChunkHeader, RegistrationHeader};
 use crate::irql::Dispatch;
 use crate::memory::Memory;
-use crate::per_processor::{AtDispatch, DispatchGuard};
 use crate::slot::Slot;
 
 /// How many slots the first chunk has. Each further one has twice as many as the one before.

@@ -1,7 +1,7 @@
 //! One binding: its life from the attach callback to the cleanup callback, in memory that outlives it.
 //!
 //! A slot is free, or belongs to one binding. Its memory stays until the registration is over, so an attempt to call a
-//! peer that is gone always finds a guard that refuses it.
+//! peer that is gone always finds a guard that refuses it. Who does what, in the order of a binding's life:
 //!
 //! | who | what |
 //! | --- | --- |
@@ -15,13 +15,21 @@ use core::mem::MaybeUninit;
 
 use wdk_nmr_sys::HANDLE;
 
-use crate::guard::{Count, Entry, Guard};
+use crate::guard::{AtDispatch, Count, DispatchGuard, Entry, Guard};
 use crate::header::{RegistrationHeader, SlotHeader, slot_state};
 use crate::irql::Dispatch;
-use crate::per_processor::{AtDispatch, DispatchGuard};
 use crate::sync::{Ordering, UnsafeCell};
 
 /// One binding of type `B`, or room for one.
+///
+/// # Invariants
+///
+/// **OWNED**: between `claim` and the opening of the guard in `publish`, the thread that claimed the slot alone uses
+/// it; the peer may use the binding from the moment it is handed the context, which comes after `fill`. A claimed slot
+/// has no binding: the last one was dropped before the slot was freed.
+///
+/// **ENTERED**: while a ticket of the guard is out, the header's cells are not written and the binding is not dropped.
+/// The guard opens after both have been written, and NMR calls cleanup after the last ticket is back.
 #[repr(C)]
 pub(crate) struct Slot<B, G> {
     pub(crate) header: SlotHeader,
@@ -30,10 +38,9 @@ pub(crate) struct Slot<B, G> {
     binding: UnsafeCell<MaybeUninit<B>>,
 }
 
-// SAFETY: the raw pointers in it are NMR's and the peer's, which may be used from any thread; the rest asks for the same.
+// SAFETY: the raw pointers in it are NMR's and the peer's, which may be used on any thread; the rest is Send itself.
 unsafe impl<B: Send, G: Send> Send for Slot<B, G> {}
-// SAFETY: the cells are written by the thread that claimed the slot, before others get to see them: the peer when NMR
-// passes the context on, callers through the guard. A binding is shared between threads and dropped on any.
+// SAFETY: OWNED and ENTERED say who uses the cells when. A binding is shared between threads and dropped on any.
 unsafe impl<B: Send + Sync, G: Sync> Sync for Slot<B, G> {}
 
 impl<B, G: Count> Slot<B, G> {
@@ -72,9 +79,9 @@ impl<B, G: Count> Slot<B, G> {
     /// The caller has entered.
     #[inline]
     pub(crate) unsafe fn peer(&self) -> (*mut c_void, *const c_void) {
-        // SAFETY: it was written before the guard was opened, and is not written again before the caller leaves.
+        // SAFETY: ENTERED.
         let context = self.header.peer_context.with(|place| unsafe { *place });
-        // SAFETY: as above.
+        // SAFETY: ENTERED.
         let dispatch = self.header.peer_dispatch.with(|place| unsafe { *place });
         (context, dispatch)
     }
@@ -100,13 +107,13 @@ impl<B, G: Count> Slot<B, G> {
         }
     }
 
-    /// The last call into the peer is out: tells NMR, once (R45). It may free the binding at once, on this thread (R53),
-    /// so this is the last thing to happen.
+    /// The last call into the peer is out: tells NMR, once (R45). It may free the binding at once, on this thread
+    /// (R53), so this is the last thing to happen.
     #[cold]
     #[inline(never)]
     fn complete(&self) {
         let complete = self.registration().complete;
-        // SAFETY: the handle was written before the guard was opened, and taking the completion comes after that.
+        // SAFETY: ENTERED: the last ticket is back, but NMR waits for the completion and has not called cleanup.
         let handle = self.header.handle.with(|place| unsafe { *place });
         self.header.state.store(slot_state::DETACHED, Ordering::Relaxed);
         // SAFETY: this side's function with this binding's handle, once: the guard lets one thread through.
@@ -118,8 +125,8 @@ impl<B, G: DispatchGuard> Slot<B, G> {
     /// The slot as a thread at DISPATCH_LEVEL uses it.
     #[inline]
     pub(crate) fn at_dispatch<'a>(&'a self, _: Dispatch<'a>) -> &'a Slot<B, AtDispatch<G>> {
-        // SAFETY: the guard in there is the same (`repr(transparent)`, and `repr(C)` around it). The token says that the
-        // thread is at DISPATCH_LEVEL for `'a`; what is made of the slot is a peer, which stays on its thread.
+        // SAFETY: the guard in there is the same (`repr(transparent)`, and `repr(C)` around it). The token says that
+        // the thread is at DISPATCH_LEVEL for `'a`; what is made of the slot is a peer, which stays on its thread.
         unsafe { &*core::ptr::from_ref(self).cast() }
     }
 }
@@ -131,17 +138,18 @@ impl<B, G: Guard> Slot<B, G> {
     ///
     /// `place` is valid for writes and aligned. `registration` outlives the slot.
     pub(crate) unsafe fn initialize(place: *mut Self, registration: *const RegistrationHeader) {
-        // SAFETY: the caller promises a valid place; a field of it is one too.
+        // FIELD: the caller promises a valid place, and so each of its fields is one.
+        // SAFETY: FIELD.
         let header = unsafe { &raw mut (*place).header };
-        // SAFETY: as above.
+        // SAFETY: FIELD.
         unsafe { header.write(SlotHeader::new(registration)) };
-        // SAFETY: as above.
+        // SAFETY: FIELD.
         let guard = unsafe { &raw mut (*place).guard };
-        // SAFETY: as above.
+        // SAFETY: FIELD.
         unsafe { G::initialize(guard) };
-        // SAFETY: as above.
+        // SAFETY: FIELD.
         let binding = unsafe { &raw mut (*place).binding };
-        // SAFETY: as above.
+        // SAFETY: FIELD.
         unsafe { binding.write(UnsafeCell::new(MaybeUninit::uninit())) };
     }
 
@@ -169,11 +177,11 @@ impl<B, G: Guard> Slot<B, G> {
     /// The caller has claimed the slot.
     pub(crate) unsafe fn fill(&self, handle: HANDLE, binding: B) {
         self.header.handle.with_mut(|place| {
-            // SAFETY: nobody else looks at a claimed slot.
+            // SAFETY: OWNED.
             unsafe { place.write(handle) }
         });
         self.binding.with_mut(|place| {
-            // SAFETY: as above; the last binding has been dropped.
+            // SAFETY: OWNED.
             unsafe { place.write(MaybeUninit::new(binding)) }
         });
     }
@@ -189,11 +197,11 @@ impl<B, G: Guard> Slot<B, G> {
             return;
         };
         self.header.peer_context.with_mut(|place| {
-            // SAFETY: the guard is closed, so nobody reads it.
+            // SAFETY: OWNED: the guard is closed, so nobody reads it.
             unsafe { place.write(context) }
         });
         self.header.peer_dispatch.with_mut(|place| {
-            // SAFETY: as above.
+            // SAFETY: OWNED: the guard is closed, so nobody reads it.
             unsafe { place.write(dispatch) }
         });
         self.header.state.store(slot_state::ATTACHED, Ordering::Relaxed);
@@ -228,8 +236,8 @@ impl<B, G: Guard> Slot<B, G> {
         }
     }
 
-    /// The detach callback: stops new calls and says whether none is in progress. If one is, the last of them completes,
-    /// perhaps before this has returned (R47), and nothing here is touched any more.
+    /// The detach callback: stops new calls and says whether none is in progress. If one is, the last of them
+    /// completes, perhaps before this has returned (R47), and nothing here is touched any more.
     ///
     /// # Safety
     ///

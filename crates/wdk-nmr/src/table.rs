@@ -27,7 +27,8 @@ pub const fn plain<T: Plain>(value: T) -> T {
     value
 }
 
-/// Writes a provider's dispatch table, with a function for each entry that turns the context into `&Provider, &Binding`.
+/// Writes a provider's dispatch table, with a function for each entry that turns the context into `&Provider,
+/// &Binding`.
 ///
 /// An entry is `name: fn(arguments) -> result = function`, where `function` takes the provider, the binding and the
 /// arguments, or `name: value`, where the value is [`Plain`].
@@ -84,14 +85,14 @@ macro_rules! provider_table {
     }};
 }
 
-/// Writes a client's dispatch table: as [`provider_table!`](crate::provider_table), with functions that take the client,
-/// the binding and the arguments.
+/// Writes a client's dispatch table: as [`provider_table!`](crate::provider_table), with functions that take the
+/// client, the binding and the arguments.
 #[macro_export]
 macro_rules! client_table {
     ($client:ty, $table:ident { $($entries:tt)* }) => {{
         const TABLE: &$table = &$crate::__table!(@entries client $client, $table, {}, $($entries)*);
-        // SAFETY: every function of the table was written by the macro, for contexts of bindings of this client; the other
-        // entries hold no functions.
+        // SAFETY: every function of the table was written by the macro, for contexts of bindings of this client; the
+        // other entries hold no functions.
         unsafe { $crate::ClientTable::<$client>::new(TABLE) }
     }};
 }

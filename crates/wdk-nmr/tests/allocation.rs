@@ -5,8 +5,9 @@ use std::cell::Cell;
 
 use nmr_registrar as _;
 use wdk_nmr::{
-    Client, ClientOffer, ClientRegistration, ClientTable, Identity, ModuleId, NPIID, Npi, Passive, Provider,
-    ProviderOffer, ProviderRegistration, ProviderTable, Refusal, RegisterError, Resident, ShardIndex, Sharded, Single,
+    Client, ClientOffer, ClientRegistration, ClientTable, ModuleId, NPIID, Npi, Passive, Provider, ProviderOffer,
+    ProviderRegistration, ProviderTable, Refusal, RegisterError, RegistrationOptions, Resident, ShardIndex, Sharded,
+    Single,
 };
 
 /// Refuses what is as large as the current thread says, and what is larger.
@@ -100,18 +101,18 @@ unsafe impl Resident for Program {}
 fn out_of_memory_is_a_status_everywhere() {
     // SAFETY: the thread of a test.
     let passive = unsafe { Passive::new() };
-    let identity = || Identity::new(ModuleId::IfLuid(1), ());
-    let provider = || ProviderRegistration::register(Large([0; LARGE]), identity(), Program, passive);
+    let options = || RegistrationOptions::new(ModuleId::IfLuid(1), ());
+    let provider = || ProviderRegistration::register(Large([0; LARGE]), options(), Program, passive);
 
     let refused = without_memory(provider);
     assert_eq!(refused.err(), Some(RegisterError::OutOfMemory));
 
     let provider = provider().unwrap();
-    let client = without_memory(|| ClientRegistration::register(Wide, identity(), Program, passive)).unwrap();
+    let client = without_memory(|| ClientRegistration::register(Wide, options(), Program, passive)).unwrap();
     assert_eq!(client.providers().count(), 0, "no memory for a binding: this provider was refused");
     assert_eq!(client.bindings().count(), 0);
 
-    let other = ProviderRegistration::register(Large([1; LARGE]), identity(), Program, passive).unwrap();
+    let other = ProviderRegistration::register(Large([1; LARGE]), options(), Program, passive).unwrap();
     assert_eq!(client.providers().count(), 1, "and the next one was not");
     without_memory(|| other.deregister(passive)).unwrap();
     provider.deregister(passive).unwrap();

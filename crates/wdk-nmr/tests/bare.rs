@@ -1,7 +1,8 @@
-//! What the library compiles to: no standard library, no way to a panic, and nothing in the way of a call that comes in.
+//! What the library compiles to: no standard library, no way to a panic, and nothing in the way of a call that comes
+//! in.
 //!
-//! The crates are compiled with optimizations by rustc alone, as assembly, for a bare target if one is installed and for
-//! the host otherwise.
+//! The crates are compiled with optimizations by rustc alone, as assembly, for a bare target if one is installed and
+//! for the host otherwise.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

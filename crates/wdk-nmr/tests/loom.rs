@@ -4,20 +4,17 @@
 //! when the registration has been freed: an access after that fails the model, as does a race on a cell. The stated
 //! bounds are those of `cargo test --release`.
 
-#[path = "../src/guard.rs"]
+#[path = "../src/guard/mod.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the library's own file; the models use a part of it")]
 mod guard;
-#[path = "../src/header.rs"]
-#[allow(dead_code, unreachable_pub, reason = "as above")]
+#[path = "../src/header/mod.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the library's own file")]
 mod header;
 #[path = "../src/irql.rs"]
-#[allow(dead_code, unreachable_pub, reason = "as above")]
+#[allow(dead_code, unreachable_pub, reason = "the library's own file")]
 mod irql;
-#[path = "../src/per_processor.rs"]
-#[allow(dead_code, unreachable_pub, reason = "as above")]
-mod per_processor;
 #[path = "../src/slot.rs"]
-#[allow(dead_code, reason = "as above")]
+#[allow(dead_code, reason = "the library's own file")]
 mod slot;
 
 /// What the library finds under this name is core's.
@@ -102,16 +99,15 @@ mod sync {
 /// Processors that can be made to go through a memory barrier, as KeIpiGenericCall does it.
 ///
 /// A processor holds its lock while it executes an instruction, so `barrier` gets it between two of them: that is the
-/// interrupt. What the processor did before happens before what the caller of `barrier` does next, and what that has done
-/// happens before the processor's next instruction; a barrier promises this and nothing else. The calls get no fence, and
-/// no two processors have a lock in common.
+/// interrupt. What the processor did before happens before what the caller of `barrier` does next, and what that has
+/// done happens before the processor's next instruction; a barrier promises this and nothing else. The calls get no
+/// fence, and no two processors have a lock in common.
 mod machine {
     use std::cell::Cell;
 
     use loom::sync::{Mutex, MutexGuard};
 
-    use crate::guard::ShardIndex;
-    use crate::per_processor::Processors;
+    use crate::guard::{Processors, ShardIndex};
 
     loom::lazy_static! {
         static ref PROCESSORS: [Mutex<()>; 2] = [Mutex::new(()), Mutex::new(())];
@@ -167,13 +163,12 @@ use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::sync::atomic::Ordering::SeqCst;
 
-use guard::{Guard, ShardIndex, Sharded, Single};
+use guard::{DispatchGuard, Guard, PerProcessor, ShardIndex, Sharded, Single};
 use header::{ROLE_CLIENT, RegistrationHeader};
 use irql::Dispatch;
 use loom::sync::Arc;
 use loom::thread;
 use machine::{Machine, WithoutBarrier, run_on};
-use per_processor::{DispatchGuard, PerProcessor};
 use slot::Slot;
 
 /// Spreads threads over two shards.
@@ -232,7 +227,7 @@ struct World<G: Guard> {
 
 // SAFETY: loom runs one thread at a time, and what is shared is what the library says may be.
 unsafe impl<G: Guard> Sync for World<G> {}
-// SAFETY: as above.
+// SAFETY: loom runs one thread at a time, and what is shared is what the library says may be.
 unsafe impl<G: Guard> Send for World<G> {}
 
 impl<G: Guard> World<G> {

@@ -114,19 +114,20 @@ unsafe impl Resident for Program {}
 
 type Used = ClientRegistration<User, Program>;
 
-/// A provider, and the word on which it learns that it is over. Both are leaked: a call that comes too late is to find out.
+/// A provider, and the word on which it learns that it is over. Both are leaked: a call that comes too late is to find
+/// out.
 fn serve(
     broken: &'static AtomicUsize,
     when_called: fn(),
 ) -> (ProviderRegistration<Server, Program>, &'static AtomicBool) {
     let over: &AtomicBool = Box::leak(Box::default());
     let server = Server { over, broken, when_called };
-    let identity = Identity::new(ModuleId::IfLuid(1), ());
-    (ProviderRegistration::register(server, identity, Program, passive()).unwrap(), over)
+    let options = RegistrationOptions::new(ModuleId::IfLuid(1), ());
+    (ProviderRegistration::register(server, options, Program, passive()).unwrap(), over)
 }
 
 fn use_it() -> Used {
-    ClientRegistration::register(User, Identity::new(ModuleId::IfLuid(2), ()), Program, passive()).unwrap()
+    ClientRegistration::register(User, RegistrationOptions::new(ModuleId::IfLuid(2), ()), Program, passive()).unwrap()
 }
 
 fn call<B: Send + Sync, G: Count>(peer: &Peer<'_, B, Table, G>) {

@@ -18,8 +18,8 @@ use sluice_npi::{
     direction, link_type,
 };
 use wdk_nmr::{
-    Client, ClientCall, ClientRegistration, ClientTable, GUID, Identity, ModuleId, Passive, ProviderOffer, Refusal,
-    Resident, Single,
+    Client, ClientCall, ClientRegistration, ClientTable, GUID, ModuleId, Passive, ProviderOffer, Refusal,
+    RegistrationOptions, Resident, Single,
 };
 
 /// What happens to whoever uses the disk next.
@@ -182,8 +182,13 @@ pub(crate) fn attach(name: &str) -> Registered {
     let header = Header::of::<ClientCharacteristics>();
     let characteristics = ClientCharacteristics { header, driver_version: 5, name: bytes };
     let module_id = ModuleId::Guid(GUID { Data1: 0xC11E47, ..GUID::default() });
-    ClientRegistration::register(Listener::default(), Identity::new(module_id, characteristics), Process, passive())
-        .expect("the registrar takes a client")
+    ClientRegistration::register(
+        Listener::default(),
+        RegistrationOptions::new(module_id, characteristics),
+        Process,
+        passive(),
+    )
+    .expect("the registrar takes a client")
 }
 
 /// A UDP datagram to `port`, as raw IPv4.

@@ -1,6 +1,6 @@
 use wdk_nmr::{
-    AttachedProvider, Client, ClientRegistration, ClientTable, GUID, Identity, ModuleId, Passive, ProviderOffer,
-    Refusal, RegisterError, Resident, Single,
+    AttachedProvider, Client, ClientRegistration, ClientTable, GUID, ModuleId, Passive, ProviderOffer, Refusal,
+    RegisterError, RegistrationOptions, Resident, Single,
 };
 
 use crate::interface::Adding;
@@ -35,5 +35,5 @@ pub fn add_everywhere<R: Resident>(counter: &ClientRegistration<Counter, R>, num
 /// The last thing that DriverEntry does. DriverUnload calls `deregister` on what comes of it.
 pub fn entry<R: Resident>(driver: R, passive: Passive<'_>) -> Result<ClientRegistration<Counter, R>, RegisterError> {
     let id = ModuleId::Guid(GUID { Data1: 2, ..GUID::default() });
-    ClientRegistration::register(Counter, Identity::new(id, ()), driver, passive)
+    ClientRegistration::register(Counter, RegistrationOptions::new(id, ()), driver, passive)
 }

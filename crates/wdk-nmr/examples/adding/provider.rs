@@ -1,8 +1,8 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use wdk_nmr::{
-    ClientOffer, GUID, Identity, ModuleId, Passive, Provider, ProviderRegistration, ProviderTable, Refusal,
-    RegisterError, Resident, Single, provider_table,
+    ClientOffer, GUID, ModuleId, Passive, Provider, ProviderRegistration, ProviderTable, Refusal, RegisterError,
+    RegistrationOptions, Resident, Single, provider_table,
 };
 
 use crate::interface::{Adding, AddingDispatch};
@@ -34,5 +34,5 @@ impl Provider for Adder {
 /// The last thing that DriverEntry does. DriverUnload calls `deregister` on what comes of it.
 pub fn entry<R: Resident>(driver: R, passive: Passive<'_>) -> Result<ProviderRegistration<Adder, R>, RegisterError> {
     let id = ModuleId::Guid(GUID { Data1: 1, ..GUID::default() });
-    ProviderRegistration::register(Adder, Identity::new(id, ()), driver, passive)
+    ProviderRegistration::register(Adder, RegistrationOptions::new(id, ()), driver, passive)
 }

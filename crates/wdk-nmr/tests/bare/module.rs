@@ -95,16 +95,16 @@ pub struct Driver;
 // SAFETY: never run.
 unsafe impl Resident for Driver {}
 
-fn identity() -> Identity<()> {
-    Identity::new(ModuleId::IfLuid(1), ()).one_peer()
+fn options() -> RegistrationOptions<()> {
+    RegistrationOptions::new(ModuleId::IfLuid(1), ()).one_peer()
 }
 
 pub fn register_provider(passive: Passive<'_>) -> Result<ProviderRegistration<Adder, Driver>, RegisterError> {
-    ProviderRegistration::register(Adder(1), identity(), Driver, passive)
+    ProviderRegistration::register(Adder(1), options(), Driver, passive)
 }
 
 pub fn register_client(passive: Passive<'_>) -> Result<ClientRegistration<Caller, Driver>, RegisterError> {
-    ClientRegistration::register(Caller, identity(), Driver, passive)
+    ClientRegistration::register(Caller, options(), Driver, passive)
 }
 
 pub fn call_clients(provider: &ProviderRegistration<Adder, Driver>) -> u32 {

@@ -5,8 +5,8 @@ use common::*;
 
 #[deny(unused_must_use)]
 fn driver_entry(passive: Passive<'_>) -> Result<(), RegisterError> {
-    let identity = Identity::new(ModuleId::IfLuid(1), ());
-    ClientRegistration::register(Counter, identity, Program, passive)?;
+    let options = RegistrationOptions::new(ModuleId::IfLuid(1), ());
+    ClientRegistration::register(Counter, options, Program, passive)?;
     Ok(())
 }
 

@@ -4,6 +4,6 @@ mod common;
 use common::*;
 
 fn main() {
-    let identity = Identity::new(ModuleId::IfLuid(1), ());
-    let _ = ClientRegistration::register(Counter, identity, Program, ());
+    let options = RegistrationOptions::new(ModuleId::IfLuid(1), ());
+    let _ = ClientRegistration::register(Counter, options, Program, ());
 }

@@ -183,9 +183,9 @@ fn r3_only_the_identifier_decides_who_is_offered() {
     let log = Log::default();
     let client = use_it(TestClient::new(&log));
     for (id, number) in [(PROVIDER_ID, 0), (CLIENT_ID, 0), (CLIENT_ID, 80), (ModuleId::IfLuid(0), u32::MAX)] {
-        let identity = Identity::new(id, Characteristics::new(number)).number(number);
+        let options = RegistrationOptions::new(id, Characteristics::new(number)).number(number);
         let provider =
-            ProviderRegistration::register(TestProvider::new(&log), identity, Program::default(), passive()).unwrap();
+            ProviderRegistration::register(TestProvider::new(&log), options, Program::default(), passive()).unwrap();
         assert_eq!(client.providers().count(), 1, "{id:?} {number}");
         provider.deregister(passive()).unwrap();
     }
@@ -395,8 +395,8 @@ fn r33_an_interface_without_tables_hands_over_null() {
         (STATUS_SUCCESS, ptr::null())
     });
     raw.register_provider();
-    let identity = Identity::new(CLIENT_ID, ());
-    let client = ClientRegistration::register(Silent, identity, Program::default(), passive()).unwrap();
+    let options = RegistrationOptions::new(CLIENT_ID, ());
+    let client = ClientRegistration::register(Silent, options, Program::default(), passive()).unwrap();
     assert_eq!(client.bindings().count(), 1);
     client.deregister(passive()).unwrap();
     raw.deregister();
@@ -513,7 +513,7 @@ fn r28_a_provider_may_call_before_the_client_knows_it() {
         let answer = thread::spawn(move || {
             // SAFETY: the client's table and context.
             let function = unsafe { (*(table as *const Table)).call };
-            // SAFETY: as above.
+            // SAFETY: the client's table and context.
             unsafe { function(context as *mut core::ffi::c_void, 41) }
         });
         assert_eq!(answer.join().unwrap(), 42);
@@ -593,8 +593,8 @@ fn r31_peers_may_attach_at_the_same_time() {
 fn m16_the_policy_of_one_peer_leaves_the_first_one_alone() {
     let _session = Session::new();
     let log = Log::default();
-    let identity = Identity::new(CLIENT_ID, Characteristics::new(8)).one_peer();
-    let client = ClientRegistration::register(TestClient::new(&log), identity, Program::default(), passive()).unwrap();
+    let options = RegistrationOptions::new(CLIENT_ID, Characteristics::new(8)).one_peer();
+    let client = ClientRegistration::register(TestClient::new(&log), options, Program::default(), passive()).unwrap();
     let first = provide(TestProvider::new(&log));
     assert_eq!(log.take(), ["client: attach", "provider: attach"]);
     let second = provide(TestProvider::new(&log));
@@ -613,7 +613,7 @@ fn m16_the_policy_of_one_peer_leaves_the_first_one_alone() {
 fn m16_a_refused_peer_gives_the_one_place_back() {
     let _session = Session::new();
     let log = Log::default();
-    let identity = Identity::new(PROVIDER_ID, Characteristics::new(8)).one_peer();
+    let options = RegistrationOptions::new(PROVIDER_ID, Characteristics::new(8)).one_peer();
     let refuse = Arc::new(AtomicU32::new(1));
     let mut provider = TestProvider::new(&log);
     let left = refuse.clone();
@@ -621,7 +621,7 @@ fn m16_a_refused_peer_gives_the_one_place_back() {
         0 => Ok(()),
         _ => Err(Refusal::NO_INTERFACE),
     });
-    let provider = ProviderRegistration::register(provider, identity, Program::default(), passive()).unwrap();
+    let provider = ProviderRegistration::register(provider, options, Program::default(), passive()).unwrap();
     let first = use_it_once(&log);
     assert_eq!(provider.clients().count(), 0);
     let second = use_it_once(&log);

@@ -1,5 +1,5 @@
-//! An interface with everything an interface can have, safe modules that do what a test says, and raw ones that stand for
-//! drivers in C.
+//! An interface with everything an interface can have, safe modules that do what a test says, and raw ones that stand
+//! for drivers in C.
 
 use core::ffi::c_void;
 use core::ptr;
@@ -48,7 +48,7 @@ impl Characteristics {
 unsafe impl NpiStructure for Table {
     const FORM: Form = Form::Versioned { oldest: 1, newest: 2 };
 }
-// SAFETY: as above.
+// SAFETY: `repr(C)`, starts with version and size, never changed.
 unsafe impl NpiStructure for Characteristics {
     const FORM: Form = Form::Versioned { oldest: 1, newest: 1 };
 }
@@ -231,7 +231,7 @@ impl Client for TestClient {
     };
     const OLDER_DISPATCH: &'static [ClientTable<Self>] = &[{
         const TABLE: Table = Table { version: 1, size: Table::SIZE, call: TestClient::called };
-        // SAFETY: as above.
+        // SAFETY: the function takes contexts of `TestClient`.
         unsafe { ClientTable::new(&TABLE) }
     }];
 
@@ -281,13 +281,13 @@ pub(crate) const PROVIDER_ID: ModuleId = ModuleId::Guid(guid(100));
 pub(crate) const CLIENT_ID: ModuleId = ModuleId::IfLuid(0x8000_0001_0000_0002);
 
 pub(crate) fn provide(provider: TestProvider) -> Provided {
-    let identity = Identity::new(PROVIDER_ID, Characteristics::new(7)).number(70);
-    ProviderRegistration::register(provider, identity, Program::default(), passive()).unwrap()
+    let options = RegistrationOptions::new(PROVIDER_ID, Characteristics::new(7)).number(70);
+    ProviderRegistration::register(provider, options, Program::default(), passive()).unwrap()
 }
 
 pub(crate) fn use_it(client: TestClient) -> Used {
-    let identity = Identity::new(CLIENT_ID, Characteristics::new(8)).number(80);
-    ClientRegistration::register(client, identity, Program::default(), passive()).unwrap()
+    let options = RegistrationOptions::new(CLIENT_ID, Characteristics::new(8)).number(80);
+    ClientRegistration::register(client, options, Program::default(), passive()).unwrap()
 }
 
 /// Calls a peer.
@@ -356,7 +356,7 @@ enum Registered {
 
 // SAFETY: the tests use one from several threads as NMR does, with shared access alone.
 unsafe impl Send for Raw {}
-// SAFETY: as above.
+// SAFETY: the tests use one from several threads as NMR does, with shared access alone.
 unsafe impl Sync for Raw {}
 
 impl Raw {
@@ -418,7 +418,7 @@ impl Raw {
         let table = table as *const Table;
         // SAFETY: the tests call while the binding is there.
         let function = unsafe { (*table).call };
-        // SAFETY: as above.
+        // SAFETY: the tests call while the binding is there.
         unsafe { function(context as *mut c_void, number) }
     }
 
@@ -468,7 +468,7 @@ impl Raw {
         let status = match &self.registered {
             // SAFETY: the handle of a registration that succeeded.
             Some(Registered::Client(_)) => unsafe { NmrDeregisterClient(self.handle) },
-            // SAFETY: as above.
+            // SAFETY: the handle of a registration that succeeded.
             Some(Registered::Provider(_)) => unsafe { NmrDeregisterProvider(self.handle) },
             None => panic!("not registered"),
         };
@@ -479,7 +479,7 @@ impl Raw {
         let status = match &self.registered {
             // SAFETY: deregistered before.
             Some(Registered::Client(_)) => unsafe { NmrWaitForClientDeregisterComplete(self.handle) },
-            // SAFETY: as above.
+            // SAFETY: deregistered before.
             Some(Registered::Provider(_)) => unsafe { NmrWaitForProviderDeregisterComplete(self.handle) },
             None => panic!("not registered"),
         };
@@ -519,11 +519,11 @@ unsafe extern "system" fn raw_attach_as_provider(
     *this.peer.lock().unwrap() = (client_context as usize, client_dispatch as usize);
     // SAFETY: NMR passes a place.
     unsafe { binding_context.write(context) };
-    // SAFETY: as above.
+    // SAFETY: NMR passes a place.
     unsafe { dispatch.write((&raw const this.table).cast()) };
     let (status, other) = (this.attach_as_provider)((handle, client_dispatch.cast(), client_context));
     if !other.is_null() {
-        // SAFETY: as above.
+        // SAFETY: NMR passes a place.
         unsafe { dispatch.write(other.cast()) };
     }
     status

@@ -35,9 +35,9 @@ fn r65_the_image_is_let_go_when_everything_is_over_and_not_earlier() {
     let _session = Session::new();
     let log = Log::default();
     let program = Program::default();
-    let identity = Identity::new(PROVIDER_ID, Characteristics::new(7));
+    let options = RegistrationOptions::new(PROVIDER_ID, Characteristics::new(7));
     let provider =
-        ProviderRegistration::register(TestProvider::new(&log), identity, program.clone(), passive()).unwrap();
+        ProviderRegistration::register(TestProvider::new(&log), options, program.clone(), passive()).unwrap();
     let deregistering = provider.start_deregistering();
     assert_eq!(program.0.load(Ordering::Relaxed), 0);
     deregistering.wait(passive()).unwrap();
@@ -49,8 +49,8 @@ fn r68_a_registration_without_a_handle_does_not_exist() {
     let session = Session::new();
     let log = Log::default();
     session.fail(Function::RegisterProvider, 0, STATUS_INSUFFICIENT_RESOURCES);
-    let identity = Identity::new(PROVIDER_ID, Characteristics::new(7));
-    let result = ProviderRegistration::register(TestProvider::new(&log), identity, Program::default(), passive());
+    let options = RegistrationOptions::new(PROVIDER_ID, Characteristics::new(7));
+    let result = ProviderRegistration::register(TestProvider::new(&log), options, Program::default(), passive());
     // There is nothing to deregister: NMR never sees the handle of an attempt that failed.
     assert!(result.is_err());
     assert!(session.violations().is_empty() && session.report().registrations.is_empty());
@@ -98,9 +98,9 @@ fn leaked(leak: impl FnOnce(Provided)) {
     let session = Session::new();
     let log = Log::default();
     let program = Program::default();
-    let identity = Identity::new(PROVIDER_ID, Characteristics::new(7));
+    let options = RegistrationOptions::new(PROVIDER_ID, Characteristics::new(7));
     let provider =
-        ProviderRegistration::register(TestProvider::new(&log), identity, program.clone(), passive()).unwrap();
+        ProviderRegistration::register(TestProvider::new(&log), options, program.clone(), passive()).unwrap();
     leak(provider);
     assert_eq!(program.0.load(Ordering::Relaxed), 0, "the image stays");
     assert_eq!(log.take(), Vec::<String>::new(), "the provider stays");
@@ -112,8 +112,8 @@ fn m6_a_forgotten_registration_keeps_the_image_and_goes_on() {
     let session = Session::new();
     let log = Log::default();
     let program = Program::default();
-    let identity = Identity::new(PROVIDER_ID, Characteristics::new(7));
-    let provider = ProviderRegistration::register(TestProvider::new(&log), identity, program.clone(), passive());
+    let options = RegistrationOptions::new(PROVIDER_ID, Characteristics::new(7));
+    let provider = ProviderRegistration::register(TestProvider::new(&log), options, program.clone(), passive());
     // Nothing ever looks at it again.
     let _forgotten = mem::ManuallyDrop::new(provider.unwrap());
     let client = use_it(TestClient::new(&log));
@@ -140,9 +140,9 @@ fn m5_a_deregistration_that_nmr_refuses_is_a_leak() {
         let session = Session::new();
         let log = Log::default();
         let program = Program::default();
-        let identity = Identity::new(PROVIDER_ID, Characteristics::new(7));
+        let options = RegistrationOptions::new(PROVIDER_ID, Characteristics::new(7));
         let provider =
-            ProviderRegistration::register(TestProvider::new(&log), identity, program.clone(), passive()).unwrap();
+            ProviderRegistration::register(TestProvider::new(&log), options, program.clone(), passive()).unwrap();
         session.fail(function, 0, STATUS_INVALID_PARAMETER);
         assert_eq!(provider.deregister(passive()), Err(Leaked { status: STATUS_INVALID_PARAMETER }));
         assert_eq!(log.take(), Vec::<String>::new());

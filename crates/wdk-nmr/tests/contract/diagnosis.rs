@@ -21,8 +21,8 @@ fn clock() -> u64 {
 fn a_hanging_unload_can_be_explained() {
     let _session = Session::new();
     let log = Log::default();
-    let identity = Identity::new(CLIENT_ID, Characteristics::new(8)).clock(clock);
-    let client = ClientRegistration::register(TestClient::new(&log), identity, Program::default(), passive()).unwrap();
+    let options = RegistrationOptions::new(CLIENT_ID, Characteristics::new(8)).clock(clock);
+    let client = ClientRegistration::register(TestClient::new(&log), options, Program::default(), passive()).unwrap();
     let provider = provide(TestProvider::new(&log));
     let attached = Binding { state: BindingState::Attached, peer: Some(PROVIDER_ID), calls: 0, detaching_for: None };
     assert_eq!(client.bindings().collect::<Vec<_>>(), [attached]);

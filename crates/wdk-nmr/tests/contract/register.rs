@@ -53,13 +53,13 @@ impl Client for Presence {
 fn r1_each_interface_and_role_has_a_registration_of_its_own() {
     let _session = Session::new();
     let log = Log::default();
-    let identity = Identity::new(PROVIDER_ID, ());
+    let options = RegistrationOptions::new(PROVIDER_ID, ());
     let presence =
-        ProviderRegistration::register(Presence(log.clone()), identity.clone(), Program::default(), passive()).unwrap();
+        ProviderRegistration::register(Presence(log.clone()), options.clone(), Program::default(), passive()).unwrap();
     let provider = provide(TestProvider::new(&log));
     let client = use_it(TestClient::new(&log));
     assert_eq!(log.take(), ["client: attach", "provider: attach"], "modules of one interface only meet each other");
-    let other = ClientRegistration::register(Presence(log.clone()), identity, Program::default(), passive()).unwrap();
+    let other = ClientRegistration::register(Presence(log.clone()), options, Program::default(), passive()).unwrap();
     assert_eq!(log.take(), ["presence: attach"]);
     assert_eq!((presence.clients().count(), other.providers().count()), (1, 1));
     presence.deregister(passive()).unwrap();
@@ -97,10 +97,10 @@ impl Client for PresentToo {
 fn r2_an_interface_is_the_value_of_its_identifier() {
     let _session = Session::new();
     let log = Log::default();
-    let identity = Identity::new(PROVIDER_ID, ());
+    let options = RegistrationOptions::new(PROVIDER_ID, ());
     let provider =
-        ProviderRegistration::register(Presence(log.clone()), identity.clone(), Program::default(), passive()).unwrap();
-    let client = ClientRegistration::register(PresentToo, identity, Program::default(), passive()).unwrap();
+        ProviderRegistration::register(Presence(log.clone()), options.clone(), Program::default(), passive()).unwrap();
+    let client = ClientRegistration::register(PresentToo, options, Program::default(), passive()).unwrap();
     assert_eq!((provider.clients().count(), client.providers().count()), (1, 1));
     client.deregister(passive()).unwrap();
     provider.deregister(passive()).unwrap();
@@ -162,10 +162,10 @@ fn r13_registrations_that_look_the_same_are_independent() {
 fn r14_a_driver_may_be_provider_and_client_of_one_interface() {
     let _session = Session::new();
     let log = Log::default();
-    let identity = Identity::new(PROVIDER_ID, ());
+    let options = RegistrationOptions::new(PROVIDER_ID, ());
     let presence = || Presence(log.clone());
-    let provider = ProviderRegistration::register(presence(), identity.clone(), Program::default(), passive()).unwrap();
-    let client = ClientRegistration::register(presence(), identity, Program::default(), passive()).unwrap();
+    let provider = ProviderRegistration::register(presence(), options.clone(), Program::default(), passive()).unwrap();
+    let client = ClientRegistration::register(presence(), options, Program::default(), passive()).unwrap();
     assert_eq!((provider.clients().count(), client.providers().count()), (1, 1));
     provider.deregister(passive()).unwrap();
     assert_eq!(client.providers().count(), 0);
@@ -190,9 +190,9 @@ fn r16_the_client_is_asked_first_whoever_came_last() {
 fn r69_the_end_of_one_registration_leaves_the_others_alone() {
     let _session = Session::new();
     let log = Log::default();
-    let identity = Identity::new(PROVIDER_ID, ());
+    let options = RegistrationOptions::new(PROVIDER_ID, ());
     let presence =
-        ProviderRegistration::register(Presence(log.clone()), identity, Program::default(), passive()).unwrap();
+        ProviderRegistration::register(Presence(log.clone()), options, Program::default(), passive()).unwrap();
     let provider = provide(TestProvider::new(&log));
     let client = use_it(TestClient::new(&log));
     presence.deregister(passive()).unwrap();
@@ -266,14 +266,14 @@ fn r9_a_registration_that_failed_leaves_nothing_behind() {
     ];
     for (status, error) in cases {
         session.fail(Function::RegisterProvider, 0, status);
-        let identity = Identity::new(PROVIDER_ID, Characteristics::new(1));
-        let result = ProviderRegistration::register(TestProvider::new(&log), identity, program.clone(), passive());
+        let options = RegistrationOptions::new(PROVIDER_ID, Characteristics::new(1));
+        let result = ProviderRegistration::register(TestProvider::new(&log), options, program.clone(), passive());
         assert_eq!(result.err(), Some(error));
         assert_eq!(error.status(), status);
         assert_eq!(log.take(), ["provider: gone"]);
         session.fail(Function::RegisterClient, 0, status);
-        let identity = Identity::new(CLIENT_ID, Characteristics::new(1));
-        let result = ClientRegistration::register(TestClient::new(&log), identity, program.clone(), passive());
+        let options = RegistrationOptions::new(CLIENT_ID, Characteristics::new(1));
+        let result = ClientRegistration::register(TestClient::new(&log), options, program.clone(), passive());
         assert_eq!(result.err(), Some(error));
         assert_eq!(log.take(), ["client: gone"]);
     }
@@ -303,8 +303,8 @@ fn m18_nothing_on_the_stack_is_handed_to_nmr() {
     fn register(log: &Log) -> Provided {
         let characteristics = Characteristics::new(7);
         let id = ModuleId::Guid(guid(100));
-        let identity = Identity::new(id, characteristics).number(70);
-        ProviderRegistration::register(TestProvider::new(log), identity, Program::default(), passive()).unwrap()
+        let options = RegistrationOptions::new(id, characteristics).number(70);
+        ProviderRegistration::register(TestProvider::new(log), options, Program::default(), passive()).unwrap()
     }
     #[inline(never)]
     fn overwrite() -> u64 {
@@ -366,13 +366,16 @@ fn r12_a_structure_of_ones_own_must_have_its_form() {
     let _session = Session::new();
     let log = Log::default();
     let wrong = Characteristics { version: 3, ..Characteristics::new(1) };
-    let identity = Identity::new(PROVIDER_ID, wrong);
-    let error = ProviderRegistration::register(TestProvider::new(&log), identity, Program::default(), passive());
+    let options = RegistrationOptions::new(PROVIDER_ID, wrong);
+    let error = ProviderRegistration::register(TestProvider::new(&log), options, Program::default(), passive());
     let expected = StructureError::Version { found: 3, oldest: 1, newest: 1 };
     assert_eq!(error.err(), Some(RegisterError::OwnStructure(expected)));
     assert_eq!(RegisterError::OwnStructure(expected).status(), STATUS_INVALID_PARAMETER);
     let text = RegisterError::OwnStructure(expected).to_string();
-    assert_eq!(text, "the module hands out a structure of version 3: 1 to 1 will do");
+    assert_eq!(
+        text,
+        "a structure of the module itself is wrong: expected a structure of version 1 to 1, found version 3"
+    );
 }
 
 #[test]
@@ -412,9 +415,9 @@ fn r60_an_attach_callback_may_register_another_module() {
     let mut outer = TestProvider::new(&log);
     let inner_log = log.clone();
     outer.on_attach = Box::new(move |client| {
-        let identity = Identity::new(PROVIDER_ID, ());
+        let options = RegistrationOptions::new(PROVIDER_ID, ());
         let inner =
-            ProviderRegistration::register(Presence(inner_log.clone()), identity, Program::default(), client.passive());
+            ProviderRegistration::register(Presence(inner_log.clone()), options, Program::default(), client.passive());
         *INNER.lock().unwrap() = inner.ok();
         Ok(())
     });

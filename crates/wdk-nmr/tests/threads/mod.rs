@@ -23,8 +23,8 @@ pub(crate) fn have_barrier() -> bool {
     unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0 }
 }
 
-/// membarrier(2): each running thread of the process has gone through a full barrier between the call and its return, and
-/// one that does not run goes through one when it is switched to.
+/// membarrier(2): each running thread of the process has gone through a full barrier between the call and its return,
+/// and one that does not run goes through one when it is switched to.
 #[cfg(target_os = "linux")]
 pub(crate) fn barrier() {
     // SAFETY: no pointers.

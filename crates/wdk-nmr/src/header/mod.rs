@@ -19,13 +19,18 @@
 //! | | | | | 48 | module id of the peer (24 bytes) |
 //! | | | | | 72 | the guard |
 //!
-//! The guard of one word holds twice the number of calls in progress, plus the highest bit while calls may start, plus 1
-//! when the binding is closing and all calls have ended. A sharded guard is at offset 128: a count of what has calls in
-//! progress, then from 256 on such a word every 128 bytes. In a per-processor guard three more words follow each of them: calls
-//! started on the processor at DISPATCH_LEVEL, those of them that have ended, and 0 for closed, 1 for open or 2 for draining.
+//! The guard of one word holds twice the number of calls in progress, plus the highest bit while calls may start, plus
+//! 1 when the binding is closing and all calls have ended. A sharded guard is at offset 128: a count of what has calls
+//! in progress, then from 256 on such a word every 128 bytes. In a per-processor guard three more words follow each of
+//! them: calls started on the processor at DISPATCH_LEVEL, those of them that have ended, and 0 for closed, 1 for open
+//! or 2 for draining.
 //!
 //! A slot in state *draining* has calls of this module in progress: the module itself holds up the unload. One in state
 //! *detached* waits for the peer.
+
+// Not in the models of `tests/loom.rs`, which compile this file with atomics of other sizes.
+#[cfg(all(target_pointer_width = "64", not(test)))]
+mod layout;
 
 use core::ffi::c_void;
 use core::ptr;

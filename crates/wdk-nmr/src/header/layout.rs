@@ -1,10 +1,11 @@
-//! The offsets that `header` documents, asserted for every 64-bit target.
+//! The offsets that the documentation of this module gives, asserted for every 64-bit target.
 
 use core::mem::offset_of;
 
 use crate::guard::{Sharded, Single};
-use crate::header::{ChunkHeader, RegistrationHeader, SlotHeader};
 use crate::slot::Slot;
+
+use super::{ChunkHeader, RegistrationHeader, SlotHeader};
 
 const _: () = {
     assert!(offset_of!(RegistrationHeader, layout_version) == 8 && offset_of!(RegistrationHeader, role) == 12);

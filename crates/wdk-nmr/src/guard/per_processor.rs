@@ -3,25 +3,27 @@
 //! At DISPATCH_LEVEL a processor does one thing after the other: a thread is neither preempted by another nor moved. A
 //! count that one processor alone changes, at that level alone, needs no atomic addition: it is loaded, and the sum is
 //! stored. What such a count cannot do by itself is to agree with a detach on another processor, since processors let a
-//! load overtake an earlier store. The detach therefore makes every processor go through a memory barrier, once, instead
-//! of every call.
+//! load overtake an earlier store. So it is the detach that makes every processor go through a memory barrier, once,
+//! and not every call.
 //!
-//! A [`Processor`] is such a count, of calls started less calls ended, with a state, beside the word for callers at lower
-//! levels:
+//! A [`Processor`] is such a count, of calls started less calls ended, with a state, beside the word for callers at
+//! lower levels:
 //!
 //! | state | meaning |
 //! | --- | --- |
 //! | open | calls may start |
-//! | draining | no call may start; who finds the count at zero drains it, by changing the state to closed |
+//! | draining | no call may start; whoever finds the count at zero drains it, by changing the state to closed |
 //! | closed | not open, and drained |
 //!
 //! Why that works is shown in `docs/unlocked-guard.md`; the order of the steps in here is what it rests on.
 
 use core::marker::PhantomData;
 
-use crate::guard::sealed::Sealed;
-use crate::guard::{Count, Entry, Guard, Shard, ShardIndex, Sharded, Word};
 use crate::sync::{AtomicUsize, Ordering, compiler_fence};
+
+use super::sealed::Sealed;
+use super::sharded::{Shard, ShardIndex, Sharded};
+use super::{Count, Entry, Guard, Word};
 
 const CLOSED: usize = 0;
 const OPEN: usize = 1;
@@ -65,20 +67,21 @@ const DRAINING: usize = 2;
 ///
 /// * At DISPATCH_LEVEL, [`ShardIndex::current`] returns the number of the processor that it is called on, and no two
 ///   processors have the same.
-/// * What a processor does at DISPATCH_LEVEL happens before what it does at DISPATCH_LEVEL later, on whichever thread.
-///   Every kernel is like that.
+/// * What a processor does at DISPATCH_LEVEL happens before what it does at DISPATCH_LEVEL later, on whichever thread,
+///   as in every kernel.
 /// * Between the call of `barrier` and its return there is a moment on each processor, between two of its instructions,
 ///   such that all memory accesses before the moment happen before the return of `barrier`, and the call of `barrier`
 ///   happens before all memory accesses after the moment.
 pub unsafe trait Processors: ShardIndex {
-    /// Makes every processor go through a full memory barrier, and returns when all have. Called at up to DISPATCH_LEVEL,
-    /// once in each detach.
+    /// Makes every processor go through a full memory barrier, and returns when all have. Called at up to
+    /// DISPATCH_LEVEL, once in each detach.
     ///
     /// `KeIpiGenericCall` does it, and may be called at any IRQL below IPI_LEVEL.
     fn barrier();
 }
 
-/// One shard of a [`PerProcessor`] guard: the count of a processor's calls at DISPATCH_LEVEL, and a word for all others.
+/// One shard of a [`PerProcessor`] guard: the count of a processor's calls at DISPATCH_LEVEL, and a word for all
+/// others.
 #[doc(hidden)]
 #[repr(C)]
 #[derive(Debug)]
@@ -86,8 +89,8 @@ pub struct Processor<P> {
     word: Word,
     /// How many calls have been started, and attempted, on this processor at DISPATCH_LEVEL. It alone changes that.
     started: AtomicUsize,
-    /// How many of them have ended. They are two numbers because a sum that is read right after it was written makes the
-    /// next call wait for the last one.
+    /// How many of them have ended. They are two numbers because a sum that is read right after it was written makes
+    /// the next call wait for the last one.
     ended: AtomicUsize,
     state: AtomicUsize,
     processors: PhantomData<fn() -> P>,
@@ -107,7 +110,7 @@ impl<P> Processor<P> {
     #[inline]
     fn enter(&self) -> bool {
         increment(&self.started, Ordering::Relaxed);
-        // Acquire: who enters sees what was written before the guard was opened.
+        // Acquire: a caller that enters sees what was written before the guard was opened.
         self.state.load(Ordering::Acquire) == OPEN
     }
 
@@ -119,11 +122,11 @@ impl<P> Processor<P> {
         self.state.load(Ordering::Relaxed) != OPEN && self.take_if_idle()
     }
 
-    /// If no call is in progress, the detach and this processor may both find that out; one of them wins. What the calls
-    /// did is passed on by `undrained`.
+    /// If no call is in progress, the detach and this processor may both find that out; one of them wins. What the
+    /// calls did is passed on by `undrained`.
     ///
-    /// On its own processor the count stays zero meanwhile. So it does no harm if the attempt is a late one and the state
-    /// that of the next binding in the slot.
+    /// On its own processor the count stays zero meanwhile. So it does no harm if the attempt is a late one and the
+    /// state that of the next binding in the slot.
     #[cold]
     #[inline(never)]
     fn take_if_idle(&self) -> bool {
@@ -186,7 +189,8 @@ impl<P: Processors> Shard for Processor<P> {
 /// locked instruction. `PROCESSORS` is a power of two.
 ///
 /// Such calls are made with [`Peers::at_dispatch`](crate::Peers::at_dispatch). All other calls, and those on processors
-/// whose number is not less than `PROCESSORS`, are counted as with [`Sharded`], on the same binding and at the same time.
+/// whose number is not less than `PROCESSORS`, are counted as with [`Sharded`], on the same binding and at the same
+/// time.
 ///
 /// A binding takes 128 bytes for each processor. A detach costs one [`Processors::barrier`].
 pub type PerProcessor<P, const PROCESSORS: usize> = Sharded<P, PROCESSORS, Processor<P>>;
@@ -241,7 +245,8 @@ impl<P: Processors, const PROCESSORS: usize> DispatchGuard for PerProcessor<P, P
 ///
 /// # Invariants
 ///
-/// References to it are made and used by threads at DISPATCH_LEVEL, and stay on their thread.
+/// **AT-DISPATCH**: a reference to it is made and used by a thread that is at DISPATCH_LEVEL meanwhile, and stays on
+/// that thread.
 #[repr(transparent)]
 #[derive(Debug)]
 pub struct AtDispatch<G>(G);
@@ -258,7 +263,7 @@ impl<G: DispatchGuard> Count for AtDispatch<G> {
 
     #[inline]
     fn enter(&self) -> Entry<DispatchTicket> {
-        // SAFETY: by the invariant; the ticket does not leave the thread, and peers not the token's lifetime.
+        // SAFETY: AT-DISPATCH. The ticket does not leave the thread, and a peer does not outlive the token.
         match unsafe { self.0.enter_at_dispatch() } {
             Entry::Granted(number) => Entry::Granted(DispatchTicket(number, PhantomData)),
             Entry::Refused => Entry::Refused,
@@ -268,7 +273,7 @@ impl<G: DispatchGuard> Count for AtDispatch<G> {
 
     #[inline]
     fn leave(&self, DispatchTicket(number, _): DispatchTicket) -> bool {
-        // SAFETY: as above.
+        // SAFETY: AT-DISPATCH, and the ticket is that of `enter`.
         unsafe { self.0.leave_at_dispatch(number) }
     }
 }

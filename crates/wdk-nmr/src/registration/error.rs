@@ -1,0 +1,66 @@
+//! Why there is no registration, or no end of one.
+
+use core::fmt;
+
+use wdk_nmr_sys::{NTSTATUS, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER};
+
+use crate::npi::StructureError;
+
+/// Why there is no registration. Nothing is left of the attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// The driver's own heap has no memory for the registration.
+    OutOfMemory,
+    /// NMR returned STATUS_INSUFFICIENT_RESOURCES.
+    InsufficientResources,
+    /// NMR returned another status.
+    Status(NTSTATUS),
+    /// A structure that the module itself wants to hand out does not have the form that its interface demands.
+    OwnStructure(StructureError),
+}
+
+impl RegisterError {
+    /// What DriverEntry returns: a failure, always.
+    #[must_use]
+    pub const fn status(&self) -> NTSTATUS {
+        /// STATUS_UNSUCCESSFUL
+        const UNSUCCESSFUL: NTSTATUS = 0xC000_0001_u32.cast_signed();
+        match self {
+            Self::OutOfMemory | Self::InsufficientResources => STATUS_INSUFFICIENT_RESOURCES,
+            Self::Status(status) if *status < 0 => *status,
+            Self::Status(_) => UNSUCCESSFUL,
+            Self::OwnStructure(_) => STATUS_INVALID_PARAMETER,
+        }
+    }
+}
+
+impl fmt::Display for RegisterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfMemory => f.write_str("no memory for the registration"),
+            Self::InsufficientResources => f.write_str("NMR has no resources for the registration"),
+            Self::Status(status) => write!(f, "NMR refused the registration with status {status:#010x}"),
+            Self::OwnStructure(error) => {
+                write!(f, "a structure of the module itself is wrong: {error}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for RegisterError {}
+
+/// NMR did not end a registration as it should. The registration has been leaked, and with it the driver's image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leaked {
+    /// What NMR returned.
+    pub status: NTSTATUS,
+}
+
+impl fmt::Display for Leaked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NMR did not end the registration (status {:#010x}); the driver stays loaded", self.status)
+    }
+}
+
+impl core::error::Error for Leaked {}

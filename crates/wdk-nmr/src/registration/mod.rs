@@ -1,0 +1,170 @@
+//! What provider and client registrations have in common.
+//!
+//! # Role, block, slot, header
+//!
+//! To NMR a module is a structure of callbacks and a `void *`. To its author it is a value with an `attach` function.
+//! What lies between the two is the same for providers and clients but for the names, so it is written once, in four
+//! parts:
+//!
+//! * A [`Role`] is the adapter. [`Provider`](crate::Provider) and [`Client`](crate::Client) are traits for people;
+//!   `Role` is the trait for the library, which names the four NMR functions of a side and the types that its callbacks
+//!   deal with. Each role has one set of callbacks, generic over the module: `attach`, `detach` and `cleanup` in
+//!   `provider.rs` and `client.rs`. They turn NMR's pointers into references and call the module. No module ever sees a
+//!   handle, which is why none can use one of the wrong kind.
+//! * A [`RegistrationBlock`] is the memory. NMR keeps the addresses of the characteristics, the registration instance,
+//!   the identifiers and the context until the registration's wait has returned (R10). They are fields of one non-paged
+//!   allocation, and the module lies beside them, so that the context which comes back in an attach callback is the way
+//!   to all of it.
+//! * A [`Slot`](crate::slot::Slot) is one binding: the guard that counts calls into the peer, how to call the peer, and
+//!   what the module keeps for it. Its address is the binding context. Slots come in chunks (`slab.rs`), and a slot
+//!   that is free again serves the next binding; its memory stays until the registration is over. So whoever comes late
+//!   with the address of a binding that has ended finds a guard that refuses, and not freed memory.
+//! * A header, of the registration, of a chunk or of a slot, is what the parts have that does not depend on a type:
+//!   [`header`](crate::header). The library walks from one to the next by these, and so does a debugger.
+//!
+//! A [`Registration`] is the handle on all of it that a driver owns. It exists only while NMR knows the block: making
+//! one is registering, and [`deregister`](Registration::deregister) and [`wait`](Deregistration::wait) consume it. That
+//! is what a C driver keeps in a global handle and a habit, as a type.
+//!
+//! Dropping a registration does not end it. The end waits for others, at PASSIVE_LEVEL, and a drop can happen anywhere;
+//! so the end is a function that takes a token, and a registration that is dropped without it is leaked, together with
+//! the [`Resident`] that keeps the image loaded.
+
+mod block;
+mod error;
+mod options;
+mod resident;
+mod role;
+
+use core::ffi::c_void;
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::Ordering;
+
+use wdk_nmr_sys::{HANDLE, NTSTATUS, STATUS_INSUFFICIENT_RESOURCES, STATUS_PENDING, STATUS_SUCCESS};
+
+use crate::diagnosis::Bindings;
+use crate::header::RegistrationHeader;
+use crate::irql::{AtPassiveLevel, Passive};
+use crate::npi;
+use crate::slab::Slots;
+
+pub(crate) use block::RegistrationBlock;
+pub use error::{Leaked, RegisterError};
+pub use options::RegistrationOptions;
+pub use resident::Resident;
+pub(crate) use role::{Role, RoleSlot};
+
+/// A registration of either role. Not dropped by itself: what is not deregistered is leaked.
+pub(crate) struct Registration<L: Role, R> {
+    block: NonNull<RegistrationBlock<L>>,
+    /// Only of a registration that succeeded, and not NULL.
+    handle: NonNull<c_void>,
+    resident: ManuallyDrop<R>,
+    role: PhantomData<L>,
+}
+
+// SAFETY: NMR's functions may be called from any thread; the module, the bindings and the rest are Send and Sync.
+unsafe impl<L: Role, R: Send> Send for Registration<L, R> {}
+// SAFETY: NMR's functions may be called from any thread; the module, the bindings and the rest are Send and Sync.
+unsafe impl<L: Role, R: Sync> Sync for Registration<L, R> {}
+
+impl<L: Role, R: Resident> Registration<L, R> {
+    pub(crate) fn register(
+        module: L::Module,
+        options: RegistrationOptions<L::Specific>,
+        resident: R,
+        _: impl AtPassiveLevel,
+    ) -> Result<Self, RegisterError> {
+        let specific = npi::pointer_to(&raw const options.characteristics);
+        // SAFETY: a pointer to a value, or NULL.
+        unsafe { npi::check::<L::Specific>(specific) }.map_err(RegisterError::OwnStructure)?;
+        // Holds on to the image from before NMR learns of it.
+        let resident = ManuallyDrop::new(resident);
+        let Some(block) = RegistrationBlock::<L>::allocate(module, options) else {
+            drop(ManuallyDrop::into_inner(resident));
+            return Err(RegisterError::OutOfMemory);
+        };
+        let mut handle: HANDLE = ptr::null_mut();
+        // SAFETY: BLOCK.
+        let shared = unsafe { block.as_ref() };
+        // SAFETY: at PASSIVE_LEVEL (the token). The characteristics and all that they point to stay in place until the
+        // registration is over (R10). The callbacks fit the context.
+        let status =
+            unsafe { (L::REGISTER)(&raw const shared.characteristics, block.as_ptr().cast(), &raw mut handle) };
+        match (status, NonNull::new(handle)) {
+            (STATUS_SUCCESS, Some(handle)) => {
+                shared.header().handle.store(handle.as_ptr(), Ordering::Relaxed);
+                Ok(Self { block, handle, resident, role: PhantomData })
+            }
+            (failure, _) if failure < 0 => {
+                // SAFETY: NMR does not know the block, since registering failed.
+                unsafe { RegistrationBlock::free(block) };
+                drop(ManuallyDrop::into_inner(resident));
+                Err(match failure {
+                    STATUS_INSUFFICIENT_RESOURCES => RegisterError::InsufficientResources,
+                    status => RegisterError::Status(status),
+                })
+            }
+            // Neither a success nor a failure: whether NMR knows the block cannot be said. It is leaked, and the image
+            // with it.
+            (status, _) => Err(RegisterError::Status(status)),
+        }
+    }
+
+    pub(crate) fn header(&self) -> &RegistrationHeader {
+        self.block().header()
+    }
+
+    pub(crate) fn block(&self) -> &RegistrationBlock<L> {
+        // SAFETY: BLOCK. `Deregistration::wait`, which frees it, consumes what the registration becomes.
+        unsafe { self.block.as_ref() }
+    }
+
+    pub(crate) fn slots(&self) -> Slots<'_, L::Binding, L::Guard> {
+        // SAFETY: the slots are of the role's types and stay as long as the block.
+        unsafe { Slots::of(self.header()) }
+    }
+
+    pub(crate) fn deregister(self) -> Deregistration<L, R> {
+        // SAFETY: the handle of a registration that succeeded (R68), once: `self` is consumed.
+        let status = unsafe { (L::DEREGISTER)(self.handle.as_ptr()) };
+        Deregistration { registration: self, status }
+    }
+}
+
+/// A registration that is on its way out.
+pub(crate) struct Deregistration<L: Role, R> {
+    registration: Registration<L, R>,
+    /// What NmrDeregister* returned.
+    status: NTSTATUS,
+}
+
+impl<L: Role, R: Resident> Deregistration<L, R> {
+    pub(crate) fn bindings(&self) -> Bindings<'_, L::Binding, L::Guard> {
+        Bindings::new(self.registration.header(), self.registration.slots())
+    }
+
+    pub(crate) fn wait(self, _: Passive<'_>) -> Result<(), Leaked> {
+        // STATUS_PENDING is the one success there is (R61). The pages on unloading leave room for STATUS_SUCCESS with
+        // nothing to wait for.
+        let status = match self.status {
+            STATUS_PENDING => {
+                let handle = self.registration.handle.as_ptr();
+                // SAFETY: at PASSIVE_LEVEL and in no callback (the token); the handle has been deregistered (R62).
+                unsafe { (L::WAIT)(handle) }
+            }
+            other => other,
+        };
+        if status != STATUS_SUCCESS {
+            return Err(Leaked { status });
+        }
+        let Registration { block, resident, .. } = self.registration;
+        // SAFETY: the wait has returned, so NMR does not know the block any more and no callback runs (R63); the
+        // registration is consumed, so nobody borrows from it.
+        unsafe { RegistrationBlock::free(block) };
+        drop(ManuallyDrop::into_inner(resident));
+        Ok(())
+    }
+}
