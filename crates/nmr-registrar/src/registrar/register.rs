@@ -1,0 +1,163 @@
+//! NmrRegister*: checks what a module registers, and offers it to the peers that are there.
+
+use alloc::borrow::Cow;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ffi::c_void;
+
+use wdk_nmr_sys::{
+    HANDLE, NPI_CLIENT_CHARACTERISTICS, NPI_MODULEID, NPI_PROVIDER_CHARACTERISTICS, NPI_REGISTRATION_INSTANCE, NPIID,
+    NTSTATUS, STATUS_INSUFFICIENT_RESOURCES, STATUS_SUCCESS,
+};
+
+use super::Registrar;
+use crate::handle;
+use crate::life::Side;
+use crate::module::{Characteristics, Opaque, Registered, Source};
+use crate::platform::{Lock, PASSIVE_LEVEL, Platform};
+use crate::tables::registration_handle;
+use crate::violation::{Function, Place, Violation};
+
+impl<P: Platform> Registrar<P> {
+    /// `NmrRegisterClient`
+    ///
+    /// # Safety
+    /// `characteristics` is NULL or readable together with all that it points to, until the wait for the end of the
+    /// registration has returned. `out` is NULL or writable.
+    pub unsafe fn register_client(
+        &self,
+        characteristics: *const NPI_CLIENT_CHARACTERISTICS,
+        context: *mut c_void,
+        out: *mut HANDLE,
+    ) -> NTSTATUS {
+        // SAFETY: passed on from the caller.
+        unsafe { self.register(Function::RegisterClient, Source::Client(characteristics), Opaque(context), out) }
+    }
+
+    /// `NmrRegisterProvider`
+    ///
+    /// # Safety
+    /// As for [`Self::register_client`].
+    pub unsafe fn register_provider(
+        &self,
+        characteristics: *const NPI_PROVIDER_CHARACTERISTICS,
+        context: *mut c_void,
+        out: *mut HANDLE,
+    ) -> NTSTATUS {
+        // SAFETY: passed on from the caller.
+        unsafe { self.register(Function::RegisterProvider, Source::Provider(characteristics), Opaque(context), out) }
+    }
+
+    /// # Safety
+    /// As for [`Self::register_client`].
+    unsafe fn register(&self, function: Function, source: Source, context: Opaque, out: *mut HANDLE) -> NTSTATUS {
+        let place = Place::Function(function);
+        self.enter(function, 15, PASSIVE_LEVEL, "PASSIVE_LEVEL");
+        if !out.is_null() {
+            // The handle means nothing before the function has returned STATUS_SUCCESS (R7, R9).
+            // SAFETY: the caller says that it is writable if it is not NULL.
+            unsafe { out.write(handle::poison()) };
+        }
+        if let Some(status) = self.platform.fault(function) {
+            return status;
+        }
+        if out.is_null() {
+            return self.refuse(place, 9, "the pointer for the handle is NULL", "a pointer to a HANDLE");
+        }
+        // SAFETY: passed on from the caller.
+        let module = match unsafe { self.read_module(place, source, context) } {
+            Ok(module) => module,
+            Err(status) => return status,
+        };
+        let shard = shard_of(&module.npi);
+        let now = self.platform.now();
+        let Some((key, mut peers)) = self.shards[shard].with(|shard| shard.register(module, now)) else {
+            return STATUS_INSUFFICIENT_RESOURCES;
+        };
+        self.order.arrange(&mut peers);
+        for peer in peers {
+            match module.side() {
+                Side::Client => self.offer(key, peer, now),
+                Side::Provider => self.offer(peer, key, now),
+            }
+        }
+        // SAFETY: it is not NULL, and the caller says that it is writable then.
+        unsafe { out.write(registration_handle(module.side(), key)) };
+        STATUS_SUCCESS
+    }
+
+    /// Checks what a module registers (R12) and notes what has to stay as it is (R10).
+    ///
+    /// # Safety
+    /// As for [`Self::register_client`].
+    unsafe fn read_module(&self, place: Place, source: Source, context: Opaque) -> Result<Registered, NTSTATUS> {
+        if source.address() == 0 || !source.is_aligned() {
+            let found = "the pointer to the characteristics is NULL or misaligned";
+            return Err(self.refuse(place, 10, found, "the module's characteristics"));
+        }
+        // SAFETY: the caller says that it is readable.
+        let c = unsafe { source.read() };
+        let Characteristics { attach: Some(attach), detach: Some(detach), .. } = c else {
+            let found = "the attach or detach callback is NULL";
+            return Err(self.refuse(place, 12, found, "both; only the cleanup callback may be NULL"));
+        };
+        if c.instance.NpiId.is_null() || !c.instance.NpiId.is_aligned() {
+            return Err(self.refuse(place, 12, "NpiId is NULL or misaligned", "a pointer to the NPIID"));
+        }
+        // SAFETY: the caller says that all that the characteristics point to is readable.
+        let module = unsafe { Registered::new(source, context, &c, attach, detach) };
+        // SAFETY: as above.
+        for (field, value, expected) in unsafe { wrong_fields(&c) } {
+            let found = Cow::Owned(format!("{field} is {value}, not {expected}"));
+            self.report_violation(true, || Violation {
+                rule: 12,
+                place,
+                module: Some(self.describe(&module, None)),
+                binding: None,
+                found,
+                expected: "version 0 and the structure's own size in all three places, and a module id",
+            });
+        }
+        Ok(module)
+    }
+}
+
+/// The shard of an interface. NPIIDs are random numbers, or counted upwards in one of their fields.
+fn shard_of(npi: &NPIID) -> usize {
+    let low = u64::from_le_bytes(npi.Data4);
+    let high = u64::from(npi.Data1) << 32 | u64::from(npi.Data2) << 16 | u64::from(npi.Data3);
+    let mixed = (high ^ low.rotate_left(31)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 58) as usize % handle::MAX_SHARDS
+}
+
+/// The fields that should have another value (R12), with what they have and what they should have.
+///
+/// # Safety
+/// All that `c` points to is readable.
+unsafe fn wrong_fields(c: &Characteristics) -> Vec<(&'static str, String, usize)> {
+    let NPI_REGISTRATION_INSTANCE { Version, Size, ModuleId, .. } = c.instance;
+    let mut fields = Vec::new();
+    let mut expect = |name, value: usize, expected: usize| {
+        if value != expected {
+            fields.push((name, format!("{value}"), expected));
+        }
+    };
+    expect("Version of the characteristics", c.version.into(), 0);
+    expect("Length of the characteristics", c.length.into(), c.expected_length.into());
+    expect("Version of the registration instance", Version.into(), 0);
+    expect("Size of the registration instance", Size.into(), size_of::<NPI_REGISTRATION_INSTANCE>());
+    if ModuleId.is_null() || !ModuleId.is_aligned() {
+        fields.push(("ModuleId", String::from("NULL or misaligned"), size_of::<NPI_MODULEID>()));
+    } else {
+        // SAFETY: it is neither NULL nor misaligned, and the caller says that it is readable then.
+        let id = unsafe { ModuleId.read() };
+        let mut expect = |name, value: usize, expected: usize| {
+            if value != expected {
+                fields.push((name, format!("{value}"), expected));
+            }
+        };
+        expect("Length of the module id", id.Length.into(), size_of::<NPI_MODULEID>());
+    }
+    fields
+}
