@@ -10,8 +10,8 @@ use sluice_core::Direction;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  the machine is not in the state for it: a driver is not loaded, no access
-  2  the input is wrong: arguments, a policy, a capture";
+  1  the machine is not ready: a driver is not loaded, or access is denied
+  2  the input is wrong: the arguments, a policy or a capture";
 
 /// Controls the Sluice driver and classifies packets with it.
 #[derive(Debug, Parser)]
@@ -43,9 +43,9 @@ pub(crate) enum Command {
     Policy(PolicyCommand),
     /// Classify the packets of a capture file.
     Classify(ClassifyArgs),
-    /// Put the drivers through everything that they have to bear, again and again, and report (Windows only).
+    /// Exercise the drivers in every order and under load, round after round, and report (Windows only).
     Verify(VerifyArgs),
-    /// Print a script that completes sluicectl's arguments in a shell.
+    /// Print a script that completes the arguments of sluicectl in a shell.
     #[command(after_help = "Example:\n  sluicectl completions powershell >> $PROFILE")]
     Completions {
         /// Which shell.
@@ -58,7 +58,7 @@ pub(crate) enum Command {
     after_help = "Examples:\n  sluicectl status\n  sluicectl status --watch\n  sluicectl status --watch 5 --json"
 )]
 pub(crate) struct StatusArgs {
-    /// Show it again every so many seconds until interrupted.
+    /// Repeat at this interval until interrupted.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1",
           value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub(crate) watch: Option<u64>,
@@ -70,7 +70,7 @@ pub(crate) struct StatusArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  sluicectl stats\n  sluicectl stats --device probe --json")]
 pub(crate) struct StatsArgs {
-    /// Ask the client driver of this service name instead, for its counters with every provider that it is attached to.
+    /// Ask the client driver with this service name instead: its counters for each provider it is attached to.
     #[arg(long, value_name = "NAME")]
     pub(crate) device: Option<String>,
     /// Write one JSON object.
@@ -91,14 +91,14 @@ pub(crate) enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Put a policy in force. If anything is wrong, the one before it stays in force.
+    /// Put a policy in force. If anything is wrong with it, the previous policy stays in force.
     #[command(
         after_help = "Examples:\n  sluicectl policy load office.toml\n  sluicectl policy load office.toml --persist"
     )]
     Load {
         /// The policy, in TOML (docs/policy.md).
         file: PathBuf,
-        /// Persist the policy: the driver starts with it the next time.
+        /// Persist the policy: the driver starts with it from now on.
         #[arg(long)]
         persist: bool,
         /// Write one JSON object.
@@ -108,24 +108,24 @@ pub(crate) enum PolicyCommand {
     /// Show the policy in force: its default, and its rules in the order in which they are tried.
     #[command(after_help = "Examples:\n  sluicectl policy show\n  sluicectl policy show --compare office.toml")]
     Show {
-        /// Also compare it with the policy in this file: exit code 1 if they differ.
+        /// Also compare it with the policy in this file; the exit code is 1 if they differ.
         #[arg(long, value_name = "FILE")]
         compare: Option<PathBuf>,
         /// Write one JSON object.
         #[arg(long)]
         json: bool,
     },
-    /// Take the policy out of force, which permits everything.
+    /// Clear the policy: from now on every packet is permitted.
     #[command(after_help = "Example:\n  sluicectl policy clear --persist")]
     Clear {
-        /// Also remove the persisted policy: the driver starts without one.
+        /// Also delete the persisted policy.
         #[arg(long)]
         persist: bool,
         /// Write one JSON object.
         #[arg(long)]
         json: bool,
     },
-    /// Say which rule of a policy file decides on a packet, and why, without a driver.
+    /// Show which rule of a policy file decides on a packet, and why, without a driver.
     #[command(after_help = "\
 Examples:
   sluicectl policy test office.toml --protocol tcp --destination 192.0.2.1 --destination-port 443
@@ -141,7 +141,7 @@ pub(crate) struct TestArgs {
     /// Take the packets from this pcap or pcapng file.
     #[arg(long, value_name = "FILE", conflicts_with = "Described")]
     pub(crate) capture: Option<PathBuf>,
-    /// Take only the packet with this number, from 1.
+    /// Take only the packet with this number, counted from 1.
     #[arg(long, value_name = "NUMBER", requires = "capture", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) packet: Option<u64>,
     #[command(flatten)]
@@ -149,22 +149,22 @@ pub(crate) struct TestArgs {
     /// Which way the packet goes.
     #[arg(long, value_enum)]
     pub(crate) direction: Option<DirectionArg>,
-    /// Write one JSON object for each packet.
+    /// Write one JSON object per packet.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// A packet in words.
+/// A packet described by its fields.
 #[derive(Debug, Args)]
 #[group(multiple = true)]
 pub(crate) struct Described {
     /// The protocol: a name such as tcp, or an IANA protocol number.
     #[arg(long, value_parser = protocol)]
     pub(crate) protocol: Option<u8>,
-    /// Where the packet comes from.
+    /// The source address.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) source: Option<IpAddr>,
-    /// Where the packet goes to.
+    /// The destination address.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) destination: Option<IpAddr>,
     /// The source port.
@@ -173,13 +173,13 @@ pub(crate) struct Described {
     /// The destination port.
     #[arg(long, value_name = "PORT")]
     pub(crate) destination_port: Option<u16>,
-    /// The host name that the packet asks for: in a DNS question (udp) or a TLS ClientHello (tcp).
+    /// The host name that the packet asks for, in a DNS question (udp) or a TLS ClientHello (tcp).
     #[arg(long, value_name = "HOST")]
     pub(crate) name: Option<String>,
-    /// The id of its VLAN tag.
+    /// The id of the VLAN tag.
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(0..=4095))]
     pub(crate) vlan: Option<u16>,
-    /// The type and the code of an ICMP message, as TYPE or TYPE/CODE.
+    /// The ICMP type, or the type and code as TYPE/CODE.
     #[arg(long, value_name = "TYPE", value_parser = icmp)]
     pub(crate) icmp: Option<(u8, u8)>,
 }
@@ -197,56 +197,56 @@ pub(crate) struct ClassifyArgs {
     /// Classify in this program instead of in the driver.
     #[arg(long)]
     pub(crate) offline: bool,
-    /// The policy for --offline; without one everything is permitted.
+    /// The policy for --offline; without one, every packet is permitted.
     #[arg(long, value_name = "FILE", requires = "offline")]
     pub(crate) policy: Option<PathBuf>,
-    /// The client driver to classify with: its service name.
+    /// The service name of the client driver to classify with.
     #[arg(long, value_name = "NAME", default_value = PROBE, conflicts_with = "offline")]
     pub(crate) device: String,
-    /// Which way the packets go. Without it, what the capture says, if it does.
+    /// Which way the packets go; by default, what the capture says.
     #[arg(long, value_enum)]
     pub(crate) direction: Option<DirectionArg>,
-    /// Show only how many packets there were.
+    /// Show only the totals.
     #[arg(long)]
     pub(crate) summary: bool,
-    /// Write one JSON object for each packet, each on its own line.
+    /// Write one JSON object per packet, each on a line of its own.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It starts and stops both drivers in every order, classifies the capture and compares with --offline, swaps policies and
-restarts the provider while several threads classify, and compares the counters. It ends at the first failure, undoes
-what it did, and prints one report. The prompt has to be elevated.
+Starts and stops both drivers in every order, classifies the capture and compares the verdicts with those of --offline,
+swaps policies and restarts the provider while several threads classify, and compares the counters. Stops at the first
+failure, undoes what it did, and prints one report. Needs an elevated prompt.
 
 Examples:
   sluicectl verify --drivers C:\\sluice --capture demo.pcapng --policy demo.toml --rounds 100
   sluicectl verify --existing --capture demo.pcapng --policy demo.toml --json > report.json")]
 #[command(group = clap::ArgGroup::new("which").required(true))]
 pub(crate) struct VerifyArgs {
-    /// Where sluice.sys and the client driver lie. Their services are made, and deleted at the end.
+    /// The folder of sluice.sys and the client driver. Their services are created, and deleted at the end.
     #[arg(long, value_name = "FOLDER", group = "which")]
     pub(crate) drivers: Option<PathBuf>,
-    /// Verify the drivers that are installed. They must not be running.
+    /// Verify the installed drivers. They must not be running.
     #[arg(long, group = "which")]
     pub(crate) existing: bool,
-    /// A pcap or pcapng file; it is held in memory.
+    /// A pcap or pcapng file. It is read into memory whole.
     #[arg(long, value_name = "FILE")]
     pub(crate) capture: PathBuf,
-    /// A policy, in TOML.
+    /// The policy, in TOML (docs/policy.md).
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: PathBuf,
-    /// How often. A round starts and stops the drivers in each of the four orders.
+    /// How many rounds. A round starts and stops the drivers in each of the four orders.
     #[arg(long, value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
-    /// How many threads classify at once. Without it as many as there are processors, from 2 to 8.
+    /// How many threads classify at once; by default one per processor, but at least 2 and at most 8.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) threads: Option<u8>,
-    /// The service name of the client driver, and the name of its file.
+    /// The service name of the client driver, which is also the name of its file.
     #[arg(long, value_name = "NAME", default_value = PROBE)]
     pub(crate) client: String,
-    /// Driver Verifier makes allocations fail: what lack of memory cuts short is no failure.
+    /// Driver Verifier simulates low resources: what ends for lack of memory does not count as a failure.
     #[arg(long)]
     pub(crate) low_resources: bool,
     /// Write one JSON object.
@@ -260,7 +260,7 @@ pub(crate) enum DirectionArg {
     Inbound,
     /// Away from this machine.
     Outbound,
-    /// Not known: rules with a direction do not match.
+    /// Unknown: rules with a direction do not match.
     Unspecified,
 }
 
@@ -278,11 +278,14 @@ impl DirectionArg {
 
 fn protocol(text: &str) -> Result<u8, String> {
     let known = text.parse().ok().or_else(|| crate::terms::protocol_number(text));
-    known.ok_or_else(|| "neither a number from 0 to 255 nor the name of a protocol, such as tcp, udp, icmp".to_owned())
+    known
+        .ok_or_else(|| "expected a number from 0 to 255 or the name of a protocol, such as tcp, udp or icmp".to_owned())
 }
 
 fn icmp(text: &str) -> Result<(u8, u8), String> {
     let (kind, code) = text.split_once('/').unwrap_or((text, "0"));
-    let byte = |text: &str| text.parse().map_err(|_| "no type and code from 0 to 255, such as 8 or 3/4".to_owned());
+    let byte = |text: &str| {
+        text.parse().map_err(|_| "expected a type from 0 to 255, or type and code, such as 8 or 3/4".to_owned())
+    };
     Ok((byte(kind)?, byte(code)?))
 }

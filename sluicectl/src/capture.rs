@@ -10,17 +10,17 @@ use sluice_npi::{direction, link_type};
 
 use crate::failure::Failure;
 
-/// How much of the file is held in memory at first, and at most: no real packet is longer than this.
+/// The size of the buffer at first, and at most: no real packet is longer.
 const BUFFER: usize = 1 << 20;
 const LARGEST_BUFFER: usize = 64 << 20;
 
-/// The block type of pcapng's obsolete Packet Block, which pcap-parser leaves to its user.
+/// The block type of the obsolete Packet Block of pcapng, which pcap-parser leaves to its user.
 const PACKET_BLOCK: u32 = 2;
 
-/// The option of an Enhanced Packet Block that tells the direction, in its lowest two bits.
+/// The option of an Enhanced Packet Block whose lowest two bits are the direction.
 const EPB_FLAGS: u16 = 2;
 
-/// The link types that can be read, by number and name.
+/// The supported link types, by number and name.
 pub(crate) const LINK_TYPES: [(u16, &str); 8] = [
     (link_type::NULL, "null"),
     (link_type::ETHERNET, "ethernet"),
@@ -34,20 +34,20 @@ pub(crate) const LINK_TYPES: [(u16, &str); 8] = [
 
 /// One packet of a capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Packet {
-    /// Its number in the file, from 1.
+pub(crate) struct RecordedPacket {
+    /// Its number in the file, counted from 1.
     pub(crate) number: u64,
     /// One of [`LINK_TYPES`].
     pub(crate) link_type: u16,
-    /// One of [`direction`]: what the file says, if it does.
+    /// One of [`direction`], as far as the file says.
     pub(crate) direction: u16,
-    /// How long it was on the wire; at least as long as `bytes`.
+    /// Its length on the wire, in bytes: at least that of `bytes`.
     pub(crate) wire_length: u32,
     /// What was captured of it.
     pub(crate) bytes: Vec<u8>,
 }
 
-/// A capture file, read packet by packet. After an error there is nothing more to read.
+/// A capture file, read packet by packet. It ends with the first error.
 pub(crate) struct Capture {
     path: PathBuf,
     blocks: Box<dyn PcapReaderIterator + Send>,
@@ -67,7 +67,7 @@ struct Section {
 /// Where packets were captured.
 struct Interface {
     link_type: u32,
-    /// 0 is no limit.
+    /// 0 means no limit.
     snap_length: u32,
 }
 
@@ -78,7 +78,7 @@ impl Capture {
         let source: Box<dyn Read + Send> = if path.as_os_str() == "-" {
             Box::new(io::stdin())
         } else {
-            // Some systems open a folder and fail to read it, which pcap-parser would report without a reason.
+            // Some systems open a folder and then fail to read it, which pcap-parser would report without a reason.
             if std::fs::metadata(path).map_err(unreadable)?.is_dir() {
                 return Err(unreadable(io::ErrorKind::IsADirectory.into()));
             }
@@ -90,7 +90,7 @@ impl Capture {
     fn read(path: &Path, source: Box<dyn Read + Send>) -> Result<Self, Failure> {
         let blocks = create_reader(BUFFER, Whole(source)).map_err(|error| match error {
             PcapError::ReadError => Failure::Input(format!("cannot read {}", path.display())),
-            _ => Failure::Input(format!("{} is not a capture: it is neither pcap nor pcapng", path.display())),
+            _ => Failure::Input(format!("{} is not a capture: expected a pcap or pcapng file", path.display())),
         })?;
         Ok(Self {
             path: path.to_path_buf(),
@@ -107,7 +107,7 @@ impl Capture {
         self.blocks.consumed() as u64
     }
 
-    fn next_packet(&mut self) -> Result<Option<Packet>, Failure> {
+    fn next_packet(&mut self) -> Result<Option<RecordedPacket>, Failure> {
         loop {
             match self.blocks.next() {
                 Ok((length, block)) => {
@@ -128,18 +128,18 @@ impl Capture {
                 Err(PcapError::Eof) => return Ok(None),
                 Err(PcapError::Incomplete(_) | PcapError::BufferTooSmall) => self.read_on()?,
                 Err(PcapError::UnexpectedEof) => {
-                    return Err(self.broken("the file ends in the middle of the next record"));
+                    return Err(self.broken("the file ends within the next record"));
                 }
                 Err(PcapError::ReadError) => return Err(self.broken("the file cannot be read any further")),
-                Err(_) => return Err(self.broken("the next record is no valid packet or block")),
+                Err(_) => return Err(self.broken("the next record is not a valid packet or block")),
             }
         }
     }
 
-    /// The error for a file in which the next packet or block cannot be read.
+    /// The error for a file whose next record cannot be read.
     fn broken(&self, why: &str) -> Failure {
         Failure::Input(format!(
-            "{} is damaged behind packet {} (byte {}): {why}",
+            "{} is damaged after packet {} (byte {}): {why}",
             self.path.display(),
             self.packets,
             self.bytes_read()
@@ -155,20 +155,22 @@ impl Capture {
             return Ok(());
         }
         if self.buffer >= LARGEST_BUFFER {
-            return Err(self.broken(&format!("the next record is said to be longer than {LARGEST_BUFFER} bytes")));
+            return Err(self.broken(&format!("the next record claims to be longer than {LARGEST_BUFFER} bytes")));
         }
         self.buffer *= 2;
         self.blocks.grow(self.buffer);
         Ok(())
     }
 
-    fn packet(&mut self, found: Found) -> Result<Packet, Failure> {
+    fn packet(&mut self, found: Found) -> Result<RecordedPacket, Failure> {
         let number = self.packets + 1;
         let Some(interface) = self.section.interfaces.get(found.interface as usize) else {
             let interface = found.interface;
-            return Err(self.broken(&format!("packet {number} names interface {interface}, which is not described")));
+            return Err(
+                self.broken(&format!("packet {number} names interface {interface}, which the file does not describe"))
+            );
         };
-        // The upper 16 bits say how long a frame check sequence is.
+        // The upper 16 bits give the length of a frame check sequence.
         let link_type = interface.link_type & 0xFFFF;
         let Some((link_type, _)) = LINK_TYPES.into_iter().find(|(known, _)| u32::from(*known) == link_type) else {
             return Err(Failure::Input(format!(
@@ -178,15 +180,15 @@ impl Capture {
             )));
         };
         self.packets = number;
-        // Damaged files claim that more was captured than there was.
+        // Damaged files claim that more was captured than was on the wire.
         let wire_length = found.wire_length.max(u32::try_from(found.bytes.len()).unwrap_or(u32::MAX));
-        Ok(Packet { number, link_type, direction: found.direction, wire_length, bytes: found.bytes })
+        Ok(RecordedPacket { number, link_type, direction: found.direction, wire_length, bytes: found.bytes })
     }
 }
 
 /// A packet as the file describes it.
 struct Found {
-    /// The position of its interface in the section.
+    /// The index of its interface in the section.
     interface: u32,
     direction: u16,
     wire_length: u32,
@@ -200,7 +202,7 @@ impl Found {
 }
 
 impl Section {
-    /// Keeps what `block` says of the section, or returns the packet that it holds.
+    /// Notes what `block` says of the section, or returns the packet in it.
     fn packet_in(&mut self, block: &Block<'_>) -> Option<Found> {
         match block {
             Block::SectionHeader(section) => {
@@ -251,7 +253,7 @@ impl Section {
 }
 
 impl Iterator for Capture {
-    type Item = Result<Packet, Failure>;
+    type Item = Result<RecordedPacket, Failure>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.done {

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sluice_npi::{MAX_BATCH, Verdict};
 
 use crate::args::{ClassifyArgs, DirectionArg};
-use crate::capture::{Capture, Packet};
+use crate::capture::{Capture, RecordedPacket};
 use crate::device::{Probe, size_in_batch};
 use crate::failure::Failure;
 use crate::offline::Offline;
@@ -15,7 +15,7 @@ use crate::policy;
 use crate::record::Record;
 use crate::table::PacketTable;
 
-/// How many bytes of packets go into one batch, unless a single packet is larger.
+/// How many bytes a batch may have, unless a single packet is larger.
 const BATCH_BYTES: usize = 1 << 20;
 
 /// Who classifies.
@@ -25,7 +25,7 @@ enum Classifier {
 }
 
 impl Classifier {
-    fn classify(&self, packets: &[Packet]) -> Result<Vec<Verdict>, Failure> {
+    fn classify(&self, packets: &[RecordedPacket]) -> Result<Vec<Verdict>, Failure> {
         match self {
             Self::Driver(probe) => probe.classify(packets),
             Self::InProcess(offline) => packets.iter().map(|packet| offline.classify(packet)).collect(),
@@ -34,7 +34,7 @@ impl Classifier {
 }
 
 pub(crate) fn run(args: &ClassifyArgs) -> Result<(), Failure> {
-    // What is wrong with the files is said before anything is asked of a driver.
+    // Errors in the files come before anything is asked of a driver.
     let mut capture = Capture::open(&args.file)?;
     let classifier = if args.offline {
         let policy = args.policy.as_deref().map(policy::load).transpose()?;
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<(), Failure> {
     outcome
 }
 
-/// Reports on all packets up to the end of the capture, or to the first failure.
+/// Classifies and reports all packets, up to the end of the capture or the first failure.
 fn classify(
     capture: &mut Capture,
     classifier: &Classifier,
@@ -75,8 +75,11 @@ fn classify(
     }
 }
 
-/// The next packets, and how the capture ends if it ends behind them.
-pub(crate) fn next_batch(capture: &mut Capture, direction: Option<u16>) -> (Vec<Packet>, Option<Result<(), Failure>>) {
+/// The next packets, and how the capture ends if it ends after them.
+pub(crate) fn next_batch(
+    capture: &mut Capture,
+    direction: Option<u16>,
+) -> (Vec<RecordedPacket>, Option<Result<(), Failure>>) {
     let mut packets = Vec::new();
     let mut bytes = 0;
     while packets.len() < MAX_BATCH as usize && bytes < BATCH_BYTES {
@@ -93,7 +96,7 @@ pub(crate) fn next_batch(capture: &mut Capture, direction: Option<u16>) -> (Vec<
     (packets, None)
 }
 
-/// A bar on the terminal, unless the packets themselves are shown there.
+/// A progress bar, unless the packets themselves are shown on the terminal.
 fn progress(args: &ClassifyArgs) -> ProgressBar {
     let length = std::fs::metadata(&args.file).map_or(0, |metadata| metadata.len());
     let wanted = length > 0 && (args.summary || !io::stdout().is_terminal());
@@ -103,7 +106,7 @@ fn progress(args: &ClassifyArgs) -> ProgressBar {
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// Writes the packets in the form that was asked for.
+/// Writes the packets in the form asked for.
 struct Report {
     json: bool,
     packets: bool,
@@ -120,7 +123,7 @@ struct Summary {
     malformed: u64,
     truncated: u64,
     generation: Option<u64>,
-    /// What the classification took, without reading and writing.
+    /// The time that classification took, without reading and writing.
     time: Duration,
 }
 
@@ -136,7 +139,7 @@ impl Report {
         }
     }
 
-    fn batch(&mut self, packets: &[Packet], verdicts: &[Verdict]) -> Result<(), Failure> {
+    fn batch(&mut self, packets: &[RecordedPacket], verdicts: &[Verdict]) -> Result<(), Failure> {
         let records: Vec<_> =
             packets.iter().zip(verdicts).map(|(packet, verdict)| Record::new(packet, verdict)).collect();
         self.summary.count(&records, verdicts);

@@ -10,7 +10,7 @@ use sluice_control::settings::POLICY_FILE;
 use sluice_control::wire::Wire;
 use sluice_npi::{Header, Verdict};
 
-use crate::capture::Packet;
+use crate::capture::RecordedPacket;
 use crate::failure::Failure;
 
 #[cfg(not(windows))]
@@ -23,10 +23,13 @@ use elsewhere::Handle;
 #[cfg(windows)]
 use windows::Handle;
 
-/// How many clients or providers an answer has room for at first.
+/// The Windows error with which a client driver refuses to classify while it is attached to no provider.
+pub(crate) const ERROR_NOT_READY: u32 = 21;
+
+/// How many clients or providers the first request has room for.
 const USUAL_LIST: u32 = 32;
 
-/// What a handle is opened for; each control code demands one of them or both.
+/// What a handle is opened for; every control code demands read access, and some write access as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
     Read,
@@ -71,9 +74,8 @@ impl Sluice {
         request.extend_from_slice(table);
         let answer = self.0.control(code, &request, PolicyAnswer::SIZE).map_err(|failure| match failure {
             Failure::Windows { message, code } if persist => {
-                let message = format!(
-                    "{message}; to persist a policy it writes the file that its registry value {POLICY_FILE} names"
-                );
+                let message =
+                    format!("{message}; it persists a policy in the file that its registry value {POLICY_FILE} names");
                 Failure::Windows { message, code }
             }
             other => other,
@@ -93,9 +95,9 @@ impl Sluice {
                 return Ok((answer, rest.to_vec()));
             }
             if length <= room {
-                return Err(nonsense());
+                return Err(malformed_answer());
             }
-            // The table did not fit. By the next request another one may be in force.
+            // The table did not fit. By the next request, another may be in force.
             room = length;
         }
     }
@@ -110,14 +112,14 @@ impl Probe {
     }
 
     /// One verdict for each packet.
-    pub(crate) fn classify(&self, packets: &[Packet]) -> Result<Vec<Verdict>, Failure> {
+    pub(crate) fn classify(&self, packets: &[RecordedPacket]) -> Result<Vec<Verdict>, Failure> {
         let answer = self.0.control(code::PROBE_CLASSIFY, &batch(packets)?, BatchAnswer::size_for(packets.len()))?;
         let mut rest = &answer[..];
         let answer = fixed_part(&mut rest, |answer: &BatchAnswer| answer.header)?;
         if answer.count as usize != packets.len() {
-            return Err(nonsense());
+            return Err(malformed_answer());
         }
-        packets.iter().map(|_| Verdict::read(&mut rest).ok_or_else(nonsense)).collect()
+        packets.iter().map(|_| Verdict::read(&mut rest).ok_or_else(malformed_answer)).collect()
     }
 
     pub(crate) fn providers(&self) -> Result<Vec<ProviderStatus>, Failure> {
@@ -126,13 +128,13 @@ impl Probe {
     }
 }
 
-/// How many bytes of a batch a packet takes.
-pub(crate) fn size_in_batch(packet: &Packet) -> usize {
+/// How many bytes a packet takes in a batch.
+pub(crate) fn size_in_batch(packet: &RecordedPacket) -> usize {
     BatchEntry::SIZE + packet.bytes.len()
 }
 
 /// The input of a request to classify.
-fn batch(packets: &[Packet]) -> Result<Vec<u8>, Failure> {
+fn batch(packets: &[RecordedPacket]) -> Result<Vec<u8>, Failure> {
     let too_large = |_| Failure::Input("a packet is too large to be classified".to_owned());
     let count = u32::try_from(packets.len()).map_err(too_large)?;
     let mut input = to_bytes(&BatchRequest { header: header_of::<BatchRequest>(), count, reserved: 0 });
@@ -151,7 +153,7 @@ fn batch(packets: &[Packet]) -> Result<Vec<u8>, Failure> {
     Ok(input)
 }
 
-/// Asks for a fixed part with a list behind it, until the whole list has room.
+/// Asks for a fixed part and the list that follows it, with more room until the whole list fits.
 fn read_list<T: Wire, Item: Wire>(
     handle: &Handle,
     code: u32,
@@ -165,18 +167,18 @@ fn read_list<T: Wire, Item: Wire>(
         let answer = fixed_part(&mut rest, header)?;
         let (total, listed) = counts(&answer);
         if listed < total && total > room {
-            // More may come while we ask again.
+            // More may have come by the next request.
             room = total.saturating_add(USUAL_LIST);
             continue;
         }
-        let list = (0..listed).map(|_| Item::read(&mut rest).ok_or_else(nonsense)).collect::<Result<_, _>>()?;
+        let list = (0..listed).map(|_| Item::read(&mut rest).ok_or_else(malformed_answer)).collect::<Result<_, _>>()?;
         return Ok((answer, list));
     }
 }
 
-/// The fixed part of an answer, whose version and size must be those that we know.
+/// The fixed part of an answer, whose version and size must be the expected ones.
 fn fixed_part<T: Wire>(rest: &mut &[u8], header: fn(&T) -> Header) -> Result<T, Failure> {
-    let answer = T::read(rest).ok_or_else(nonsense)?;
+    let answer = T::read(rest).ok_or_else(malformed_answer)?;
     if header(&answer) == header_of::<T>() { Ok(answer) } else { Err(other_version()) }
 }
 
@@ -187,13 +189,13 @@ fn to_bytes<T: Wire>(message: &T) -> Vec<u8> {
     bytes
 }
 
-fn nonsense() -> Failure {
-    Failure::State("the driver gave an answer that makes no sense".to_owned())
+fn malformed_answer() -> Failure {
+    Failure::State("the answer of the driver is malformed".to_owned())
 }
 
 fn other_version() -> Failure {
     Failure::State(format!(
-        "the driver is of another version than this sluicectl ({}): use both from one release",
+        "the driver and this sluicectl ({}) are of different versions: use both from one release",
         env!("CARGO_PKG_VERSION")
     ))
 }
@@ -207,10 +209,10 @@ mod tests {
 
     #[test]
     fn a_batch_is_what_the_driver_expects() {
-        let packets: Vec<Packet> = [&b"abc"[..], b"", b"defgh"]
+        let packets: Vec<RecordedPacket> = [&b"abc"[..], b"", b"defgh"]
             .into_iter()
             .zip(1..)
-            .map(|(bytes, number)| Packet {
+            .map(|(bytes, number)| RecordedPacket {
                 number,
                 link_type: link_type::RAW,
                 direction: direction::INBOUND,

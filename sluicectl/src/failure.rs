@@ -2,24 +2,24 @@
 
 use std::{fmt, io};
 
-/// Why a command did not do what it was asked to.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// What the user gave is wrong: arguments, a policy, a capture. Exit code 2.
+    /// The input is wrong: the arguments, a policy or a capture. Exit code 2.
     Input(String),
-    /// The machine is not in the state for it: a driver is not loaded, access is denied. Exit code 1.
+    /// The machine is not ready: a driver is not loaded, or access is denied. Exit code 1.
     State(String),
     /// Windows refused something, with one of its error codes. Exit code 1.
-    #[cfg_attr(not(windows), allow(dead_code, reason = "made on Windows alone"))]
+    #[cfg_attr(not(windows), allow(dead_code, reason = "constructed on Windows alone"))]
     Windows {
         /// What was refused, and why.
         message: String,
         /// The error code.
         code: u32,
     },
-    /// What was found is bad, and has been printed already. Exit code 2.
+    /// The input is wrong, and that has been printed already. Exit code 2.
     Reported,
-    /// The output went wrong. Exit code 1, or 0 if its reader has just gone away.
+    /// The output cannot be written. Exit code 1, or 0 if its reader has closed it.
     Output(io::Error),
 }
 
@@ -68,9 +68,9 @@ impl From<serde_json::Error> for Failure {
     }
 }
 
-/// Whether the output was a pipe that is closed at its other end.
+/// Whether the output was a pipe whose reader has closed it.
 fn reader_is_gone(error: &io::Error) -> bool {
-    // What a write to a pipe can say besides the two errors that the standard library knows.
+    // The standard library knows the two other errors of a write to such a pipe.
     const ERROR_PIPE_NOT_CONNECTED: i32 = 233;
     error.kind() == io::ErrorKind::BrokenPipe || cfg!(windows) && error.raw_os_error() == Some(ERROR_PIPE_NOT_CONNECTED)
 }

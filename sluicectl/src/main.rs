@@ -3,7 +3,6 @@
 mod args;
 mod capture;
 mod classify;
-mod described;
 mod device;
 mod failure;
 mod offline;

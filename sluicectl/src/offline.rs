@@ -1,14 +1,14 @@
-//! What sluice.sys does with a packet, in this process.
+//! The classifier of sluice.sys, in this process.
 
 use std::{iter, slice};
 
 use sluice_core::{CapturedPacket, Direction, Policy, classify};
 use sluice_npi::Verdict;
 
-use crate::capture::Packet;
+use crate::capture::RecordedPacket;
 use crate::failure::Failure;
 
-/// The classifier of the driver with a policy, or with the one that the driver starts with.
+/// The classifier of the driver with a policy, or without one as the driver starts.
 pub(crate) struct Offline {
     policy: Policy<Vec<u8>>,
     /// As the driver counts them: 0 until a policy is loaded.
@@ -16,7 +16,7 @@ pub(crate) struct Offline {
 }
 
 impl Offline {
-    /// `table` is what the compiler made, or nothing.
+    /// `table` is a compiled policy.
     pub(crate) fn new(table: Option<Vec<u8>>) -> Result<Self, Failure> {
         let Some(table) = table else {
             return Ok(Self { policy: Policy::permit_everything(Vec::new()), generation: 0 });
@@ -25,9 +25,9 @@ impl Offline {
         Ok(Self { policy, generation: 1 })
     }
 
-    pub(crate) fn classify(&self, packet: &Packet) -> Result<Verdict, Failure> {
+    pub(crate) fn classify(&self, packet: &RecordedPacket) -> Result<Verdict, Failure> {
         let direction = Direction::from_number(packet.direction).unwrap_or_default();
-        let Packet { link_type, wire_length, ref bytes, .. } = *packet;
+        let RecordedPacket { link_type, wire_length, ref bytes, .. } = *packet;
         let captured = CapturedPacket { direction, link_type, wire_length, bytes };
         let mut verdict = Verdict::default();
         classify(&self.policy, self.generation, iter::once(captured), slice::from_mut(&mut verdict))

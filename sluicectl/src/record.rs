@@ -1,13 +1,13 @@
-//! What is said about one packet: the same whether a driver or this program classified it.
+//! The record of one packet and its verdict, whether a driver or this program classified it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 use sluice_npi::{Verdict, action, flags, name_kind};
 
-use crate::capture::Packet;
+use crate::capture::RecordedPacket;
 
-/// One packet and its verdict. `None`, in JSON null, is what the packet does not have.
+/// One packet and its verdict. What the packet does not have is `None`, and null in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Record {
     pub(crate) number: u64,
@@ -30,7 +30,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn new(packet: &Packet, verdict: &Verdict) -> Self {
+    pub(crate) fn new(packet: &RecordedPacket, verdict: &Verdict) -> Self {
         let flow = &verdict.flow;
         let address = |bytes: &[u8; 16]| {
             flow.has(flags::ADDRESSES).then(|| match (flow.ip_version, bytes) {
@@ -65,7 +65,7 @@ pub(crate) fn action_name(number: u16) -> &'static str {
     }
 }
 
-fn name(packet: &Packet, verdict: &Verdict) -> Option<String> {
+fn name(packet: &RecordedPacket, verdict: &Verdict) -> Option<String> {
     let start = verdict.flow.name_offset as usize;
     let bytes = packet.bytes.get(start..)?.get(..usize::from(verdict.flow.name_length))?;
     match verdict.flow.name_kind {
@@ -86,8 +86,8 @@ fn dns_name(mut bytes: &[u8]) -> Option<String> {
     Some(if labels.is_empty() { ".".to_owned() } else { labels.join(".") })
 }
 
-/// The bytes as text in which everything is visible: what is not printable ASCII, and a backslash, are escaped as in
-/// RFC 1035, 5.1; within a label so is a dot.
+/// The bytes as visible text: a backslash and all that is not printable ASCII are escaped as in RFC 1035, 5.1, and
+/// within a label so is a dot.
 fn escaped(bytes: &[u8], in_label: bool) -> String {
     let mut text = String::with_capacity(bytes.len());
     for &byte in bytes {

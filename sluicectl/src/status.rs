@@ -1,4 +1,4 @@
-//! `sluicectl status` and `sluicectl stats`: what the driver says of itself and of its clients.
+//! `sluicectl status` and `sluicectl stats`: the state of the driver and of its clients.
 
 use std::io::{self, IsTerminal, Write};
 use std::thread;
@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::record::action_name;
 use crate::table::{align_right, lines, table};
 
-/// The whole answer of the driver, as JSON.
+/// The answer of the driver, as JSON.
 #[derive(Debug, Serialize)]
 struct StatusRecord {
     driver_version: String,
@@ -33,7 +33,7 @@ struct PolicyRecord {
     table_length: u32,
     default: &'static str,
     persisted: bool,
-    /// When the driver started, the persisted policy was damaged.
+    /// The driver found the persisted policy damaged when it started.
     persisted_damaged: bool,
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn status(args: &StatusArgs) -> Result<(), Failure> {
         show(&view, refresh)?;
         thread::sleep(Duration::from_secs(seconds));
         view = match self::view(args.json) {
-            // Somebody restarts the driver, perhaps: that is what one watches for.
+            // The driver may be restarting, which is worth watching.
             Err(Failure::State(why) | Failure::Windows { message: why, .. }) if args.json => {
                 serde_json::json!({ "error": why }).to_string()
             }
@@ -87,7 +87,7 @@ fn view(json: bool) -> Result<String, Failure> {
 fn show(view: &str, refresh: bool) -> Result<(), Failure> {
     let clear = if refresh { "\x1b[H\x1b[2J" } else { "" };
     let mut output = anstream::stdout().lock();
-    // Written at once, so that a refreshed screen does not flicker.
+    // Written in one piece, so that a refreshed screen does not flicker.
     output.write_all(format!("{clear}{view}\n").as_bytes())?;
     Ok(output.flush()?)
 }
@@ -96,7 +96,7 @@ fn show(view: &str, refresh: bool) -> Result<(), Failure> {
 #[derive(Debug, Serialize)]
 struct BindingRecord {
     module_id: String,
-    /// The name of a client; a provider has none.
+    /// The name of a client; providers have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     /// The generation that a provider announced last.
@@ -221,7 +221,7 @@ impl ClientRecord {
         let length = client.name.iter().position(|byte| *byte == 0).unwrap_or(client.name.len());
         Self {
             module_id: module_id(&client.module_id),
-            // What a driver calls itself goes to a terminal.
+            // The name comes from a driver and goes to a terminal.
             name: String::from_utf8_lossy(&client.name[..length]).replace(char::is_control, "\u{FFFD}"),
             version: client.driver_version,
             state: match client.state {
@@ -292,7 +292,7 @@ fn seconds(milliseconds: u64) -> f64 {
     Duration::from_millis(milliseconds).as_secs_f64()
 }
 
-/// Days, hours, minutes and seconds, without the leading ones that are 0.
+/// The two largest units of a duration.
 fn duration(seconds: f64) -> String {
     let whole = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
     let (days, hours, minutes, seconds) = (whole / 86400, whole / 3600 % 24, whole / 60 % 60, whole % 60);
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_driver_calls_itself_cannot_control_the_terminal() {
+    fn the_name_of_a_driver_cannot_control_the_terminal() {
         let record = ClientRecord::new(&client(b"\x1b[2Jx\xFF", client_state::ATTACHED));
         assert_eq!(record.name, "\u{FFFD}[2Jx\u{FFFD}");
     }

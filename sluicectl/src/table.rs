@@ -1,4 +1,4 @@
-//! Tables for people: aligned columns without lines, in colour where the output shows it.
+//! Tables for people: aligned columns without lines, in colour.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use crate::terms::protocol_name;
 pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).enforce_styling();
-    // Not the padding, which could then not be cut off at the end of a line.
+    // Not the padding, which is trimmed at the end of a line.
     table.style_text_only();
     table.set_header(header.iter().map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
     table.column_iter_mut().for_each(|column| {
@@ -29,7 +29,7 @@ pub(crate) fn align_right(table: &mut Table, columns: &[usize]) {
     }
 }
 
-/// The lines of a table, with ANSI colours: anstream strips them where they would not be shown.
+/// The lines of a table, with ANSI colours, which anstream strips where they are not wanted.
 pub(crate) fn lines(table: &Table) -> Vec<String> {
     table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
@@ -44,20 +44,19 @@ pub(crate) fn action(name: &str) -> Cell {
     Cell::new(name).fg(color)
 }
 
-/// What there is, or a hyphen.
+/// The value, or a hyphen.
 pub(crate) fn optional<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// Packets as rows. They come batch by batch, and each batch is a table of its own; its columns are at least as wide as
-/// those of the one before it.
+/// Packets as rows. Each batch is a table of its own, whose columns are at least as wide as those of the batch before.
 #[derive(Default)]
 pub(crate) struct PacketTable {
     widths: Vec<u16>,
 }
 
 impl PacketTable {
-    /// The lines of the next batch, below the header if it is the first one.
+    /// The lines of the next batch; the first batch has the header.
     pub(crate) fn lines(&mut self, records: &[Record]) -> Vec<String> {
         let first = self.widths.is_empty();
         let mut table =

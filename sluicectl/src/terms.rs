@@ -1,4 +1,4 @@
-//! The names of numbers: what users write for protocols, EtherTypes and link types, and what they are shown.
+//! The names of protocols, EtherTypes and link types, as users write and see them.
 
 use crate::capture::LINK_TYPES;
 
@@ -28,10 +28,10 @@ pub(crate) const PROTOCOLS: [(u8, &str); 22] = [
     (136, "udplite"),
 ];
 
-/// Other usual names of [`PROTOCOLS`], which are understood but not shown.
+/// Other common names of [`PROTOCOLS`], which are understood but not shown.
 const PROTOCOL_ALIASES: [(u8, &str); 2] = [(58, "icmpv6"), (89, "ospfigp")];
 
-/// EtherTypes, by the names that are usual for them.
+/// EtherTypes and their common names.
 pub(crate) const ETHER_TYPES: [(u16, &str); 11] = [
     (0x0800, "ipv4"),
     (0x0806, "arp"),
@@ -46,7 +46,7 @@ pub(crate) const ETHER_TYPES: [(u16, &str); 11] = [
     (0x88F7, "ptp"),
 ];
 
-/// TCP flags, from bit 0 on.
+/// The TCP flags, from bit 0 on.
 pub(crate) const TCP_FLAGS: [&str; 8] = ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr"];
 
 pub(crate) fn protocol_number(name: &str) -> Option<u8> {

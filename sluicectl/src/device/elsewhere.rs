@@ -1,9 +1,9 @@
-//! Other systems than Windows, where there are no drivers to talk to.
+//! Systems other than Windows, where the drivers do not run.
 
 use super::Access;
 use crate::failure::Failure;
 
-/// A handle that cannot be had.
+/// A handle that cannot exist.
 pub(super) enum Handle {}
 
 impl Handle {

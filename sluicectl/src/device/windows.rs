@@ -12,7 +12,7 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::System::IO::DeviceIoControl;
 
-use super::{Access, nonsense, other_version};
+use super::{Access, malformed_answer, other_version};
 use crate::failure::Failure;
 
 /// An open device.
@@ -29,7 +29,7 @@ impl Handle {
         Ok(Self { device, name: name.to_owned() })
     }
 
-    /// Sends a request and returns the answer, for which there is room for `room` bytes.
+    /// Sends a request and returns its answer of up to `room` bytes.
     pub(super) fn control(&self, code: u32, input: &[u8], room: usize) -> Result<Vec<u8>, Failure> {
         let length = |bytes: usize| {
             u32::try_from(bytes).map_err(|_| Failure::Input(format!("a request of {bytes} bytes is too large")))
@@ -55,7 +55,7 @@ impl Handle {
             return Err(self.refused(&io::Error::last_os_error()));
         }
         if returned > output_length {
-            return Err(nonsense());
+            return Err(malformed_answer());
         }
         output.truncate(returned as usize);
         Ok(output)
@@ -65,11 +65,11 @@ impl Handle {
         let why = match code_of(error) {
             Some(ERROR_REVISION_MISMATCH | ERROR_INVALID_FUNCTION) => return other_version(),
             Some(ERROR_NOT_READY) if self.name == SLUICE => "it is starting or stopping".to_owned(),
-            Some(ERROR_NOT_READY) => "it is attached to no provider; start sluice.sys (sc start sluice)".to_owned(),
+            Some(ERROR_NOT_READY) => "it is attached to no provider; start sluice.sys (sc.exe start sluice)".to_owned(),
             Some(ERROR_NOT_ENOUGH_QUOTA) => {
-                format!("the policy is larger than it takes; its registry value {TABLE_LIMIT} says how much that is")
+                format!("the policy is larger than its registry value {TABLE_LIMIT} allows")
             }
-            Some(ERROR_NO_SYSTEM_RESOURCES) => "the system has not enough memory for it".to_owned(),
+            Some(ERROR_NO_SYSTEM_RESOURCES) => "not enough memory".to_owned(),
             _ => error.to_string(),
         };
         Failure::windows(format!("the driver of {WIN32_PREFIX}{} refused the request: {why}", self.name), error)
@@ -81,11 +81,11 @@ fn cannot_open(name: &str, error: &io::Error) -> Failure {
         Some(ERROR_FILE_NOT_FOUND | ERROR_PATH_NOT_FOUND) => {
             let driver = name.to_ascii_lowercase();
             format!(
-                "there is no device {WIN32_PREFIX}{name}: its driver is not loaded (start it with: sc start {driver})"
+                "{WIN32_PREFIX}{name} does not exist: its driver is not loaded (start it with: sc.exe start {driver})"
             )
         }
         Some(ERROR_ACCESS_DENIED) => {
-            format!("no access to {WIN32_PREFIX}{name}: only administrators may open it")
+            format!("access to {WIN32_PREFIX}{name} is denied: use an elevated prompt")
         }
         _ => format!("cannot open {WIN32_PREFIX}{name}: {error}"),
     };

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use sluice_control::message::PolicyAnswer;
 use sluice_core::{Decision, Policy};
 
-use super::{Checked, Severity, check, explain, load as load_table, plural};
+use super::checked::{Checked, check, load as load_table, plural};
+use super::diagnostic::Severity;
+use super::explain;
 use crate::args::PolicyCommand;
 use crate::device::Sluice;
 use crate::failure::Failure;
@@ -44,7 +46,7 @@ fn check_only(path: &Path, json: bool) -> Result<(), Failure> {
     ))
 }
 
-/// What was found in a policy file, for a program.
+/// The outcome of a check, for a program.
 fn report(checked: &Checked) -> Value {
     let records: Vec<_> = checked.diagnostics.iter().map(|diagnostic| diagnostic.record(&checked.source)).collect();
     json!({
@@ -82,7 +84,7 @@ fn clear(persist: bool, json: bool) -> Result<(), Failure> {
     if json {
         return write_json(&json!({ "generation": answer.generation, "persisted": persist }));
     }
-    let persisted = if persist { ", persisted" } else { "" };
+    let persisted = if persist { ", and the persisted policy deleted" } else { "" };
     write_line(&format!("policy cleared: generation {}{persisted}", answer.generation))
 }
 
@@ -90,7 +92,7 @@ fn show(compare: Option<&Path>, json: bool) -> Result<(), Failure> {
     let expected = compare.map(load_table).transpose()?;
     let (PolicyAnswer { generation, .. }, table) = Sluice::open()?.read_policy()?;
     let same = expected.map(|expected| expected == table);
-    let bad = |error| Failure::State(format!("the driver has a policy that this sluicectl cannot read: {error}"));
+    let bad = |error| Failure::State(format!("this sluicectl cannot read the policy of the driver: {error}"));
     let policy = if table.is_empty() { None } else { Some(Policy::new(&table).map_err(bad)?) };
     if json {
         write_json(&in_force_record(generation, policy.as_ref(), same))?;
@@ -105,7 +107,7 @@ fn show(compare: Option<&Path>, json: bool) -> Result<(), Failure> {
     }
 }
 
-/// The policy in force, for a program: null what a driver without a policy does not have.
+/// The policy in force, for a program. Without a policy, the members that describe one are null.
 fn in_force_record<B: AsRef<[u8]>>(generation: u64, policy: Option<&Policy<B>>, same: Option<bool>) -> Value {
     let rule = |rule: Decision| json!({ "id": rule.rule_id, "action": action_name(rule.action.number()) });
     json!({
@@ -118,7 +120,7 @@ fn in_force_record<B: AsRef<[u8]>>(generation: u64, policy: Option<&Policy<B>>, 
     })
 }
 
-/// The policy in force, for people. The table that the driver has knows no descriptions.
+/// The policy in force, for people. The table in the driver has no descriptions.
 fn in_force_lines<B: AsRef<[u8]>>(generation: u64, policy: Option<&Policy<B>>) -> Vec<String> {
     let Some(policy) = policy else { return vec![format!("generation {generation}: no policy is loaded")] };
     let default = action_name(policy.default_action().number());

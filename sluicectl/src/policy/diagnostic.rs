@@ -5,13 +5,13 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde::Serialize;
 
-/// How bad it is.
+/// Whether the policy can be used all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Severity {
-    /// There is no policy.
+    /// It cannot.
     Error,
-    /// There is one, but perhaps not the one that was meant.
+    /// It can, but perhaps does not mean what its author meant.
     Warning,
 }
 
@@ -20,15 +20,15 @@ pub(crate) enum Severity {
 pub(crate) struct Diagnostic {
     pub(crate) severity: Severity,
     pub(crate) message: String,
-    /// Which bytes of the source are meant.
+    /// The bytes of the source that it is about.
     pub(crate) span: Range<usize>,
-    /// The key that it is about.
+    /// The key concerned.
     pub(crate) key: Option<String>,
-    /// The value, as it is written in the source.
+    /// The value, as it stands in the source.
     pub(crate) value: Option<String>,
-    /// What could stand there instead.
+    /// What may stand there.
     pub(crate) allowed: Option<String>,
-    /// Another place of the source that belongs to it, and why.
+    /// Another part of the source to show, and what it is.
     pub(crate) related: Option<(Range<usize>, String)>,
 }
 
@@ -65,7 +65,7 @@ impl Diagnostic {
         self
     }
 
-    /// The message with its place in the source drawn below it, with ANSI colours.
+    /// The message and an excerpt of the source, with ANSI colours.
     pub(crate) fn render(&self, source: &str, path: &str) -> String {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
@@ -110,14 +110,14 @@ pub(crate) struct Record<'a> {
     message: &'a str,
 }
 
-/// Line and column (in characters) of a byte of the source, both from 1.
+/// Line and column (in characters) of a byte of the source, both counted from 1.
 fn place(offset: usize, source: &str) -> (usize, usize) {
     let before = source.get(..offset).unwrap_or(source);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-/// The part of the source that is drawn for `span`: only its first line, so that a long list stays readable.
+/// The part of `span` to show: only its first line, so that a long list stays readable.
 fn visible(span: &Range<usize>, source: &str) -> Range<usize> {
     let end = span.end.min(source.len());
     let start = span.start.min(end);

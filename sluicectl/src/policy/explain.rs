@@ -1,7 +1,7 @@
 //! `sluicectl policy test`: which rule decides on a packet, and why.
 //!
-//! Whether a condition is met is not decided here a second time: a policy of one rule with that condition alone is
-//! compiled and asked.
+//! Whether a condition is met is decided by the classifier of the driver itself, with a policy of one rule that has
+//! that condition alone.
 
 use std::io::{self, Write};
 
@@ -10,11 +10,11 @@ use serde::Serialize;
 use sluice_core::Action;
 use sluice_core::compile::{Conditions, Rule, compile};
 
+use super::checked::{Checked, check};
+use super::described;
 use super::file::Entry;
-use super::{Checked, check};
 use crate::args::TestArgs;
-use crate::capture::{Capture, Packet};
-use crate::described;
+use crate::capture::{Capture, RecordedPacket};
 use crate::failure::Failure;
 use crate::offline::Offline;
 use crate::record::Record;
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<(), Failure> {
     checked.show();
     let Some(table) = checked.table.clone() else { return Err(Failure::Reported) };
     let classifier = Offline::new(Some(table))?;
-    let packets: Box<dyn Iterator<Item = Result<Packet, Failure>>> = match &args.capture {
+    let packets: Box<dyn Iterator<Item = Result<RecordedPacket, Failure>>> = match &args.capture {
         None => Box::new([described::packet(&args.described)].into_iter()),
         Some(path) => {
             let capture = Capture::open(path)?;
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<(), Failure> {
             }
         }
     };
-    // The rules that are passed over are of interest for one packet, and noise for a thousand.
+    // The rules passed over are of interest for one packet, and noise for a thousand.
     let in_detail = args.capture.is_none() || args.packet.is_some();
     let mut output = anstream::stdout().lock();
     for packet in packets {
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<(), Failure> {
 
 fn explain<'a>(
     checked: &'a Checked,
-    packet: &Packet,
+    packet: &RecordedPacket,
     record: Record,
     in_detail: bool,
 ) -> Result<Explanation<'a>, Failure> {
@@ -119,13 +119,13 @@ fn explain<'a>(
     })
 }
 
-fn is_met(conditions: Conditions, packet: &Packet) -> Result<bool, Failure> {
+fn is_met(conditions: Conditions, packet: &RecordedPacket) -> Result<bool, Failure> {
     let rule = Rule { id: 1, action: Action::Block, conditions };
     let table = compile(&[rule], Action::Permit).map_err(|error| Failure::Input(error.to_string()))?;
     Ok(Offline::new(Some(table))?.classify(packet)?.rule_id == 1)
 }
 
-/// Each condition that is set, alone, with its key in a policy file.
+/// Each condition that is set, by itself, with its key in a policy file.
 fn parts(all: &Conditions) -> Vec<(&'static str, Conditions)> {
     let mut parts = Vec::new();
     macro_rules! part {
@@ -166,7 +166,7 @@ impl Explanation<'_> {
                 let description = self.description.map_or_else(String::new, |text| format!(" ({text})"));
                 writeln!(output, "packet {number}: {style}{action}{style:#} by rule {id}{description}")?;
                 if self.conditions.is_empty() {
-                    writeln!(output, "  it has no conditions and matches every packet")?;
+                    writeln!(output, "  no conditions: matches every packet")?;
                 }
                 for Condition { key, value } in &self.conditions {
                     writeln!(output, "  {key} = {value}: met")?;

@@ -39,7 +39,7 @@ pub(super) const RULE_KEYS: [&str; 19] = [
     "truncated",
 ];
 
-/// The rules of a policy, and where they are written.
+/// The rules of a policy, and where they stand in its source.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct File {
     /// What happens to a packet that no rule matches.
@@ -52,13 +52,13 @@ pub(crate) struct File {
 pub(crate) struct Entry {
     pub(crate) rule: Rule,
     pub(crate) description: Option<String>,
-    /// Where its number is written.
+    /// Where its id stands.
     pub(crate) span: Range<usize>,
-    /// Where its keys are written.
+    /// Where the value of each key stands.
     pub(crate) keys: HashMap<String, Range<usize>>,
 }
 
-/// Reads a policy. What comes back besides errors is as much of it as could be understood.
+/// Reads a policy: as much of it as is right, and what is wrong with the rest.
 pub(crate) fn read(source: &str) -> (File, Vec<Diagnostic>) {
     let (document, syntax_errors) = DeTable::parse_recoverable(source);
     if !syntax_errors.is_empty() {
@@ -134,7 +134,7 @@ impl Reader<'_> {
     fn rules(&mut self, value: &Spanned<DeValue<'_>>, sets: &Sets) -> Vec<Entry> {
         let Some(array) = value.get_ref().as_array() else {
             self.diagnostics.push(
-                Diagnostic::error(value.span(), "`rule` is no list of rules")
+                Diagnostic::error(value.span(), "`rule`: expected a list of rules")
                     .key("rule")
                     .value(self.text(&value.span()))
                     .allowed("[[rule]] before each rule"),
@@ -149,11 +149,11 @@ impl Reader<'_> {
             let id = entry.rule.id;
             if let Some(first) = lines.get(&id).filter(|_| id != 0) {
                 self.diagnostics.push(
-                    Diagnostic::error(entry.span.clone(), format!("there are two rules with the id {id}"))
+                    Diagnostic::error(entry.span.clone(), format!("two rules have the id {id}"))
                         .key("id")
                         .value(&id.to_string())
                         .allowed((RULE_ID.allowed)())
-                        .related(first.clone(), "the other one"),
+                        .related(first.clone(), "the first of them"),
                 );
             } else {
                 lines.insert(id, entry.span.clone());
@@ -212,7 +212,7 @@ impl Reader<'_> {
                 "fragment" => conditions.fragment = self.one(subject, key, value, &FRAGMENT),
                 "malformed" => conditions.malformed = self.one(subject, key, value, &BOOLEAN),
                 "truncated" => conditions.truncated = self.one(subject, key, value, &BOOLEAN),
-                // An error already.
+                // Already reported.
                 _ => {}
             }
         }
@@ -230,7 +230,7 @@ impl Reader<'_> {
         for (bit, set) in self.list(subject, key, value, &TCP_FLAG, None) {
             let wanted = if set { bit } else { 0 };
             if flags.mask & bit != 0 && flags.value & bit != wanted {
-                let message = format!("{subject}: `{key}` wants a flag to be set and not to be set");
+                let message = format!("{subject}: `{key}` demands that a flag be both set and not set");
                 self.wrong(message, key, &value.span(), (TCP_FLAG.allowed)());
             }
             flags.mask |= bit;
@@ -275,8 +275,8 @@ impl Reader<'_> {
                     None => {
                         let defined: Vec<_> = sets.keys().map(|name| format!("@{name}")).collect();
                         let why = match &defined[..] {
-                            [] => "there is no set of that kind".to_owned(),
-                            names => format!("there is no such set; there are {}", names.join(", ")),
+                            [] => "no set of this kind is defined".to_owned(),
+                            names => format!("unknown set; the sets of this kind are {}", names.join(", ")),
                         };
                         self.cannot_be(subject, key, value, &why, kind);
                     }
@@ -291,7 +291,7 @@ impl Reader<'_> {
     fn table<'v>(&mut self, value: &'v Spanned<DeValue<'_>>, key: &str, allowed: &str) -> Option<&'v DeTable<'v>> {
         let table = value.get_ref().as_table();
         if table.is_none() {
-            self.wrong(format!("`{key}` is no table"), key, &value.span(), allowed.to_owned());
+            self.wrong(format!("`{key}`: expected a table"), key, &value.span(), allowed.to_owned());
         }
         table
     }
@@ -329,7 +329,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Conditions that no packet can meet together.
+    /// Warns of conditions that no packet can meet together.
     fn warn_of_contradictions(&mut self, subject: &str, table: &DeTable<'_>, conditions: &Conditions) {
         let mut warn = |key: &str, why: String| {
             if let Some(value) = table.get(key) {
@@ -339,7 +339,7 @@ impl Reader<'_> {
         };
         let versions = |prefixes: &[Prefix]| {
             let is_v4 = |prefix: &Prefix| prefix.address.is_ipv4();
-            // Without a condition both are possible.
+            // Without a condition, either version matches.
             (prefixes.is_empty() || prefixes.iter().any(is_v4), prefixes.is_empty() || !prefixes.iter().all(is_v4))
         };
         let (source_v4, source_v6) = versions(&conditions.sources);
@@ -367,7 +367,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What is written there, shortened if it is long.
+    /// The text of this part of the source, shortened if it is long.
     fn text(&self, span: &Range<usize>) -> &str {
         const LONGEST: usize = 60;
         let text = self.source.get(span.clone()).unwrap_or_default();

@@ -12,15 +12,15 @@ use super::value::mask;
 /// How many pairs of rules are compared at most. The index leaves few of them for rules with addresses.
 const MOST_COMPARISONS: usize = 20_000_000;
 
-/// The largest number of places in the index that one rule takes.
+/// How many places of the index one rule may take.
 const MOST_PLACES: usize = 64;
 
 /// What was found.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Shadows {
-    /// Positions of a rule that never decides, and of the first earlier rule that covers it.
+    /// The position of each rule that never decides, and that of the first earlier rule that covers it.
     pub(crate) pairs: Vec<(usize, usize)>,
-    /// How many of the rules were checked, from the first one: all, unless there are too many.
+    /// How many rules were checked, from the first on: all, unless there are too many.
     pub(crate) checked: usize,
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn find<'a>(rules: impl IntoIterator<Item = &'a Conditions>) -> Shado
         let covering = candidates.into_iter().flatten().copied().filter(|&other| covers(earlier[other], rule));
         match covering.min() {
             Some(other) => shadows.pairs.push((position, other)),
-            // Whatever a covered rule covers, its coverer covers as well.
+            // What a covered rule covers is covered by the rule that covers it.
             None => index.insert(position, rule),
         }
         earlier.push(rule);
@@ -127,7 +127,7 @@ fn same_or_unset<T: PartialEq>(wide: Option<T>, narrow: Option<T>) -> bool {
     wide.is_none() || wide == narrow
 }
 
-/// Whether `wide` is no condition, or each of the items of `narrow` lies in one of its items.
+/// Whether `wide` is not a condition, or each item of `narrow` lies in one of its items.
 fn all_in<T>(wide: &[T], narrow: &[T], lies_in: fn(&T, &T) -> bool) -> bool {
     wide.is_empty() || !narrow.is_empty() && narrow.iter().all(|narrow| wide.iter().any(|wide| lies_in(wide, narrow)))
 }
@@ -136,7 +136,7 @@ fn contains(wide: &Prefix, narrow: &Prefix) -> bool {
     wide.length <= narrow.length && mask(narrow.address, wide.length) == wide.address
 }
 
-/// Whether a packet has to be of this version of IP, because it is named or follows from the addresses.
+/// Whether the rule matches packets of this version of IP alone, because it names it or because of its addresses.
 fn has_version(rule: &Conditions, version: u8) -> bool {
     let all_have_it = |prefixes: &[Prefix]| {
         !prefixes.is_empty() && prefixes.iter().all(|prefix| prefix.address.is_ipv4() == (version == 4))

@@ -1,4 +1,4 @@
-//! What policies mean, and what is said about wrong ones.
+//! What policies mean, and the diagnostics of wrong ones.
 
 use std::net::IpAddr;
 
@@ -6,9 +6,9 @@ use serde_json::Value;
 use sluice_core::compile::{Conditions, Fragment, Icmp, Prefix, TcpFlags};
 use sluice_core::{Action, Direction};
 
+use super::checked::shadowed;
 use super::diagnostic::{Diagnostic, Severity};
 use super::file::{File, read};
-use super::shadowed;
 
 const SCHEMA: &str = include_str!("../../../docs/policy.schema.json");
 const DOCUMENTATION: &str = include_str!("../../../docs/policy.md");
@@ -39,7 +39,8 @@ fn an_empty_file_is_the_policy_that_permits_everything() {
 #[test]
 fn rules_keep_the_order_of_the_file() {
     let file = good(
-        "default = 'block'\n[[rule]]\nid = 20\naction = 'permit'\nprotocol = 'tcp'\n[[rule]]\nid = 10\naction = 'block'\n",
+        "default = 'block'\n[[rule]]\nid = 20\naction = 'permit'\nprotocol = 'tcp'\n\
+         [[rule]]\nid = 10\naction = 'block'\n",
     );
     assert_eq!(file.default, Action::Block);
     let rules: Vec<_> = file.rules.iter().map(|entry| (entry.rule.id, entry.rule.action)).collect();
@@ -112,46 +113,69 @@ fn record(diagnostic: &Diagnostic, source: &str) -> Value {
 
 #[test]
 fn every_error_names_line_key_value_and_what_is_allowed() {
-    // Line 4 of the file, with what is wrong in it: the key, the value as written, a part of the reason, a part of what
-    // is allowed.
+    // Line 4 of the file; the key, the value as written, a part of the reason, a part of what is allowed.
     for (line, key, value, why, allowed) in [
-        ("direction = 'in'", "direction", "'in'", "no such direction", "inbound"),
-        ("direction = 5", "direction", "5", "an integer", "inbound"),
-        ("link_type = 'wifi'", "link_type", "'wifi'", "no link type", "1 or \"ethernet\""),
+        ("direction = 'in'", "direction", "'in'", "unknown direction", "inbound"),
+        ("direction = 5", "direction", "5", "expected a string, found an integer", "inbound"),
+        ("link_type = 'wifi'", "link_type", "'wifi'", "unknown link type", "1 or \"ethernet\""),
         ("link_type = 105", "link_type", "105", "not supported", "276"),
-        ("vlan = 4096", "vlan", "4096", "not from 0 to 4095", "true for any tagged"),
-        ("vlan = 'ten'", "vlan", "'ten'", "neither a number nor a range", "0 to 4095"),
-        ("ether_type = 0x05FF", "ether_type", "0x05FF", "not from 1536 to 65535", "arp"),
-        ("ip_version = 5", "ip_version", "5", "no such version", "4 or 6"),
-        ("source = '192.0.2.256'", "source", "'192.0.2.256'", "not an IP address", "2001:db8::/32"),
-        ("source = '192.0.2.0/33'", "source", "'192.0.2.0/33'", "not from 0 to 32", "192.0.2.0/24"),
-        ("source = '2001:db8::/129'", "source", "'2001:db8::/129'", "not from 0 to 128", "2001:db8::/32"),
-        ("source = '192.0.2.0/+8'", "source", "'192.0.2.0/+8'", "not from 0 to 32", "192.0.2.0/24"),
+        ("vlan = 4096", "vlan", "4096", "expected a number from 0 to 4095", "true for any tagged"),
+        ("vlan = 'ten'", "vlan", "'ten'", "expected a number, or two", "0 to 4095"),
+        ("ether_type = 0x05FF", "ether_type", "0x05FF", "expected a number from 1536 to 65535", "arp"),
+        ("ip_version = 5", "ip_version", "5", "unknown version", "4 or 6"),
+        ("source = '192.0.2.256'", "source", "'192.0.2.256'", "expected an IP address", "2001:db8::/32"),
+        (
+            "source = '192.0.2.0/33'",
+            "source",
+            "'192.0.2.0/33'",
+            "expected a prefix length from 0 to 32",
+            "192.0.2.0/24",
+        ),
+        (
+            "source = '2001:db8::/129'",
+            "source",
+            "'2001:db8::/129'",
+            "expected a prefix length from 0 to 128",
+            "2001:db8::/32",
+        ),
+        (
+            "source = '192.0.2.0/+8'",
+            "source",
+            "'192.0.2.0/+8'",
+            "expected a prefix length from 0 to 32",
+            "192.0.2.0/24",
+        ),
         ("source = '192.0.2.1/24'", "source", "'192.0.2.1/24'", "192.0.2.0/24", "prefix"),
         ("destination = ['::', '2001:db8::1/64']", "destination", "'2001:db8::1/64'", "2001:db8::/64", "prefix"),
-        ("source = '@home'", "source", "'@home'", "no set of that kind", "[sets.addresses]"),
+        ("source = '@home'", "source", "'@home'", "no set of this kind", "[sets.addresses]"),
         ("source = []", "source", "[]", "empty", "prefix"),
-        ("source = {}", "source", "{}", "a table", "prefix"),
-        ("protocol = 256", "protocol", "256", "not from 0 to 255", "tcp"),
-        ("protocol = -1", "protocol", "-1", "not from 0 to 255", "tcp"),
-        ("protocol = ['tcp', 'tpc']", "protocol", "'tpc'", "no protocol of that name", "tcp"),
-        ("protocol = 6.0", "protocol", "6.0", "a float", "tcp"),
-        ("source_port = 65536", "source_port", "65536", "not from 0 to 65535", "8000-8999"),
-        ("source_port = 99999999999999999999999", "source_port", "99999999999999999999999", "not from 0", "65535"),
+        ("source = {}", "source", "{}", "found a table", "prefix"),
+        ("protocol = 256", "protocol", "256", "expected a number from 0 to 255", "tcp"),
+        ("protocol = -1", "protocol", "-1", "expected a number from 0 to 255", "tcp"),
+        ("protocol = ['tcp', 'tpc']", "protocol", "'tpc'", "unknown protocol", "tcp"),
+        ("protocol = 6.0", "protocol", "6.0", "expected a string, found a float", "tcp"),
+        ("source_port = 65536", "source_port", "65536", "expected a number from 0 to 65535", "8000-8999"),
+        (
+            "source_port = 99999999999999999999999",
+            "source_port",
+            "99999999999999999999999",
+            "expected a number from 0",
+            "65535",
+        ),
         ("source_port = '9-8'", "source_port", "'9-8'", "\"8-9\"", "8000-8999"),
-        ("source_port = '-5'", "source_port", "'-5'", "neither a number nor a range", "8000-8999"),
-        ("destination_port = 'https'", "destination_port", "'https'", "neither a number", "8000-8999"),
-        ("icmp = '3/4/5'", "icmp", "'3/4/5'", "type and code", "3/4"),
-        ("tcp_flags = ['syn', '!syn']", "tcp_flags", "['syn', '!syn']", "set and not", "fin, syn"),
-        ("tcp_flags = 'sin'", "tcp_flags", "'sin'", "no such TCP flag", "fin, syn"),
-        ("name = '*.example.com'", "name", "'*.example.com'", "write \"example.com\"", "names below it"),
-        ("name = 'a..b'", "name", "'a..b'", "not a valid host name", "example.com"),
-        ("name = 'a b'", "name", "'a b'", "no ' '", "example.com"),
-        ("name = ''", "name", "''", "", "example.com"),
-        ("fragment = 'second'", "fragment", "'second'", "no such kind", "later"),
-        ("malformed = 'yes'", "malformed", "'yes'", "a string", "true or false"),
-        ("truncated = 1", "truncated", "1", "an integer", "true or false"),
-        ("description = 1", "description", "1", "an integer", "a text"),
+        ("source_port = '-5'", "source_port", "'-5'", "expected a number, or two", "8000-8999"),
+        ("destination_port = 'https'", "destination_port", "'https'", "expected a number, or two", "8000-8999"),
+        ("icmp = '3/4/5'", "icmp", "'3/4/5'", "expected a type, or type and code", "3/4"),
+        ("tcp_flags = ['syn', '!syn']", "tcp_flags", "['syn', '!syn']", "both set and not", "fin, syn"),
+        ("tcp_flags = 'sin'", "tcp_flags", "'sin'", "unknown TCP flag", "fin, syn"),
+        ("name = '*.example.com'", "name", "'*.example.com'", "did you mean \"example.com\"?", "names below it"),
+        ("name = 'a..b'", "name", "'a..b'", "expected a host name", "example.com"),
+        ("name = 'a b'", "name", "'a b'", "' ' is not allowed", "example.com"),
+        ("name = ''", "name", "''", "expected a host name", "example.com"),
+        ("fragment = 'second'", "fragment", "'second'", "unknown kind", "later"),
+        ("malformed = 'yes'", "malformed", "'yes'", "expected a boolean, found a string", "true or false"),
+        ("truncated = 1", "truncated", "1", "expected a boolean, found an integer", "true or false"),
+        ("description = 1", "description", "1", "expected a string, found an integer", "a string"),
         ("port = 80", "port", "80", "no key `port`", "destination_port"),
     ] {
         let source = format!("[[rule]]\nid = 7\naction = 'block'\n{line}\n");
@@ -170,24 +194,24 @@ fn every_error_names_line_key_value_and_what_is_allowed() {
 }
 
 #[test]
-fn what_is_missing_double_or_unknown_is_an_error() {
+fn what_is_missing_duplicate_or_unknown_is_an_error() {
     for (source, line, why) in [
         ("[[rule]]\naction = 'block'", 1, "the 1st rule has no `id`"),
         ("[[rule]]\nid = 3", 1, "rule 3 has no `action`"),
-        ("[[rule]]\nid = 0\naction = 'block'", 2, "not from 1 to 4294967295"),
-        ("[[rule]]\nid = 3\naction = 'drop'", 3, "no such action"),
+        ("[[rule]]\nid = 0\naction = 'block'", 2, "expected a number from 1 to 4294967295"),
+        ("[[rule]]\nid = 3\naction = 'drop'", 3, "unknown action"),
         (
             "[[rule]]\nid = 3\naction = 'block'\n[[rule]]\nid = 3\naction = 'block'\nprotocol = 6",
             5,
-            "two rules with the id 3",
+            "two rules have the id 3",
         ),
-        ("default = 'deny'", 1, "no such action"),
+        ("default = 'deny'", 1, "unknown action"),
         ("defualt = 'block'", 1, "a policy has no key `defualt`"),
-        ("rule = 5", 1, "`rule` is no list"),
-        ("rule = [5]", 1, "`rule` is no table"),
+        ("rule = 5", 1, "`rule`: expected a list"),
+        ("rule = [5]", 1, "`rule`: expected a table"),
         ("[sets.protocols]\nx = 6", 1, "[sets] has no key `protocols`"),
-        ("sets = 5", 1, "`sets` is no table"),
-        ("[sets]\nports = [80]", 2, "`ports` is no table"),
+        ("sets = 5", 1, "`sets`: expected a table"),
+        ("[sets]\nports = [80]", 2, "`ports`: expected a table"),
         ("[[rule]\nid = 1", 1, "not valid TOML"),
         ("[[rule]]\nid = 1\nid = 2\naction = 'block'", 3, "not valid TOML"),
         ("x = \"\\q\"", 1, "not valid TOML"),
@@ -203,7 +227,8 @@ fn what_is_missing_double_or_unknown_is_an_error() {
 
 #[test]
 fn all_errors_are_reported_at_once_in_the_order_of_the_file() {
-    let source = "default = 1\n[[rule]]\nid = 1\naction = 2\nvlan = 5000\nsource = ['x', '10.0.0.0/8', 'y']\n[[rule]]\nfoo = 1\n";
+    let source = "default = 1\n[[rule]]\nid = 1\naction = 2\nvlan = 5000\nsource = ['x', '10.0.0.0/8', 'y']\n\
+                  [[rule]]\nfoo = 1\n";
     let (_, diagnostics) = read(source);
     let lines: Vec<_> =
         diagnostics.iter().map(|diagnostic| record(diagnostic, source)["line"].as_u64().unwrap()).collect();
@@ -219,11 +244,11 @@ fn columns_count_characters() {
 }
 
 #[test]
-fn an_unknown_set_is_answered_with_those_that_there_are() {
+fn an_unknown_set_is_answered_with_the_known_ones() {
     let source = "[sets.ports]\nweb = 80\n[[rule]]\nid = 1\naction = 'block'\nsource_port = ['@web', '@wbe']";
     let (_, diagnostics) = read(source);
     assert_eq!(diagnostics.len(), 1);
-    assert!(diagnostics[0].message.contains("there are @web"), "{}", diagnostics[0].message);
+    assert!(diagnostics[0].message.contains("the sets of this kind are @web"), "{}", diagnostics[0].message);
 }
 
 fn warnings(source: &str) -> Vec<String> {
@@ -264,7 +289,7 @@ fn a_rule_that_an_earlier_one_covers_is_a_warning() {
     let source = "[[rule]]\nid = 10\naction = 'permit'\nsource = '10.0.0.0/8'\n[[rule]]\nid = 20\naction = 'block'\n\
                   source = '10.1.0.0/16'\nprotocol = 'tcp'\n[[rule]]\nid = 30\naction = 'block'\n";
     let found = warnings(source);
-    assert_eq!(found, ["rule 20 never decides: rule 10 comes first and matches every packet that it matches"]);
+    assert_eq!(found, ["rule 20 never decides: rule 10 comes first and matches all of its packets"]);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The two drivers under verification: their services, and their devices.
 //!
-//! A device is opened for one question and closed behind it: Windows unloads no driver whose device is open.
+//! A device is opened for one request and closed after it: Windows does not unload a driver whose device is open.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,50 +10,40 @@ use sluice_control::message::{ClientStatus, ProviderStatus, client_state};
 use sluice_control::name::SLUICE;
 use sluice_npi::Statistics;
 
-use super::SERVICE;
-use super::expected::{ERROR_NOT_READY, Tally};
-use super::report::{Ended, Report, Step};
+use super::counts::VerdictCounts;
+use super::plan::{Driver, SERVICE, driver_file};
 use super::services::{Manager, Service, State};
-use crate::capture::Packet;
-use crate::device::{Probe, Sluice};
+use crate::capture::RecordedPacket;
+use crate::device::{ERROR_NOT_READY, Probe, Sluice};
 use crate::failure::Failure;
 
 /// How long a driver may take to stop, and a service to be gone.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long two drivers may take to attach, and news to get from one to the other.
+/// How long two drivers may take to attach, and to tell each other of a new policy.
 const PEER_LIMIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(5);
-
-/// One of the two drivers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Driver {
-    /// sluice.sys.
-    Provider,
-    /// probe.sys, or another one with its device.
-    Client,
-}
 
 /// The services of both.
 pub(super) struct Drivers {
     manager: Manager,
     provider: Service,
     client: Service,
-    /// Whether they were made here, and so are deleted at the end.
+    /// Whether they were created here, and so are deleted at the end.
     ours: bool,
 }
 
 impl Drivers {
-    /// Makes services for the files in `folder`. There must be none of these names: those may be somebody's.
+    /// Creates services for the files in `folder`. Services of these names must not exist: they may be in use.
     pub(super) fn install(manager: Manager, folder: &Path, client: &str) -> Result<Self, Failure> {
         for name in [SERVICE, client] {
             if manager.service(name)?.is_some() {
                 return Err(Failure::State(format!(
-                    "there is a service {name} already; --existing verifies it as it is, sc delete {name} removes it"
+                    "the service {name} exists: --existing verifies it as it is, sc.exe delete {name} removes it"
                 )));
             }
         }
-        let provider = manager.create(SERVICE, &file(folder, SERVICE))?;
-        match manager.create(client, &file(folder, client)) {
+        let provider = manager.create(SERVICE, &driver_file(folder, SERVICE))?;
+        match manager.create(client, &driver_file(folder, client)) {
             Ok(client) => Ok(Self { manager, provider, client, ours: true }),
             Err(failure) => {
                 provider.delete()?;
@@ -62,14 +52,14 @@ impl Drivers {
         }
     }
 
-    /// Takes the services that there are.
+    /// Takes the services that are installed.
     pub(super) fn existing(manager: Manager, client: &str) -> Result<Self, Failure> {
         let stopped = |name: &str| {
             let service = manager.service(name)?;
             let service = service.ok_or_else(|| Failure::State(format!("there is no service {name}")))?;
             match service.state()? {
                 State::Stopped => Ok(service),
-                _ => Err(Failure::State(format!("{name} is running, and somebody may need it; stop it first"))),
+                _ => Err(Failure::State(format!("{name} is running and may be in use; stop it first"))),
             }
         };
         let (provider, client) = (stopped(SERVICE)?, stopped(client)?);
@@ -112,21 +102,18 @@ impl Drivers {
             State::Stopped => format!("{name} has stopped by itself"),
             State::Running => format!("{name} is still running"),
             State::Other(number) => format!(
-                "{name} is in state {number} after {} s, neither running (4) nor stopped (1): it waits for something",
+                "{name} is in state {number} after {} s, neither running (4) nor stopped (1): something blocks it",
                 LIMIT.as_secs()
             ),
         })
     }
 
-    /// Stops whichever runs, the client first.
-    pub(super) fn stop_all(&self, report: &mut Report) -> Result<(), Ended> {
-        for driver in [Driver::Client, Driver::Provider] {
-            report.step(Step::stop(driver), || match self.service(driver).state()? {
-                State::Stopped => Ok(()),
-                _ => self.stop(driver),
-            })?;
+    /// Stops the driver if it runs.
+    pub(super) fn stop_if_running(&self, driver: Driver) -> Result<(), Failure> {
+        match self.service(driver).state()? {
+            State::Stopped => Ok(()),
+            _ => self.stop(driver),
         }
-        Ok(())
     }
 
     /// Undoes what [`Self::install`] did. Both are stopped.
@@ -136,13 +123,13 @@ impl Drivers {
             return Ok(());
         }
         let names = [client.name().to_owned(), provider.name().to_owned()];
-        // Both, whatever comes of the first.
+        // Both, even if the first fails.
         let deleted = [client.delete(), provider.delete()];
         deleted.into_iter().collect::<Result<(), _>>()?;
         for name in names {
             let gone = within(LIMIT, || manager.service(&name).map(|service| service.is_none()));
             if !gone? {
-                return Err(Failure::State(format!("the service {name} is still there after it was deleted")));
+                return Err(Failure::State(format!("the service {name} still exists after it was deleted")));
             }
         }
         Ok(())
@@ -158,11 +145,11 @@ impl Drivers {
     }
 
     /// Classifies through the client driver.
-    pub(super) fn classify(&self, packets: &[Packet]) -> Result<Vec<sluice_npi::Verdict>, Failure> {
+    pub(super) fn classify(&self, packets: &[RecordedPacket]) -> Result<Vec<sluice_npi::Verdict>, Failure> {
         self.probe()?.classify(packets)
     }
 
-    /// Puts a policy in force, or none if its table is empty, and returns its generation. The client has heard of it.
+    /// Puts a policy in force, or none if its table is empty, and returns its generation. The client has been told.
     pub(super) fn change_policy(&self, table: &[u8]) -> Result<u64, Failure> {
         let answer = {
             let sluice = Sluice::open_to_change()?;
@@ -198,8 +185,8 @@ impl Drivers {
         if attached { Ok(()) } else { Err(Failure::State(format!("they have not attached to each other: {seen:?}"))) }
     }
 
-    /// The driver that is left without the other runs on and knows that it is gone. A client refuses to classify.
-    pub(super) fn is_alone(&self, driver: Driver, packets: &[Packet]) -> Result<(), Failure> {
+    /// The driver that is left alone keeps running and knows that the other is gone. A client refuses to classify.
+    pub(super) fn is_alone(&self, driver: Driver, packets: &[RecordedPacket]) -> Result<(), Failure> {
         self.must_be(driver, State::Running)?;
         match driver {
             Driver::Client => self.client_is_alone(packets),
@@ -207,7 +194,7 @@ impl Drivers {
         }
     }
 
-    fn client_is_alone(&self, packets: &[Packet]) -> Result<(), Failure> {
+    fn client_is_alone(&self, packets: &[RecordedPacket]) -> Result<(), Failure> {
         if let Some(provider) = self.provider_of_client()? {
             return Err(Failure::State(format!("{SLUICE} is stopped, but its client still lists {provider:?}")));
         }
@@ -225,12 +212,12 @@ impl Drivers {
         }
     }
 
-    /// Both sides have counted what was asked since they attached, and nothing else.
-    pub(super) fn counted(&self, tally: &Tally) -> Result<(), Failure> {
+    /// Both sides have counted the packets classified since they attached, and nothing else.
+    pub(super) fn counted(&self, counts: &VerdictCounts) -> Result<(), Failure> {
         let gone = || Failure::State("they are no longer attached to each other".to_owned());
         let by_provider = self.client_of_provider()?.ok_or_else(gone)?.statistics;
         let by_client = self.provider_of_client()?.ok_or_else(gone)?.statistics;
-        let differs = |who: &str, counted: &Statistics| tally.difference(counted).map(|what| format!("{who} {what}"));
+        let differs = |who: &str, counted: &Statistics| counts.difference(counted).map(|what| format!("{who} {what}"));
         match differs(SERVICE, &by_provider).or_else(|| differs(self.client(), &by_client)) {
             None => Ok(()),
             Some(what) => Err(Failure::State(what)),
@@ -249,19 +236,14 @@ impl Drivers {
     }
 }
 
-/// The file of a driver.
-pub(super) fn file(folder: &Path, name: &str) -> PathBuf {
-    folder.join(format!("{name}.sys"))
-}
-
 fn only<T: std::fmt::Debug>(who: &str, mut list: Vec<T>) -> Result<Option<T>, Failure> {
     match list.len() {
         0 | 1 => Ok(list.pop()),
-        _ => Err(Failure::State(format!("{who} more than the one peer that there is: {list:?}"))),
+        _ => Err(Failure::State(format!("{who} more than its one peer: {list:?}"))),
     }
 }
 
-/// Whether `done` says so within the time.
+/// Whether `done` answers true within the time.
 pub(super) fn within(limit: Duration, mut done: impl FnMut() -> Result<bool, Failure>) -> Result<bool, Failure> {
     let deadline = Instant::now() + limit;
     loop {

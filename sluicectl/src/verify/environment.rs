@@ -1,4 +1,4 @@
-//! On what machine, and with which files, something was verified.
+//! The machine and the files that were verified.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,8 +7,7 @@ use std::{env, fs};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::SERVICE;
-use super::drivers::file;
+use super::plan::{SERVICE, driver_file};
 use crate::failure::Failure;
 
 #[derive(Debug, Serialize)]
@@ -16,12 +15,12 @@ pub(super) struct Environment {
     pub(super) sluicectl: &'static str,
     /// The version of Windows.
     pub(super) windows: String,
-    /// What kind the processor is, also where this program is emulated.
+    /// The kind of processor, even where this program is emulated.
     pub(super) processor: String,
     pub(super) processors: usize,
-    /// The files of the drivers; none if they were installed before.
+    /// The files of the drivers; none for installed ones.
     pub(super) drivers: Vec<DriverFile>,
-    /// What Driver Verifier says at the end of its settings and counters; `None` if there is no Driver Verifier.
+    /// What Driver Verifier reports at the end; `None` where there is no Driver Verifier.
     pub(super) driver_verifier: Option<DriverVerifier>,
 }
 
@@ -39,11 +38,11 @@ pub(super) struct DriverVerifier {
 }
 
 impl Environment {
-    /// `folder` is where the drivers lie, if they are not installed.
+    /// `folder` has the files of the drivers, unless they are installed.
     pub(super) fn look(folder: Option<&Path>, client: &str) -> Result<Self, Failure> {
         let names = if folder.is_some() { vec![SERVICE, client] } else { Vec::new() };
         let drivers =
-            names.iter().zip(folder.iter().cycle()).map(|(name, folder)| DriverFile::read(&file(folder, name)));
+            names.iter().zip(folder.iter().cycle()).map(|(name, folder)| DriverFile::read(&driver_file(folder, name)));
         Ok(Self {
             sluicectl: env!("CARGO_PKG_VERSION"),
             windows: windows_version(),

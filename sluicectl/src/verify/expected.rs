@@ -1,21 +1,18 @@
-//! What the drivers have to answer: the verdicts that the same code gives in this process.
+//! What the drivers should answer: the verdicts that the same code gives in this process.
 
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 
-use sluice_npi::{Statistics, Verdict, action, flags};
+use sluice_npi::Verdict;
 
-use crate::capture::{Capture, Packet};
+use crate::capture::{Capture, RecordedPacket};
 use crate::classify::next_batch;
 use crate::failure::Failure;
 use crate::offline::Offline;
 
-/// The client is attached to no provider.
-pub(super) const ERROR_NOT_READY: u32 = 21;
-
 /// The packets of a capture, all in memory, in batches as large as one request takes.
 pub(super) struct Workload {
-    pub(super) batches: Vec<Vec<Packet>>,
+    pub(super) batches: Vec<Vec<RecordedPacket>>,
 }
 
 impl Workload {
@@ -31,7 +28,7 @@ impl Workload {
                 None => {}
                 Some(Err(failure)) => return Err(failure),
                 Some(Ok(())) if batches.is_empty() => {
-                    return Err(Failure::Input(format!("there is no packet in {}", path.display())));
+                    return Err(Failure::Input(format!("{} has no packets", path.display())));
                 }
                 Some(Ok(())) => return Ok(Self { batches }),
             }
@@ -50,12 +47,12 @@ pub(super) struct Policy {
 impl Policy {
     fn new(workload: &Workload, table: Vec<u8>) -> Result<Self, Failure> {
         let offline = Offline::new((!table.is_empty()).then(|| table.clone()))?;
-        let batch = |packets: &Vec<Packet>| packets.iter().map(|packet| offline.classify(packet)).collect();
+        let batch = |packets: &Vec<RecordedPacket>| packets.iter().map(|packet| offline.classify(packet)).collect();
         let verdicts = workload.batches.iter().map(batch).collect::<Result<_, _>>()?;
         Ok(Self { table, verdicts })
     }
 
-    /// The first verdict on a batch that is not as it should be, by its place.
+    /// The position of the first wrong verdict on a batch.
     fn first_wrong(&self, batch: usize, verdicts: &[Verdict]) -> Option<usize> {
         let expected = &self.verdicts[batch];
         // The generation is the driver's own count, which is checked by itself.
@@ -78,7 +75,7 @@ impl Policies {
         Ok(Self { none: policy(Vec::new())?, loaded: policy(table)? })
     }
 
-    /// The policy of this table, which may be one that is persisted.
+    /// The policy of this table, which may be a persisted one.
     fn with_table(&self, workload: &Workload, table: Vec<u8>) -> Result<Arc<Policy>, Failure> {
         match [&self.none, &self.loaded].into_iter().find(|policy| policy.table == table) {
             Some(policy) => Ok(Arc::clone(policy)),
@@ -87,11 +84,11 @@ impl Policies {
     }
 }
 
-/// Which generation stands for which policy, in one life of the drivers.
+/// The policy that each generation stands for, in one life of the drivers.
 pub(super) struct Generations<'a> {
     workload: &'a Workload,
     policies: &'a Policies,
-    /// A provider that is started again counts anew, so a generation may have stood for more than one.
+    /// A restarted provider counts from the start again, so a generation may have stood for more than one policy.
     known: RwLock<Vec<(u64, Arc<Policy>)>>,
 }
 
@@ -106,14 +103,14 @@ impl<'a> Generations<'a> {
         known.push((generation, Arc::clone(policy)));
     }
 
-    /// As [`Self::add`], with what the driver says is in force.
+    /// Like [`Self::add`], with the table that the driver says is in force.
     pub(super) fn add_table(&self, generation: u64, table: Vec<u8>) -> Result<(), Failure> {
         self.add(generation, &self.policies.with_table(self.workload, table)?);
         Ok(())
     }
 
-    /// Checks the answer to one batch: all verdicts of one policy, which is one that was put in force and is not older
-    /// than `at_least`; and each verdict as that policy gives it.
+    /// Checks the answer to one batch: all verdicts come from one policy that was put in force and is not older than
+    /// `at_least`, and each is the verdict of that policy.
     pub(super) fn check(&self, batch: usize, verdicts: &[Verdict], at_least: u64) -> Result<(), Failure> {
         let wrong = |what: String| Err(Failure::State(what));
         let generation = verdicts.first().map_or(0, |verdict| verdict.generation);
@@ -127,7 +124,7 @@ impl<'a> Generations<'a> {
         let mut candidates =
             known.iter().filter(|(number, _)| *number == generation).map(|(_, policy)| policy).peekable();
         if candidates.peek().is_none() {
-            return wrong(format!("policy generation {generation} decided, which nobody has put in force"));
+            return wrong(format!("policy generation {generation} decided, which was never put in force"));
         }
         let mut first = None;
         for policy in candidates {
@@ -139,55 +136,9 @@ impl<'a> Generations<'a> {
         let Some((index, policy)) = first else { return Ok(()) };
         let packet = &self.workload.batches[batch][index];
         wrong(format!(
-            "packet {}: the driver answers {:?}; right is {:?}",
-            packet.number, verdicts[index], policy.verdicts[batch][index]
+            "packet {}: expected {:?}, found {:?}",
+            packet.number, policy.verdicts[batch][index], verdicts[index]
         ))
-    }
-}
-
-/// Counts verdicts as the drivers do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) packets: u64,
-    blocked: u64,
-    malformed: u64,
-    truncated: u64,
-}
-
-impl Tally {
-    pub(super) fn add(&mut self, verdicts: &[Verdict]) {
-        let count = |is: fn(&Verdict) -> bool| verdicts.iter().filter(|verdict| is(verdict)).count() as u64;
-        *self += Self {
-            packets: verdicts.len() as u64,
-            blocked: count(|verdict| verdict.action == action::BLOCK),
-            malformed: count(|verdict| verdict.flow.has(flags::MALFORMED)),
-            truncated: count(|verdict| verdict.flow.has(flags::TRUNCATED)),
-        };
-    }
-
-    /// What the counters of a driver show else than this.
-    pub(super) fn difference(&self, counted: &Statistics) -> Option<String> {
-        let Statistics { packets, permitted, blocked, malformed, truncated, rejected_calls, .. } = *counted;
-        let permitted_here = self.packets - self.blocked;
-        let pairs = [
-            ("packets", packets, self.packets),
-            ("permitted", permitted, permitted_here),
-            ("blocked", blocked, self.blocked),
-            ("malformed", malformed, self.malformed),
-            ("truncated", truncated, self.truncated),
-            ("rejected calls", rejected_calls, 0),
-        ];
-        let (name, theirs, ours) = pairs.into_iter().find(|(_, theirs, ours)| theirs != ours)?;
-        Some(format!("counts {theirs} {name}, and {ours} were asked for"))
-    }
-}
-
-impl std::ops::AddAssign for Tally {
-    fn add_assign(&mut self, other: Self) {
-        self.packets += other.packets;
-        self.blocked += other.blocked;
-        self.malformed += other.malformed;
-        self.truncated += other.truncated;
     }
 }
 
@@ -201,7 +152,7 @@ mod tests {
 
     /// One batch of two packets, one too short to be one, and a policy that blocks all.
     fn case() -> (Workload, Policies) {
-        let packet = |number, bytes: &[u8]| Packet {
+        let packet = |number, bytes: &[u8]| RecordedPacket {
             number,
             link_type: link_type::RAW,
             direction: direction::INBOUND,
@@ -234,9 +185,9 @@ mod tests {
         generations.add(5, &policies.loaded);
         generations.check(0, &answer(&policies.none, 4), 4).unwrap();
         generations.check(0, &answer(&policies.loaded, 5), 4).unwrap();
-        refused(generations.check(0, &answer(&policies.none, 5), 4), "packet 1: the driver answers");
+        refused(generations.check(0, &answer(&policies.none, 5), 4), "packet 1: expected Verdict");
         refused(generations.check(0, &answer(&policies.none, 4), 5), "generation 4 decided after generation 5");
-        refused(generations.check(0, &answer(&policies.none, 6), 4), "generation 6 decided, which nobody");
+        refused(generations.check(0, &answer(&policies.none, 6), 4), "generation 6 decided, which was never");
     }
 
     #[test]
@@ -271,33 +222,5 @@ mod tests {
         generations.add_table(1, policies.loaded.table.clone()).unwrap();
         generations.check(0, &answer(&policies.none, 1), 0).unwrap();
         generations.check(0, &answer(&policies.loaded, 1), 0).unwrap();
-    }
-
-    #[test]
-    fn counters_have_to_be_those_of_the_verdicts() {
-        let (_, policies) = case();
-        let mut tally = Tally::default();
-        tally.add(&answer(&policies.none, 1));
-        tally.add(&answer(&policies.loaded, 2));
-        let counted = Statistics {
-            header: sluice_npi::Header::of::<Statistics>(),
-            reserved: 0,
-            packets: 4,
-            permitted: 2,
-            blocked: 2,
-            malformed: tally.malformed,
-            truncated: tally.truncated,
-            rejected_calls: 0,
-        };
-        assert!(tally.malformed + tally.truncated > 0, "{tally:?}");
-        assert_eq!(tally.difference(&counted), None);
-        for (wrong, part) in [
-            (Statistics { packets: 5, ..counted }, "counts 5 packets, and 4 were asked for"),
-            (Statistics { blocked: 1, ..counted }, "1 blocked"),
-            (Statistics { rejected_calls: 1, ..counted }, "1 rejected calls"),
-        ] {
-            let difference = tally.difference(&wrong).unwrap();
-            assert!(difference.contains(part), "{difference}");
-        }
     }
 }

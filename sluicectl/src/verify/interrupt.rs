@@ -1,4 +1,4 @@
-//! Ctrl+C ends the verification after the life that is going on, so that everything is undone.
+//! Ctrl+C ends the verification after the current life, so that everything is undone.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;

@@ -1,4 +1,4 @@
-//! Several threads that classify without a pause, while something happens to the drivers.
+//! Several threads that classify without a pause while the drivers are disturbed.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -6,28 +6,29 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::counts::VerdictCounts;
 use super::drivers::within;
-use super::expected::{ERROR_NOT_READY, Generations, Tally, Workload};
-use crate::device::Probe;
+use super::expected::{Generations, Workload};
+use crate::device::{ERROR_NOT_READY, Probe};
 use crate::failure::Failure;
 
-/// How long it may take until the threads have made progress.
+/// How long the threads may take to make progress.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What the threads and who disturbs them know of each other.
+/// What the threads and the disturbance know of each other.
 pub(super) struct Load<'a> {
     /// The name of the client driver's device.
     client: &'a str,
     workload: &'a Workload,
     generations: &'a Generations<'a>,
     done: AtomicBool,
-    /// The provider may be away: a request may be refused because of that.
+    /// The provider may be away, so that a request may be refused.
     provider_may_be_away: AtomicBool,
-    /// No request that is sent from now on may be answered by an older generation.
+    /// No request sent from now on may be answered by an older generation.
     at_least: AtomicU64,
     /// How many requests were answered with verdicts, all of them right.
     answered: AtomicU64,
-    /// What ended a thread first.
+    /// The first failure of a thread.
     failure: Mutex<Option<Failure>>,
 }
 
@@ -40,7 +41,7 @@ impl<'a> Load<'a> {
         threads: usize,
         at_least: u64,
         disturb: impl FnOnce(&Self) -> Result<(), Failure>,
-    ) -> Result<Tally, Failure> {
+    ) -> Result<VerdictCounts, Failure> {
         let load = Self {
             client,
             workload,
@@ -51,7 +52,7 @@ impl<'a> Load<'a> {
             answered: AtomicU64::new(0),
             failure: Mutex::new(None),
         };
-        let (disturbed, tally) = thread::scope(|scope| {
+        let (disturbed, counts) = thread::scope(|scope| {
             let started: Vec<_> = (0..threads)
                 .map(|thread| {
                     thread::Builder::new().spawn_scoped(scope, {
@@ -62,23 +63,23 @@ impl<'a> Load<'a> {
                 .collect();
             let disturbed = disturb(&load);
             load.done.store(true, SeqCst);
-            let mut tally = Tally::default();
+            let mut counts = VerdictCounts::default();
             for thread in started {
                 match thread {
-                    Ok(thread) => tally += thread.join().unwrap_or_default(),
+                    Ok(thread) => counts += thread.join().unwrap_or_default(),
                     Err(error) => load.fail(Failure::State(format!("cannot start a thread: {error}"))),
                 }
             }
-            (disturbed, tally)
+            (disturbed, counts)
         });
-        // What a thread saw is likely to be why the other failed.
+        // The failure of a thread is the likely cause of the other one.
         match load.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(failure) => Err(failure),
-            None => disturbed.map(|()| tally),
+            None => disturbed.map(|()| counts),
         }
     }
 
-    /// Waits until as many more requests were answered as there are threads.
+    /// Waits until one more request per thread was answered.
     pub(super) fn goes_on(&self, threads: usize) -> Result<(), Failure> {
         let before = self.answered.load(SeqCst);
         let more = within(LIMIT, || {
@@ -100,9 +101,9 @@ impl<'a> Load<'a> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
     }
 
-    /// Classifies batch after batch, from another one than the other threads, and checks every verdict.
-    fn thread(&self, number: usize) -> Tally {
-        let mut tally = Tally::default();
+    /// Classifies batch after batch, each thread from a different one on, and checks every verdict.
+    fn thread(&self, number: usize) -> VerdictCounts {
+        let mut counts = VerdictCounts::default();
         let classified = Probe::open(self.client).and_then(|probe| {
             for batch in (0..self.workload.batches.len()).cycle().skip(number) {
                 if self.done.load(SeqCst) {
@@ -112,10 +113,10 @@ impl<'a> Load<'a> {
                 let at_least = self.at_least.load(SeqCst);
                 match probe.classify(&self.workload.batches[batch]) {
                     Ok(verdicts) => {
-                        // A provider that was restarted in the meantime counts anew.
+                        // A provider that was restarted in the meantime counts from the start again.
                         let at_least = at_least.min(self.at_least.load(SeqCst));
                         self.generations.check(batch, &verdicts, at_least)?;
-                        tally.add(&verdicts);
+                        counts.add(&verdicts);
                         self.answered.fetch_add(1, SeqCst);
                     }
                     Err(Failure::Windows { code: ERROR_NOT_READY, .. })
@@ -128,6 +129,6 @@ impl<'a> Load<'a> {
         if let Err(failure) = classified {
             self.fail(failure);
         }
-        tally
+        counts
     }
 }

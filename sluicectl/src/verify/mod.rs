@@ -1,18 +1,23 @@
-//! `sluicectl verify`: puts the drivers through everything that they have to bear, again and again, and reports.
+//! `sluicectl verify`: exercises the drivers, round after round, and reports.
 //!
-//! A round is four lives, one for each order in which the two drivers can start and stop. In a life the drivers attach,
-//! classify a capture as this program does in process, with and without a policy; policies are swapped while several
-//! threads classify; the provider stops under its attached client and comes back, once in peace and several times under
-//! load; and the counters are compared with what was asked. The first failure ends it. Then everything that was done is
-//! undone.
+//! A round has four lives, one for each order in which the two drivers can start and stop. In a life the drivers attach
+//! and classify a capture with and without a policy, and the verdicts are compared with those of this program; policies
+//! are swapped while several threads classify; the provider stops under its attached client and comes back, once while
+//! nothing happens and several times under load; and the counters are compared with the packets sent. The first failure
+//! ends it. Then everything that was done is undone.
 //!
-//! Nothing in here knows whether it runs on Windows or, in the system tests, in Wine.
+//! Nothing here knows whether it runs on Windows or, in the system tests, in Wine.
+//!
+//! The modules depend on each other in one direction: `plan` has the words that all share; `services` and `drivers`
+//! act, `expected` and `counts` say what is right, `report` records what happened, `load` and `sequence` combine them.
 
+mod counts;
 mod drivers;
 mod environment;
 mod expected;
 mod interrupt;
 mod load;
+mod plan;
 mod report;
 mod sequence;
 mod services;
@@ -26,21 +31,19 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use self::drivers::Drivers;
 use self::environment::Environment;
 use self::expected::{Policies, Workload};
-use self::report::{Ended, Report, Step};
-use self::sequence::{ORDERS, Sequence};
+use self::plan::{ORDERS, Step};
+use self::report::{Ended, Report};
+use self::sequence::Sequence;
 use self::services::Manager;
 use crate::args::VerifyArgs;
 use crate::failure::Failure;
 use crate::policy;
 
-/// The name of the service of sluice.sys.
-const SERVICE: &str = "sluice";
-
-/// How many threads classify at once, unless it is said.
+/// How many threads classify at once by default.
 const THREADS: RangeInclusive<usize> = 2..=8;
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
-    // What is wrong with the files is said before anything is done to the machine.
+    // Errors in the files come before anything is done to the machine.
     let workload = Workload::read(&args.capture)?;
     let policies = Policies::new(&workload, policy::load(&args.policy)?)?;
     let environment = Environment::look(args.drivers.as_deref(), &args.client)?;
@@ -53,14 +56,11 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
 
     let mut report = Report::new(environment, args.rounds, args.low_resources);
     let threads = args.threads.map_or_else(usual_threads, usize::from);
-    repeat(
-        &Sequence { drivers: &drivers, workload: &workload, policies: &policies, threads },
-        args.rounds,
-        &mut report,
-    );
+    let sequence = Sequence { drivers: &drivers, workload: &workload, policies: &policies, threads };
+    repeat(&sequence, args.rounds, &mut report);
     report.after_the_rounds();
-    // What cannot be stopped cannot be deleted either; the report says so.
-    if drivers.stop_all(&mut report).is_ok() {
+    // A driver that does not stop cannot be deleted; the report says so.
+    if sequence.stop_all(&mut report).is_ok() {
         let _ = report.step(Step::Undo, || drivers.uninstall());
     }
     let report = report.finish();
@@ -81,7 +81,7 @@ fn usual_threads() -> usize {
     available_parallelism().map_or(least, usize::from).clamp(least, most)
 }
 
-/// Lives all rounds, up to the first failure.
+/// Runs all rounds, up to the first failure.
 fn repeat(sequence: &Sequence<'_>, rounds: u32, report: &mut Report) {
     let progress = ProgressBar::with_draw_target(Some(rounds.into()), ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template("{wide_bar} round {pos} of {len}, {eta} left");
@@ -92,8 +92,8 @@ fn repeat(sequence: &Sequence<'_>, rounds: u32, report: &mut Report) {
                 break 'rounds;
             }
             report.at(round, order);
-            // One that a simulated lack of memory has cut short is over, and the next one may begin.
-            let stopped = sequence.live(order, report).or_else(|Ended| sequence.drivers.stop_all(report));
+            // A life that a simulated lack of memory cut short is over, and the next may begin.
+            let stopped = sequence.live(order, report).or_else(|Ended| sequence.stop_all(report));
             if stopped.is_err() || report.has_failed() {
                 break 'rounds;
             }

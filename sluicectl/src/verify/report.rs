@@ -1,4 +1,4 @@
-//! What came of every step, for people and for programs.
+//! The outcome of every step, for people and for programs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,76 +6,21 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::drivers::Driver;
+use super::counts::VerdictCounts;
 use super::environment::Environment;
-use super::expected::Tally;
-use super::sequence::Order;
+use super::plan::{Order, Step};
 use crate::failure::Failure;
 use crate::table::{align_right, lines, table};
 
-/// What Windows says when there is no memory: ERROR_NOT_ENOUGH_MEMORY, ERROR_OUTOFMEMORY, ERROR_NO_SYSTEM_RESOURCES,
+/// The errors of Windows for a lack of memory: ERROR_NOT_ENOUGH_MEMORY, ERROR_OUTOFMEMORY, ERROR_NO_SYSTEM_RESOURCES,
 /// ERROR_COMMITMENT_LIMIT.
 const LACK_OF_MEMORY: [u32; 4] = [8, 14, 1450, 1455];
 
-/// What is done to the drivers, in the order in which it is done first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Step {
-    StartProvider,
-    StartClient,
-    Attach,
-    ReadPolicy,
-    ChangePolicy,
-    Classify,
-    SwapPolicies,
-    Count,
-    RestartUnderLoad,
-    StopProvider,
-    StopClient,
-    Alone,
-    Stopped,
-    Undo,
-}
-
-impl Step {
-    pub(super) fn start(driver: Driver) -> Self {
-        match driver {
-            Driver::Provider => Self::StartProvider,
-            Driver::Client => Self::StartClient,
-        }
-    }
-
-    pub(super) fn stop(driver: Driver) -> Self {
-        match driver {
-            Driver::Provider => Self::StopProvider,
-            Driver::Client => Self::StopClient,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::StartProvider => "start sluice",
-            Self::StartClient => "start the client",
-            Self::Attach => "attach",
-            Self::ReadPolicy => "read the policy in force",
-            Self::ChangePolicy => "load a policy",
-            Self::Classify => "classify the capture",
-            Self::SwapPolicies => "swap policies under load",
-            Self::Count => "compare the counters",
-            Self::RestartUnderLoad => "restart sluice under load",
-            Self::StopProvider => "stop sluice",
-            Self::StopClient => "stop the client",
-            Self::Alone => "go on without the other",
-            Self::Stopped => "both are stopped",
-            Self::Undo => "undo everything",
-        }
-    }
-}
-
-/// Why a life does not go on. It is in the report already.
+/// A life has ended early. The report has the reason.
 #[derive(Debug)]
 pub(super) struct Ended;
 
-/// How often a step was done, and what came of it.
+/// How often a step was done, and its outcomes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
     done: u64,
@@ -84,7 +29,7 @@ struct Count {
     longest: Duration,
 }
 
-/// Collects what happens.
+/// Collects the outcomes.
 pub(super) struct Report {
     environment: Environment,
     rounds_wanted: u32,
@@ -112,7 +57,7 @@ impl Report {
         }
     }
 
-    /// What comes now happens in this round and life.
+    /// The steps from here on belong to this round and life.
     pub(super) fn at(&mut self, round: u32, order: Order) {
         self.place = Some((round, order));
     }
@@ -121,7 +66,7 @@ impl Report {
         self.rounds += 1;
     }
 
-    /// What comes now happens after the last round.
+    /// The steps from here on come after the last round.
     pub(super) fn after_the_rounds(&mut self) {
         self.place = None;
         self.environment.ask_driver_verifier();
@@ -131,7 +76,7 @@ impl Report {
         !self.failures.is_empty()
     }
 
-    /// Does a step and notes what came of it.
+    /// Does a step and records its outcome.
     pub(super) fn step<T>(&mut self, step: Step, run: impl FnOnce() -> Result<T, Failure>) -> Result<T, Ended> {
         let started = Instant::now();
         let outcome = run();
@@ -142,7 +87,7 @@ impl Report {
                 count.done += 1;
                 Ok(value)
             }
-            // NMR, too, may have no memory to attach the two, and tells nobody.
+            // NMR may lack the memory to attach the two as well, and has no way to report it.
             Err(failure) if self.low_resources && (step == Step::Attach || lacks_memory(&failure)) => {
                 count.refused += 1;
                 Err(Ended)
@@ -160,20 +105,20 @@ impl Report {
         }
     }
 
-    /// As [`Self::step`], for one that classifies.
+    /// Like [`Self::step`], for a step that classifies.
     pub(super) fn classified(
         &mut self,
         step: Step,
-        run: impl FnOnce() -> Result<Tally, Failure>,
-    ) -> Result<Tally, Ended> {
-        let tally = self.step(step, run)?;
-        self.verdicts += tally.packets;
-        Ok(tally)
+        run: impl FnOnce() -> Result<VerdictCounts, Failure>,
+    ) -> Result<VerdictCounts, Ended> {
+        let counts = self.step(step, run)?;
+        self.verdicts += counts.packets;
+        Ok(counts)
     }
 
     pub(super) fn finish(self) -> Finished {
         let whole = self.rounds > 0 && self.rounds == self.rounds_wanted;
-        // With a simulated lack of memory, most lives may be cut short, but not all of them.
+        // A simulated lack of memory may cut most lives short, but not all of them.
         let stops = self.counts.get(&Step::Stopped).is_some_and(|count| count.done > 0);
         let result = match () {
             () if !self.failures.is_empty() => "fail",
@@ -208,7 +153,7 @@ pub(super) struct Finished {
     rounds_wanted: u32,
     low_resources: bool,
     seconds: f64,
-    /// How many verdicts of the drivers were compared with those of this program, all of them the same.
+    /// How many verdicts of the drivers were compared with those of this program and found equal.
     verdicts: u64,
     steps: Vec<StepRecord>,
     failures: Vec<FailureRecord>,
@@ -220,14 +165,14 @@ struct StepRecord {
     step: &'static str,
     done: u64,
     failed: u64,
-    /// For lack of memory, which is no failure.
+    /// For lack of memory, which does not count as a failure.
     refused: u64,
     longest_seconds: f64,
 }
 
 #[derive(Debug, Serialize)]
 struct FailureRecord {
-    /// From 1; `None` after the last one.
+    /// Counted from 1; `None` after the last round.
     round: Option<u32>,
     order: Option<String>,
     step: &'static str,
@@ -251,13 +196,13 @@ impl fmt::Display for FailureRecord {
 }
 
 impl Finished {
-    /// Nothing, or what is wrong.
+    /// An error that says what failed, unless all rounds passed.
     pub(super) fn verdict(&self) -> Result<(), String> {
         match (self.result, self.failures.first()) {
             ("pass", _) => Ok(()),
             (_, Some(first)) => Err(format!("verification failed in {first}")),
-            ("interrupted", None) => Err("verification was interrupted; what was done up to then did not fail".into()),
-            (_, None) => Err("verification failed: no life of the drivers was whole, all lacked memory".into()),
+            ("interrupted", None) => Err("verification was interrupted; nothing had failed".into()),
+            (_, None) => Err("verification failed: every life of the drivers ended for lack of memory".into()),
         }
     }
 
@@ -291,7 +236,7 @@ impl Finished {
                     text.extend(answer.lines().map(|line| format!("    {line}")));
                 }
             }
-            None => text.push("Driver Verifier: not there".to_owned()),
+            None => text.push("Driver Verifier: not found".to_owned()),
         }
         text.push(String::new());
 
@@ -308,7 +253,7 @@ impl Finished {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verify::sequence::ORDERS;
+    use crate::verify::plan::ORDERS;
 
     fn report(rounds: u32, low_resources: bool) -> Report {
         Report::new(Environment::look(None, "probe").unwrap(), rounds, low_resources)
@@ -377,11 +322,11 @@ mod tests {
         report.round_done();
         let (result, verdict) = result(report);
         assert_eq!(result, "fail");
-        assert!(verdict.unwrap_err().contains("all lacked memory"));
+        assert!(verdict.unwrap_err().contains("for lack of memory"));
     }
 
     #[test]
-    fn fewer_rounds_than_wanted_are_no_pass() {
+    fn fewer_rounds_than_wanted_do_not_pass() {
         let mut report = report(3, false);
         report.step(Step::Stopped, || Ok(())).unwrap();
         report.round_done();

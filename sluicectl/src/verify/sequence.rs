@@ -1,12 +1,11 @@
 //! One life of the drivers.
 
-use std::fmt;
-
-use super::SERVICE;
-use super::drivers::{Driver, Drivers};
-use super::expected::{Generations, Policies, Tally, Workload};
+use super::counts::VerdictCounts;
+use super::drivers::Drivers;
+use super::expected::{Generations, Policies, Workload};
 use super::load::Load;
-use super::report::{Ended, Report, Step};
+use super::plan::{Driver, Order, Step};
+use super::report::{Ended, Report};
 use super::services::State;
 use crate::failure::Failure;
 
@@ -15,32 +14,7 @@ const SWAPS: u32 = 8;
 /// How often the provider is stopped and started under load.
 const RESTARTS: u32 = 2;
 
-/// Which driver starts first, and which stops first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Order {
-    start: [Driver; 2],
-    stop: [Driver; 2],
-}
-
-const PROVIDER_FIRST: [Driver; 2] = [Driver::Provider, Driver::Client];
-const CLIENT_FIRST: [Driver; 2] = [Driver::Client, Driver::Provider];
-
-/// All that there are.
-pub(super) const ORDERS: [Order; 4] = [
-    Order { start: PROVIDER_FIRST, stop: PROVIDER_FIRST },
-    Order { start: PROVIDER_FIRST, stop: CLIENT_FIRST },
-    Order { start: CLIENT_FIRST, stop: PROVIDER_FIRST },
-    Order { start: CLIENT_FIRST, stop: CLIENT_FIRST },
-];
-
-impl fmt::Display for Order {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let first = |drivers: [Driver; 2]| if drivers == PROVIDER_FIRST { SERVICE } else { "the client" };
-        write!(f, "{} starts first, {} stops first", first(self.start), first(self.stop))
-    }
-}
-
-/// What every life of the drivers is made of.
+/// What every life of the drivers needs.
 pub(super) struct Sequence<'a> {
     pub(super) drivers: &'a Drivers,
     pub(super) workload: &'a Workload,
@@ -72,7 +46,7 @@ impl Sequence<'_> {
             generations.add_table(generation, table)?;
             Ok(generation)
         })?;
-        let mut tally = report.classified(Step::Classify, || self.classify(generations, first))?;
+        let mut counts = report.classified(Step::Classify, || self.classify(generations, first))?;
         let mut generation = report.step(Step::ChangePolicy, || {
             generations.add(first + 1, &policies.loaded);
             drivers.change_policy(&policies.loaded.table)
@@ -85,8 +59,8 @@ impl Sequence<'_> {
             let what = format!("generation {generation} was loaded; generation {read} is read, or another table");
             Err(Failure::State(what))
         })?;
-        tally += report.classified(Step::Classify, || self.classify(generations, generation))?;
-        tally += report.classified(Step::SwapPolicies, || {
+        counts += report.classified(Step::Classify, || self.classify(generations, generation))?;
+        counts += report.classified(Step::SwapPolicies, || {
             self.under_load(generations, generation, |load| {
                 for swap in 0..SWAPS {
                     load.goes_on(self.threads)?;
@@ -98,11 +72,11 @@ impl Sequence<'_> {
                 load.goes_on(self.threads)
             })
         })?;
-        report.step(Step::Count, || drivers.counted(&tally))?;
+        report.step(Step::Count, || drivers.counted(&counts))?;
         Ok(generation)
     }
 
-    /// The provider goes away under its client and comes back, which is attached to it again: first while several threads
+    /// The provider stops under its client, comes back, and is attached to it again: first while several threads
     /// classify, then while nothing happens.
     fn lose_provider(&self, generations: &Generations<'_>, generation: u64, report: &mut Report) -> Result<(), Ended> {
         let drivers = self.drivers;
@@ -125,8 +99,15 @@ impl Sequence<'_> {
         report.step(Step::Alone, || drivers.is_alone(Driver::Client, &self.workload.batches[0]))?;
         report.step(Step::start(Driver::Provider), || drivers.start(Driver::Provider))?;
         report.step(Step::Attach, || drivers.attached())?;
-        let tally = report.classified(Step::Classify, || self.classify(generations, 0))?;
-        report.step(Step::Count, || drivers.counted(&tally))
+        let counts = report.classified(Step::Classify, || self.classify(generations, 0))?;
+        report.step(Step::Count, || drivers.counted(&counts))
+    }
+
+    /// Stops whichever driver runs, the client first.
+    pub(super) fn stop_all(&self, report: &mut Report) -> Result<(), Ended> {
+        [Driver::Client, Driver::Provider]
+            .into_iter()
+            .try_for_each(|driver| report.step(Step::stop(driver), || self.drivers.stop_if_running(driver)))
     }
 
     fn stop(&self, [first, second]: [Driver; 2], report: &mut Report) -> Result<(), Ended> {
@@ -145,18 +126,18 @@ impl Sequence<'_> {
         generations: &'a Generations<'a>,
         generation: u64,
         disturb: impl FnOnce(&Load<'a>) -> Result<(), Failure>,
-    ) -> Result<Tally, Failure> {
+    ) -> Result<VerdictCounts, Failure> {
         Load::run(self.drivers.client(), self.workload, generations, self.threads, generation, disturb)
     }
 
     /// Classifies the whole capture once.
-    fn classify(&self, generations: &Generations<'_>, at_least: u64) -> Result<Tally, Failure> {
-        let mut tally = Tally::default();
+    fn classify(&self, generations: &Generations<'_>, at_least: u64) -> Result<VerdictCounts, Failure> {
+        let mut counts = VerdictCounts::default();
         for (batch, packets) in self.workload.batches.iter().enumerate() {
             let verdicts = self.drivers.classify(packets)?;
             generations.check(batch, &verdicts, at_least)?;
-            tally.add(&verdicts);
+            counts.add(&verdicts);
         }
-        Ok(tally)
+        Ok(counts)
     }
 }

@@ -126,7 +126,7 @@ fn pcapng_sections_interfaces_and_directions_are_kept_apart() {
         section(),
         interface(1, 0),
         interface(101, 0),
-        // Nothing comes from it, so that it may be of any type.
+        // It may be of any type, as no packet comes from it.
         interface(147, 0),
         block(0x0BAD_CAFE, b"what nobody knows"),
         enhanced_packet(0, &frame, None),
@@ -192,7 +192,7 @@ fn more_captured_than_there_was_is_taken_as_it_is() {
 }
 
 #[test]
-fn what_is_no_capture_is_named() {
+fn a_file_that_is_not_a_capture_is_named() {
     let folder = Folder::new();
     let missing = folder.path().join("missing.pcap");
     sluicectl(["classify", "--offline", missing.to_str().unwrap()]).failed(2, &["missing.pcap", "cannot read"]);
@@ -204,7 +204,7 @@ fn what_is_no_capture_is_named() {
         ("zeros", &[0; 100]),
     ] {
         let run = sluicectl(["classify", "--offline", &folder.file(name, contents)]);
-        run.failed(2, &[name, "neither pcap nor pcapng"]);
+        run.failed(2, &[name, "expected a pcap or pcapng file"]);
     }
 }
 
@@ -229,7 +229,7 @@ fn an_unknown_link_type_is_named_with_those_that_are_known() {
 }
 
 #[test]
-fn what_lies_before_the_damage_is_classified() {
+fn what_comes_before_the_damage_is_classified() {
     let folder = Folder::new();
     let packet = udp([192, 0, 2, 2], 80, b"");
     let whole = pcap(RAW, &[&packet, &packet]);
@@ -250,7 +250,7 @@ fn what_lies_before_the_damage_is_classified() {
         ("cut pcapng", ng.iter().chain(&ng[..30]).copied().collect()),
     ] {
         let run = sluicectl(["classify", "--offline", &folder.file(name, file), "--json"]);
-        run.failed(2, &["is damaged behind packet 1"]);
+        run.failed(2, &["is damaged after packet 1"]);
         assert_eq!(run.json().len(), 1, "{name}");
     }
 }
@@ -260,7 +260,7 @@ fn any_single_wrong_byte_ends_in_an_answer() {
     let packet = udp([192, 0, 2, 53], 53, DNS_QUESTION);
     let ng = [section(), interface(101, 0), enhanced_packet(0, &packet, Some(1)), enhanced_packet(0, &packet, None)];
     for file in [pcap(RAW, &[&packet, &packet]), ng.concat()] {
-        // Every third byte: a process for each one takes its time.
+        // Every third byte, as a process for each takes time.
         for place in (0..file.len()).step_by(3) {
             let mut damaged = file.clone();
             damaged[place] ^= 0xFF;

@@ -60,8 +60,9 @@ fn a_bad_policy_is_refused_with_every_mistake() {
     assert_eq!(
         report["diagnostics"][2],
         json!({"severity": "error", "line": 6, "column": 8, "key": "vlan", "value": "5000",
-            "allowed": "a VLAN id from 0 to 4095, a range such as \"100-199\"; true for any tagged packet, false for any untagged one",
-            "message": "rule 1: `vlan` cannot be 5000: it is not from 0 to 4095"})
+            "allowed": "a VLAN id from 0 to 4095, a range such as \"100-199\"; true for any tagged packet, false for \
+                        any untagged one",
+            "message": "rule 1: `vlan` cannot be 5000: expected a number from 0 to 4095"})
     );
 }
 
@@ -185,7 +186,7 @@ fn a_packet_that_cannot_be_described_is_refused() {
         (&["--protocol", "tcp", "--icmp", "8"], "--icmp needs"),
         (&["--protocol", "tcp", "--source", "::1", "--destination", "192.0.2.1"], "different versions of IP"),
         (&["--protocol", "tcp", "--name", "a b"], "--name a b"),
-        (&["--protocol", "tpc"], "neither a number from 0 to 255"),
+        (&["--protocol", "tpc"], "expected a number from 0 to 255"),
         (&["--protocol", "tcp", "--source", "localhost"], "--source"),
         (&["--protocol", "tcp", "--destination-port", "70000"], "70000"),
         (&["--icmp", "3-4"], "3/4"),

@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// What a run of sluicectl left behind.
+/// The outcome of a run of sluicectl.
 pub(crate) struct Run {
     pub(crate) code: i32,
     pub(crate) stdout: String,
@@ -18,7 +18,7 @@ impl Run {
         self.stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
     }
 
-    /// Asserts that the tool failed with this code and said so.
+    /// Asserts that the tool failed with this code and these parts of a message.
     #[track_caller]
     pub(crate) fn failed(&self, code: i32, parts: &[&str]) {
         assert_eq!(self.code, code, "{}{}", self.stdout, self.stderr);
@@ -27,7 +27,7 @@ impl Run {
         }
     }
 
-    /// Asserts that the tool did what it was asked to, without a word on the standard error.
+    /// Asserts that the tool succeeded, with nothing on standard error.
     #[track_caller]
     pub(crate) fn done(&self) {
         assert_eq!((self.code, self.stderr.as_str()), (0, ""), "{}", self.stdout);
@@ -38,7 +38,7 @@ pub(crate) fn sluicectl<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Run
     finish(command(arguments).output().unwrap())
 }
 
-/// The same with bytes on the standard input.
+/// Like [`sluicectl`], with bytes on standard input.
 pub(crate) fn sluicectl_with_input<'a>(arguments: impl IntoIterator<Item = &'a str>, input: &[u8]) -> Run {
     let mut child =
         command(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -1,5 +1,5 @@
-//! `sluicectl verify` where there is nothing to verify: it says so before it touches the machine. What it does with
-//! drivers, the system tests show.
+//! `sluicectl verify` where there is nothing to verify: it says so before it touches the machine. The system tests show
+//! what it does with drivers.
 
 use crate::support::*;
 
@@ -31,17 +31,17 @@ fn a_capture_without_packets_verifies_nothing() {
     let capture = folder.file("empty.pcap", pcap(101, &[]));
     let policy = folder.file("p.toml", "default = 'block'");
     let run = sluicectl(["verify", "--existing", "--capture", &capture, "--policy", &policy]);
-    run.failed(2, &["no packet", "empty.pcap"]);
+    run.failed(2, &["has no packets", "empty.pcap"]);
 }
 
 #[test]
-fn which_drivers_has_to_be_said_and_only_once() {
+fn the_drivers_have_to_be_given_exactly_once() {
     let folder = Folder::new();
     verify(&folder, &[]).failed(2, &["--drivers", "--existing"]);
     verify(&folder, &["--drivers", ".", "--existing"]).failed(2, &["cannot be used with"]);
 }
 
 #[test]
-fn no_rounds_are_no_verification() {
+fn at_least_one_round_is_needed() {
     verify(&Folder::new(), &["--existing", "--rounds", "0"]).failed(2, &["--rounds"]);
 }

@@ -1,19 +1,19 @@
-//! Other systems than Windows, which have no services of drivers.
+//! Systems other than Windows, which have no driver services.
 
 use std::path::Path;
 
 use super::State;
 use crate::failure::Failure;
 
-/// A service manager that cannot be had.
+/// A service manager that cannot exist.
 pub(in super::super) enum Manager {}
 
-/// A service that cannot be had.
+/// A service that cannot exist.
 pub(in super::super) enum Service {}
 
 impl Manager {
     pub(in super::super) fn open() -> Result<Self, Failure> {
-        Err(Failure::State("verify loads drivers, and those run on Windows".to_owned()))
+        Err(Failure::State("verify loads drivers, which run on Windows alone".to_owned()))
     }
 
     pub(in super::super) fn create(&self, _: &str, _: &Path) -> Result<Service, Failure> {

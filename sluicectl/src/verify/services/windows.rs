@@ -20,7 +20,7 @@ use crate::failure::Failure;
 const DELETE: u32 = 0x0001_0000;
 const SERVICE_ACCESS: u32 = SERVICE_QUERY_STATUS | SERVICE_START | SERVICE_STOP | DELETE;
 
-/// The load-order group that the INF files name, too.
+/// The load-order group, as in the INF files.
 const GROUP: &str = "NDIS";
 
 /// A handle of the service control manager, closed when it is dropped.
@@ -50,11 +50,12 @@ impl Manager {
         Handle::new(handle).map(Self).map_err(|error| refused("open the service manager", &error))
     }
 
-    /// Makes a service for the driver in `file`, which is started on demand.
+    /// Creates a service for the driver in `file`, started on demand.
     pub(in super::super) fn create(&self, name: &str, file: &Path) -> Result<Service, Failure> {
         let path = std::path::absolute(file).map_err(|error| Failure::unreadable(file, &error))?;
         let [wide_name, wide_path, group] = [name, &path.display().to_string(), GROUP].map(wide);
-        // SAFETY: the strings end with a zero and live until the call returns; NULL is allowed for what it is given for.
+        // SAFETY: the strings end with a zero and live until the call returns; NULL is allowed for what it is given
+        // for.
         let handle = unsafe {
             CreateServiceW(
                 self.0.0,
@@ -76,7 +77,7 @@ impl Manager {
         Ok(Service { handle, name: name.to_owned() })
     }
 
-    /// The service of that name, if there is one.
+    /// The service of this name, if it exists.
     pub(in super::super) fn service(&self, name: &str) -> Result<Option<Service>, Failure> {
         let wide_name = wide(name);
         // SAFETY: the name ends with a zero and lives until the call returns.
@@ -100,14 +101,14 @@ impl Service {
         &self.name
     }
 
-    /// Asks for the start. DriverEntry has returned when this does.
+    /// Starts the driver. DriverEntry has returned when this returns.
     pub(in super::super) fn start(&self) -> Result<(), Failure> {
         // SAFETY: the handle is open; a driver takes no arguments.
         let done = unsafe { StartServiceW(self.handle.0, 0, ptr::null()) };
         self.judge(done, "start")
     }
 
-    /// Asks for the stop, which need not have happened when this returns.
+    /// Asks the driver to stop. It may still be stopping when this returns.
     pub(in super::super) fn stop(&self) -> Result<(), Failure> {
         let mut status = SERVICE_STATUS::default();
         // SAFETY: the handle is open, and `status` is writable.
@@ -127,7 +128,7 @@ impl Service {
         })
     }
 
-    /// Marks the service for deletion and lets go of it. It is gone when nobody else has it open.
+    /// Marks the service for deletion and closes it. It is gone once every other handle is closed.
     pub(in super::super) fn delete(self) -> Result<(), Failure> {
         // SAFETY: the handle is open.
         let done = unsafe { DeleteService(self.handle.0) };
@@ -144,13 +145,13 @@ impl Service {
 
 fn refused(what: &str, error: &io::Error) -> Failure {
     let why = match error.raw_os_error().map(i32::cast_unsigned) {
-        Some(ERROR_ACCESS_DENIED) => "only administrators may; use an elevated prompt".to_owned(),
+        Some(ERROR_ACCESS_DENIED) => "access is denied; use an elevated prompt".to_owned(),
         Some(ERROR_INVALID_IMAGE_HASH) => {
-            "Windows does not accept the signature of the file: test signing is off, or the certificate is not installed"
+            "Windows rejects the signature of the file: test signing is off, or the certificate is not installed"
                 .to_owned()
         }
         Some(ERROR_SERVICE_MARKED_FOR_DELETE) => {
-            "it is marked for deletion, and some program still has it open".to_owned()
+            "it is marked for deletion, and a program still has it open".to_owned()
         }
         _ => error.to_string(),
     };

@@ -1,13 +1,13 @@
-//! A packet made from what the command line says about it. What it does not say is 0.
+//! A packet built from its description on the command line. Fields that are not given are 0.
 
 use std::net::IpAddr;
 
 use sluice_npi::{direction, link_type};
 
+use super::value::host_name;
 use crate::args::Described;
-use crate::capture::Packet;
+use crate::capture::RecordedPacket;
 use crate::failure::Failure;
-use crate::policy::host_name;
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
@@ -20,8 +20,8 @@ const UDP_LITE: u8 = 136;
 const DNS_PORT: u16 = 53;
 const TLS_PORT: u16 = 443;
 
-/// The bytes of the packet, as a capture would hold it.
-pub(crate) fn packet(described: &Described) -> Result<Packet, Failure> {
+/// The packet, as a capture would hold it.
+pub(crate) fn packet(described: &Described) -> Result<RecordedPacket, Failure> {
     let is_v6 = match (described.source, described.destination) {
         (Some(source), Some(destination)) if source.is_ipv4() != destination.is_ipv4() => {
             return Err(wrong("--source and --destination are of different versions of IP"));
@@ -42,23 +42,23 @@ pub(crate) fn packet(described: &Described) -> Result<Packet, Failure> {
         link_type = link_type::ETHERNET;
     }
     let wire_length = u32::try_from(bytes.len()).map_err(|_| wrong("the packet is too long"))?;
-    Ok(Packet { number: 1, link_type, direction: direction::UNSPECIFIED, wire_length, bytes })
+    Ok(RecordedPacket { number: 1, link_type, direction: direction::UNSPECIFIED, wire_length, bytes })
 }
 
 fn wrong(message: &str) -> Failure {
     Failure::Input(message.to_owned())
 }
 
-/// The protocol that is named, or that follows from what else is.
+/// The protocol that was given, or that follows from the other options.
 fn protocol(described: &Described, is_v6: bool) -> Result<u8, Failure> {
     let icmp = if is_v6 { ICMPV6 } else { ICMP };
     let has_ports = described.source_port.is_some() || described.destination_port.is_some();
     match described.protocol {
         Some(protocol) if has_ports && ![TCP, UDP, DCCP, SCTP, UDP_LITE].contains(&protocol) => {
-            Err(wrong("the protocol has no ports; those that have are tcp, udp, udplite, sctp and dccp"))
+            Err(wrong("the protocol has no ports; tcp, udp, udplite, sctp and dccp have"))
         }
         Some(protocol) if described.name.is_some() && protocol != TCP && protocol != UDP => {
-            Err(wrong("--name is asked for with --protocol udp (DNS) or tcp (TLS)"))
+            Err(wrong("--name needs --protocol udp (DNS) or tcp (TLS)"))
         }
         Some(protocol) if described.icmp.is_some() && protocol != icmp => {
             Err(wrong("--icmp needs --protocol icmp, or ipv6-icmp with IPv6 addresses"))
@@ -97,12 +97,12 @@ fn ipv6(described: &Described, protocol: u8, payload: usize) -> Vec<u8> {
     header
 }
 
-/// A length in 16 bits. Nothing here is longer: a host name has 253 characters at most.
+/// A length in 16 bits. Nothing here is longer: a host name has at most 253 characters.
 fn length_field(length: usize) -> [u8; 2] {
     u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes()
 }
 
-/// The transport header and what it carries.
+/// The transport header and its payload.
 fn transport(described: &Described, protocol: u8) -> Result<Vec<u8>, Failure> {
     let name = described.name.as_deref().map(host_name).transpose();
     let name =
@@ -141,7 +141,7 @@ fn dns_question(name: &str) -> Vec<u8> {
     // Recursion desired, one question.
     let mut message = vec![0, 0, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {
-        // `host_name` has seen to it that a label has 63 characters at most.
+        // `host_name` has checked that a label has at most 63 characters.
         message.push(label.len() as u8);
         message.extend_from_slice(label.as_bytes());
     }
@@ -156,7 +156,7 @@ fn client_hello(name: &str) -> Vec<u8> {
     let host_name = [vec![0], with_length(name.as_bytes().to_vec())].concat();
     let server_name = [vec![0, 0], with_length(with_length(host_name))].concat();
     let hello = [
-        // TLS 1.2 (as TLS 1.3 says, too), 32 random bytes, no session, one cipher suite, no compression.
+        // TLS 1.2 (which TLS 1.3 says as well), 32 random bytes, no session, one cipher suite, no compression.
         vec![3, 3],
         vec![0; 32],
         vec![0],
