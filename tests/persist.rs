@@ -120,7 +120,7 @@ fn a_file_that_cannot_be_written_leaves_everything_as_it_was(#[values(RUST, C, B
 }
 
 #[rstest]
-fn what_a_crash_left_behind_is_in_nobodys_way(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
+fn what_a_crash_left_behind_does_no_harm(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
     let rig = started("leftover", clients)?;
     fs::write(rig.file("persisted.policy.new"), "half of a policy")?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml", "--persist"])?;
@@ -133,7 +133,7 @@ fn what_a_crash_left_behind_is_in_nobodys_way(#[values(RUST, C, BOTH)] clients: 
 #[test]
 fn without_a_setting_the_file_is_in_the_folder_of_the_drivers() -> Result<()> {
     let rig = machine("default-file")?;
-    // What makes no sense counts as not set.
+    // A value of another type counts as not set.
     set(&rig, "PolicyFile", "REG_DWORD", "7")?;
     rig.start("sluice")?;
     assert!(rig.printed("sluice")?.iter().any(|line| line.contains("PolicyFile")));

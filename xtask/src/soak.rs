@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: the long form of the system test that lets everything happen at once (tests/storm.rs).
+//! `cargo xtask soak`: the long form of the system test that lets everything happen at once (tests/common/storm.rs).
 
 use anyhow::Result;
 

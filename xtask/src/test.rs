@@ -20,6 +20,8 @@ pub(crate) fn run() -> Result<()> {
     build::build(Arch::X64)?;
     heading("Driver images");
     check_image::check_drivers(Arch::X64)?;
+    heading("The rig");
+    run_command(&mut cargo(&["test", "--package", "sluice-rig", "--test", "rig"]))?;
     heading("System tests");
     run_command(&mut cargo(&["test", "--package", "system-tests", "--package", "hostile"]))
 }

@@ -26,9 +26,9 @@ const POLICY_ANSWER: usize = 16;
 
 /// How often each code was answered how.
 #[derive(Default)]
-struct Tally(BTreeMap<(&'static str, Option<i32>), u64>);
+struct RequestCounts(BTreeMap<(&'static str, Option<i32>), u64>);
 
-impl Tally {
+impl RequestCounts {
     fn add(&mut self, name: &'static str, answer: &Answer) {
         let error = match answer {
             Answer::Done(_) => None,
@@ -53,7 +53,7 @@ impl Tally {
 /// Codes without input must refuse every input; the others every input that is not a whole request.
 pub(crate) fn sizes(name: &str) -> Result<String, String> {
     let device = open(name)?;
-    let mut tally = Tally::default();
+    let mut counts = RequestCounts::default();
     let mut random = Random::new(1);
     for (code_name, code) in CODES {
         let whole = right(code, &[0], &mut random);
@@ -63,7 +63,7 @@ pub(crate) fn sizes(name: &str) -> Result<String, String> {
             for input in [&vec![0; length], &started] {
                 for room in ROOMS {
                     let answer = device.control(code, input, room)?;
-                    tally.add(code_name, &answer);
+                    counts.add(code_name, &answer);
                     let wrong = length != whole.len() || (length > 0 && *input != whole);
                     if wrong && matches!(answer, Answer::Done(_)) {
                         return Err(format!("{code_name}: an input of {length} bytes was taken for a request"));
@@ -72,7 +72,7 @@ pub(crate) fn sizes(name: &str) -> Result<String, String> {
             }
         }
     }
-    Ok(tally.report())
+    Ok(counts.report())
 }
 
 /// Arbitrary requests for that many seconds.
@@ -150,16 +150,16 @@ fn answers(device: &Device) -> Result<(), String> {
 }
 
 /// Runs the same on several threads, which are numbered, and adds up.
-fn in_threads(count: u64, send: impl Fn(u64) -> Result<Tally, String> + Sync) -> Result<String, String> {
+fn in_threads(count: u64, send: impl Fn(u64) -> Result<RequestCounts, String> + Sync) -> Result<String, String> {
     let send = &send;
     thread::scope(|scope| {
         let threads: Vec<_> = (0..count).map(|number| scope.spawn(move || send(number))).collect();
-        let mut tally = Tally::default();
+        let mut counts = RequestCounts::default();
         for thread in threads {
             let one = thread.join().map_err(|_| "a thread has panicked".to_string())??;
-            one.0.into_iter().for_each(|(key, count)| *tally.0.entry(key).or_default() += count);
+            one.0.into_iter().for_each(|(key, count)| *counts.0.entry(key).or_default() += count);
         }
-        Ok(tally.report())
+        Ok(counts.report())
     })
 }
 
@@ -175,9 +175,9 @@ fn table(name: &str) -> Result<Vec<u8>, String> {
     }
 }
 
-fn storm(name: &str, table: &[u8], deadline: Instant, seed: u64) -> Result<Tally, String> {
+fn storm(name: &str, table: &[u8], deadline: Instant, seed: u64) -> Result<RequestCounts, String> {
     let mut random = Random::new(seed);
-    let mut tally = Tally::default();
+    let mut counts = RequestCounts::default();
     let mut device = open(name)?;
     while Instant::now() < deadline {
         let (code_name, code) = CODES[random.below(CODES.len())];
@@ -186,10 +186,10 @@ fn storm(name: &str, table: &[u8], deadline: Instant, seed: u64) -> Result<Tally
             damage(&mut request, &mut random);
         }
         let room = [0, 16, 64, 1024, TABLE_ROOM][random.below(5)];
-        tally.add(code_name, &device.control(code, &request, room)?);
+        counts.add(code_name, &device.control(code, &request, room)?);
         if random.below(50) == 0 {
             device = open(name)?;
         }
     }
-    Ok(tally)
+    Ok(counts)
 }

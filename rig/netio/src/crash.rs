@@ -43,7 +43,7 @@ pub(crate) fn watch() {
 unsafe extern "system" fn unhandled(pointers: *const ExceptionPointers) -> i32 {
     // SAFETY: the exception's dispatcher passes structures that are valid during the call.
     let record = unsafe { (*pointers).record };
-    // SAFETY: as above.
+    // SAFETY: the record is one of those structures.
     let record = unsafe { &*record };
     let what = match (record.code, record.parameters[0]) {
         (ACCESS_VIOLATION, 0) => format!("read of address {:#x}", record.parameters[1]),
@@ -52,7 +52,7 @@ unsafe extern "system" fn unhandled(pointers: *const ExceptionPointers) -> i32 {
         (MISSING_FUNCTION, image) if record.parameter_count == 2 => {
             // SAFETY: Wine passes two strings that end in a zero and live as long as the process.
             let image = unsafe { CStr::from_ptr(image as *const c_char) };
-            // SAFETY: as above.
+            // SAFETY: the second of the two.
             let function = unsafe { CStr::from_ptr(record.parameters[1] as *const c_char) };
             format!("call of {} of {}, which Wine does not have,", function.to_string_lossy(), image.to_string_lossy())
         }

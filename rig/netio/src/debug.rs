@@ -3,20 +3,16 @@
 use alloc::vec;
 use core::arch::naked_asm;
 use core::ffi::{CStr, c_char, c_void};
+use core::ptr::null;
 
-use crate::drivers::{self, DriverId};
-use crate::{log, sys};
+use crate::{drivers, log, sys, thunk};
 
 /// Longer output is cut, as on Windows (which cuts at 512).
 const LONGEST: usize = 4096;
 
 /// Formats and logs. `arguments` is a `va_list`: a pointer to the arguments, 8 bytes each.
-unsafe extern "system" fn print(
-    format: *const u8,
-    arguments: *const c_void,
-    prefix: *const c_char,
-    caller: DriverId,
-) -> sys::NtStatus {
+unsafe extern "system" fn print(format: *const u8, arguments: *const c_void, prefix: *const c_char) -> sys::NtStatus {
+    let caller = thunk::caller();
     let mut text = vec::Vec::new();
     if !prefix.is_null() {
         // SAFETY: the driver passes a string that ends in a zero.
@@ -32,9 +28,31 @@ unsafe extern "system" fn print(
     sys::STATUS_SUCCESS
 }
 
-// The four below turn what their caller passed into the arguments of `print`. The thunk has left the driver in r10d.
-// Arguments in registers are first put into the home space that the caller provides for them, right below those on the
-// stack: together they are the va_list.
+/// `vDbgPrintEx(component, level, format, arguments)`
+pub(crate) unsafe extern "system" fn v_dbg_print_ex(
+    _component: u32,
+    _level: u32,
+    format: *const u8,
+    arguments: *const c_void,
+) -> sys::NtStatus {
+    // SAFETY: the driver's own arguments.
+    unsafe { print(format, arguments, null()) }
+}
+
+/// `vDbgPrintExWithPrefix(prefix, component, level, format, arguments)`
+pub(crate) unsafe extern "system" fn v_dbg_print_ex_with_prefix(
+    prefix: *const c_char,
+    _component: u32,
+    _level: u32,
+    format: *const u8,
+    arguments: *const c_void,
+) -> sys::NtStatus {
+    // SAFETY: the driver's own arguments.
+    unsafe { print(format, arguments, prefix) }
+}
+
+// The two below have variable arguments, which Rust cannot declare: they make a va_list of them for `print`. Arguments in
+// registers are first put into the home space that the caller provides for them, right below those on the stack.
 
 /// `DbgPrint(format, ...)`
 #[unsafe(naked)]
@@ -45,7 +63,6 @@ pub(crate) extern "system" fn dbg_print() {
         "mov [rsp + 32], r9",
         "lea rdx, [rsp + 16]",
         "xor r8d, r8d",
-        "mov r9d, r10d",
         "sub rsp, 40",
         "call {print}",
         "add rsp, 40",
@@ -62,37 +79,10 @@ pub(crate) extern "system" fn dbg_print_ex() {
         "mov rcx, r8",
         "lea rdx, [rsp + 32]",
         "xor r8d, r8d",
-        "mov r9d, r10d",
         "sub rsp, 40",
         "call {print}",
         "add rsp, 40",
         "ret",
-        print = sym print,
-    )
-}
-
-/// `vDbgPrintEx(component, level, format, arguments)`
-#[unsafe(naked)]
-pub(crate) extern "system" fn v_dbg_print_ex() {
-    naked_asm!(
-        "mov rcx, r8",
-        "mov rdx, r9",
-        "xor r8d, r8d",
-        "mov r9d, r10d",
-        "jmp {print}",
-        print = sym print,
-    )
-}
-
-/// `vDbgPrintExWithPrefix(prefix, component, level, format, arguments)`
-#[unsafe(naked)]
-pub(crate) extern "system" fn v_dbg_print_ex_with_prefix() {
-    naked_asm!(
-        "mov r8, rcx",
-        "mov rcx, r9",
-        "mov rdx, [rsp + 40]",
-        "mov r9d, r10d",
-        "jmp {print}",
         print = sym print,
     )
 }

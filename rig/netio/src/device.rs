@@ -1,8 +1,9 @@
-//! The device `\\\\.\\netio`: whoever opens it has everything that is alive written to the log.
+//! The device `\\.\netio`: whoever opens it has everything that is alive written to the log.
 
 use core::ffi::c_void;
 use core::ptr::null_mut;
 
+use crate::sys::{DriverObject, Irp};
 use crate::{report, sys};
 
 const FILE_DEVICE_UNKNOWN: u32 = 0x22;
@@ -10,34 +11,6 @@ const FILE_DEVICE_UNKNOWN: u32 = 0x22;
 const IRP_MJ_CREATE: usize = 0;
 const IRP_MJ_CLOSE: usize = 2;
 const IRP_MJ_CLEANUP: usize = 0x12;
-const IRP_MJ_COUNT: usize = 0x1C;
-
-type Dispatch = unsafe extern "system" fn(device: *mut c_void, irp: *mut Irp) -> sys::NtStatus;
-
-/// `DRIVER_OBJECT`
-#[repr(C)]
-pub struct DriverObject {
-    before: [usize; 13],
-    unload: *const c_void,
-    major_function: [Option<Dispatch>; IRP_MJ_COUNT],
-}
-
-/// `IRP`, up to its result.
-#[repr(C)]
-struct Irp {
-    before: [usize; 6],
-    result: sys::IO_STATUS_BLOCK,
-}
-
-/// Whether a driver can be unloaded: it has an unload routine (R72).
-///
-/// # Safety
-///
-/// `driver` is a driver object whose DriverEntry has just returned.
-pub(crate) unsafe fn has_unload(driver: *const DriverObject) -> bool {
-    // SAFETY: passed on to the caller.
-    !unsafe { (*driver).unload }.is_null()
-}
 
 #[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
 unsafe extern "system" {
@@ -60,14 +33,14 @@ unsafe extern "system" {
 ///
 /// `driver` is the driver object that DriverEntry was given, during that call.
 pub(crate) unsafe fn create(driver: *mut DriverObject) -> sys::NtStatus {
-    // SAFETY: the caller says that this is a driver object that nobody else uses now.
+    // SAFETY: the caller guarantees a driver object that nobody else uses now.
     let functions = unsafe { &mut (*driver).major_function };
     functions[IRP_MJ_CREATE] = Some(opened);
     functions[IRP_MJ_CLOSE] = Some(complete);
     functions[IRP_MJ_CLEANUP] = Some(complete);
     let (name, link) = (sys::Wide::new("\\Device\\netio"), sys::Wide::new("\\DosDevices\\netio"));
     let mut device = null_mut();
-    // SAFETY: the driver object is as above; the other pointers are to locals.
+    // SAFETY: the caller guarantees the driver object; the other pointers are to locals.
     let status = unsafe { IoCreateDevice(driver, 0, &name.counted(), FILE_DEVICE_UNKNOWN, 0, 0, &mut device) };
     if status < 0 {
         return status;
@@ -78,14 +51,14 @@ pub(crate) unsafe fn create(driver: *mut DriverObject) -> sys::NtStatus {
 
 unsafe extern "system" fn opened(device: *mut c_void, irp: *mut Irp) -> sys::NtStatus {
     report::everything();
-    // SAFETY: passed on from the I/O manager.
+    // SAFETY: the I/O manager's own arguments.
     unsafe { complete(device, irp) }
 }
 
 unsafe extern "system" fn complete(_: *mut c_void, irp: *mut Irp) -> sys::NtStatus {
     // SAFETY: the I/O manager passes a request that is this driver's until it completes it.
     unsafe { (*irp).result = sys::IO_STATUS_BLOCK { Status: sys::STATUS_SUCCESS, Information: 0 } };
-    // SAFETY: as above; it is not touched afterwards.
+    // SAFETY: the request is this driver's; it is not touched afterwards.
     unsafe { IofCompleteRequest(irp, 0) };
     sys::STATUS_SUCCESS
 }

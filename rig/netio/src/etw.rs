@@ -5,14 +5,13 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::arch::naked_asm;
 use core::ffi::c_void;
 use core::ptr::null;
 
 use crate::drivers::{self, DriverId};
 use crate::lock::Lock;
 use crate::log::{self, Guid};
-use crate::{sys, tracelogging};
+use crate::{sys, thunk, tracelogging};
 
 const STATUS_INVALID_HANDLE: sys::NtStatus = 0xC000_0008_u32 as sys::NtStatus;
 
@@ -22,19 +21,6 @@ struct Providers {
 }
 
 static PROVIDERS: Lock<Providers> = Lock::new(Providers { last: 0, registered: BTreeMap::new() });
-
-/// `EtwRegister(provider, callback, context, handle)`: the driver, in r10, becomes the fifth argument.
-#[unsafe(naked)]
-pub(crate) extern "system" fn register() {
-    naked_asm!(
-        "sub rsp, 56",
-        "mov [rsp + 32], r10",
-        "call {register}",
-        "add rsp, 56",
-        "ret",
-        register = sym register_for,
-    )
-}
 
 /// `ETWENABLECALLBACK`: tells a provider who listens to what.
 type EnableCallback = unsafe extern "system" fn(
@@ -52,13 +38,14 @@ const ENABLE_PROVIDER: u32 = 1;
 /// `TRACE_LEVEL_VERBOSE`: the highest.
 const VERBOSE: u8 = 5;
 
-unsafe extern "system" fn register_for(
+/// EtwRegister.
+pub(crate) unsafe extern "system" fn register(
     provider: *const [u8; 16],
     callback: Option<EnableCallback>,
     context: *mut c_void,
     handle: *mut u64,
-    caller: DriverId,
 ) -> sys::NtStatus {
+    let caller = thunk::caller();
     let new = PROVIDERS.with(|providers| {
         providers.last += 1;
         providers.registered.insert(providers.last, caller);
@@ -77,7 +64,7 @@ unsafe extern "system" fn register_for(
 }
 
 /// EtwUnregister.
-pub(crate) extern "system" fn unregister(handle: u64, _: DriverId) -> sys::NtStatus {
+pub(crate) extern "system" fn unregister(handle: u64) -> sys::NtStatus {
     match PROVIDERS.with(|providers| providers.registered.remove(&handle)) {
         Some(_) => sys::STATUS_SUCCESS,
         None => STATUS_INVALID_HANDLE,
@@ -85,12 +72,12 @@ pub(crate) extern "system" fn unregister(handle: u64, _: DriverId) -> sys::NtSta
 }
 
 /// EtwEventEnabled.
-pub(crate) extern "system" fn event_enabled(handle: u64, _event: *const c_void, _: DriverId) -> u8 {
+pub(crate) extern "system" fn event_enabled(handle: u64, _event: *const c_void) -> u8 {
     u8::from(registered(handle).is_some())
 }
 
 /// EtwProviderEnabled.
-pub(crate) extern "system" fn provider_enabled(handle: u64, _level: u8, _keyword: u64, _: DriverId) -> u8 {
+pub(crate) extern "system" fn provider_enabled(handle: u64, _level: u8, _keyword: u64) -> u8 {
     u8::from(registered(handle).is_some())
 }
 
@@ -131,7 +118,7 @@ pub(crate) unsafe extern "system" fn write(
     count: u32,
     parts: *const DataDescriptor,
 ) -> sys::NtStatus {
-    // SAFETY: the same function with one argument more.
+    // SAFETY: the driver's own arguments.
     unsafe { write_transfer(handle, event, activity, null(), count, parts) }
 }
 
@@ -177,7 +164,7 @@ pub(crate) extern "system" fn set_information() -> sys::NtStatus {
 }
 
 /// EtwActivityIdControl.
-pub(crate) extern "system" fn activity_id_control(_code: u32, _id: *mut c_void, _: DriverId) -> sys::NtStatus {
+pub(crate) extern "system" fn activity_id_control(_code: u32, _id: *mut c_void) -> sys::NtStatus {
     sys::STATUS_SUCCESS
 }
 

@@ -4,7 +4,7 @@ use alloc::vec;
 use core::ffi::c_void;
 use core::mem::offset_of;
 
-use crate::{image, sys};
+use crate::sys;
 
 /// What the name stands for: where Wine has Windows.
 const SYSTEM_ROOT: &str = "\\SystemRoot\\";
@@ -47,7 +47,7 @@ pub(crate) unsafe extern "system" fn create(
     // SAFETY: a driver passes attributes, which live through the call.
     let given = unsafe { &*attributes };
     // SAFETY: they point to a counted string, which lives as long.
-    let resolved = resolved(unsafe { image::counted(given.ObjectName) });
+    let resolved = resolved(unsafe { sys::units(given.ObjectName) });
     let counted = resolved.as_ref().map(sys::Wide::counted);
     let attributes =
         sys::OBJECT_ATTRIBUTES { ObjectName: counted.as_ref().map_or(given.ObjectName, core::ptr::from_ref), ..*given };
@@ -81,7 +81,7 @@ pub(crate) unsafe extern "system" fn set_information(
         let rename: *const RenameInformation = information.cast();
         // SAFETY: the driver passes that structure with this class.
         let header = unsafe { rename.read_unaligned() };
-        // SAFETY: as above.
+        // SAFETY: only the address is taken.
         let name = unsafe { &raw const (*rename).name };
         // SAFETY: the name follows, as long as the structure says.
         let name = unsafe { core::slice::from_raw_parts(name, header.name_length as usize / 2) };
@@ -93,7 +93,7 @@ pub(crate) unsafe extern "system" fn set_information(
             let place: *mut RenameInformation = changed.as_mut_ptr().cast();
             // SAFETY: there is room for the structure.
             unsafe { place.write(RenameInformation { name_length: u32::from(counted.Length), ..header }) };
-            // SAFETY: as above.
+            // SAFETY: only the address is taken.
             let name_place = unsafe { &raw mut (*place).name };
             // SAFETY: there is room for the name, which is elsewhere.
             unsafe { name_place.copy_from_nonoverlapping(counted.Buffer, usize::from(counted.Length) / 2) };

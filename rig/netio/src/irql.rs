@@ -8,6 +8,7 @@ use alloc::collections::BTreeMap;
 use crate::bugcheck::{bug_check, code};
 use crate::drivers::DriverId;
 use crate::lock::Lock;
+use crate::{teb, thunk};
 
 #[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
 unsafe extern "system" {
@@ -22,30 +23,15 @@ pub(crate) const DISPATCH_LEVEL: u8 = 2;
 /// Threads that are above PASSIVE_LEVEL.
 static RAISED: Lock<BTreeMap<usize, u8>> = Lock::new(BTreeMap::new());
 
-/// Names the calling thread.
-pub(crate) fn thread() -> usize {
-    let id: usize;
-    // SAFETY: on 64-bit Windows gs:[0x48] is ClientId.UniqueThread of the thread's own TEB; Wine keeps that.
-    #[cfg(windows)]
-    unsafe {
-        core::arch::asm!("mov {}, gs:[0x48]", out(reg) id, options(nostack, readonly, preserves_flags))
-    };
-    #[cfg(not(windows))]
-    {
-        id = 0;
-    }
-    id
-}
-
 /// The level of the calling thread.
 pub(crate) fn current() -> u8 {
-    let thread = thread();
+    let thread = teb::thread();
     RAISED.with(|raised| raised.get(&thread).copied().unwrap_or(PASSIVE_LEVEL))
 }
 
 /// Sets the level of the calling thread and returns the one before.
 pub(crate) fn set(irql: u8) -> u8 {
-    let thread = thread();
+    let thread = teb::thread();
     RAISED
         .with(|raised| if irql == PASSIVE_LEVEL { raised.remove(&thread) } else { raised.insert(thread, irql) })
         .unwrap_or(PASSIVE_LEVEL)
@@ -57,7 +43,11 @@ pub(crate) extern "system" fn get_current() -> u8 {
 }
 
 /// KfRaiseIrql.
-pub(crate) extern "system" fn raise(irql: u8, caller: DriverId) -> u8 {
+pub(crate) extern "system" fn raise(irql: u8) -> u8 {
+    raise_for(irql, thunk::caller())
+}
+
+fn raise_for(irql: u8, caller: DriverId) -> u8 {
     let old = current();
     if irql < old {
         bug_check(caller, code::IRQL, format_args!("IRQL raised from {old} to {irql}"));
@@ -66,12 +56,16 @@ pub(crate) extern "system" fn raise(irql: u8, caller: DriverId) -> u8 {
 }
 
 /// KeRaiseIrqlToDpcLevel.
-pub(crate) extern "system" fn raise_to_dpc(caller: DriverId) -> u8 {
-    raise(DISPATCH_LEVEL, caller)
+pub(crate) extern "system" fn raise_to_dpc() -> u8 {
+    raise_for(DISPATCH_LEVEL, thunk::caller())
 }
 
 /// KeLowerIrql.
-pub(crate) extern "system" fn lower(irql: u8, caller: DriverId) {
+pub(crate) extern "system" fn lower(irql: u8) {
+    lower_for(irql, thunk::caller());
+}
+
+fn lower_for(irql: u8, caller: DriverId) {
     let old = set(irql);
     if irql > old {
         bug_check(caller, code::IRQL, format_args!("IRQL lowered from {old} to {irql}"));
@@ -79,16 +73,17 @@ pub(crate) extern "system" fn lower(irql: u8, caller: DriverId) {
 }
 
 /// KeAcquireSpinLockRaiseToDpc.
-pub(crate) extern "system" fn acquire_spin_lock(lock: *mut usize, caller: DriverId) -> u8 {
-    let old = raise(DISPATCH_LEVEL, caller);
+pub(crate) extern "system" fn acquire_spin_lock(lock: *mut usize) -> u8 {
+    let old = raise_for(DISPATCH_LEVEL, thunk::caller());
     // SAFETY: the driver passes a spin lock of its own. What Wine returns is a constant; the level is kept here.
     unsafe { KeAcquireSpinLockRaiseToDpc(lock) };
     old
 }
 
 /// KeReleaseSpinLock.
-pub(crate) extern "system" fn release_spin_lock(lock: *mut usize, irql: u8, caller: DriverId) {
+pub(crate) extern "system" fn release_spin_lock(lock: *mut usize, irql: u8) {
+    let caller = thunk::caller();
     // SAFETY: the driver passes the spin lock that it holds.
     unsafe { KeReleaseSpinLock(lock, PASSIVE_LEVEL) };
-    lower(irql, caller);
+    lower_for(irql, caller);
 }

@@ -4,6 +4,18 @@
 //! Wine's alone: functions that Wine lacks, debug output in a log, an account of every pool allocation, and bug checks
 //! that name the driver. It stands in for Windows on a Linux machine and refuses to start anywhere but in Wine: on
 //! Windows it would take the place of a file that the network depends on.
+//!
+//! Each module uses those below it alone:
+//!
+//! ```text
+//! lib                                    start
+//! image          device                  a driver comes or goes; somebody opens \\.\netio
+//! hooks          report                  which functions are replaced; what is alive
+//! entry, pool, debug, irql, etw, file, system_routine, time      the replacements
+//!                nmr, crash              the nine functions; exceptions
+//! hooked, pe, thunk, tracelogging        what is done to an image
+//! bugcheck, drivers, log, lock, heap, teb, sys
+//! ```
 #![no_std]
 #![allow(clippy::missing_safety_doc, reason = "functions that drivers call have the contract of the WDK's functions")]
 
@@ -14,19 +26,23 @@ mod crash;
 mod debug;
 mod device;
 mod drivers;
+mod entry;
 mod etw;
 mod file;
 mod heap;
+mod hooked;
 mod hooks;
 mod image;
 mod irql;
 mod lock;
 mod log;
 mod nmr;
+mod pe;
 mod pool;
 mod report;
 mod sys;
 mod system_routine;
+mod teb;
 mod thunk;
 mod time;
 mod tracelogging;
@@ -45,7 +61,7 @@ const LAST_DLL_REASON: usize = 3;
 ///
 /// `object` is what the kernel or the loader passes in that role.
 #[unsafe(no_mangle)]
-pub unsafe extern "system" fn DriverEntry(object: *mut device::DriverObject, second: usize) -> sys::NtStatus {
+pub unsafe extern "system" fn DriverEntry(object: *mut sys::DriverObject, second: usize) -> sys::NtStatus {
     match second {
         DLL_PROCESS_ATTACH => i32::from(start()),
         ..=LAST_DLL_REASON => 1,

@@ -11,7 +11,7 @@ use nmr_registrar::{Event, Function, Lock, PausePoint, Platform, Registrar, Repo
 use wdk_nmr_sys::{HANDLE, NPI_CLIENT_CHARACTERISTICS, NPI_PROVIDER_CHARACTERISTICS, NTSTATUS, STATUS_PENDING};
 
 use crate::drivers::{self, Driver};
-use crate::{bugcheck, irql, lock, log, sys};
+use crate::{bugcheck, irql, lock, log, sys, teb};
 
 /// After this long a wait is logged with whom it waits for.
 const SLOW_WAIT: Duration = Duration::from_secs(5);
@@ -74,7 +74,7 @@ impl Platform for Wine {
     }
 
     fn thread(&self) -> u64 {
-        irql::thread() as u64
+        teb::thread() as u64
     }
 
     fn now(&self) -> Duration {
@@ -169,7 +169,7 @@ pub(crate) unsafe extern "system" fn NmrRegisterClient(
     context: *mut c_void,
     handle: *mut HANDLE,
 ) -> NTSTATUS {
-    // SAFETY: passed on to the driver, which has to keep the contract of the function.
+    // SAFETY: the driver's own arguments; the registrar checks what can be checked of them.
     let status = unsafe { registrar().register_client(characteristics, context, handle) };
     done(&caller(), Function::RegisterClient, status)
 }
@@ -181,7 +181,7 @@ pub(crate) unsafe extern "system" fn NmrRegisterProvider(
     context: *mut c_void,
     handle: *mut HANDLE,
 ) -> NTSTATUS {
-    // SAFETY: passed on to the driver, which has to keep the contract of the function.
+    // SAFETY: the driver's own arguments; the registrar checks what can be checked of them.
     let status = unsafe { registrar().register_provider(characteristics, context, handle) };
     done(&caller(), Function::RegisterProvider, status)
 }
@@ -221,7 +221,7 @@ pub(crate) unsafe extern "system" fn NmrClientAttachProvider(
     provider_context: *mut *mut c_void,
     provider_dispatch: *mut *const c_void,
 ) -> NTSTATUS {
-    // SAFETY: passed on to the driver, which has to keep the contract of the function.
+    // SAFETY: the driver's own arguments; the registrar checks what can be checked of them.
     let status = unsafe {
         registrar().client_attach_provider(
             binding,

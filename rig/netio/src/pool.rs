@@ -7,7 +7,6 @@
 //! Blocks that a driver did not get from here (ntoskrnl hands some out) go back to ntoskrnl as they are.
 
 use alloc::collections::{BTreeMap, VecDeque};
-use core::arch::naked_asm;
 use core::ffi::c_void;
 use core::fmt;
 use core::ptr::null_mut;
@@ -15,7 +14,7 @@ use core::ptr::null_mut;
 use crate::bugcheck::{bug_check, code};
 use crate::drivers::DriverId;
 use crate::lock::Lock;
-use crate::{irql, log};
+use crate::{irql, log, thunk};
 
 #[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
 unsafe extern "system" {
@@ -92,15 +91,15 @@ fn allocate(owner: DriverId, kind: i32, size: usize, tag: u32, fill: u8) -> *mut
     unsafe { block.cast::<u8>().write_bytes(fill, size) };
     // SAFETY: `size` bytes further on there are GUARD_SIZE more.
     let guard = unsafe { block.cast::<u8>().add(size) };
-    // SAFETY: as above.
+    // SAFETY: the guard is the block's last GUARD_SIZE bytes.
     unsafe { guard.write_bytes(GUARD, GUARD_SIZE) };
     POOL.with(|pool| pool.live.insert(block as usize, Block { owner, tag, size }));
     block
 }
 
-/// ExAllocatePool2: zeroed unless asked otherwise; NULL for flags that name
-/// no pool or several.
-pub(crate) extern "system" fn allocate_pool2(flags: u64, size: usize, tag: u32, owner: DriverId) -> *mut c_void {
+/// ExAllocatePool2: zeroed unless asked otherwise; NULL for flags that name no pool, or several.
+pub(crate) extern "system" fn allocate_pool2(flags: u64, size: usize, tag: u32) -> *mut c_void {
+    let owner = thunk::caller();
     let kind = match flags & (flag::NON_PAGED | flag::NON_PAGED_EXECUTE | flag::PAGED) {
         flag::NON_PAGED | flag::NON_PAGED_EXECUTE => NON_PAGED_POOL,
         flag::PAGED => PAGED_POOL,
@@ -115,45 +114,54 @@ pub(crate) extern "system" fn allocate_pool2(flags: u64, size: usize, tag: u32, 
 }
 
 /// ExAllocatePoolWithTag and its kin.
-pub(crate) extern "system" fn allocate_with_tag(kind: i32, size: usize, tag: u32, owner: DriverId) -> *mut c_void {
-    allocate(owner, kind, size, tag, FRESH)
+pub(crate) extern "system" fn allocate_with_tag(kind: i32, size: usize, tag: u32) -> *mut c_void {
+    allocate(thunk::caller(), kind, size, tag, FRESH)
 }
 
 /// ExAllocatePool and its kin.
-pub(crate) extern "system" fn allocate_untagged(kind: i32, size: usize, owner: DriverId) -> *mut c_void {
-    allocate(owner, kind, size, NO_TAG, FRESH)
+pub(crate) extern "system" fn allocate_untagged(kind: i32, size: usize) -> *mut c_void {
+    allocate(thunk::caller(), kind, size, NO_TAG, FRESH)
 }
 
 /// ExAllocatePoolZero.
-pub(crate) extern "system" fn allocate_zeroed(kind: i32, size: usize, tag: u32, owner: DriverId) -> *mut c_void {
-    allocate(owner, kind, size, tag, 0)
+pub(crate) extern "system" fn allocate_zeroed(kind: i32, size: usize, tag: u32) -> *mut c_void {
+    allocate(thunk::caller(), kind, size, tag, 0)
 }
 
 /// ExAllocatePool3, whose further parameters set priority and the like.
-#[unsafe(naked)]
-pub(crate) extern "system" fn allocate_pool3() {
-    naked_asm!("mov r9d, r10d", "jmp {allocate}", allocate = sym allocate_pool2)
+pub(crate) extern "system" fn allocate_pool3(
+    flags: u64,
+    size: usize,
+    tag: u32,
+    _parameters: *const c_void,
+    _count: u32,
+) -> *mut c_void {
+    allocate_pool2(flags, size, tag)
 }
 
 /// ExAllocatePoolWithTagPriority, whose priority says how hard to try.
-#[unsafe(naked)]
-pub(crate) extern "system" fn allocate_with_tag_priority() {
-    naked_asm!("mov r9d, r10d", "jmp {allocate}", allocate = sym allocate_with_tag)
-}
-
-/// ExFreePool2, whose further parameters are for memory of special kinds.
-#[unsafe(naked)]
-pub(crate) extern "system" fn free2() {
-    naked_asm!("mov r8d, r10d", "jmp {free}", free = sym free_with_tag)
+pub(crate) extern "system" fn allocate_with_tag_priority(
+    kind: i32,
+    size: usize,
+    tag: u32,
+    _priority: i32,
+) -> *mut c_void {
+    allocate_with_tag(kind, size, tag)
 }
 
 /// ExFreePool.
-pub(crate) extern "system" fn free(block: *mut c_void, owner: DriverId) {
-    free_with_tag(block, 0, owner);
+pub(crate) extern "system" fn free(block: *mut c_void) {
+    free_with_tag(block, 0);
+}
+
+/// ExFreePool2, whose further parameters are for memory of special kinds.
+pub(crate) extern "system" fn free2(block: *mut c_void, tag: u32, _parameters: *const c_void, _count: u32) {
+    free_with_tag(block, tag);
 }
 
 /// ExFreePoolWithTag. A tag of 0 fits every block.
-pub(crate) extern "system" fn free_with_tag(address: *mut c_void, tag: u32, caller: DriverId) {
+pub(crate) extern "system" fn free_with_tag(address: *mut c_void, tag: u32) {
+    let caller = thunk::caller();
     enum Found {
         Live(Block),
         Freed(Block),

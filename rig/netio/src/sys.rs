@@ -46,6 +46,40 @@ pub(crate) struct IO_STATUS_BLOCK {
     pub(crate) Information: usize,
 }
 
+/// The characters of a counted string.
+///
+/// # Safety
+///
+/// `text` points to a counted string that stays valid and unchanged for `'a`.
+pub(crate) unsafe fn units<'a>(text: *const UNICODE_STRING) -> &'a [u16] {
+    // SAFETY: the caller guarantees it.
+    let text = unsafe { &*text };
+    if text.Buffer.is_null() {
+        return &[];
+    }
+    // SAFETY: a counted string has that many bytes; two make a character.
+    unsafe { core::slice::from_raw_parts(text.Buffer, usize::from(text.Length) / 2) }
+}
+
+const IRP_MJ_COUNT: usize = 0x1C;
+
+pub(crate) type Dispatch = unsafe extern "system" fn(device: *mut c_void, irp: *mut Irp) -> NtStatus;
+
+/// `DRIVER_OBJECT`
+#[repr(C)]
+pub struct DriverObject {
+    before: [usize; 13],
+    pub(crate) unload: *const c_void,
+    pub(crate) major_function: [Option<Dispatch>; IRP_MJ_COUNT],
+}
+
+/// `IRP`, up to its result.
+#[repr(C)]
+pub(crate) struct Irp {
+    before: [usize; 6],
+    pub(crate) result: IO_STATUS_BLOCK,
+}
+
 /// What the loader tells when an image comes or goes: the same fields in both cases.
 #[repr(C)]
 pub(crate) struct LDR_DLL_NOTIFICATION_DATA {

@@ -4,8 +4,7 @@ use alloc::string::String;
 use core::ffi::c_void;
 use core::ptr::null_mut;
 
-use crate::drivers::DriverId;
-use crate::{hooks, image, sys};
+use crate::{hooked, sys, thunk};
 
 #[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
 unsafe extern "system" {
@@ -13,13 +12,14 @@ unsafe extern "system" {
 }
 
 /// MmGetSystemRoutineAddress.
-pub(crate) unsafe extern "system" fn address(name: *const sys::UNICODE_STRING, caller: DriverId) -> *mut c_void {
+pub(crate) unsafe extern "system" fn address(name: *const sys::UNICODE_STRING) -> *mut c_void {
+    let caller = thunk::caller();
     // SAFETY: the driver passes a counted string, valid during the call.
-    let text = String::from_utf16_lossy(unsafe { image::counted(name) });
-    match hooks::find(&text).and_then(|hook| image::thunk(caller, hook)) {
+    let text = String::from_utf16_lossy(unsafe { sys::units(name) });
+    match hooked::thunk(caller, &text) {
         Some(thunk) => thunk as *mut c_void,
         None if text.is_empty() => null_mut(),
-        // SAFETY: as above.
+        // SAFETY: the driver's own argument.
         None => unsafe { MmGetSystemRoutineAddress(name) },
     }
 }

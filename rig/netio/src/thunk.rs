@@ -1,15 +1,15 @@
-//! How a hooked function learns which driver called it.
+//! How a replacement learns which driver called it.
 //!
-//! Every driver gets a page of thunks of its own, one for each hook, and its import table is pointed there. A thunk puts
-//! the driver's number into the register of the argument after the function's last one and jumps to the replacement,
-//! which therefore takes the driver as an extra argument. That is exact also where a return address would not be: in a
-//! tail call, the caller of the function is the driver's caller.
+//! Every driver gets thunks of its own, one for each hook, and its import table is pointed there. A thunk leaves the
+//! driver's number in a field of the thread environment block and jumps to the replacement, whose parameters are
+//! therefore those of the function that it replaces. The replacement asks for [`caller`] before it does anything else.
+//! That is exact also where a return address would not be: in a tail call, the caller of the function is the driver's
+//! caller.
 
 use core::ffi::c_void;
 
-use crate::drivers::Driver;
-use crate::hooks::HOOKS;
-use crate::sys;
+use crate::drivers::{Driver, DriverId};
+use crate::{sys, teb};
 
 const MEM_COMMIT_RESERVE: u32 = 0x3000;
 const MEM_RELEASE: u32 = 0x8000;
@@ -20,69 +20,78 @@ const THUNK_SIZE: usize = 32;
 const GRANULARITY: usize = 0x1_0000;
 const FARTHEST: usize = 0x7000_0000;
 
-/// The register that carries the driver.
-#[derive(Clone, Copy)]
-pub(crate) enum Register {
-    /// The first argument.
-    Rcx,
-    /// The second.
-    Rdx,
-    /// The third.
-    R8,
-    /// The fourth.
-    R9,
-    /// No argument: for a replacement in assembler.
-    R10,
+/// A function of the kernel that drivers get from here instead.
+pub(crate) struct Hook {
+    /// Its name in the import table.
+    name: &'static str,
+    replacement: *const c_void,
 }
 
-impl Register {
-    /// The opcode of `mov register, imm32`, which clears the upper half; two bytes each.
-    const fn load(self) -> [u8; 2] {
-        match self {
-            Self::Rcx => [0x90, 0xB9],
-            Self::Rdx => [0x90, 0xBA],
-            Self::R8 => [0x41, 0xB8],
-            Self::R9 => [0x41, 0xB9],
-            Self::R10 => [0x41, 0xBA],
-        }
+// SAFETY: both fields are constants.
+unsafe impl Sync for Hook {}
+
+impl Hook {
+    /// `replacement` is a function with the parameters of the function `name`.
+    pub(crate) const fn new(name: &'static str, replacement: *const c_void) -> Self {
+        Self { name, replacement }
     }
+}
+
+/// The driver whose thunk was called last on this thread. Asked first in a replacement, that is the one that called.
+pub(crate) fn caller() -> DriverId {
+    DriverId(teb::arbitrary_user_pointer() as u32)
 }
 
 /// The thunks of one driver.
 #[derive(Clone, Copy)]
-pub(crate) struct Thunks(usize);
+pub(crate) struct Thunks {
+    base: usize,
+    hooks: &'static [Hook],
+}
 
 impl Thunks {
     /// Makes one thunk for every hook. None when there is no memory.
-    pub(crate) fn new(driver: &Driver) -> Option<Self> {
-        let base = allocate_behind(driver.base + driver.size, HOOKS.len() * THUNK_SIZE)?;
+    pub(crate) fn new(driver: &Driver, hooks: &'static [Hook]) -> Option<Self> {
+        let size = hooks.len() * THUNK_SIZE;
+        let base = allocate_behind(driver.base + driver.size, size)?;
         // SAFETY: the region is writable, zeroed, of that size, and nobody else knows it.
-        let memory = unsafe { core::slice::from_raw_parts_mut(base as *mut u8, HOOKS.len() * THUNK_SIZE) };
-        for (hook, thunk) in HOOKS.iter().zip(memory.chunks_exact_mut(THUNK_SIZE)) {
-            thunk[..2].copy_from_slice(&hook.driver_in.load());
-            thunk[2..6].copy_from_slice(&driver.id.0.to_le_bytes());
-            // mov rax, imm64
-            thunk[6..8].copy_from_slice(&[0x48, 0xB8]);
-            thunk[8..16].copy_from_slice(&(hook.replacement() as u64).to_le_bytes());
-            // jmp rax
-            thunk[16..18].copy_from_slice(&[0xFF, 0xE0]);
+        let memory = unsafe { core::slice::from_raw_parts_mut(base as *mut u8, size) };
+        for (hook, place) in hooks.iter().zip(memory.chunks_exact_mut(THUNK_SIZE)) {
+            place.copy_from_slice(&thunk(driver.id, hook.replacement as u64));
         }
-        sys::protect(base, HOOKS.len() * THUNK_SIZE, PAGE_EXECUTE_READ);
-        Some(Self(base))
+        sys::protect(base, size, PAGE_EXECUTE_READ);
+        Some(Self { base, hooks })
     }
 
-    /// Where the thunk for a hook is.
-    pub(crate) fn of(self, hook: usize) -> usize {
-        self.0 + hook * THUNK_SIZE
+    /// Where the thunk for a function is. None if the function has no hook.
+    pub(crate) fn of(self, name: &str) -> Option<usize> {
+        let hook = self.hooks.iter().position(|hook| hook.name == name)?;
+        Some(self.base + hook * THUNK_SIZE)
     }
 
     /// Gives the memory back, when nothing of the driver can run any more.
     pub(crate) fn free(self) {
-        let mut base = self.0 as *mut c_void;
+        let mut base = self.base as *mut c_void;
         let mut size = 0;
         // SAFETY: the region of `new`; the image that jumped into it is gone.
         unsafe { sys::NtFreeVirtualMemory(sys::THIS_PROCESS, &mut base, &mut size, MEM_RELEASE) };
     }
+}
+
+/// The code of a thunk. It changes no register that carries an argument.
+#[cfg(target_arch = "x86_64")]
+fn thunk(driver: DriverId, replacement: u64) -> [u8; THUNK_SIZE] {
+    let mut code = [0; THUNK_SIZE];
+    // mov qword ptr gs:[ARBITRARY_USER_POINTER], imm32
+    code[..5].copy_from_slice(&[0x65, 0x48, 0xC7, 0x04, 0x25]);
+    code[5..9].copy_from_slice(&(teb::ARBITRARY_USER_POINTER as u32).to_le_bytes());
+    code[9..13].copy_from_slice(&driver.0.to_le_bytes());
+    // mov rax, imm64
+    code[13..15].copy_from_slice(&[0x48, 0xB8]);
+    code[15..23].copy_from_slice(&replacement.to_le_bytes());
+    // jmp rax
+    code[23..25].copy_from_slice(&[0xFF, 0xE0]);
+    code
 }
 
 /// Allocates pages at a higher address than `start` and so close that 32 bits can tell the distance, as the entry

@@ -8,7 +8,7 @@ use std::{fmt, thread};
 use anyhow::{Result, ensure};
 use sluice_rig::Rig;
 
-use crate::{Clients, end, hostile_for, install_second, sluicectl_ok, started, stop, verdicts_offline};
+use crate::{Clients, end, hostile_for, install_second, sluicectl_ok, started, stop, verdicts, verdicts_offline};
 
 /// What was done.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +30,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Lets it rage on a new machine for that long. At the end everything works as before, and nothing is left.
+/// Runs all of it on a new machine for that long. At the end everything works as before, and nothing is left.
 ///
 /// # Errors
 /// A driver broke a rule, does not work any more, or left something behind.
@@ -97,7 +97,7 @@ fn lives(rig: &Rig, client: &str, goes_on: impl Fn() -> bool) -> Result<u64> {
     let mut count = 0;
     while goes_on() {
         rig.start(client)?;
-        crate::verdicts(rig, client)?;
+        verdicts(rig, client)?;
         stop(rig, client)?;
         count += 1;
     }
