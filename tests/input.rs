@@ -1,5 +1,5 @@
-//! Whatever somebody types, the answer is clear, the exit code is 2 for wrong input and 1 for a machine that is not in
-//! the state for it, and the drivers live on.
+//! Wrong input, and a machine that is not ready for a command: the answer is clear, the exit code is 2 for the former
+//! and 1 for the latter, and the drivers live on.
 
 use std::fs;
 use std::time::Duration;
@@ -43,7 +43,7 @@ fn without_drivers_commands_end_with_1_and_say_what_to_start(#[values(RUST, C, B
 #[rstest]
 fn wrong_files_end_with_2_and_the_drivers_live_on(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
     let rig = started("wrong-files", clients)?;
-    write(&rig, "text.pcap", b"this is no capture\n")?;
+    write(&rig, "text.pcap", b"not a capture\n")?;
     write(&rig, "empty.pcap", b"")?;
     // A pcap header with link type 147, which is for private use, and one packet of one byte.
     let mut private = b"\xd4\xc3\xb2\xa1\x02\x00\x04\x00\0\0\0\0\0\0\0\0\xff\xff\0\0\x93\0\0\0".to_vec();
@@ -77,7 +77,7 @@ fn requests_of_every_wrong_size_are_refused_and_change_nothing(
         let report = hostile(&rig, &["sizes", device])?;
         assert!(report.contains("requests: 15714"), "{report}");
     }
-    // The only thing that a right request of the program does: it takes the policy out of force.
+    // The only effect of the program's well-formed requests: the policy is cleared.
     assert_eq!(clients.verdicts(&rig)?, verdicts_offline(&rig, None)?);
     sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
     assert_eq!(clients.verdicts(&rig)?, before);
@@ -85,7 +85,7 @@ fn requests_of_every_wrong_size_are_refused_and_change_nothing(
 }
 
 #[rstest]
-fn programs_that_are_killed_in_the_middle_of_requests_hurt_nobody(
+fn programs_that_are_killed_in_the_middle_of_requests_do_no_harm(
     #[values(RUST, C, BOTH)] clients: Clients,
 ) -> Result<()> {
     let rig = started("killed", clients)?;

@@ -1,4 +1,5 @@
-//! Policies are loaded into the running driver, decide there as they do outside of it, and change under attached clients.
+//! Policies are loaded into the running driver, decide there as they do outside of it, and change under attached
+//! clients.
 
 use std::{env, fs};
 
@@ -85,7 +86,7 @@ fn captures_never_seen_before_are_classified_as_outside_of_the_kernel(
     #[values(RUST, C, BOTH)] clients: Clients,
 ) -> Result<()> {
     let Some(folder) = env::var_os("SLUICE_CAPTURES") else {
-        println!("SLUICE_CAPTURES names no folder of captures: nothing was tested");
+        println!("SLUICE_CAPTURES is not set: nothing was tested");
         return Ok(());
     };
     let rig = started("captures", clients)?;
@@ -93,7 +94,7 @@ fn captures_never_seen_before_are_classified_as_outside_of_the_kernel(
     let mut files: Vec<_> = fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "pcap" || extension == "pcapng"));
     files.sort();
-    assert!(!files.is_empty(), "no captures in SLUICE_CAPTURES");
+    assert!(!files.is_empty(), "expected captures in the folder SLUICE_CAPTURES");
     for file in files {
         let name = rig.copy_file(&file)?;
         let offline = sluicectl(&rig, &["classify", "--json", "--offline", "--policy", "demo.toml", &name])?;

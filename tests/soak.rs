@@ -11,7 +11,7 @@ use system_tests::storm::storm;
 #[ignore = "takes minutes: cargo xtask soak"]
 fn soak() -> Result<()> {
     let minutes = env::var("SLUICE_SOAK_MINUTES").unwrap_or_else(|_| "5".to_owned());
-    let minutes: u64 = minutes.parse().context("SLUICE_SOAK_MINUTES is no number of minutes")?;
+    let minutes: u64 = minutes.parse().context("expected a number of minutes in SLUICE_SOAK_MINUTES")?;
     println!("{}", storm(BOTH, Duration::from_secs(60 * minutes), 1)?);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What sluice.sys tells Event Tracing for Windows, with a listener that wants everything: the rig.
+//! What sluice.sys tells Event Tracing for Windows. The rig is a session that listens to everything.
 
 use std::fs;
 
@@ -106,7 +106,7 @@ fn a_slow_detach_is_traced_with_how_long_it_took() -> Result<()> {
 }
 
 #[test]
-fn whoever_sends_nonsense_cannot_flood_the_trace() -> Result<()> {
+fn requests_that_are_rejected_cannot_flood_the_trace() -> Result<()> {
     let rig = machine("trace-flood")?;
     rig.start("sluice")?;
     let mut trace = Trace::new(&rig)?;

@@ -101,7 +101,7 @@ fn a_persisted_policy_is_where_every_life_starts() -> Result<()> {
     rig.start("sluice")?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml", "--persist"])?;
     rig.stop("sluice")?;
-    // Another one than is persisted.
+    // Not the one that is persisted.
     let lenient = env::temp_dir().join(format!("sluice-lenient-{}.toml", std::process::id()));
     fs::write(&lenient, "default = \"permit\"\n")?;
     let policy = rig.copy_file(&lenient)?;
@@ -115,7 +115,7 @@ fn a_persisted_policy_is_where_every_life_starts() -> Result<()> {
 }
 
 #[test]
-fn services_that_somebody_else_made_are_used_only_when_asked_for_and_stay() -> Result<()> {
+fn services_that_existed_before_are_used_only_when_asked_for_and_stay() -> Result<()> {
     let rig = machine("verify-existing")?;
     rig.install("sluice")?;
     let outcome = verify(&rig, &["--drivers", "C:\\rig"])?;

@@ -1,8 +1,8 @@
 /*
  * bcryptprimitives.dll for versions of Wine that have none, as 8.0.
  *
- * Rust's standard library takes its random numbers from ProcessPrng and nothing else of that DLL. advapi32.dll offers the
- * same generator under the name SystemFunction036 (RtlGenRandom), in pieces that a ULONG can count.
+ * Rust's standard library takes its random numbers from ProcessPrng and nothing else from that DLL. advapi32.dll offers
+ * the same generator under the name SystemFunction036 (RtlGenRandom), in pieces that a ULONG can count.
  */
 #include <windows.h>
 

@@ -7,8 +7,8 @@ use sluice_rig::{Rig, State, root};
 
 use crate::clients::{BOTH, Clients};
 
-/// A machine with sluicectl, hostile, the demo's capture and policy in `C:\rig`, and services for sluice.sys and all [`Clients`].
-/// None is started.
+/// A machine with sluicectl, hostile, the demo's capture and policy in `C:\rig`, and services for sluice.sys and all
+/// [`Clients`]. None is started.
 ///
 /// # Errors
 /// The rig does not work.

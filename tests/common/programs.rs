@@ -8,7 +8,7 @@ use sluice_rig::{Outcome, Rig};
 /// How long sluicectl may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Runs sluicectl, whatever comes of it.
+/// Runs sluicectl, whether it succeeds or not.
 ///
 /// # Errors
 /// It cannot be run, or it hangs.
@@ -26,7 +26,7 @@ pub fn sluicectl_ok(rig: &Rig, arguments: &[&str]) -> Result<String> {
     Ok(outcome.stdout)
 }
 
-/// Runs the program that sends a device what no other program would (see rig/hostile), and returns its report.
+/// Runs rig/hostile, which sends a device what no other program would, and returns its report.
 ///
 /// # Errors
 /// It cannot be run, or the device breaks a rule.
@@ -34,7 +34,7 @@ pub fn hostile(rig: &Rig, arguments: &[&str]) -> Result<String> {
     hostile_for(rig, arguments, Duration::ZERO)
 }
 
-/// As [`hostile`], if that is meant to take so long.
+/// As [`hostile`], for a run that is meant to last that long.
 ///
 /// # Errors
 /// As for [`hostile`].

@@ -1,5 +1,5 @@
-//! All at once, for as long as one likes: arbitrary requests from several programs, of which some are killed, while
-//! policies are loaded, persisted and cleared and clients come and go.
+//! Everything at once, for as long as one likes: arbitrary requests from several programs while policies are loaded,
+//! persisted and cleared, and clients come and go.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

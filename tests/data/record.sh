@@ -67,7 +67,8 @@ connect() { # namespace, MAC, IPv4 and IPv6 address of the host, MAC and IPv4 ad
     ip -n "$netns" address add "$6" dev vlan10
     for port in wire trunk; do ip -n "$netns" link set "$port" master host up; done
     for interface in host vlan10; do ip -n "$netns" link set "$interface" up; done
-    printf '%s\n' 'vlan/create 10' 'port/create 1' 'port/setvlan 1 10' 'port/create 2' 'vlan/addport 10 2' >"$work/vde.rc"
+    printf '%s\n' 'vlan/create 10' 'port/create 1' 'port/setvlan 1 10' 'port/create 2' 'vlan/addport 10 2' \
+        >"$work/vde.rc"
     keep vde_switch --sock "$switch" --rcfile "$work/vde.rc"
     await test -S "$switch/ctl"
     keep ip netns exec "$netns" vde_plug2tap --sock "$switch" --port 1 vlan10
@@ -160,7 +161,8 @@ filters=(
     'tcp.dstport == 23' 'ip.flags.mf == 1 || ip.frag_offset > 0' ipv6.fraghdr vlan.id==10
 )
 for filter in "${filters[@]}"; do
-    count=$(tshark -n -o ip.defragment:FALSE -o ipv6.defragment:FALSE -r "$work/demo.pcapng" -Y "$filter" 2>>"$work/log" | wc -l)
+    count=$(tshark -n -o ip.defragment:FALSE -o ipv6.defragment:FALSE -r "$work/demo.pcapng" -Y "$filter" \
+        2>>"$work/log" | wc -l)
     printf '%4d  %s\n' "$count" "$filter"
     if [ "$count" -eq 0 ]; then
         echo "record.sh: the recording lacks: $filter" >&2

@@ -27,9 +27,9 @@ impl Event {
     pub fn parse(line: &str) -> Result<Self> {
         let read = || {
             let mut parts = line.splitn(4, ' ');
-            let mut next = |what| parts.next().with_context(|| format!("there is no {what}"));
+            let mut next = |what| parts.next().with_context(|| format!("expected a {what}"));
             let seconds = next("time")?;
-            let seconds = seconds.parse().with_context(|| format!("`{seconds}` is no time"))?;
+            let seconds = seconds.parse().with_context(|| format!("expected a time in seconds, found `{seconds}`"))?;
             let driver = next("driver")?.to_string();
             let name = next("event")?.to_string();
             let properties = properties(parts.next().unwrap_or_default())?;
@@ -44,7 +44,7 @@ impl Event {
         self.properties.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
-    /// The value of a property that is a number; 0 if there is none.
+    /// The value of a property that is a number; 0 without one.
     #[must_use]
     pub fn number(&self, key: &str) -> u64 {
         self.get(key).and_then(|value| value.parse().ok()).unwrap_or(0)
@@ -70,7 +70,7 @@ impl fmt::Display for Event {
 fn properties(mut rest: &str) -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     while !rest.is_empty() {
-        let (key, value) = rest.split_once('=').with_context(|| format!("`{rest}` has no ="))?;
+        let (key, value) = rest.split_once('=').with_context(|| format!("expected key=value, found `{rest}`"))?;
         let (value, behind) = match value.strip_prefix('"') {
             Some(quoted) => unquote(quoted)?,
             None => {
@@ -97,7 +97,10 @@ fn unquote(quoted: &str) -> Result<(String, &str)> {
                 Some(b't') => bytes.push(b'\t'),
                 Some(b'x') => {
                     let digits = quoted.get(index + 2..index + 4).unwrap_or_default();
-                    bytes.push(u8::from_str_radix(digits, 16).with_context(|| format!("`\\x{digits}` is no byte"))?);
+                    bytes.push(
+                        u8::from_str_radix(digits, 16)
+                            .with_context(|| format!("expected two hexadecimal digits, found `\\x{digits}`"))?,
+                    );
                     rest.nth(1);
                 }
                 Some(other) => bytes.push(other),
@@ -106,10 +109,10 @@ fn unquote(quoted: &str) -> Result<(String, &str)> {
             _ => bytes.push(byte),
         }
     }
-    bail!("the closing quote is missing in `\"{quoted}`")
+    bail!("expected a closing quote in `\"{quoted}`")
 }
 
-/// What is left of a driver after its unload, or of everything when somebody asks.
+/// What is left of a driver after its unload, or of all drivers together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Left {
     /// Pool allocations that were not freed.

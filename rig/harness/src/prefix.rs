@@ -16,8 +16,8 @@ use crate::wine::Wine;
 const BOOT_LIMIT: Duration = Duration::from_secs(180);
 /// In the template: the version of Wine that made it.
 const MADE_BY: &str = ".made-by";
-/// Where Debian's Wine notes the folder in /tmp of the server that belongs to a prefix. A copy with that note would share
-/// the template's server.
+/// Where Debian's Wine notes the folder in /tmp of the server that belongs to a prefix. A copy with that note would
+/// share the template's server.
 const SERVER_NOTE: &str = "wineserver";
 
 /// Makes a fresh prefix of that name and returns its folder.
@@ -56,7 +56,7 @@ fn template(wine: &Wine) -> Result<PathBuf> {
     finish(wine.server(&template).arg("--kill"), "wineserver --kill")?;
     finish(wine.server(&template).arg("--wait"), "wineserver --wait")?;
     remove_server_folder(&template);
-    // Last: without it the prefix is not taken for whole.
+    // Last: a prefix without it counts as incomplete.
     fs::write(template.join(MADE_BY), &version).context("cannot write into a new Wine prefix")?;
     Ok(template)
 }
@@ -68,7 +68,7 @@ fn finish(command: &mut Command, line: &str) -> Result<()> {
         .stderr(Stdio::null())
         .spawn()
         .with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    // `wineserver --kill` fails when there is no server any more, which is as good.
+    // `wineserver --kill` fails when the server has ended by itself, which is as good.
     match wait(&mut child, BOOT_LIMIT)? {
         Some(status) if status.success() || line.ends_with("--kill") => Ok(()),
         Some(status) => bail!("`{line}` ended with {status}"),
@@ -77,7 +77,7 @@ fn finish(command: &mut Command, line: &str) -> Result<()> {
 }
 
 /// Removes what the server of a prefix, ended by now, has left in /tmp: Debian's Wine makes a folder for each and keeps
-/// it. Elsewhere there is no note, and one folder for all.
+/// it. Other builds of Wine write no such note, and have one folder for all.
 pub(crate) fn remove_server_folder(prefix: &Path) {
     let note = fs::read_to_string(prefix.join(SERVER_NOTE)).unwrap_or_default();
     let name = note.trim();
@@ -100,7 +100,8 @@ pub(crate) fn remove(folder: &Path) -> Result<()> {
     }
 }
 
-/// Copies a prefix. The files of Wine itself, 700 MB that nobody writes to, are hard links; the registry is copied.
+/// Copies a prefix. The files of Wine itself, 700 MB that are never written to, become hard links; the registry is
+/// copied.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {

@@ -35,7 +35,7 @@ impl Outcome {
 }
 
 /// Runs `command`, whose output goes through files in `folder`: a pipe would stay open in whatever the program leaves
-/// running, and nobody could tell when it is at its end.
+/// running, and so never reach its end.
 ///
 /// # Errors
 /// It cannot be started, or it runs longer than `limit`; then it is ended.

@@ -59,8 +59,8 @@ impl Rig {
         let output = prefix.join("output");
         fs::create_dir(&output).with_context(|| format!("cannot make {}", output.display()))?;
         let rig = Self { wine, prefix, output, commands: AtomicUsize::new(0) };
-        // It goes into the background when it is ready: a program that is run before that may fail. It ends by itself
-        // when nobody has run a program for that long, should this process be ended without a chance to do it.
+        // It goes into the background when it is ready: a program that is run before that may fail. Should this process
+        // be killed, the server ends by itself that many seconds after the last program.
         rig.server("--persistent=120")?;
         fs::create_dir_all(rig.path("rig")).context("cannot make C:\\rig")?;
         rig.copy(&built("rig", "netio.sys"), "windows/system32/drivers/netio.sys")?;
@@ -213,7 +213,7 @@ impl Rig {
         let outcome = self.succeed(&["query", service], service)?;
         let line = outcome.stdout.lines().find_map(|line| line.trim().strip_prefix("STATE"));
         let number = line.and_then(|line| line.trim_start_matches([' ', ':']).split(' ').next()?.parse().ok());
-        match number.with_context(|| format!("`sc query` shows no state:\n{}", outcome.stdout))? {
+        match number.with_context(|| format!("expected a line STATE from `sc query`, found:\n{}", outcome.stdout))? {
             1 => Ok(State::Stopped),
             4 => Ok(State::Running),
             other => Ok(State::Other(other)),
@@ -228,7 +228,7 @@ impl Rig {
         self.succeed(&["delete", service], service)
     }
 
-    /// `sc` with any arguments, whatever comes of it.
+    /// `sc` with any arguments, whether it succeeds or not.
     ///
     /// # Errors
     /// It cannot be run, or it hangs.
@@ -251,7 +251,7 @@ impl Rig {
     /// Everything that has happened in the kernel so far: nothing before netio.sys is started.
     ///
     /// # Errors
-    /// The log cannot be read, or a line of it is no event.
+    /// The log cannot be read, or one of its lines is not an event.
     pub fn events(&self) -> Result<Vec<Event>> {
         let path = self.path("rig/netio.log");
         let text = match fs::read(&path) {
@@ -426,7 +426,7 @@ fn typed(program: &str, arguments: &[&str]) -> String {
     })
 }
 
-/// Whether `sc` failed with ERROR_INTERNAL_ERROR, which is no answer of a driver.
+/// Whether `sc` failed with ERROR_INTERNAL_ERROR, which no driver answers.
 fn failed_in_wine(outcome: &Outcome) -> bool {
     const ERROR_INTERNAL_ERROR: u32 = 1359;
     windows_error(&outcome.stderr).is_some_and(|(number, _)| number == ERROR_INTERNAL_ERROR)
@@ -440,7 +440,7 @@ fn windows_error(stderr: &str) -> Option<(u32, &'static str)> {
         5 => "access is denied",
         31 => "the driver failed to start (DriverEntry returned an error)",
         109 | 232 => "the process of the drivers has ended: a driver crashed",
-        126 | 1114 => "the driver's file is missing, or is no driver for this machine",
+        126 | 1114 => "the driver's file is missing, or is not a driver for this machine",
         1053 => "the process of the drivers did not answer: a driver crashed or hangs",
         1056 => "the service is running already",
         1058 => "the service is disabled",

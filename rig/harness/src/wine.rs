@@ -98,9 +98,9 @@ fn locate(folders: &[PathBuf]) -> Option<(PathBuf, PathBuf)> {
 
 /// A program that, with all that it starts, is loaded at addresses that are always the same.
 ///
-/// Debian's loader of Wine lies at 0x7D000000 and has to map a page at 0x7FFE0000. Linux puts a program's heap at random up
-/// to 1 GiB behind it, which about once in a thousand starts is there: "failed to map the shared user data", and the
-/// program ends before it has done anything.
+/// Debian's loader of Wine lies at 0x7D000000 and has to map a page at 0x7FFE0000. Linux puts a program's heap at a
+/// random place up to 1 GiB behind the program. About once in a thousand starts that is where the page belongs: "failed
+/// to map the shared user data", and the program ends before it has done anything.
 fn fixed(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setarch");
     command.arg("--addr-no-randomize").arg(program);

@@ -17,6 +17,16 @@ pub(crate) enum Answer {
     Refused(i32),
 }
 
+impl Answer {
+    /// The error, if the request was refused.
+    pub(crate) fn error(&self) -> Option<i32> {
+        match self {
+            Self::Done(_) => None,
+            Self::Refused(error) => Some(*error),
+        }
+    }
+}
+
 pub(crate) struct Device(File);
 
 impl Device {
@@ -27,12 +37,12 @@ impl Device {
     /// Sends a request with room for `room` bytes of answer.
     ///
     /// # Errors
-    /// The answer breaks a rule of `DeviceIoControl`: it says that it is longer than its room, or it is.
+    /// The answer breaks a rule of `DeviceIoControl`: it claims to be longer than its room, or is.
     pub(crate) fn control(&self, code: u32, input: &[u8], room: usize) -> Result<Answer, String> {
         let mut output = vec![0; room];
         output.extend(GUARD);
         let mut returned = 0;
-        // SAFETY: the handle is open and synchronous. Input and output are as long as is said, or longer, and live until
+        // SAFETY: the handle is open and synchronous. Input and output have at least the lengths given and live until
         // the call returns.
         let done = unsafe {
             DeviceIoControl(

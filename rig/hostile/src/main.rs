@@ -4,13 +4,14 @@
 //! ```text
 //! hostile sizes DEVICE                 every control code with every small input and output size
 //! hostile random DEVICE SECONDS SEED   arbitrary requests from four threads, which open and close the device
-//! hostile deaths DEVICE COUNT          so many programs that are killed in the middle of large requests
-//! hostile handles DEVICE COUNT         so many handles at once, each used from another thread
+//! hostile deaths DEVICE COUNT          programs that are killed in the middle of large requests
+//! hostile handles DEVICE COUNT         handles that are open at once, each used from another thread
 //! hostile victim DEVICE                large requests until it is killed: what `deaths` starts
 //! ```
 //!
 //! Exit code 0: the device kept to the rules. 1: it did not. 2: wrong arguments.
 
+mod counts;
 #[cfg(windows)]
 mod device;
 mod request;
@@ -55,14 +56,14 @@ fn main() -> ExitCode {
 #[cfg(windows)]
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: hostile sizes DEVICE\n       hostile random DEVICE SECONDS SEED\n       hostile deaths DEVICE COUNT\n       \
-         hostile handles DEVICE COUNT\n       hostile victim DEVICE"
+        "usage: hostile sizes DEVICE\n       hostile random DEVICE SECONDS SEED\n       hostile deaths DEVICE COUNT\n\
+         \x20      hostile handles DEVICE COUNT\n       hostile victim DEVICE"
     );
     ExitCode::from(2)
 }
 
 #[cfg(not(windows))]
 fn main() -> ExitCode {
-    eprintln!("error: this program is for Windows and Wine; elsewhere there are no such devices");
+    eprintln!("error: expected Windows or Wine: only there are the drivers' devices");
     ExitCode::from(2)
 }

@@ -1,4 +1,4 @@
-//! Requests: right ones to start from, and what is made of them.
+//! Requests: well-formed ones to start from, and the damage that is done to them.
 #![cfg_attr(not(windows), allow(dead_code, reason = "only the program for Windows sends requests"))]
 
 use sluice_control::code;
@@ -47,8 +47,8 @@ fn bytes_of<T: Wire>(value: &T) -> Vec<u8> {
     bytes
 }
 
-/// A request for `code` that is right as far as it goes: a policy's table is made of arbitrary bytes unless `table` is
-/// one that the driver has handed out.
+/// A well-formed request for `code`. The table of a policy is made of arbitrary bytes unless `table` is one that the
+/// driver has handed out.
 pub(crate) fn right(code: u32, table: &[u8], random: &mut Random) -> Vec<u8> {
     match code {
         code::SLUICE_POLICY_LOAD => {
@@ -84,10 +84,10 @@ pub(crate) fn largest(random: &mut Random) -> [(u32, Vec<u8>); 2] {
     [(code::PROBE_CLASSIFY, batch_of(MAX_BATCH as usize, random)), (code::SLUICE_POLICY_LOAD, load)]
 }
 
-/// Bytes of a table that is no valid one.
+/// The size of a table of arbitrary bytes.
 const LARGE_TABLE: usize = 1 << 20;
 
-/// A batch of so many packets.
+/// A batch of `count` packets.
 fn batch_of(count: usize, random: &mut Random) -> Vec<u8> {
     let mut offset = BatchRequest::SIZE + count * BatchEntry::SIZE;
     let mut entries = Vec::new();

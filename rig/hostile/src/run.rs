@@ -1,7 +1,5 @@
-//! What is sent.
+//! The ways in which requests are sent.
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +8,7 @@ use std::{env, thread};
 
 use sluice_control::code;
 
+use crate::counts::RequestCounts;
 use crate::device::{Answer, Device};
 use crate::request::{CODES, Random, damage, largest, right};
 
@@ -23,30 +22,6 @@ const TABLE_ROOM: usize = 1 << 16;
 const LARGEST_ANSWER: usize = 1 << 20;
 /// The fixed part of a PolicyAnswer, in front of the table.
 const POLICY_ANSWER: usize = 16;
-
-/// How often each code was answered how.
-#[derive(Default)]
-struct RequestCounts(BTreeMap<(&'static str, Option<i32>), u64>);
-
-impl RequestCounts {
-    fn add(&mut self, name: &'static str, answer: &Answer) {
-        let error = match answer {
-            Answer::Done(_) => None,
-            Answer::Refused(error) => Some(*error),
-        };
-        *self.0.entry((name, error)).or_default() += 1;
-    }
-
-    fn report(&self) -> String {
-        let mut text = String::new();
-        for ((name, error), count) in &self.0 {
-            let outcome = error.map_or("done".to_string(), |error| format!("error {error}"));
-            let _ = writeln!(text, "{name}: {outcome}: {count}");
-        }
-        let _ = write!(text, "requests: {}", self.0.values().sum::<u64>());
-        text
-    }
-}
 
 /// Every code with every input size up to a limit, all zeros and with a right beginning, and with several output sizes.
 ///
@@ -63,7 +38,7 @@ pub(crate) fn sizes(name: &str) -> Result<String, String> {
             for input in [&vec![0; length], &started] {
                 for room in ROOMS {
                     let answer = device.control(code, input, room)?;
-                    counts.add(code_name, &answer);
+                    counts.add(code_name, answer.error());
                     let wrong = length != whole.len() || (length > 0 && *input != whole);
                     if wrong && matches!(answer, Answer::Done(_)) {
                         return Err(format!("{code_name}: an input of {length} bytes was taken for a request"));
@@ -72,7 +47,7 @@ pub(crate) fn sizes(name: &str) -> Result<String, String> {
             }
         }
     }
-    Ok(counts.report())
+    Ok(counts.to_string())
 }
 
 /// Arbitrary requests for that many seconds.
@@ -83,7 +58,8 @@ pub(crate) fn random(name: &str, seconds: u64, seed: u64) -> Result<String, Stri
         .map_err(|broken| format!("{broken} (seed {seed})"))
 }
 
-/// Programs that are killed, one after the other, while their threads are inside requests; then the device has to answer.
+/// Programs that are killed, one after the other, while their threads are inside requests; then the device has to
+/// answer.
 pub(crate) fn deaths(name: &str, count: u32) -> Result<String, String> {
     let mut random = Random::new(u64::from(count));
     let program = env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
@@ -129,7 +105,7 @@ pub(crate) fn victim(name: &str) -> Result<String, String> {
     })
 }
 
-/// Opens the device so often, and has each handle answer from a thread of its own before any is closed.
+/// Opens `count` handles of the device, and uses each from a thread of its own before any is closed.
 pub(crate) fn handles(name: &str, count: usize) -> Result<String, String> {
     let devices: Vec<Device> = (0..count).map(|_| open(name)).collect::<Result<_, _>>()?;
     thread::scope(|scope| {
@@ -146,7 +122,7 @@ fn answers(device: &Device) -> Result<(), String> {
             return Ok(());
         }
     }
-    Err("the device does not answer any more".to_string())
+    Err("the device has stopped answering".to_string())
 }
 
 /// Runs the same on several threads, which are numbered, and adds up.
@@ -156,10 +132,9 @@ fn in_threads(count: u64, send: impl Fn(u64) -> Result<RequestCounts, String> + 
         let threads: Vec<_> = (0..count).map(|number| scope.spawn(move || send(number))).collect();
         let mut counts = RequestCounts::default();
         for thread in threads {
-            let one = thread.join().map_err(|_| "a thread has panicked".to_string())??;
-            one.0.into_iter().for_each(|(key, count)| *counts.0.entry(key).or_default() += count);
+            counts.merge(thread.join().map_err(|_| "a thread has panicked".to_string())??);
         }
-        Ok(counts.report())
+        Ok(counts.to_string())
     })
 }
 
@@ -167,7 +142,7 @@ fn open(name: &str) -> Result<Device, String> {
     Device::open(name).map_err(|error| format!("cannot open {name}: {error}"))
 }
 
-/// The table of the policy in force; nothing if there is none, or the device has no policies.
+/// The table of the policy in force; empty without a policy, or if the device has none.
 fn table(name: &str) -> Result<Vec<u8>, String> {
     match open(name)?.control(code::SLUICE_POLICY_READ, &[], TABLE_ROOM)? {
         Answer::Done(bytes) => Ok(bytes.get(POLICY_ANSWER..).unwrap_or_default().to_vec()),
@@ -186,7 +161,7 @@ fn storm(name: &str, table: &[u8], deadline: Instant, seed: u64) -> Result<Reque
             damage(&mut request, &mut random);
         }
         let room = [0, 16, 64, 1024, TABLE_ROOM][random.below(5)];
-        counts.add(code_name, &device.control(code, &request, room)?);
+        counts.add(code_name, device.control(code, &request, room)?.error());
         if random.below(50) == 0 {
             device = open(name)?;
         }

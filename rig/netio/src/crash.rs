@@ -34,7 +34,7 @@ unsafe extern "system" {
     fn SetUnhandledExceptionFilter(filter: Filter) -> Option<Filter>;
 }
 
-/// Has every exception that nobody handles end here, instead of in a debugger.
+/// Has every unhandled exception end here, instead of in a debugger.
 pub(crate) fn watch() {
     // SAFETY: `unhandled` has the right signature, and this image is never unloaded.
     unsafe { SetUnhandledExceptionFilter(unhandled) };

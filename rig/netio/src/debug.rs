@@ -51,8 +51,8 @@ pub(crate) unsafe extern "system" fn v_dbg_print_ex_with_prefix(
     unsafe { print(format, arguments, prefix) }
 }
 
-// The two below have variable arguments, which Rust cannot declare: they make a va_list of them for `print`. Arguments in
-// registers are first put into the home space that the caller provides for them, right below those on the stack.
+// The two below have variable arguments, which Rust cannot declare: they make a va_list of them for `print`. Arguments
+// in registers are first put into the home space that the caller provides for them, right below those on the stack.
 
 /// `DbgPrint(format, ...)`
 #[unsafe(naked)]

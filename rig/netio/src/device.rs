@@ -1,4 +1,4 @@
-//! The device `\\.\netio`: whoever opens it has everything that is alive written to the log.
+//! The device `\\.\netio`: opening it writes everything that is alive to the log.
 
 use core::ffi::c_void;
 use core::ptr::null_mut;

@@ -1,5 +1,5 @@
-//! Event Tracing for Windows as a driver sees it when somebody listens to all of its events: each becomes a line of the
-//! log. Only TraceLogging events describe themselves, so only they can be shown in full.
+//! Event Tracing for Windows as a driver sees it while a session listens to all of its events: each becomes a line of
+//! the log. Only TraceLogging events describe themselves, so only they can be shown in full.
 //!
 //! Registrations are counted, since one that outlives its driver is a crash on Windows.
 

@@ -63,7 +63,7 @@ fn hook_entry(driver: &Driver, image: Image, thunks: Thunks) {
     }
 }
 
-/// Points the imports that have a hook at the driver's thunks, and names those that nobody exports.
+/// Points the imports that have a hook at the driver's thunks, and names those that no image exports.
 fn hook_imports(driver: &Driver, image: Image, thunks: Thunks) {
     for import in image.imports() {
         if let Some(thunk) = import.name.to_str().ok().and_then(|name| thunks.of(name)) {
@@ -72,7 +72,7 @@ fn hook_imports(driver: &Driver, image: Image, thunks: Thunks) {
         }
         // SAFETY: a slot of the address table, which the loader has filled.
         let bound_to = unsafe { import.slot.read_unaligned() };
-        // What nobody exports, Wine binds to code of its own making that ends the process when it is called.
+        // An import that no image exports, Wine binds to code that it generates, which ends the process when called.
         if sys::image_of(bound_to).is_none() {
             let (name, dll) = (log::Text(import.name.to_bytes()), log::Text(import.dll.to_bytes()));
             log::event(&driver.name, "missing", format_args!("function={name} dll={dll}"));

@@ -33,7 +33,7 @@ static FILE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 static WRITING: Lock<()> = Lock::new(());
 static STARTED: AtomicI64 = AtomicI64::new(0);
 
-/// Opens the log, and its folder if need be. Events before that go nowhere.
+/// Opens the log, and makes its folder if it is missing. Events before that are lost.
 pub(crate) fn open() -> sys::NtStatus {
     STARTED.store(microseconds(), Ordering::Relaxed);
     let mut folder = null_mut();
@@ -110,7 +110,7 @@ pub(crate) fn event(driver: &str, name: &str, properties: fmt::Arguments<'_>) {
         return;
     }
     let mut result = sys::IO_STATUS_BLOCK { Status: 0, Information: 0 };
-    // Wine looks for the end of the file before it writes: without the lock lines of several threads overwrite each other.
+    // Wine looks for the end of the file before it writes: without the lock, threads would overwrite each other.
     // SAFETY: the file was opened for synchronous appending and is never closed; the line outlives the call.
     WRITING.with(|()| unsafe {
         sys::NtWriteFile(

@@ -1,4 +1,4 @@
-//! What is still alive: after each unload, and whenever somebody asks.
+//! What is still alive: after each unload, and when `\\.\netio` is opened.
 
 use alloc::string::ToString;
 

@@ -49,7 +49,7 @@ impl<'a> Bytes<'a> {
         self.take(1).map(|byte| byte[0])
     }
 
-    /// A little-endian number of so many bytes.
+    /// A little-endian number of `size` bytes.
     fn number(&mut self, size: usize) -> Option<u64> {
         self.take(size).map(|bytes| bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
@@ -68,7 +68,7 @@ impl<'a> Bytes<'a> {
         text
     }
 
-    /// Name, type and format of the next field. None at a list, which nobody here writes.
+    /// Name, type and format of the next field. None at a list, which no driver here writes.
     fn field(&mut self) -> Option<(&'a [u8], u8, u8)> {
         let name = self.text()?;
         let kind = self.byte()?;

@@ -1,4 +1,4 @@
-//! A driver that misbehaves on purpose. How, is decided by the name of the service that it is started as:
+//! A driver that misbehaves on purpose. The name of the service that it is started as decides how:
 //!
 //! | service | what it does |
 //! | --- | --- |
@@ -51,7 +51,7 @@ pub unsafe extern "system" fn DriverEntry(driver: *mut DriverObject, path: *cons
         STATUS_SUCCESS
     } else if is("overrunner") {
         let block = wdm::allocate(BLOCK_SIZE, TAG);
-        // SAFETY: it is not: the byte is the first one that does not belong to the block. That is the point.
+        // SAFETY: broken on purpose: the byte is the first one that does not belong to the block.
         unsafe { block.wrapping_add(BLOCK_SIZE).write(0) };
         wdm::free(block, TAG);
         STATUS_SUCCESS
@@ -64,7 +64,7 @@ pub unsafe extern "system" fn DriverEntry(driver: *mut DriverObject, path: *cons
         drop_on_purpose(wdm::allocate(BLOCK_SIZE, TAG));
         STATUS_UNSUCCESSFUL
     } else if is("crasher") {
-        // SAFETY: it is not: nothing is mapped at address 0. That is the point.
+        // SAFETY: broken on purpose: nothing is mapped at address 0.
         unsafe { null_mut::<u32>().read_volatile() };
         STATUS_SUCCESS
     } else if is("hanger") {

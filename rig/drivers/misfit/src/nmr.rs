@@ -24,7 +24,7 @@ static NPI: NPIID =
 /// A structure for NMR, never written to.
 struct Shared<T>(T);
 
-// SAFETY: nobody writes to it.
+// SAFETY: it is never written to.
 unsafe impl<T> Sync for Shared<T> {}
 
 static MODULE: Shared<NPI_MODULEID> = Shared(NPI_MODULEID {
@@ -120,14 +120,14 @@ pub(crate) fn stop() {
         return;
     }
     let waited = if IS_PROVIDER.load(Ordering::Relaxed) {
-        // SAFETY: a provider handle, and nobody else has it any more.
+        // SAFETY: the handle of the provider, which only this function still has.
         unsafe { nmr::NmrDeregisterProvider(handle) };
-        // SAFETY: as above, and deregistering.
+        // SAFETY: that handle, after its deregistration.
         unsafe { nmr::NmrWaitForProviderDeregisterComplete(handle) }
     } else {
-        // SAFETY: a client handle, and nobody else has it any more.
+        // SAFETY: the handle of the client, which only this function still has.
         unsafe { nmr::NmrDeregisterClient(handle) };
-        // SAFETY: as above, and deregistering.
+        // SAFETY: that handle, after its deregistration.
         unsafe { nmr::NmrWaitForClientDeregisterComplete(handle) }
     };
     print(c"misfit: deregistered", waited);

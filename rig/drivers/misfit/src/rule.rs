@@ -1,7 +1,7 @@
 //! The misfit as a network module that breaks one rule of the NMR contract: the one that its service is named after.
 //!
-//! It registers as a provider and as a client of an interface of its own, so it is attached to itself (R14) and needs
-//! nobody else.
+//! It registers as a provider and as a client of an interface of its own, so it is attached to itself (R14) and no
+//! other driver takes part.
 
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
@@ -41,13 +41,13 @@ static NPI: NPIID = GUID { Data1: 0x6D69_7366, Data2: 0x6974, Data3: 1, Data4: [
 /// Written by DriverEntry alone, before it is registered, and once after that, which is a mistake on purpose.
 struct Own<T>(UnsafeCell<T>);
 
-// SAFETY: see above; the rig is to notice what is wrong with it.
+// SAFETY: written by one thread, before it is registered. The later write is the mistake that the rig has to notice.
 unsafe impl<T> Sync for Own<T> {}
 
 /// A structure that is never written to.
 struct Shared<T>(T);
 
-// SAFETY: nobody writes to it.
+// SAFETY: it is never written to.
 unsafe impl<T> Sync for Shared<T> {}
 
 static MODULE: Shared<NPI_MODULEID> = Shared(NPI_MODULEID {
@@ -86,7 +86,8 @@ static PROVIDER: Own<NPI_PROVIDER_CHARACTERISTICS> = Own(UnsafeCell::new(NPI_PRO
 static CLIENT_HANDLE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 static BINDING: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 
-/// Breaks the rule that the service is named after; `None` if it is named after none. Returns only if nobody minds.
+/// Breaks the rule that the service is named after; `None` if it is named after none. Returns only if the mistake goes
+/// unnoticed.
 pub(crate) fn start(is: impl Fn(&str) -> bool) -> Option<NTSTATUS> {
     let mistake = NAMES.iter().position(|name| is(name))?;
     MISTAKE.store(mistake as u32, Ordering::Relaxed);
@@ -96,7 +97,7 @@ pub(crate) fn start(is: impl Fn(&str) -> bool) -> Option<NTSTATUS> {
         unsafe { (*client).Length -= 1 };
     }
     if makes("r12-callback") {
-        // SAFETY: as above.
+        // SAFETY: nothing is registered yet, and no other thread is here.
         unsafe { (*client).ClientDetachProvider = None };
     }
     if makes("r15-level") {
@@ -108,7 +109,7 @@ pub(crate) fn start(is: impl Fn(&str) -> bool) -> Option<NTSTATUS> {
     if status != STATUS_SUCCESS {
         return Some(status);
     }
-    // SAFETY: as above.
+    // SAFETY: static characteristics.
     let status = unsafe { NmrRegisterClient(client, null_mut(), &mut handle) };
     if status != STATUS_SUCCESS {
         return Some(status);
@@ -118,23 +119,23 @@ pub(crate) fn start(is: impl Fn(&str) -> bool) -> Option<NTSTATUS> {
         propose(BINDING.load(Ordering::Relaxed));
     }
     if makes("r10-change") {
-        // SAFETY: it is not: the structure is registered. That is the point.
+        // SAFETY: broken on purpose: the structure is registered.
         unsafe { (*client).Version = 1 };
     }
     if makes("r52-kind") {
-        // SAFETY: it is not: the handle is that of a client. That is the point.
+        // SAFETY: broken on purpose: the handle is that of a client.
         unsafe { NmrDeregisterProvider(handle) };
     }
     if makes("r68-null") {
-        // SAFETY: it is not: there is no handle. That is the point.
+        // SAFETY: broken on purpose: there is no handle.
         unsafe { NmrDeregisterClient(null_mut()) };
     }
     // SAFETY: the handle of the client.
     unsafe { NmrDeregisterClient(handle) };
-    // SAFETY: as above, and it is deregistering.
+    // SAFETY: the handle of the client, which is deregistering.
     unsafe { NmrWaitForClientDeregisterComplete(handle) };
     if makes("r66-stale") {
-        // SAFETY: it is not: the handle has been waited for. That is the point.
+        // SAFETY: broken on purpose: the handle has been waited for.
         unsafe { NmrDeregisterClient(handle) };
     }
     Some(STATUS_SUCCESS)
@@ -168,7 +169,7 @@ unsafe extern "system" fn provider_attach(
     if !makes("r21-unset") {
         // SAFETY: NMR passes two variables to write to.
         unsafe { context.write(null_mut()) };
-        // SAFETY: as above.
+        // SAFETY: the second of the two.
         unsafe { dispatch.write(null()) };
     }
     STATUS_SUCCESS
@@ -181,12 +182,12 @@ unsafe extern "system" fn client_detach(_: *mut c_void) -> NTSTATUS {
         unsafe { NmrClientDetachProviderComplete(binding) };
     }
     if makes("r45-twice") {
-        // SAFETY: it is not: once is enough. That is the point.
+        // SAFETY: broken on purpose: once is enough.
         unsafe { NmrClientDetachProviderComplete(binding) };
         return STATUS_PENDING;
     }
     if makes("r74-inside") {
-        // SAFETY: it is not: this is a callback of that registration. That is the point.
+        // SAFETY: broken on purpose: this is a callback of that registration.
         unsafe { NmrWaitForClientDeregisterComplete(CLIENT_HANDLE.load(Ordering::Relaxed)) };
     }
     STATUS_SUCCESS

@@ -51,7 +51,7 @@ unsafe extern "C" {
 ///
 /// `driver` is the driver object that DriverEntry was given, during that call.
 pub(crate) unsafe fn set_unload(driver: *mut DriverObject, unload: extern "system" fn(*mut DriverObject)) {
-    // SAFETY: the caller says that this is a driver object that nobody else uses now.
+    // SAFETY: the caller guarantees a driver object that nobody else uses now.
     unsafe { (*driver).unload = Some(unload) };
 }
 
@@ -61,7 +61,7 @@ pub(crate) unsafe fn set_unload(driver: *mut DriverObject, unload: extern "syste
 ///
 /// `path` points to a counted string that stays valid and unchanged for `'a`.
 pub(crate) unsafe fn last_component<'a>(path: *const UnicodeString) -> &'a [u16] {
-    // SAFETY: passed on to the caller.
+    // SAFETY: the caller guarantees it.
     let path = unsafe { &*path };
     // SAFETY: a counted string has `length` bytes.
     let characters = unsafe { core::slice::from_raw_parts(path.buffer, usize::from(path.length) / 2) };
@@ -78,7 +78,7 @@ pub(crate) fn allocate(size: usize, tag: u32) -> *mut u8 {
 }
 
 pub(crate) fn free(block: *mut u8, tag: u32) {
-    // SAFETY: what is wrong with it, the rig is to find out.
+    // SAFETY: if anything is wrong with it, that is for the rig to find.
     unsafe { ExFreePoolWithTag(block.cast(), tag) };
 }
 

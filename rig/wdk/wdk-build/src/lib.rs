@@ -5,14 +5,15 @@
 //! headers and import libraries are, how bindgen has to read them, and how a driver is linked. The names are the
 //! original's, because those build scripts spell them.
 //!
-//! Four things are different, all because `cargo xtask build` makes its WDK content root from the headers of mingw-w64:
+//! Four things differ, all because `cargo xtask build` makes its WDK content root from the headers of mingw-w64:
 //!
 //! - The content root comes from the environment alone: `WDKContentRoot` and `Version_Number`, as in an eWDK prompt.
-//! - clang reads the headers as those of a GNU target, without the Microsoft compatibility mode that they do not expect.
-//! - The headers are read as those of x64 for every architecture: the DDK of mingw-w64 knows no ARM64. What drivers share
-//!   with the kernel (`DRIVER_OBJECT`, `DEVICE_OBJECT`, `IRP`, `MDL`, `KEVENT`, ...) has one layout on both; what belongs to
-//!   a processor (`CONTEXT`, `KPCR`, `KFLOATING_SAVE`, `SLIST_HEADER`) has not, and an ARM64 driver must not use it from
-//!   a build made here.
+//! - clang reads the headers as those of a GNU target, without the Microsoft compatibility mode, which they do not
+//!   expect.
+//! - The headers are read as those of x64 for every architecture: the DDK of mingw-w64 lacks ARM64. What drivers share
+//!   with the kernel (`DRIVER_OBJECT`, `DEVICE_OBJECT`, `IRP`, `MDL`, `KEVENT`, ...) has one layout on both. What
+//!   belongs to a processor (`CONTEXT`, `KPCR`, `KFLOATING_SAVE`, `SLIST_HEADER`) differs: an ARM64 driver that is built
+//!   here must not use it.
 //! - Only WDM drivers can be configured. mingw-w64 has no headers of the driver frameworks.
 
 use std::borrow::Borrow;
@@ -297,7 +298,8 @@ where
 
 /// Tells cargo how the driver is linked: what the WDK's build rules pass to the linker for a WDM driver.
 ///
-/// `/KERNEL` and `/MAPINFO:EXPORTS` are not passed: they have no effect on the image, and older versions of lld refuse them.
+/// `/KERNEL` and `/MAPINFO:EXPORTS` are left out: they have no effect on the image, and older versions of lld refuse
+/// them.
 ///
 /// # Errors
 /// The environment does not describe a WDK, or the C run-time library is not linked statically.
