@@ -1,27 +1,28 @@
-//! `cargo xtask check-image`: whether a driver image is one that Windows accepts and that we want to ship.
-//!
-//! Everything that can be read off the file is: [`header`], [`section`], [`import`] (and exports and relocations),
-//! [`version`], [`symbols`] (the PDB, and with it the calls that may panic) and [`path`]. What a finding means and which
-//! page says so stands in the finding itself; docs/image-check.md lists them all.
+//! `cargo xtask check-image`: what the driver images of this repository have to be (crates/driver-check knows what Windows
+//! demands of every driver).
 
-mod header;
-mod import;
-mod path;
-mod section;
-mod symbols;
-#[cfg(test)]
-mod testing;
-mod version;
-
-use std::path::{Path, PathBuf};
-use std::{fmt, fs};
+use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use object::pe::ImageNtHeaders64;
-use object::read::pe::{DataDirectories, PeFile64, SectionTable};
-use symbols::Symbols;
+use driver_check::image::{self, Expectations, Finding, ImportList, MayPanic};
 
 use crate::layout::{self, Arch};
+
+/// What the drivers may import.
+const IMPORTS: &str = include_str!("imports.txt");
+
+/// The oldest Windows that the drivers run on: Windows 10 version 2004, the first with ExAllocatePool2 and so the first
+/// whose pool allocations are zeroed and never executable.
+const OLDEST_BUILD: u32 = 19041;
+
+/// The functions that may panic: wdk's formatter, which DbgPrint goes through, and the registration of events, in which
+/// the crate tracelogging panics should it happen twice. None is ever reached from a dispatch function.
+const MAY_PANIC: [(&str, &[&str]); 3] = [
+    ("wdk::print", &["DriverEntry", "driver_entry", "driver_unload", "wdk::fmt"]),
+    ("wdk::fmt", &["DriverEntry", "driver_entry", "driver_unload", "wdk::print"]),
+    ("trace::start", &["DriverEntry", "driver_entry"]),
+];
 
 /// The arguments of `cargo xtask check-image`.
 #[derive(Debug, clap::Args)]
@@ -44,7 +45,7 @@ pub(crate) struct Arguments {
 /// # Errors
 /// A file cannot be read, or there are findings; those are printed.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    report(&arguments.files, &Wanted { arch: arguments.arch, exports: &arguments.allow_export })
+    report(&arguments.files, &Expectations { exports: arguments.allow_export.clone(), ..expectations(arguments.arch)? })
 }
 
 /// Checks all drivers of `arch` that have been built.
@@ -52,7 +53,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// # Errors
 /// A file cannot be read, or there are findings; those are printed.
 pub(crate) fn check_drivers(arch: Arch) -> Result<()> {
-    report(&built_drivers(arch)?, &Wanted { arch: Some(arch), exports: &[] })
+    report(&built_drivers(arch)?, &expectations(Some(arch))?)
+}
+
+/// What every driver of this repository has to be.
+///
+/// # Errors
+/// The list of imports cannot be read.
+pub(crate) fn expectations(arch: Option<Arch>) -> Result<Expectations> {
+    let mut local_paths = image::paths_of_this_machine();
+    local_paths.push(layout::root().to_string_lossy().into_owned());
+    let may_panic = MAY_PANIC.map(|(function, callers)| MayPanic {
+        function: function.to_owned(),
+        callers: callers.iter().map(|caller| (*caller).to_owned()).collect(),
+    });
+    Ok(Expectations {
+        arch: arch.map(Into::into),
+        imports: Some(ImportList::parse(IMPORTS, OLDEST_BUILD).context("xtask/src/imports.txt")?),
+        may_panic: may_panic.into(),
+        local_paths,
+        ..Expectations::default()
+    })
 }
 
 /// The drivers of `arch` that have been built, by name.
@@ -70,153 +91,43 @@ pub(crate) fn built_drivers(arch: Arch) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn report(files: &[PathBuf], wanted: &Wanted<'_>) -> Result<()> {
-    let mut findings = 0;
+fn report(files: &[PathBuf], expectations: &Expectations) -> Result<()> {
+    let mut findings: Vec<Finding> = Vec::new();
     for file in files {
         let shown = file.strip_prefix(layout::root()).unwrap_or(file).display();
-        let found = check_file(file, wanted)?;
+        let found = image::check_file(file, expectations).with_context(|| format!("cannot read {shown}"))?;
         if found.is_empty() {
             println!("{shown}: nothing found");
         }
         for finding in &found {
             println!("{shown}: {finding}");
         }
-        findings += found.len();
+        findings.extend(found);
     }
-    match findings {
+    match findings.len() {
         0 => Ok(()),
         1 => bail!("1 finding"),
-        _ => bail!("{findings} findings"),
+        count => bail!("{count} findings"),
     }
-}
-
-/// What the person who asks wants of an image, beyond what Windows does.
-#[derive(Debug, Default)]
-pub(crate) struct Wanted<'a> {
-    /// The architecture, if it is known.
-    pub(crate) arch: Option<Arch>,
-    /// The names that may be exported.
-    pub(crate) exports: &'a [String],
-}
-
-/// Something in an image that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Finding {
-    /// What is wrong and why it matters, one sentence.
-    pub(crate) text: String,
-    /// Who says so: a page of Microsoft's documentation and its section.
-    pub(crate) source: &'static str,
-}
-
-impl Finding {
-    fn new(text: impl Into<String>, source: &'static str) -> Self {
-        Self { text: text.into(), source }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} [{}]", self.text, self.source)
-    }
-}
-
-/// Checks the image in `file`, with the symbols that lie beside it.
-///
-/// # Errors
-/// The file cannot be read.
-pub(crate) fn check_file(file: &Path, wanted: &Wanted<'_>) -> Result<Vec<Finding>> {
-    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let symbols = Symbols::beside(file);
-    Ok(check(&name, &bytes, symbols.as_ref().map_err(String::as_str), &path::of_this_machine(), wanted))
-}
-
-/// Checks the image `bytes` of a file that is called `name`.
-fn check(
-    name: &str,
-    bytes: &[u8],
-    symbols: Result<&Symbols, &str>,
-    local_paths: &[String],
-    wanted: &Wanted<'_>,
-) -> Vec<Finding> {
-    let image = match Image::parse(name, bytes) {
-        Ok(image) => image,
-        Err(error) => {
-            let text = format!("the file is no 64-bit PE image ({error}), so Windows does not load it");
-            return vec![Finding::new(text, "PE Format, Optional Header (Image Only)")];
-        }
-    };
-    let mut findings = Vec::new();
-    header::check(&image, wanted.arch, &mut findings);
-    section::check(&image, &mut findings);
-    import::check(&image, wanted.exports, &mut findings);
-    version::check(&image, &mut findings);
-    symbols::check(&image, symbols, &mut findings);
-    path::check(&image, symbols.ok(), local_paths, &mut findings);
-    findings
-}
-
-/// An image that could be parsed.
-struct Image<'a> {
-    /// The name of its file.
-    name: &'a str,
-    bytes: &'a [u8],
-    /// Where the PE signature is.
-    headers_offset: usize,
-    headers: &'a ImageNtHeaders64,
-    sections: SectionTable<'a>,
-    directories: DataDirectories<'a>,
-}
-
-impl<'a> Image<'a> {
-    fn parse(name: &'a str, bytes: &'a [u8]) -> object::Result<Self> {
-        let file = PeFile64::parse(bytes)?;
-        let headers_offset = usize::try_from(file.dos_header().nt_headers_offset()).unwrap_or(usize::MAX);
-        Ok(Self {
-            name,
-            bytes,
-            headers_offset,
-            headers: file.nt_headers(),
-            sections: file.section_table(),
-            directories: file.data_directories(),
-        })
-    }
-
-    /// Where a data directory lies, as address and size; `None` if it is absent or empty.
-    fn directory(&self, index: usize) -> Option<(u32, u32)> {
-        self.directories.get(index).map(object::pe::ImageDataDirectory::address_range).filter(|(_, size)| *size != 0)
-    }
-}
-
-/// An image that nothing is wrong with, its symbols aside.
-#[cfg(test)]
-pub(crate) fn good_image() -> Vec<u8> {
-    testing::Driver::new().image()
 }
 
 #[cfg(test)]
 mod tests {
-    use testing::{Driver, findings, one_finding};
-
     use super::*;
 
     #[test]
-    fn a_good_driver_has_no_findings() {
-        assert_eq!(findings(&Driver::new()), Vec::<String>::new());
-        assert_eq!(findings(&Driver::arm64()), Vec::<String>::new());
-    }
-
-    #[test]
-    fn what_is_no_image_is_one_finding() {
-        let found = check("sluice.sys", b"MZ but nothing else", Err("none"), &[], &Wanted::default());
-        assert_eq!(found.len(), 1);
-        assert!(found[0].text.contains("no 64-bit PE image"), "{}", found[0]);
-    }
-
-    #[test]
-    fn a_finding_names_its_source() {
-        let mut driver = Driver::new();
-        driver.subsystem = 2;
-        assert!(one_finding(&driver).ends_with("[PE Format, Windows Subsystem]"), "{}", one_finding(&driver));
+    fn the_list_holds_nothing_that_the_import_library_lacks() {
+        let made = layout::content_root().join("Lib/10.0.26100.0/km/x64/ntoskrnl.def");
+        let Ok(definitions) = fs::read_to_string(&made) else {
+            println!("{} is not made yet: nothing to compare with", made.display());
+            return;
+        };
+        // The library may have been made before a name was added to the list that it is made of.
+        let added = fs::read_to_string(layout::root().join("rig/wdk/lib/ntoskrnl.def")).unwrap();
+        let names: Vec<&str> =
+            definitions.lines().chain(added.lines()).filter_map(|line| line.split_whitespace().next()).collect();
+        let list = expectations(None).unwrap().imports.unwrap();
+        let missing: Vec<_> = list.functions("ntoskrnl.exe").filter(|name| !names.contains(name)).collect();
+        assert_eq!(missing, Vec::<&str>::new());
     }
 }

@@ -11,15 +11,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+use driver_check::{image, inf};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::check_image::{self, Wanted};
 use crate::layout::{self, Arch};
 use crate::run::output;
-use crate::{build, inf, sign};
+use crate::{build, check_image, sign};
 
 /// The packages whose dependencies go to users.
 const PACKAGES: [&str; 3] = ["sluice", "probe", "sluicectl"];
@@ -117,11 +117,12 @@ fn add_drivers(files: &mut Files, arch: Arch, folder: &Path, date: &str, version
     for path in names.iter().filter(|path| path.is_file()) {
         let name = file_name(path);
         if let Some(driver) = name.strip_suffix(".sys") {
-            let found = check_image::check_file(path, &Wanted { arch: Some(arch), exports: &[] })?;
+            let found = image::check_file(path, &check_image::expectations(Some(arch))?)
+                .with_context(|| format!("cannot read {}", path.display()))?;
             ensure!(found.is_empty(), "{} is not fit for release: {}", path.display(), found[0]);
             let inx = layout::root().join("inf").join(format!("{driver}.inx"));
             if let Ok(text) = fs::read_to_string(&inx) {
-                let stamped = inf::stamp(&text, arch, date, &format!("{version}.0"));
+                let stamped = inf::stamp(&text, arch.into(), date, &format!("{version}.0"));
                 files.insert(format!("{arch}/{driver}.inf"), stamped.into_bytes());
             }
         }
@@ -366,7 +367,7 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         assert!(add().contains("sluice.sys is missing"), "{}", add());
         fs::write(folder.join("sluice.sys"), "no image").unwrap();
-        assert!(add().contains("sluice.sys is not fit for release: the file is no 64-bit PE image"), "{}", add());
+        assert!(add().contains("sluice.sys is not fit for release: expected a 64-bit PE image"), "{}", add());
         fs::remove_dir_all(&folder).unwrap();
     }
 

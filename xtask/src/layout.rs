@@ -31,6 +31,15 @@ impl Arch {
     }
 }
 
+impl From<Arch> for driver_check::Arch {
+    fn from(arch: Arch) -> Self {
+        match arch {
+            Arch::X64 => Self::X64,
+            Arch::Arm64 => Self::Arm64,
+        }
+    }
+}
+
 impl fmt::Display for Arch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

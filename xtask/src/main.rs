@@ -6,10 +6,10 @@
 mod bench;
 mod build;
 mod check_image;
+mod check_inf;
 mod content_root;
 mod demo;
 mod dist;
-mod inf;
 mod layout;
 mod probe_c;
 mod run;
@@ -43,7 +43,7 @@ enum Command {
     /// Check that Windows accepts driver images, and that nothing is in them that should not be
     CheckImage(check_image::Arguments),
     /// Check INF files for what InfVerif would reject
-    CheckInf(inf::Arguments),
+    CheckInf(check_inf::Arguments),
     /// Sign the drivers with a test certificate
     Sign(sign::Arguments),
     /// Make the zip that users download
@@ -77,7 +77,7 @@ fn run(command: Command) -> Result<()> {
         Command::Build(arguments) => build::run(&arguments),
         Command::Clippy => build::lint(),
         Command::CheckImage(arguments) => check_image::run(&arguments),
-        Command::CheckInf(arguments) => inf::run(&arguments),
+        Command::CheckInf(arguments) => check_inf::run(&arguments),
         Command::Sign(arguments) => sign::run(&arguments),
         Command::Dist(arguments) => dist::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),

@@ -3,7 +3,7 @@
 use object::read::pe::ResourceDirectoryEntryData;
 use object::{LittleEndian as LE, pe};
 
-use super::{Finding, Image};
+use super::{Check, Finding, Image};
 
 const SOURCE: &str = "VERSIONINFO resource (Menus and Other Resources)";
 const SIGNATURE: u32 = 0xfeef_04bd;
@@ -13,16 +13,17 @@ const DRIVER: u32 = 3;
 pub(super) fn check(image: &Image<'_>, findings: &mut Vec<Finding>) {
     let Some(resource) = resource(image) else {
         findings.push(Finding::new(
+            Check::Version,
             "the image has no version resource, so neither Explorer nor a crash dump can tell which driver it is",
             SOURCE,
         ));
         return;
     };
     let Some(root) = Block::parse(resource).filter(|root| root.key == "VS_VERSION_INFO") else {
-        findings.push(Finding::new("the version resource is malformed", SOURCE));
+        findings.push(Finding::new(Check::Version, "the version resource is malformed", SOURCE));
         return;
     };
-    let mut report = |text: String| findings.push(Finding::new(text, SOURCE));
+    let mut report = |text: String| findings.push(Finding::new(Check::Version, text, SOURCE));
 
     let field = |index: usize| {
         let bytes = root.value.get(index * 4..index * 4 + 4)?;
@@ -37,7 +38,7 @@ pub(super) fn check(image: &Image<'_>, findings: &mut Vec<Finding>) {
             }
         }
         if field(9) != Some(DRIVER) {
-            report(format!("the file type is {}, not VFT_DRV (3)", field(9).unwrap_or(0)));
+            report(format!("expected the file type VFT_DRV (3), found {}", field(9).unwrap_or(0)));
         }
     }
     let texts = texts(&root);
@@ -48,7 +49,7 @@ pub(super) fn check(image: &Image<'_>, findings: &mut Vec<Finding>) {
         }
     }
     if let Some(original) = text("OriginalFilename").filter(|original| !original.eq_ignore_ascii_case(image.name)) {
-        report(format!("the version resource says that the file is {original}, though it is {}", image.name));
+        report(format!("the version resource names the file {original}, found in a file named {}", image.name));
     }
 }
 
@@ -159,14 +160,14 @@ mod tests {
         driver.version.original_file_name = "probe.sys";
         assert!(
             one_finding(&driver)
-                .starts_with("the version resource says that the file is probe.sys, though it is sluice.sys")
+                .starts_with("the version resource names the file probe.sys, found in a file named sluice.sys")
         );
     }
 
     #[test]
-    fn what_is_no_driver_by_its_file_type_is_found() {
+    fn a_file_type_other_than_driver_is_found() {
         let driver = Driver { patch_resource: Some((0xfeef_04bd, 36, 1)), ..Driver::new() };
-        assert!(one_finding(&driver).starts_with("the file type is 1, not VFT_DRV"));
+        assert!(one_finding(&driver).starts_with("expected the file type VFT_DRV (3), found 1"));
     }
 
     #[test]

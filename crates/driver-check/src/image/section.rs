@@ -4,7 +4,7 @@ use object::LittleEndian as LE;
 use object::pe::{self, ImageSectionHeader};
 
 use super::header::PAGE;
-use super::{Finding, Image};
+use super::{Check, Finding, Image};
 
 const TABLE: &str = "PE Format, Section Table (Section Headers)";
 const FLAGS: &str = "PE Format, Section Flags";
@@ -22,12 +22,12 @@ pub(super) fn check(image: &Image<'_>, findings: &mut Vec<Finding>) {
             let text = format!(
                 "section {name} starts at {start:#x}, within a page, so memory integrity (HVCI) refuses the image"
             );
-            findings.push(Finding::new(text, "Code integrity checking, 0x2004"));
+            findings.push(Finding::new(Check::Sections, text, "Code integrity checking, 0x2004"));
         } else if expected.is_some_and(|expected| expected != start) {
             let text = format!(
-                "section {name} starts at {start:#x} and does not follow the one before it, so the loader refuses the image"
+                "section {name} starts at {start:#x}, not where the one before it ends, so the loader refuses the image"
             );
-            findings.push(Finding::new(text, TABLE));
+            findings.push(Finding::new(Check::Sections, text, TABLE));
         }
         expected = Some(start.saturating_add(size).checked_next_multiple_of(alignment).unwrap_or(u32::MAX));
 
@@ -35,15 +35,19 @@ pub(super) fn check(image: &Image<'_>, findings: &mut Vec<Finding>) {
         let end = u64::from(from) + u64::from(length);
         if end > image.bytes.len() as u64 {
             let text = format!("the contents of section {name} end at {end:#x}, beyond the end of the file");
-            findings.push(Finding::new(text, TABLE));
+            findings.push(Finding::new(Check::Sections, text, TABLE));
         }
     }
     let size = image.headers.optional_header.size_of_image.get(LE);
     if let Some(expected) = expected.filter(|expected| *expected != size) {
         let text = format!(
-            "the size of the image is {size:#x}, though its sections end at {expected:#x}, so the loader refuses it"
+            "expected an image of {expected:#x} bytes, where its sections end, found {size:#x}: the loader refuses it"
         );
-        findings.push(Finding::new(text, "PE Format, Optional Header Windows-Specific Fields: SizeOfImage"));
+        findings.push(Finding::new(
+            Check::Sections,
+            text,
+            "PE Format, Optional Header Windows-Specific Fields: SizeOfImage",
+        ));
     }
 }
 
@@ -55,24 +59,30 @@ fn check_attributes(image: &Image<'_>, section: &ImageSectionHeader, name: &str,
 
     if !has(CONTENTS) || !has(pe::IMAGE_SCN_MEM_READ) {
         let text = format!(
-            "section {name} has attributes {flags:#x}: it does not say what it holds or cannot be read, and loading fails with error 998"
+            "section {name} has attributes {flags:#x}, which do not say what it holds or do not let it be read: loading \
+             fails with error 998"
         );
-        findings.push(Finding::new(text, "PE Format, Section Flags; windows-drivers-rs issue 182"));
+        findings.push(Finding::new(
+            Check::SectionAttributes,
+            text,
+            "PE Format, Section Flags; windows-drivers-rs issue 182",
+        ));
     }
     if has(pe::IMAGE_SCN_MEM_EXECUTE) && has(pe::IMAGE_SCN_MEM_WRITE) {
         let text = format!("section {name} is executable and writable, so memory integrity (HVCI) refuses the image");
-        findings.push(Finding::new(text, "Code integrity checking, 0x2003"));
+        findings.push(Finding::new(Check::WritableCode, text, "Code integrity checking, 0x2003"));
     }
     if has(pe::IMAGE_SCN_MEM_EXECUTE) && has(pe::IMAGE_SCN_MEM_DISCARDABLE) {
         let text =
             format!("section {name} holds code and is discardable, so the code is gone once the driver has started");
-        findings.push(Finding::new(text, FLAGS));
+        findings.push(Finding::new(Check::DiscardableCode, text, FLAGS));
     }
     if has(pe::IMAGE_SCN_MEM_EXECUTE) && contains_import_addresses(image, section) {
         let text = format!(
-            "the import address table lies in the executable section {name}, so memory integrity (HVCI) refuses the image"
+            "the import address table lies in the executable section {name}, so memory integrity (HVCI) refuses the \
+             image"
         );
-        findings.push(Finding::new(text, "Code integrity checking, 0x2005"));
+        findings.push(Finding::new(Check::ExecutableImports, text, "Code integrity checking, 0x2005"));
     }
 }
 
@@ -139,7 +149,7 @@ mod tests {
     fn a_gap_between_sections_is_found() {
         let mut driver = Driver::new();
         driver.sections[0].virtual_size = 0x1001;
-        assert!(one_finding(&driver).starts_with("section .rdata starts at 0x2000 and does not follow"));
+        assert!(one_finding(&driver).starts_with("section .rdata starts at 0x2000, not where the one before it ends"));
     }
 
     #[test]
@@ -152,6 +162,8 @@ mod tests {
     #[test]
     fn a_wrong_size_of_the_image_is_found() {
         let driver = Driver { size_of_image: Some(0x9000), ..Driver::new() };
-        assert!(one_finding(&driver).starts_with("the size of the image is 0x9000"));
+        assert!(
+            one_finding(&driver).starts_with("expected an image of 0x5000 bytes, where its sections end, found 0x9000")
+        );
     }
 }

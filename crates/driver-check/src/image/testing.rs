@@ -1,8 +1,8 @@
 //! Makes driver images for tests: a good one, of which a test changes one thing.
 
-use super::symbols::Symbols;
-use super::{Wanted, check};
-use crate::layout::Arch;
+use super::pdb::Symbols;
+use super::{Expectations, check};
+use crate::Arch;
 
 /// What goes into an image. [`Driver::new`] is one that nothing is wrong with.
 #[derive(Debug)]
@@ -35,9 +35,7 @@ pub(super) struct Driver {
 
     /// What lies beside the image.
     pub(super) symbols: Result<Symbols, String>,
-    /// What is asked of it.
-    pub(super) wanted_exports: Vec<String>,
-    pub(super) local_paths: Vec<String>,
+    pub(super) expectations: Expectations,
 }
 
 #[derive(Debug, Clone)]
@@ -96,13 +94,18 @@ impl Driver {
             directories: Vec::new(),
             trailer: Vec::new(),
             symbols: Ok(Symbols { guid: GUID, age: 1, ..Symbols::default() }),
-            wanted_exports: Vec::new(),
-            local_paths: Vec::new(),
+            expectations: Expectations::default(),
         }
     }
 
     pub(super) fn arm64() -> Self {
         Self { machine: 0xaa64, code: 0xd65f_03c0_u32.to_le_bytes().to_vec(), ..Self::new() }
+    }
+
+    /// The same driver, in which `path` must not be found.
+    pub(super) fn expecting_no(mut self, path: &str) -> Self {
+        self.expectations.local_paths = vec![path.to_owned()];
+        self
     }
 
     /// The file.
@@ -291,14 +294,15 @@ impl Bytes {
 
 /// What is found in `driver`.
 pub(super) fn findings(driver: &Driver) -> Vec<String> {
-    findings_for(driver, None)
+    let symbols = driver.symbols.as_ref().map_err(String::as_str);
+    let found = check("sluice.sys", &driver.image(), symbols, &driver.expectations);
+    found.iter().map(ToString::to_string).collect()
 }
 
-pub(super) fn findings_for(driver: &Driver, arch: Option<Arch>) -> Vec<String> {
-    let wanted = Wanted { arch, exports: &driver.wanted_exports };
-    let symbols = driver.symbols.as_ref().map_err(String::as_str);
-    let found = check("sluice.sys", &driver.image(), symbols, &driver.local_paths, &wanted);
-    found.iter().map(ToString::to_string).collect()
+/// What is found in `driver` if it has to be for `arch`.
+pub(super) fn findings_for(driver: Driver, arch: Arch) -> Vec<String> {
+    let expectations = Expectations { arch: Some(arch), ..driver.expectations };
+    findings(&Driver { expectations, ..driver })
 }
 
 /// The only thing that is found in `driver`.

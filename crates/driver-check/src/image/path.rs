@@ -1,19 +1,23 @@
-//! Paths of the machine that built the image: they tell strangers about it, and make no two machines build the same.
+//! Paths of the machine that built the image: they tell strangers about it, and no two machines build the same image.
 
 use std::env;
 
-use super::symbols::Symbols;
-use super::{Finding, Image};
-use crate::layout;
+use super::pdb::Symbols;
+use super::{Check, Finding, Image};
 
 /// How paths begin that only some machines have.
 const LOCAL: &[&str] = &["/home/", "/root/", "/Users/", "\\Users\\", "/tmp/", "/var/", "/usr/", "\\Program Files"];
 
-/// The folders of this machine that a build could leave in an image.
-pub(super) fn of_this_machine() -> Vec<String> {
+/// The folders of this machine's user that a build could leave in an image: the home folder and those of cargo and rustup.
+#[must_use]
+pub fn of_this_machine() -> Vec<String> {
     let folders = ["HOME", "USERPROFILE", "CARGO_HOME", "RUSTUP_HOME"].into_iter().filter_map(env::var_os);
-    let folders = folders.chain([layout::root().as_os_str().to_owned()]);
-    folders.map(|folder| folder.to_string_lossy().into_owned()).filter(|folder| folder.len() > 3).collect()
+    folders.map(|folder| folder.to_string_lossy().into_owned()).filter(|folder| is_telling(folder)).collect()
+}
+
+/// Whether a path is long enough to be one when it is seen in an image: `/` or `C:\` is everywhere.
+fn is_telling(path: &str) -> bool {
+    path.len() > 3
 }
 
 const SOURCE: &str = "The rustc book, --remap-path-prefix; /PDBALTPATH";
@@ -21,7 +25,7 @@ const SOURCE: &str = "The rustc book, --remap-path-prefix; /PDBALTPATH";
 /// In symbols, only the folders of this machine matter: where tools are installed is the same on many.
 pub(super) fn check(image: &Image<'_>, symbols: Option<&Symbols>, local_paths: &[String], findings: &mut Vec<Finding>) {
     let mut seen = Vec::new();
-    for path in LOCAL.iter().copied().chain(local_paths.iter().map(String::as_str)) {
+    for path in LOCAL.iter().copied().chain(local_paths.iter().map(String::as_str).filter(|path| is_telling(path))) {
         let narrow = path.as_bytes().to_vec();
         let wide = path.encode_utf16().flat_map(u16::to_le_bytes).collect();
         for (needle, width) in [(narrow, 1), (wide, 2)] {
@@ -29,18 +33,18 @@ pub(super) fn check(image: &Image<'_>, symbols: Option<&Symbols>, local_paths: &
             let text = printable(image.bytes, at, width);
             if !seen.contains(&text) {
                 let finding = format!("the image holds {text:?}, a path of the machine that built it");
-                findings.push(Finding::new(finding, SOURCE));
+                findings.push(Finding::new(Check::Paths, finding, SOURCE));
                 seen.push(text);
             }
         }
     }
     let Some(symbols) = symbols else { return };
-    let mut held = local_paths.iter().filter_map(|path| find(&symbols.contents, path.as_bytes()));
+    let telling = local_paths.iter().filter(|path| is_telling(path));
+    let mut held = telling.filter_map(|path| find(&symbols.contents, path.as_bytes()));
     if let Some(at) = held.next() {
         let path = printable(&symbols.contents, at, 1);
-        let finding =
-            format!("the PDB holds {path:?}, so in another folder it, and the image with its hash, is another");
-        findings.push(Finding::new(finding, SOURCE));
+        let finding = format!("the PDB holds {path:?}, so the same source built in another folder makes another image");
+        findings.push(Finding::new(Check::Paths, finding, SOURCE));
     }
 }
 
@@ -78,17 +82,17 @@ mod tests {
         let trailer = b"/opt/build/sluice/src/lib.rs".to_vec();
         let driver = Driver { trailer, ..Driver::new() };
         assert_eq!(findings(&driver), Vec::<String>::new());
-        let driver = Driver { local_paths: vec!["/opt/build".into()], ..driver };
+        let driver = driver.expecting_no("/opt/build");
         assert!(one_finding(&driver).starts_with(r#"the image holds "/opt/build/sluice/src/lib.rs""#));
     }
 
     #[test]
     fn a_path_of_this_machine_in_the_symbols_is_found() {
-        let mut driver = Driver { local_paths: vec!["/opt/build".into()], ..Driver::new() };
+        let mut driver = Driver::new().expecting_no("/opt/build");
         if let Ok(symbols) = &mut driver.symbols {
             symbols.contents = b"/sluice/src/lib.rs\0/opt/build/x.obj\0/usr/lib/clang".to_vec();
         }
-        assert!(one_finding(&driver).starts_with(r#"the PDB holds "/opt/build/x.obj", so in another folder"#));
+        assert!(one_finding(&driver).starts_with(r#"the PDB holds "/opt/build/x.obj", so the same source"#));
     }
 
     #[test]

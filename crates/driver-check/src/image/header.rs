@@ -2,8 +2,8 @@
 
 use object::{LittleEndian as LE, pe};
 
-use super::{Finding, Image};
-use crate::layout::Arch;
+use super::{Check, Finding, Image};
+use crate::Arch;
 
 /// Windows maps images and enforces protections in pages of this size.
 pub(super) const PAGE: u32 = 0x1000;
@@ -12,12 +12,12 @@ pub(super) const PAGE: u32 = 0x1000;
 const PROTECTIONS: &[(u16, &str, &str)] = &[
     (
         pe::IMAGE_DLLCHARACTERISTICS_NX_COMPAT,
-        "NX_COMPAT is not set, so data of the image is not kept from being executed",
+        "NX_COMPAT is not set, so data of the image can be executed",
         "/NXCOMPAT (Compatible with Data Execution Prevention)",
     ),
     (
         pe::IMAGE_DLLCHARACTERISTICS_DYNAMIC_BASE,
-        "DYNAMIC_BASE is not set, so the image is loaded at a foreseeable address",
+        "DYNAMIC_BASE is not set, so the image is loaded at a predictable address",
         "/DYNAMICBASE (Use address space layout randomization)",
     ),
     (
@@ -43,20 +43,22 @@ pub(super) fn check(image: &Image<'_>, arch: Option<Arch>, findings: &mut Vec<Fi
         None => &[pe::IMAGE_FILE_MACHINE_AMD64, pe::IMAGE_FILE_MACHINE_ARM64],
     };
     if !expected.contains(&machine) {
-        let wanted = arch.map_or_else(|| "x64 (0x8664) or ARM64 (0xaa64)".to_owned(), |arch| arch.to_string());
-        let text = format!("the machine type is {machine:#x}, not {wanted}, so that kernel refuses the image");
-        findings.push(Finding::new(text, "PE Format, Machine Types"));
+        let expected = arch.map_or_else(|| "x64 (0x8664) or ARM64 (0xaa64)".to_owned(), |arch| arch.to_string());
+        let text = format!("expected an image for {expected}, found machine type {machine:#x}");
+        findings.push(Finding::new(Check::Machine, text, "PE Format, Machine Types"));
     }
 
     let characteristics = file.characteristics.get(LE);
     if characteristics & pe::IMAGE_FILE_EXECUTABLE_IMAGE == 0 {
         findings.push(Finding::new(
+            Check::Characteristics,
             "EXECUTABLE_IMAGE is not set: the linker marked the image as one that cannot be run",
             "PE Format, Characteristics",
         ));
     }
     if characteristics & pe::IMAGE_FILE_LARGE_ADDRESS_AWARE == 0 {
         findings.push(Finding::new(
+            Check::Characteristics,
             "LARGE_ADDRESS_AWARE is not set, though kernel addresses lie far above 2 GiB",
             "PE Format, Characteristics",
         ));
@@ -64,8 +66,8 @@ pub(super) fn check(image: &Image<'_>, arch: Option<Arch>, findings: &mut Vec<Fi
 
     let subsystem = optional.subsystem.get(LE);
     if subsystem != pe::IMAGE_SUBSYSTEM_NATIVE {
-        let text = format!("the subsystem is {subsystem}, not native (1), which is that of device drivers");
-        findings.push(Finding::new(text, "PE Format, Windows Subsystem"));
+        let text = format!("expected the subsystem of drivers, native (1), found {subsystem}");
+        findings.push(Finding::new(Check::Subsystem, text, "PE Format, Windows Subsystem"));
     }
 
     check_entry_point(image, findings);
@@ -73,24 +75,32 @@ pub(super) fn check(image: &Image<'_>, arch: Option<Arch>, findings: &mut Vec<Fi
     let protections = optional.dll_characteristics.get(LE);
     for (flag, text, source) in PROTECTIONS {
         if protections & flag == 0 {
-            findings.push(Finding::new(*text, source));
+            findings.push(Finding::new(Check::Protections, *text, source));
         }
     }
 
     let alignment = optional.section_alignment.get(LE);
     if alignment == 0 || !alignment.is_multiple_of(PAGE) {
         let text = format!(
-            "the section alignment is {alignment:#x}, no multiple of the page size, so memory integrity (HVCI) refuses \
+            "expected sections aligned to pages, found an alignment of {alignment:#x}: memory integrity (HVCI) refuses \
              the image"
         );
-        findings.push(Finding::new(text, "Driver compatibility with memory integrity and VBS"));
+        findings.push(Finding::new(
+            Check::SectionAlignment,
+            text,
+            "Driver compatibility with memory integrity and VBS",
+        ));
     }
 
     let (stated, computed) = (optional.check_sum.get(LE), checksum(image));
     if stated != computed {
         let text =
-            format!("the checksum is {stated:#x} and should be {computed:#x}; Windows validates that of every driver");
-        findings.push(Finding::new(text, "PE Format, Optional Header Windows-Specific Fields: CheckSum"));
+            format!("expected the checksum {computed:#x}, found {stated:#x}; Windows validates that of every driver");
+        findings.push(Finding::new(
+            Check::Checksum,
+            text,
+            "PE Format, Optional Header Windows-Specific Fields: CheckSum",
+        ));
     }
 }
 
@@ -99,6 +109,7 @@ fn check_entry_point(image: &Image<'_>, findings: &mut Vec<Finding>) {
     let entry = image.headers.optional_header.address_of_entry_point.get(LE);
     if entry == 0 {
         findings.push(Finding::new(
+            Check::EntryPoint,
             "the image has no entry point, so there is no DriverEntry that Windows could call",
             SOURCE,
         ));
@@ -110,9 +121,10 @@ fn check_entry_point(image: &Image<'_>, findings: &mut Vec<Finding>) {
     });
     let executable = section.is_some_and(|section| section.characteristics.get(LE) & pe::IMAGE_SCN_MEM_EXECUTE != 0);
     if !executable {
-        let text =
-            format!("the entry point {entry:#x} lies in no executable section, so calling DriverEntry would crash");
-        findings.push(Finding::new(text, SOURCE));
+        let text = format!(
+            "the entry point {entry:#x} lies outside the executable sections, so calling DriverEntry would crash"
+        );
+        findings.push(Finding::new(Check::EntryPoint, text, SOURCE));
     }
 }
 
@@ -135,19 +147,22 @@ pub(super) fn checksum(image: &Image<'_>) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Driver, findings, findings_for, one_finding};
-    use crate::layout::Arch;
+    use crate::Arch;
 
     #[test]
     fn a_machine_that_no_driver_is_built_for_is_found() {
         let driver = Driver { machine: 0x14c, ..Driver::new() };
-        assert!(one_finding(&driver).starts_with("the machine type is 0x14c, not x64 (0x8664) or ARM64"));
+        assert!(
+            one_finding(&driver)
+                .starts_with("expected an image for x64 (0x8664) or ARM64 (0xaa64), found machine type 0x14c")
+        );
     }
 
     #[test]
     fn the_other_machine_is_found_when_one_is_asked_for() {
-        let found = findings_for(&Driver::new(), Some(Arch::Arm64));
-        assert!(found[0].starts_with("the machine type is 0x8664, not arm64"), "{found:?}");
-        assert_eq!(findings_for(&Driver::arm64(), Some(Arch::Arm64)), Vec::<String>::new());
+        let found = findings_for(Driver::new(), Arch::Arm64);
+        assert!(found[0].starts_with("expected an image for arm64, found machine type 0x8664"), "{found:?}");
+        assert_eq!(findings_for(Driver::arm64(), Arch::Arm64), Vec::<String>::new());
     }
 
     #[test]
@@ -161,14 +176,21 @@ mod tests {
 
     #[test]
     fn a_subsystem_other_than_native_is_found() {
-        assert!(one_finding(&Driver { subsystem: 3, ..Driver::new() }).starts_with("the subsystem is 3, not native"));
+        assert!(
+            one_finding(&Driver { subsystem: 3, ..Driver::new() })
+                .starts_with("expected the subsystem of drivers, native (1), found 3")
+        );
     }
 
     #[test]
     fn an_entry_point_that_is_missing_or_outside_code_is_found() {
         assert!(one_finding(&Driver { entry: 0, ..Driver::new() }).starts_with("the image has no entry point"));
-        assert!(one_finding(&Driver { entry: 0x2000, ..Driver::new() }).contains("lies in no executable section"));
-        assert!(one_finding(&Driver { entry: 0x9000, ..Driver::new() }).contains("lies in no executable section"));
+        assert!(
+            one_finding(&Driver { entry: 0x2000, ..Driver::new() }).contains("lies outside the executable sections")
+        );
+        assert!(
+            one_finding(&Driver { entry: 0x9000, ..Driver::new() }).contains("lies outside the executable sections")
+        );
     }
 
     #[test]
@@ -185,19 +207,13 @@ mod tests {
     #[test]
     fn sections_that_are_not_aligned_to_pages_are_found() {
         let driver = Driver { section_alignment: 0x200, ..Driver::new() };
-        assert!(one_finding(&driver).starts_with("the section alignment is 0x200"));
+        assert!(one_finding(&driver).starts_with("expected sections aligned to pages, found an alignment of 0x200"));
     }
 
     #[test]
     fn a_checksum_that_is_missing_or_old_is_found() {
-        assert!(
-            one_finding(&Driver { checksum: Some(0), ..Driver::new() })
-                .starts_with("the checksum is 0x0 and should be")
-        );
-        assert!(
-            one_finding(&Driver { checksum: Some(1), ..Driver::new() })
-                .starts_with("the checksum is 0x1 and should be")
-        );
+        assert!(one_finding(&Driver { checksum: Some(0), ..Driver::new() }).contains("found 0x0; "));
+        assert!(one_finding(&Driver { checksum: Some(1), ..Driver::new() }).contains("found 0x1; "));
     }
 
     #[test]
