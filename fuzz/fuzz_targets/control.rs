@@ -1,5 +1,5 @@
-//! Arbitrary codes and buffers against the dispatchers of both devices, with the real engine behind them. The interpreter of
-//! the bytes is shared with `crates/sluice-engine/tests/engine`, which runs it with a random generator.
+//! Arbitrary codes and buffers against the dispatchers of both devices, with the real engine behind them. The
+//! interpreter of the bytes is shared with `crates/sluice-engine/tests/engine`, which runs it with a random generator.
 #![no_main]
 
 #[path = "../../crates/sluice-engine/tests/engine/fuzzed.rs"]

@@ -20,24 +20,12 @@ const PACKET_BLOCK: u32 = 2;
 /// The option of an Enhanced Packet Block whose lowest two bits are the direction.
 const EPB_FLAGS: u16 = 2;
 
-/// The supported link types, by number and name.
-pub(crate) const LINK_TYPES: [(u16, &str); 8] = [
-    (link_type::NULL, "null"),
-    (link_type::ETHERNET, "ethernet"),
-    (link_type::RAW, "raw"),
-    (link_type::LOOP, "loop"),
-    (link_type::LINUX_SLL, "linux_sll"),
-    (link_type::IPV4, "ipv4"),
-    (link_type::IPV6, "ipv6"),
-    (link_type::LINUX_SLL2, "linux_sll2"),
-];
-
 /// One packet of a capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RecordedPacket {
     /// Its number in the file, counted from 1.
     pub(crate) number: u64,
-    /// One of [`LINK_TYPES`].
+    /// One of [`link_type::NAMES`].
     pub(crate) link_type: u16,
     /// One of [`direction`], as far as the file says.
     pub(crate) direction: u16,
@@ -172,11 +160,12 @@ impl Capture {
         };
         // The upper 16 bits give the length of a frame check sequence.
         let link_type = interface.link_type & 0xFFFF;
-        let Some((link_type, _)) = LINK_TYPES.into_iter().find(|(known, _)| u32::from(*known) == link_type) else {
+        let Some((link_type, _)) = link_type::NAMES.into_iter().find(|(known, _)| u32::from(*known) == link_type)
+        else {
             return Err(Failure::Input(format!(
                 "{}: packet {number} has link type {link_type}, which is not supported; supported are {}",
                 self.path.display(),
-                LINK_TYPES.map(|(number, name)| format!("{number} ({name})")).join(", ")
+                link_type::NAMES.map(|(number, name)| format!("{number} ({name})")).join(", ")
             )));
         };
         self.packets = number;

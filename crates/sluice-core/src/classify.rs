@@ -2,7 +2,7 @@
 
 use sluice_npi::{Header, Verdict, link_type};
 
-use crate::search::LANES;
+use crate::policy::search::LANES;
 use crate::{Decision, Direction, ParsedPacket, Policy, UnknownLinkType, parse_into};
 
 /// A packet to classify, as it was captured.
@@ -18,14 +18,15 @@ pub struct CapturedPacket<'packet> {
     pub bytes: &'packet [u8],
 }
 
-/// Reads `packets` and writes to `verdicts` what `policy` decides about them, whatever was there. `generation` is the number
-/// of the policy, and goes into the verdicts.
+/// Reads `packets` and writes to `verdicts` what `policy` decides about them, whatever was there. `generation` is the
+/// number of the policy, and goes into the verdicts.
 ///
 /// As many verdicts are written as there are packets, or all of them if there are more packets.
 ///
 /// # Errors
 ///
-/// [`UnknownLinkType`] if there is a packet whose link type is none of [`sluice_npi::link_type`]. Then nothing is written.
+/// [`UnknownLinkType`] if there is a packet whose link type is none of [`sluice_npi::link_type`]. Then nothing is
+/// written.
 ///
 /// # Examples
 ///
@@ -36,7 +37,8 @@ pub struct CapturedPacket<'packet> {
 /// let policy = Policy::permit_everything([0_u8; 0]);
 /// // An IPv4 packet that carries UDP from port 68 to port 67.
 /// let bytes = [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, 0, 68, 0, 67, 0, 8, 0, 0];
-/// let packet = CapturedPacket { direction: Direction::Inbound, link_type: link_type::RAW, wire_length: 28, bytes: &bytes };
+/// let (direction, link_type) = (Direction::Inbound, link_type::RAW);
+/// let packet = CapturedPacket { direction, link_type, wire_length: 28, bytes: &bytes };
 /// let mut verdicts = [Verdict::default(); 2];
 /// classify(&policy, 0, [packet, packet].into_iter(), &mut verdicts)?;
 /// assert!(verdicts.iter().all(|verdict| verdict.action == action::PERMIT && verdict.flow.destination_port == 67));

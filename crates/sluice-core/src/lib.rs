@@ -1,11 +1,11 @@
 //! Packets to flows to verdicts: the parser and the policy of Sluice.
 //!
 //! [`parse`] reads the headers of a packet into a [`Flow`](sluice_npi::Flow). A [`Policy`] is an ordered list of rules,
-//! compiled to a table by `compile::compile` on a host and checked by [`Policy::new`] in the kernel.
+//! compiled to a table by `compile::compile` on a host and validated by [`Policy::new`] in the kernel.
 //! [`classify`] does both.
 //!
-//! Nothing here panics, allocates, locks or recurs, whatever the bytes are, and the work for one packet has a limit. The
-//! code runs at any IRQL. Only the compiler allocates; it is for hosts, behind the feature `compile`.
+//! Nothing here panics, allocates, locks or recurs, whatever the bytes are, and the work for one packet has a limit.
+//! The code runs at any IRQL. Only the compiler allocates; it is for hosts, behind the feature `compile`.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -32,21 +32,14 @@ mod classify;
     reason = "the compiler runs on hosts alone, on indices and sizes of its own making"
 )]
 pub mod compile;
-mod entry;
-mod extra;
-mod filter;
-mod key;
-mod names;
+pub mod ether_type;
 mod parse;
 mod policy;
-mod search;
-mod table;
-mod validate;
+pub mod protocol;
 
 pub use action::{Action, Direction};
 pub use classify::{CapturedPacket, classify};
 pub use parse::{UnknownLinkType, parse, parse_headers_into, parse_into};
-pub use policy::{Decision, Policy};
-pub use search::ParsedPacket;
-pub use table::{MAX_EXPANDED, MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE};
-pub use validate::TableError;
+pub use policy::{
+    Decision, MAX_EXPANDED, MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE, ParsedPacket, Policy, TableError,
+};

@@ -17,7 +17,7 @@ fn agree(size: &str, step: usize) {
         };
         let rules = classbench::rules(&set.lines);
         let table = compile(&rules, Action::Block).expect("the rules compile");
-        let policy = Policy::new(table).expect("what the compiler makes passes the check");
+        let policy = Policy::new(table).expect("what the compiler makes is valid");
         let headers: Vec<_> = set.trace.iter().step_by(step).collect();
         let flows: Vec<Flow> = headers.iter().copied().map(classbench::flow).collect();
         let packet =

@@ -1,5 +1,5 @@
-//! Sluice and etherparse read the same packets in the same way, wherever etherparse claims to understand a packet; and so
-//! does tshark, where it is installed. The packets are those of SLUICE_CAPTURES, and changed copies of them.
+//! Sluice and etherparse read the same packets in the same way, wherever etherparse claims to understand a packet; and
+//! so does tshark, where it is installed. The packets are those of SLUICE_CAPTURES, and changed copies of them.
 
 mod common;
 
@@ -111,11 +111,11 @@ fn no_packet_of_any_capture_and_no_prefix_of_one_breaks_the_offsets() {
                 break;
             };
             let inside = |offset: u32, count: u32| offset as usize + count as usize <= length;
-            let sound = inside(flow.name_offset, flow.name_length.into())
+            let lies_inside = inside(flow.name_offset, flow.name_length.into())
                 && inside(flow.payload_offset, flow.payload_length)
                 && inside(flow.network_offset, 0)
                 && inside(flow.transport_offset, 0);
-            assert!(sound, "{} cut to {length}: {flow:?}", packet.origin);
+            assert!(lies_inside, "{} cut to {length}: {flow:?}", packet.origin);
         }
     }
 }

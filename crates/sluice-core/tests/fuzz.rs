@@ -1,8 +1,8 @@
 //! The fuzz targets without a fuzzer, so that every test run has them: first what the fuzzers found worth keeping
 //! (`fuzz/corpus`), then changed copies of it.
 //!
-//! The same copies in every run, unless FUZZ_SEED names another seed. FUZZ_SECONDS says how long each target takes instead
-//! of a fixed number of rounds. An input that fails is left in a file, whose name is printed.
+//! The same copies in every run, unless FUZZ_SEED names another seed. FUZZ_SECONDS says how long each target takes
+//! instead of a fixed number of rounds. An input that fails is left in a file, whose name is printed.
 
 mod fuzzed;
 
@@ -98,12 +98,12 @@ fn fuzz(target: &str, run: fn(&[u8])) {
 }
 
 #[test]
-fn what_arbitrary_bytes_are_read_as_is_sound() {
+fn what_arbitrary_bytes_are_read_as_keeps_the_invariants() {
     fuzz("parse", fuzzed::parse::run);
 }
 
 #[test]
-fn what_frames_that_are_mostly_right_are_read_as_is_sound() {
+fn what_frames_that_are_mostly_right_are_read_as_keeps_the_invariants() {
     fuzz("layers", fuzzed::layers::run);
 }
 

@@ -1,8 +1,8 @@
 //! The proof that nothing here panics: the objects that the crate is compiled to, with a caller for everything that it
 //! offers to a kernel, refer to nothing of `core::panicking`.
 //!
-//! It takes the release profile, in which the compiler removes the checks that cannot fail. For the host it needs `nm`; for
-//! Windows also a core library, installed or as source (see `cargo xtask setup`). What is not there is skipped.
+//! It takes the release profile, in which the compiler removes the checks that cannot fail. For the host it needs `nm`;
+//! for Windows also a core library, installed or as source (see `cargo xtask setup`). What is not there is skipped.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -216,7 +216,7 @@ fn agree(seed: u64, rule_count: usize, packet_count: usize, density: Density) {
     let default_action = if rng.bool() { Action::Permit } else { Action::Block };
     let table = compile(&rules, default_action).expect("the rules compile");
     assert_eq!(table, compile(&rules, default_action).unwrap(), "the same rules give the same bytes");
-    let policy = Policy::new(&table).expect("what the compiler makes passes the check");
+    let policy = Policy::new(&table).expect("what the compiler makes is valid");
     let packets: Vec<(Vec<u8>, Flow)> = (0..packet_count).map(|_| packet(rng)).collect();
     let parsed: Vec<ParsedPacket<'_>> = packets
         .iter()

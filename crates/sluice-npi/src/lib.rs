@@ -67,6 +67,18 @@ pub mod link_type {
     /// Linux "cooked" capture, version 2.
     pub const LINUX_SLL2: u16 = 276;
 
+    /// All of them, in order, with the names that users write: libpcap's, in lower case.
+    pub const NAMES: [(u16, &str); 8] = [
+        (NULL, "null"),
+        (ETHERNET, "ethernet"),
+        (RAW, "raw"),
+        (LOOP, "loop"),
+        (LINUX_SLL, "linux_sll"),
+        (IPV4, "ipv4"),
+        (IPV6, "ipv6"),
+        (LINUX_SLL2, "linux_sll2"),
+    ];
+
     /// Whether `link_type` is one of these.
     #[must_use]
     pub const fn is_known(link_type: u16) -> bool {

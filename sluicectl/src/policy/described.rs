@@ -2,20 +2,14 @@
 
 use std::net::IpAddr;
 
+use sluice_core::ether_type;
+use sluice_core::protocol::{self, DCCP, ICMP, ICMPV6, SCTP, TCP, UDP, UDP_LITE};
 use sluice_npi::{direction, link_type};
 
 use super::value::host_name;
 use crate::args::Described;
 use crate::capture::RecordedPacket;
 use crate::failure::Failure;
-
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const DCCP: u8 = 33;
-const ICMPV6: u8 = 58;
-const SCTP: u8 = 132;
-const UDP_LITE: u8 = 136;
 
 const DNS_PORT: u16 = 53;
 const TLS_PORT: u16 = 443;
@@ -36,8 +30,8 @@ pub(crate) fn packet(described: &Described) -> Result<RecordedPacket, Failure> {
     bytes.append(&mut payload);
     let mut link_type = link_type::RAW;
     if let Some(id) = described.vlan {
-        let ether_type: u16 = if is_v6 { 0x86DD } else { 0x0800 };
-        let tag = [0x8100_u16.to_be_bytes(), id.to_be_bytes(), ether_type.to_be_bytes()].concat();
+        let behind = if is_v6 { ether_type::IPV6 } else { ether_type::IPV4 };
+        let tag = [ether_type::VLAN, id, behind].map(u16::to_be_bytes).concat();
         bytes = [&[0; 12][..], &tag, &bytes].concat();
         link_type = link_type::ETHERNET;
     }
@@ -54,7 +48,7 @@ fn protocol(described: &Described, is_v6: bool) -> Result<u8, Failure> {
     let icmp = if is_v6 { ICMPV6 } else { ICMP };
     let has_ports = described.source_port.is_some() || described.destination_port.is_some();
     match described.protocol {
-        Some(protocol) if has_ports && ![TCP, UDP, DCCP, SCTP, UDP_LITE].contains(&protocol) => {
+        Some(protocol) if has_ports && !protocol::WITH_PORTS.contains(&protocol) => {
             Err(wrong("the protocol has no ports; tcp, udp, udplite, sctp and dccp have"))
         }
         Some(protocol) if described.name.is_some() && protocol != TCP && protocol != UDP => {

@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use sluice_core::Action;
 use sluice_core::compile::{Conditions, Prefix, Rule, TcpFlags};
+use sluice_core::{Action, protocol};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -355,14 +355,14 @@ impl Reader<'_> {
         for (key, ports) in
             [("source_port", &conditions.source_ports), ("destination_port", &conditions.destination_ports)]
         {
-            if !ports.is_empty() && none_of(&[6, 17, 33, 132, 136]) {
+            if !ports.is_empty() && none_of(&protocol::WITH_PORTS) {
                 warn(key, "no protocol that it names has ports".into());
             }
         }
-        if conditions.tcp_flags.is_some() && none_of(&[6]) {
+        if conditions.tcp_flags.is_some() && none_of(&[protocol::TCP]) {
             warn("tcp_flags", "it does not name the protocol tcp".into());
         }
-        if !conditions.icmp.is_empty() && none_of(&[1, 58]) {
+        if !conditions.icmp.is_empty() && none_of(&[protocol::ICMP, protocol::ICMPV6]) {
             warn("icmp", "it names neither the protocol icmp nor ipv6-icmp".into());
         }
     }

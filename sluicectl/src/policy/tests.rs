@@ -339,13 +339,13 @@ fn the_schema_lists_the_names_that_are_understood() {
         }
     }
     let listed = |key: &str, pointer: &str| rule[key].pointer(pointer).unwrap().as_array().unwrap().clone();
-    for (_, name) in crate::terms::PROTOCOLS {
+    for (_, name) in sluice_core::protocol::NAMES {
         assert!(listed("protocol", "/oneOf/0/oneOf/1/enum").contains(&name.into()), "{name}");
     }
-    for (_, name) in crate::terms::ETHER_TYPES {
+    for (_, name) in sluice_core::ether_type::NAMES {
         assert!(listed("ether_type", "/oneOf/0/oneOf/1/enum").contains(&name.into()), "{name}");
     }
-    for (_, name) in crate::capture::LINK_TYPES {
+    for (_, name) in sluice_npi::link_type::NAMES {
         assert!(listed("link_type", "/oneOf/0/enum").contains(&name.into()), "{name}");
     }
 }

@@ -5,11 +5,11 @@ use std::ops::RangeInclusive;
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use sluice_core::compile::{Fragment, Icmp, Prefix};
-use sluice_core::{Action, Direction};
+use sluice_core::{Action, Direction, ether_type, protocol};
+use sluice_npi::link_type;
 use toml::de::{DeInteger, DeValue};
 
-use crate::capture::LINK_TYPES;
-use crate::terms::{ETHER_TYPES, PROTOCOLS, TCP_FLAGS, ether_type_number, link_type_number, protocol_number};
+use crate::terms::{TCP_FLAGS, ether_type_number, link_type_number, protocol_number};
 
 /// A kind of value.
 pub(crate) struct Kind<T> {
@@ -102,7 +102,7 @@ pub(crate) const PROTOCOL: Kind<u8> = Kind {
         DeValue::Integer(_) => number(value, 0..=u8::MAX),
         _ => protocol_number(text(value)?).ok_or_else(|| "unknown protocol".into()),
     },
-    allowed: || format!("an IANA protocol number from 0 to 255 or one of {}", names(PROTOCOLS)),
+    allowed: || format!("an IANA protocol number from 0 to 255 or one of {}", names(protocol::NAMES)),
 };
 
 pub(crate) const ETHER_TYPE: Kind<u16> = Kind {
@@ -110,19 +110,19 @@ pub(crate) const ETHER_TYPE: Kind<u16> = Kind {
         DeValue::Integer(_) => number(value, 0x0600..=u16::MAX),
         _ => ether_type_number(text(value)?).ok_or_else(|| "unknown EtherType".into()),
     },
-    allowed: || format!("an EtherType from 0x0600 to 0xFFFF or one of {}", names(ETHER_TYPES)),
+    allowed: || format!("an EtherType from 0x0600 to 0xFFFF or one of {}", names(ether_type::NAMES)),
 };
 
 pub(crate) const LINK_TYPE: Kind<u16> = Kind {
     parse: |value| match value {
         DeValue::Integer(_) => {
             let number = number(value, 0..=u16::MAX)?;
-            let known = LINK_TYPES.iter().any(|(known, _)| *known == number);
+            let known = link_type::is_known(number);
             if known { Ok(number) } else { Err("this link type is not supported".into()) }
         }
         _ => link_type_number(text(value)?).ok_or_else(|| "unknown link type".into()),
     },
-    allowed: || LINK_TYPES.map(|(number, name)| format!("{number} or \"{name}\"")).join(", "),
+    allowed: || link_type::NAMES.map(|(number, name)| format!("{number} or \"{name}\"")).join(", "),
 };
 
 pub(crate) const ICMP: Kind<Icmp> = Kind {

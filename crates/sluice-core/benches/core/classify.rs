@@ -138,7 +138,7 @@ pub(crate) fn bench(only: Option<&str>) {
             let table = compile(&rules, Action::Block).expect("the rules compile");
             let compile_time = start.elapsed().as_secs_f64() * 1e3;
             let bytes = table.len();
-            let policy = Policy::new(table).expect("the table is sound");
+            let policy = Policy::new(table).expect("what the compiler makes is valid");
             let packed: Vec<scan::Rule> = set.lines.iter().map(scan::Rule::new).collect();
             let flows: Vec<Flow> = set.trace.iter().map(classbench::flow).collect();
             let mut sum = 0;
@@ -213,27 +213,27 @@ pub(crate) fn bench(only: Option<&str>) {
 
 /// The same with IPv4 addresses in the upper half of IPv6 ones, where those of networks are.
 fn with_ipv6(mut rules: Vec<Rule>, flows: &[Flow]) -> (Policy<Vec<u8>>, Vec<Flow>) {
-    let wide = |address: [u8; 4]| {
-        let mut wide = [0; 16];
-        wide[..4].copy_from_slice(&[0x20, 0x01, 0x0D, 0xB8]);
-        wide[4..8].copy_from_slice(&address);
-        wide
+    let in_ipv6 = |address: [u8; 4]| {
+        let mut in_ipv6 = [0; 16];
+        in_ipv6[..4].copy_from_slice(&[0x20, 0x01, 0x0D, 0xB8]);
+        in_ipv6[4..8].copy_from_slice(&address);
+        in_ipv6
     };
     for rule in &mut rules {
         rule.conditions.ip_version = Some(6);
         for prefix in rule.conditions.sources.iter_mut().chain(&mut rule.conditions.destinations) {
             if let IpAddr::V4(address) = prefix.address {
-                *prefix = Prefix { address: wide(address.octets()).into(), length: prefix.length + 32 };
+                *prefix = Prefix { address: in_ipv6(address.octets()).into(), length: prefix.length + 32 };
             }
         }
     }
     let flow6 = |flow: &Flow| {
         let [source_address, destination_address] =
-            [flow.source_address, flow.destination_address].map(|[a, b, c, d, ..]| wide([a, b, c, d]));
+            [flow.source_address, flow.destination_address].map(|[a, b, c, d, ..]| in_ipv6([a, b, c, d]));
         Flow { ip_version: 6, source_address, destination_address, ..*flow }
     };
     let table = compile(&rules, Action::Block).expect("the rules compile");
-    (Policy::new(table).expect("the table is sound"), flows.iter().map(flow6).collect())
+    (Policy::new(table).expect("what the compiler makes is valid"), flows.iter().map(flow6).collect())
 }
 
 #[inline(never)]

@@ -1,12 +1,12 @@
 //! Speed and size, against the peers, in one run: `cargo bench -p sluice-core [-- parse|classify|path]`; `classify 10k`
 //! measures the sets of that size alone.
 //!
-//! What counts are ratios, so the candidates take turns, round by round; benchmark frameworks measure one after the other.
-//! Ratios are those of the fastest rounds, in which nothing else ran. On a quiet machine the medians, which are given in
-//! brackets, are hardly larger; on a busy one they say how busy it was.
+//! What counts are ratios, so the candidates take turns, round by round; benchmark frameworks measure one after the
+//! other. Ratios are those of the fastest rounds, in which nothing else ran. On a quiet machine the medians, which are
+//! given in brackets, are hardly larger; on a busy one they say how busy it was.
 //!
-//! SLUICE_CAPTURES and SLUICE_CLASSBENCH name the data; without them there is less to measure. librte_acl takes part where
-//! `pkg-config libdpdk` and `cc` work.
+//! SLUICE_CAPTURES and SLUICE_CLASSBENCH name the data; without them there is less to measure. librte_acl takes part
+//! where `pkg-config libdpdk` and `cc` work.
 #![allow(missing_docs, reason = "a program")]
 
 mod classify;

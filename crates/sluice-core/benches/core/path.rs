@@ -9,11 +9,13 @@ use sluice_npi::{Verdict, link_type};
 use crate::common::classbench;
 use crate::{measure, tcp_frame};
 
-/// All of what Classify does for a packet but the call through the table: read the swap, parse, decide, write the verdict.
+/// All of what Classify does for a packet but the call through the table: read the swap, parse, decide, write the
+/// verdict.
 pub(crate) fn bench() {
     let set = classbench::folder().and_then(|folder| classbench::load(&folder, "acl1_1k"));
     let rules = set.map(|set| classbench::rules(&set.lines)).unwrap_or_default();
-    let policy = Policy::new(compile(&rules, Action::Permit).expect("the rules compile")).expect("the table is sound");
+    let policy = Policy::new(compile(&rules, Action::Permit).expect("the rules compile"))
+        .expect("what the compiler makes is valid");
     let swap = sluice_swap::Swap::<_, 64>::new((policy, 1_u64));
     let rng = &mut fastrand::Rng::with_seed(1);
     let frames: Vec<[u8; 64]> = (0..8192).map(|_| tcp_frame(rng)).collect();

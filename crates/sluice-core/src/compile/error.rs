@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use super::Prefix;
-use crate::table::{MAX_EXPANDED, MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE, MAX_WORK};
+use crate::policy::table::{MAX_EXPANDED, MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE, MAX_WORK};
 
 /// Why rules cannot be compiled, and which one it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum ErrorKind {
     ZeroId,
     /// The direction is that of packets without one.
     UnspecifiedDirection,
-    /// This is no link type that Sluice reads.
+    /// Sluice does not read this link type.
     UnknownLinkType(u16),
     /// This is larger than the largest VLAN id, 4094 being the last that a network may use and 4095 the last there is.
     VlanOutOfRange(u16),
@@ -48,7 +48,7 @@ pub enum ErrorKind {
     UnknownIpVersion(u8),
     /// There are flags in the value that are not in the mask, so that no packet matches.
     TcpFlagsOutsideMask,
-    /// This is no host name in ASCII.
+    /// This is not a host name in ASCII.
     BadName(String),
 }
 
@@ -64,7 +64,7 @@ impl fmt::Display for CompileError {
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooManyRules(count) => write!(f, "{count} rules are too many: at most {MAX_RULES} are allowed"),
+            Self::TooManyRules(count) => write!(f, "expected at most {MAX_RULES} rules, found {count}"),
             Self::TooLarge => write!(
                 f,
                 "the rules need too large a table: at most {MAX_EXPANDED} combinations of their conditions and \
@@ -72,8 +72,8 @@ impl fmt::Display for ErrorKind {
             ),
             Self::TooAlike => write!(
                 f,
-                "there are packets that would have to be compared with more than {MAX_WORK} combinations of conditions: \
-                 too many rules have the same or overlapping addresses, ports and protocols, or names that end alike"
+                "some packets would have to be compared with more than {MAX_WORK} combinations of conditions: too many \
+                 rules have the same or overlapping addresses, ports and protocols, or names that end alike"
             ),
             Self::ZeroId => write!(f, "the id is 0: it has to be from 1 to 4294967295"),
             Self::UnspecifiedDirection => write!(f, "the direction has to be inbound, outbound or left out"),
@@ -94,7 +94,7 @@ impl fmt::Display for ErrorKind {
             Self::TcpFlagsOutsideMask => write!(f, "there are TCP flags in the value that are not in the mask"),
             Self::BadName(name) => write!(
                 f,
-                "\"{name}\" is no host name: it has to be 1 to {MAX_NAME_LENGTH} ASCII letters, digits, hyphens and \
+                "\"{name}\" is not a host name: it has to be 1 to {MAX_NAME_LENGTH} ASCII letters, digits, hyphens and \
                  underscores in labels of 1 to 63 with dots between them"
             ),
         }

@@ -4,12 +4,12 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::tree::{Slice, Space};
-use crate::filter::{BLOCK, HEADS, MAX_SHIFT, SPAN, WINDOW_BITS, WINDOWS};
+use crate::policy::filter::{GROUP, HEADS, MAX_SHIFT, SPAN, WINDOW_BITS, WINDOWS};
 
 /// Filters start at multiples of so many bytes, so that their heads are in one line of a cache.
 const ALIGNMENT: usize = HEADS;
 
-/// How many packets the choice is made for.
+/// How many packets the choice is made for. Twice as many take twice the time and change little.
 const SAMPLE: usize = 40;
 
 /// The filters of a table.
@@ -22,7 +22,7 @@ pub(super) struct Filters {
     /// The sets of all candidates, one after another: for each value those who allow it, then those who allow any.
     sets: Vec<u128>,
     /// How many words a set has.
-    blocks: usize,
+    groups: usize,
     /// What each packet of the sample has in each dimension.
     sample: Vec<Vec<u32>>,
     /// The entries that the windows chosen so far let through, for each packet.
@@ -40,16 +40,16 @@ struct Candidate {
 impl Filters {
     /// Adds a filter for `entries` and gives its index.
     pub(super) fn add(&mut self, space: &Space, entries: &[u32]) -> u32 {
-        self.blocks = entries.len().div_ceil(BLOCK as usize);
+        self.groups = entries.len().div_ceil(GROUP as usize);
         self.find_candidates(space, entries);
         let step = entries.len().div_ceil(SAMPLE);
         self.sample = entries.iter().step_by(step).map(|entry| space.point(*entry)).collect();
-        self.left = vec![u128::MAX; self.sample.len() * self.blocks];
+        self.left = vec![u128::MAX; self.sample.len() * self.groups];
         for candidate in 0..self.candidates.len() {
             self.candidates[candidate].gain = self.gain(candidate);
         }
-        // What a window rules out beyond the others becomes less with every window chosen. So the one whose gain was the
-        // largest when it was last looked at is the best, if it still is.
+        // What a window rules out beyond the others becomes less with every window chosen. So the one whose gain was
+        // the largest when it was last looked at is the best, if it still is.
         let mut chosen = Vec::new();
         while chosen.len() < WINDOWS {
             let Some(best) = self.most_promising() else {
@@ -60,8 +60,8 @@ impl Filters {
                 self.candidates.swap_remove(best);
             } else if self.most_promising() == Some(best) {
                 let window = self.candidates.swap_remove(best);
-                for (point, left) in self.sample.iter().zip(self.left.chunks_exact_mut(self.blocks)) {
-                    let (of_value, of_any) = window.sets(&self.sets, self.blocks, point);
+                for (point, left) in self.sample.iter().zip(self.left.chunks_exact_mut(self.groups)) {
+                    let (of_value, of_any) = window.sets(&self.sets, self.groups, point);
                     left.iter_mut().zip(of_value).zip(of_any).for_each(|((left, some), any)| *left &= some | any);
                 }
                 chosen.push(window);
@@ -76,8 +76,8 @@ impl Filters {
 
     fn gain(&self, candidate: usize) -> u32 {
         let mut gain = 0;
-        for (point, left) in self.sample.iter().zip(self.left.chunks_exact(self.blocks)) {
-            let (of_value, of_any) = self.candidates[candidate].sets(&self.sets, self.blocks, point);
+        for (point, left) in self.sample.iter().zip(self.left.chunks_exact(self.groups)) {
+            let (of_value, of_any) = self.candidates[candidate].sets(&self.sets, self.groups, point);
             gain += left
                 .iter()
                 .zip(of_value)
@@ -100,19 +100,19 @@ impl Filters {
                 let slice = Slice { dimension: index, shift, bits };
                 let values = 1_usize << bits;
                 let start = self.sets.len();
-                self.sets.resize(start + (values + 1) * self.blocks, 0);
-                let (some, any) = self.sets[start..].split_at_mut(values * self.blocks);
+                self.sets.resize(start + (values + 1) * self.groups, 0);
+                let (some, any) = self.sets[start..].split_at_mut(values * self.groups);
                 let mut decided = false;
                 for (at, entry) in entries.iter().enumerate() {
-                    let (block, bit) = (at / BLOCK as usize, 1 << (at % BLOCK as usize));
+                    let (group, bit) = (at / GROUP as usize, 1 << (at % GROUP as usize));
                     let (first, last) = slice.cover(spans[*entry as usize]);
                     if (last - first) as usize == values - 1 {
-                        any[block] |= bit;
+                        any[group] |= bit;
                         continue;
                     }
                     decided = true;
                     for value in first as usize..=last as usize {
-                        some[value * self.blocks + block] |= bit;
+                        some[value * self.groups + group] |= bit;
                     }
                 }
                 if decided {
@@ -141,16 +141,16 @@ impl Filters {
             let shift = lowest - byte * 8;
             places[at] = (dimension.word * 4 + byte) as u8;
             masks[at] = ((1 << slice.bits) - 1) << shift;
-            scales[at] = (self.blocks << (MAX_SHIFT - shift)) as u16;
+            scales[at] = (self.groups << (MAX_SHIFT - shift)) as u16;
             starts[at] = (sets.len() * size_of::<u128>()) as u16;
             for value in 0..1 << slice.bits {
-                let (some, any) = candidate.sets_of_value(&self.sets, self.blocks, value);
+                let (some, any) = candidate.sets_of_value(&self.sets, self.groups, value);
                 sets.extend(some.iter().zip(any).map(|(some, any)| some | any));
             }
         }
         if chosen.len() < WINDOWS {
             starts[chosen.len()..].fill((sets.len() * size_of::<u128>()) as u16);
-            sets.resize(sets.len() + self.blocks, u128::MAX);
+            sets.resize(sets.len() + self.groups, u128::MAX);
         }
         let numbers = [masks, scales, starts];
         let numbers = numbers.iter().flatten().flat_map(|number| number.to_le_bytes());
@@ -171,29 +171,29 @@ impl Filters {
     }
 }
 
-/// How many bits the windows have for so many entries. Half a block of them needs one bit less, and so on, and the filter is
-/// smaller.
+/// How many bits the windows have for so many entries. Half a group of them takes one bit less, and so on, and the
+/// filter is smaller.
 fn window_bits(entries: usize) -> u32 {
-    let halvings = (BLOCK as usize / entries).checked_ilog2().unwrap_or(0);
+    let halvings = (GROUP as usize / entries).checked_ilog2().unwrap_or(0);
     WINDOW_BITS - halvings.min(WINDOW_BITS - 1)
 }
 
 impl Candidate {
     /// The entries that allow what a packet has in the window, and those that allow any value.
-    fn sets<'sets>(&self, sets: &'sets [u128], blocks: usize, point: &[u32]) -> (&'sets [u128], &'sets [u128]) {
+    fn sets<'sets>(&self, sets: &'sets [u128], groups: usize, point: &[u32]) -> (&'sets [u128], &'sets [u128]) {
         let value = point[self.slice.dimension] >> self.slice.shift & ((1 << self.slice.bits) - 1);
-        self.sets_of_value(sets, blocks, value)
+        self.sets_of_value(sets, groups, value)
     }
 
-    fn sets_of_value<'sets>(&self, sets: &'sets [u128], blocks: usize, value: u32) -> (&'sets [u128], &'sets [u128]) {
-        let set = |index: usize| &sets[self.sets + index * blocks..][..blocks];
+    fn sets_of_value<'sets>(&self, sets: &'sets [u128], groups: usize, value: u32) -> (&'sets [u128], &'sets [u128]) {
+        let set = |index: usize| &sets[self.sets + index * groups..][..groups];
         (set(value as usize), set(1 << self.slice.bits))
     }
 }
 
 impl Space {
-    /// A packet that an entry matches, the same every time: what it has in each dimension. Half of the values are ends of
-    /// what the entry covers, as ports 0 and 65535 and the addresses of networks are seen more often than others.
+    /// A packet that an entry matches, the same every time: what it has in each dimension. Half of the values are ends
+    /// of what the entry covers, as ports 0 and 65535 and the addresses of networks are seen more often than others.
     fn point(&self, entry: u32) -> Vec<u32> {
         let mut state = entry;
         self.dimensions

@@ -24,9 +24,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod check;
 mod error;
 mod expand;
 mod filter;
+mod names;
+mod properties;
+mod ranges;
 mod rule;
 mod tree;
 
@@ -38,9 +42,11 @@ use alloc::vec::Vec;
 pub use error::{CompileError, ErrorKind};
 pub use rule::{Conditions, Fragment, Icmp, Prefix, Rule, TcpFlags};
 
-use crate::entry::{Entry, Entry4, Entry6};
-use crate::table::{Counts, Layout, MAGIC, MAX_PROBES, MAX_RULES, MAX_WORK, Table, VERSION, rule_word};
-use crate::{Action, names};
+use self::names::NameTable;
+use crate::Action;
+use crate::policy::entry::{Entry, Entry4, Entry6};
+use crate::policy::names::work;
+use crate::policy::table::{Counts, Layout, MAGIC, MAX_RULES, MAX_WORK, Table, VERSION, rule_word};
 
 /// Compiles `rules`, of which the first that matches a packet decides, and `default_action` for the packets that none
 /// matches.
@@ -51,64 +57,34 @@ use crate::{Action, names};
 ///
 /// The first rule that is not as its documentation says, or that there is more than a table can hold.
 pub fn compile(rules: &[Rule], default_action: Action) -> Result<Vec<u8>, CompileError> {
-    let too_large = CompileError { rule: None, kind: ErrorKind::TooLarge };
     if rules.len() > MAX_RULES {
-        return Err(CompileError { rule: None, kind: ErrorKind::TooManyRules(rules.len()) });
+        return Err(of_policy(ErrorKind::TooManyRules(rules.len())));
     }
-    let mut rule_words = Vec::with_capacity(rules.len());
-    let mut extra_words = Vec::new();
-    let mut trees = [Tree::default(), Tree::default(), Tree::default()];
-    let mut suffixes: BTreeMap<String, [Tree; 2]> = BTreeMap::new();
-    for (index, rule) in rules.iter().enumerate() {
-        let expanded = expand::expand(index as u32, rule).map_err(|kind| CompileError { rule: Some(index), kind })?;
-        let mut extra = 0;
-        if !expanded.extra.is_empty() {
-            if extra_words.is_empty() {
-                extra_words.push(0);
-            }
-            extra = extra_words.len() as u32;
-            extra_words.extend(expanded.extra);
-        }
-        rule_words.push((rule.id, rule_word(rule.action, extra)));
-        if expanded.names.is_empty() {
-            let [ipv4, ipv6, other] = &mut trees;
-            ipv4.entries4.extend(expanded.entries4);
-            ipv6.entries6.extend(expanded.entries6);
-            other.entries4.extend(expanded.other);
-        } else {
-            for name in expanded.names {
-                let [ipv4, ipv6] = suffixes.entry(name).or_default();
-                ipv4.entries4.extend_from_slice(&expanded.entries4);
-                ipv6.entries6.extend_from_slice(&expanded.entries6);
-            }
-        }
-    }
-
+    let Parts { rules, extra_words, trees, suffixes } = Parts::of(rules)?;
     let (texts, suffix_trees): (Vec<String>, Vec<[Tree; 2]>) = suffixes.into_iter().unzip();
     let mut forest = tree::Forest::default();
     for tree in trees.into_iter().chain(suffix_trees.into_iter().flatten()) {
         forest.add_root(tree.entries4, tree.entries6);
     }
-    let tree::Built { nodes, entries4, entries6, filters } =
-        forest.build().map_err(|kind| CompileError { rule: None, kind })?;
+    let tree::Built { nodes, entries4, entries6, filters } = forest.build().map_err(of_policy)?;
     let name_table = NameTable::new(&texts);
 
     let counts = Counts {
-        rules: rule_words.len() as u32,
+        rules: rules.len() as u32,
         nodes: nodes.len() as u32,
         entries4: entries4.len() as u32,
         entries6: entries6.len() as u32,
         extra_words: extra_words.len() as u32,
         suffixes: texts.len() as u32,
         slots: name_table.slots.len() as u32,
-        text_bytes: u32::try_from(name_table.text.len()).map_err(|_| too_large.clone())?,
+        text_bytes: u32::try_from(name_table.text.len()).map_err(|_| of_policy(ErrorKind::TooLarge))?,
         filter_words: filters.len() as u32,
     };
-    let layout = Layout::new(counts).ok_or(too_large)?;
+    let layout = Layout::new(counts).ok_or(of_policy(ErrorKind::TooLarge))?;
     let mut table = vec![0; layout.end];
     let header = [MAGIC, VERSION, layout.end as u32, u32::from(default_action.number())];
     put(&mut table, 0, header.iter().chain(&counts.array()).map(|word| word.to_le_bytes()));
-    put(&mut table, layout.rules, rule_words.iter().flat_map(|(id, word)| [id, word]).map(|word| word.to_le_bytes()));
+    put(&mut table, layout.rules, rules.iter().flat_map(|(id, word)| [id, word]).map(|word| word.to_le_bytes()));
     let nodes = nodes.iter().flat_map(|node| [node.base, node.first_rule, node.control, node.claim]);
     put(&mut table, layout.nodes, nodes.map(u32::to_le_bytes));
     put(&mut table, layout.entries4, entries4.iter().map(Entry4::write));
@@ -119,10 +95,63 @@ pub fn compile(rules: &[Rule], default_action: Action) -> Result<Vec<u8>, Compil
     put(&mut table, layout.text, name_table.text.iter().map(|byte| [*byte]));
     put(&mut table, layout.filters, filters.iter().map(|word| word.to_le_bytes()));
     let written = Table { bytes: &table, layout: &layout };
-    if texts.iter().any(|text| names::work(&written, text.as_bytes()) > MAX_WORK) {
-        return Err(CompileError { rule: None, kind: ErrorKind::TooAlike });
+    if texts.iter().any(|text| work(&written, text.as_bytes()) > MAX_WORK) {
+        return Err(of_policy(ErrorKind::TooAlike));
     }
     Ok(table)
+}
+
+/// An error that is not one rule's fault.
+fn of_policy(kind: ErrorKind) -> CompileError {
+    CompileError { rule: None, kind }
+}
+
+/// What the rules of a policy come to: their records, and their entries by the tree that they belong to.
+#[derive(Default)]
+struct Parts {
+    /// The id and the second word of each rule.
+    rules: Vec<(u32, u32)>,
+    extra_words: Vec<u32>,
+    /// IPv4, IPv6 and everything else.
+    trees: [Tree; 3],
+    /// IPv4 and IPv6 of each suffix.
+    suffixes: BTreeMap<String, [Tree; 2]>,
+}
+
+impl Parts {
+    fn of(rules: &[Rule]) -> Result<Self, CompileError> {
+        let mut parts = Self { rules: Vec::with_capacity(rules.len()), ..Self::default() };
+        for (index, rule) in rules.iter().enumerate() {
+            let expanded =
+                expand::expand(index as u32, rule).map_err(|kind| CompileError { rule: Some(index), kind })?;
+            parts.add(rule, expanded);
+        }
+        Ok(parts)
+    }
+
+    fn add(&mut self, rule: &Rule, expanded: expand::Expanded) {
+        let mut extra = 0;
+        if !expanded.extra.is_empty() {
+            if self.extra_words.is_empty() {
+                self.extra_words.push(0);
+            }
+            extra = self.extra_words.len() as u32;
+            self.extra_words.extend(expanded.extra);
+        }
+        self.rules.push((rule.id, rule_word(rule.action, extra)));
+        if expanded.names.is_empty() {
+            let [ipv4, ipv6, other] = &mut self.trees;
+            ipv4.entries4.extend(expanded.entries4);
+            ipv6.entries6.extend(expanded.entries6);
+            other.entries4.extend(expanded.other);
+        } else {
+            for name in expanded.names {
+                let [ipv4, ipv6] = self.suffixes.entry(name).or_default();
+                ipv4.entries4.extend_from_slice(&expanded.entries4);
+                ipv6.entries6.extend_from_slice(&expanded.entries6);
+            }
+        }
+    }
 }
 
 /// The entries of one root: of one kind or the other.
@@ -137,52 +166,5 @@ fn put<const SIZE: usize>(table: &mut [u8], start: usize, records: impl Iterator
     let section = table.get_mut(start..).unwrap_or_default();
     for (to, record) in section.chunks_exact_mut(SIZE).zip(records) {
         to.copy_from_slice(&record);
-    }
-}
-
-/// The three sections of name suffixes.
-struct NameTable {
-    suffixes: Vec<[u32; 3]>,
-    slots: Vec<u32>,
-    text: Vec<u8>,
-}
-
-impl NameTable {
-    fn new(texts: &[String]) -> Self {
-        let mut table = Self { suffixes: Vec::with_capacity(texts.len()), slots: Vec::new(), text: Vec::new() };
-        for text in texts {
-            table.suffixes.push([names::hash(text.as_bytes()), table.text.len() as u32, text.len() as u32]);
-            table.text.extend_from_slice(text.as_bytes());
-        }
-        if !texts.is_empty() {
-            // Larger until every suffix is found in a few steps. Doubling ends, unless hundreds of names have the same
-            // hash; those do not occur by accident, and then are found late or, in the end, refused by the checker.
-            let mut size = texts.len().saturating_mul(2).next_power_of_two();
-            loop {
-                table.slots = vec![0; size];
-                if table.fill() || size > texts.len().saturating_mul(64) {
-                    break;
-                }
-                size = size.saturating_mul(2);
-            }
-        }
-        table
-    }
-
-    /// Enters all suffixes. Answers whether there was room for each where a lookup finds it.
-    fn fill(&mut self) -> bool {
-        let size = self.slots.len() as u32;
-        self.suffixes.iter().zip(1..).all(|([hash, ..], number)| {
-            (0..MAX_PROBES).any(|probe| {
-                let slot = names::slot(*hash, probe, size);
-                match self.slots.get_mut(slot as usize) {
-                    Some(slot @ 0) => {
-                        *slot = number;
-                        true
-                    }
-                    _ => false,
-                }
-            })
-        })
     }
 }

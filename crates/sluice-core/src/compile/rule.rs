@@ -88,7 +88,8 @@ pub struct Icmp {
     pub code: Option<u8>,
 }
 
-/// Flags of a TCP header: those in `mask` have to be as in `value`. FIN is bit 0, then SYN, RST, PSH, ACK, URG, ECE, CWR.
+/// Flags of a TCP header: those in `mask` have to be as in `value`. FIN is bit 0, then SYN, RST, PSH, ACK, URG, ECE,
+/// CWR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TcpFlags {
     /// Which flags count.

@@ -3,31 +3,10 @@
 use sluice_npi::{MAX_VLANS, flags, link_type};
 
 use super::{Parser, UnknownLinkType, be16};
+use crate::ether_type;
 
 /// How many VLAN tags are skipped over; a packet with more is malformed.
 const MAX_TAGS: u8 = 16;
-
-pub(super) mod ether_type {
-    pub(crate) const IPV4: u16 = 0x0800;
-    pub(crate) const ARP: u16 = 0x0806;
-    pub(crate) const VLAN: u16 = 0x8100;
-    pub(crate) const IPV6: u16 = 0x86DD;
-    pub(crate) const MPLS: u16 = 0x8847;
-    pub(crate) const MPLS_UPSTREAM: u16 = 0x8848;
-    pub(crate) const SERVICE_VLAN: u16 = 0x88A8;
-    pub(crate) const MACSEC: u16 = 0x88E5;
-    /// Stacked tags from before 802.1ad.
-    pub(crate) const OLD_STACKED_VLAN: u16 = 0x9100;
-    pub(crate) const OLD_STACKED_VLAN_2: u16 = 0x9200;
-    /// The smallest EtherType; what is below is a length (IEEE 802.3, 3.2.6).
-    pub(crate) const FIRST: u16 = 0x0600;
-    /// The largest length.
-    pub(crate) const LAST_LENGTH: u16 = 1500;
-
-    /// Those that have something to read, or to say.
-    pub(crate) const READ: [u16; 10] =
-        [IPV4, ARP, VLAN, IPV6, MPLS, MPLS_UPSTREAM, SERVICE_VLAN, MACSEC, OLD_STACKED_VLAN, OLD_STACKED_VLAN_2];
-}
 
 /// Address families of the BSD loopback header. IPv6 has another number on every system.
 mod family {
@@ -35,7 +14,7 @@ mod family {
     pub(super) const INET6: [u32; 5] = [10, 23, 24, 28, 30];
 }
 
-/// Hardware types for which the protocol field of a Linux cooked header is no EtherType.
+/// Hardware types for which the protocol field of a Linux cooked header is not an EtherType.
 mod arphrd {
     pub(super) const FRAME_RELAY: u16 = 770;
     pub(super) const IEEE80211: u16 = 801;

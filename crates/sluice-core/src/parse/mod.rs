@@ -1,17 +1,17 @@
 //! From the bytes of a packet to a [`Flow`].
 //!
-//! Data goes down the layers: [`link`] finds the EtherType, [`network`] the protocol behind the IP headers, [`transport`]
-//! the ports; [`plain`] does all three at once where nothing is out of the ordinary. Then [`payload`] decides whether
-//! [`dns`], [`tls`], [`http`] or [`quic`] look into the payload. What each of them reads, checks and leaves alone, and every
-//! limit, is in `docs/packets.md`.
+//! Data goes down the layers: [`link`] finds the EtherType, [`network`] the protocol behind the IP headers,
+//! [`transport`] the ports; [`plain`] does all three at once where nothing is out of the ordinary. Then [`application`]
+//! decides whether [`dns`], [`tls`], [`http`] or [`quic`] look into the payload. What each of them reads, checks and
+//! leaves alone, and every limit, is in `docs/packets.md`.
 //!
 //! A layer gets the rest of the packet as a slice that starts with its header and ends where the layer around it ends.
 
+mod application;
 mod dns;
 mod http;
 mod link;
 mod network;
-mod payload;
 mod plain;
 mod quic;
 mod tls;
@@ -19,8 +19,9 @@ mod transport;
 
 use core::fmt;
 
-use link::ether_type;
 use sluice_npi::{Flow, flags, link_type};
+
+use crate::ether_type;
 
 /// A link type that Sluice does not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,16 @@ pub struct UnknownLinkType(pub u16);
 impl fmt::Display for UnknownLinkType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(number) = self;
-        write!(f, "link type {number} is not supported: it has to be one of 0, 1, 101, 108, 113, 228, 229 and 276")
+        write!(f, "link type {number} is not supported: it has to be one of")?;
+        for (position, (known, _)) in link_type::NAMES.iter().enumerate() {
+            let before = match position {
+                0 => "",
+                _ if position.wrapping_add(1) == link_type::NAMES.len() => " and",
+                _ => ",",
+            };
+            write!(f, "{before} {known}")?;
+        }
+        Ok(())
     }
 }
 
@@ -37,7 +47,7 @@ impl core::error::Error for UnknownLinkType {}
 
 /// Reads a packet of `wire_length` bytes, of which `packet` are the first.
 ///
-/// `link_type` is one of [`sluice_npi::link_type`]. No packet is an error: what is wrong with it is in
+/// `link_type` is one of [`sluice_npi::link_type`]. A packet is never an error: what is wrong with it is in
 /// [`Flow::flags`], and what could be read in spite of it is given. A `wire_length` below `packet.len()` is taken as
 /// `packet.len()`.
 ///
@@ -78,8 +88,8 @@ pub fn parse_into(link_type: u16, packet: &[u8], wire_length: u32, flow: &mut Fl
     other_with_payload(packet, flow, wire_length, link_type)
 }
 
-/// Does what [`parse_into`] does, except that it does not look into the payload: the flow has no name, no DNS type and no
-/// QUIC version, and what is wrong with the payload is not in its flags.
+/// Does what [`parse_into`] does, except that it does not look into the payload: the flow has no name, no DNS type and
+/// no QUIC version, and what is wrong with the payload is not in its flags.
 ///
 /// # Errors
 ///
@@ -97,14 +107,14 @@ pub fn parse_headers_into(
     other(packet, flow, wire_length, link_type).map(|_| ())
 }
 
-/// Reads a packet that is no plain frame with TCP.
+/// Reads a packet that is not a plain frame with TCP.
 #[inline(never)]
 fn other_with_payload(packet: &[u8], flow: &mut Flow, wire_length: u32, link_type: u16) -> Result<(), UnknownLinkType> {
     let ends = other(packet, flow, wire_length, link_type)?;
     look_into_payload(packet, ends, flow)
 }
 
-/// Reads the headers of a packet that is no plain frame with TCP, and says why its payload ends where it does.
+/// Reads the headers of a packet that is not a plain frame with TCP, and says why its payload ends where it does.
 #[inline]
 fn other(packet: &[u8], flow: &mut Flow, wire_length: u32, link_type: u16) -> Result<Ends, UnknownLinkType> {
     if link_type == link_type::ETHERNET {
@@ -116,20 +126,20 @@ fn other(packet: &[u8], flow: &mut Flow, wire_length: u32, link_type: u16) -> Re
 
 /// Reads the headers of an Ethernet frame.
 ///
-/// Each kind of frame is a function of its own, and called at the end, so that none waits for registers to be saved that
-/// another needs, or for a second guess.
+/// Each kind of frame is a function of its own, and called at the end, so that none waits for registers to be saved
+/// that another needs, or for a second guess.
 #[inline(never)]
 fn ethernet(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Result<Ends, UnknownLinkType> {
-    match plain::ether_type(frame) {
-        ether_type::VLAN => tagged(frame, flow, wire_length),
-        ..ether_type::FIRST => llc(frame, flow, wire_length),
+    match plain::ether_type_of(frame) {
+        ether_type::VLAN => tagged_frame(frame, flow, wire_length),
+        ..ether_type::FIRST => frame_with_length(frame, flow, wire_length),
         _ if plain::untagged(frame, flow) => Ok(Ends::Packet),
-        _ => rare(frame, flow, wire_length),
+        _ => other_frame(frame, flow, wire_length),
     }
 }
 
 #[inline(never)]
-fn tagged(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Result<Ends, UnknownLinkType> {
+fn tagged_frame(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Result<Ends, UnknownLinkType> {
     if plain::tagged(frame, flow) {
         return Ok(Ends::Packet);
     }
@@ -137,16 +147,16 @@ fn tagged(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Result<Ends, Unkno
 }
 
 #[inline(never)]
-fn llc(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Result<Ends, UnknownLinkType> {
-    if plain::llc(frame, flow) {
+fn frame_with_length(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Result<Ends, UnknownLinkType> {
+    if plain::with_length(frame, flow) {
         return Ok(Ends::Packet);
     }
     layers(frame, flow, wire_length, link_type::ETHERNET)
 }
 
 #[inline(never)]
-fn rare(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Result<Ends, UnknownLinkType> {
-    if plain::ether_type(frame) == ether_type::IPV6 && plain::ipv6(frame, 0, flow) {
+fn other_frame(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Result<Ends, UnknownLinkType> {
+    if plain::ether_type_of(frame) == ether_type::IPV6 && plain::ipv6(frame, 0, flow) {
         return Ok(Ends::Packet);
     }
     layers(frame, flow, wire_length, link_type::ETHERNET)
@@ -166,13 +176,13 @@ fn layers(packet: &[u8], flow: &mut Flow, wire_length: u32, link_type: u16) -> R
 /// Looks into the payload of a packet whose headers are read, if it may be of a known protocol.
 #[inline(always)]
 fn look_into_payload(packet: &[u8], ends: Ends, flow: &mut Flow) -> Result<(), UnknownLinkType> {
-    if payload::may_be_known(packet, flow) { payload(packet, ends, flow) } else { Ok(()) }
+    if application::may_be_known(packet, flow) { application(packet, ends, flow) } else { Ok(()) }
 }
 
 /// Looks into a payload that may be of a known protocol. It is always `Ok`, to be what its callers end with.
 #[cold]
 #[inline(never)]
-fn payload(packet: &[u8], ends: Ends, flow: &mut Flow) -> Result<(), UnknownLinkType> {
+fn application(packet: &[u8], ends: Ends, flow: &mut Flow) -> Result<(), UnknownLinkType> {
     let start = flow.payload_offset as usize;
     let end = start.wrapping_add(flow.payload_length as usize);
     let packet = packet.get(..end).unwrap_or(packet);
@@ -207,7 +217,7 @@ impl<'packet> Parser<'packet, '_> {
     /// Where in the packet `rest` starts. `rest` ends where `self.packet` ends.
     #[inline]
     fn offset(&self, rest: &[u8]) -> u32 {
-        // A packet is no longer than its u32 length says; rest is a part of it.
+        // The length of a packet fits into a u32, and `rest` is a part of it.
         self.packet.len().wrapping_sub(rest.len()) as u32
     }
 
@@ -222,8 +232,8 @@ impl<'packet> Parser<'packet, '_> {
         self.set(flags::MALFORMED);
     }
 
-    /// A header does not fit into its layer. In a first fragment that is no accident either: the header chain has to be
-    /// in it whole (RFC 1858, RFC 7112).
+    /// A header does not fit into its layer. In a first fragment that is not an accident either: the header chain has
+    /// to be in it whole (RFC 1858, RFC 7112).
     #[cold]
     fn short(&mut self) {
         self.set(match self.ends {

@@ -3,6 +3,7 @@
 use sluice_npi::{Flow, flags};
 
 use super::{Ends, Parser, be16};
+use crate::protocol;
 
 /// How many extension headers are walked; a packet with more is malformed. Each kind has to occur at most once, except
 /// for Destination Options (RFC 8200, 4.1), so that real packets have few.
@@ -13,42 +14,6 @@ const MAX_HOP_OPTIONS: u32 = 32;
 
 /// The longest reassembled datagram without a Jumbo Payload option.
 const MAX_DATAGRAM: usize = 0xFFFF;
-
-pub(crate) mod protocol {
-    pub(crate) const HOP_BY_HOP: u8 = 0;
-    pub(crate) const ICMP: u8 = 1;
-    pub(crate) const TCP: u8 = 6;
-    pub(crate) const UDP: u8 = 17;
-    pub(crate) const DCCP: u8 = 33;
-    pub(crate) const ROUTING: u8 = 43;
-    pub(crate) const FRAGMENT: u8 = 44;
-    pub(crate) const AUTHENTICATION: u8 = 51;
-    pub(crate) const ICMPV6: u8 = 58;
-    pub(crate) const NO_NEXT_HEADER: u8 = 59;
-    pub(crate) const DESTINATION_OPTIONS: u8 = 60;
-    pub(crate) const SCTP: u8 = 132;
-    pub(crate) const MOBILITY: u8 = 135;
-    pub(crate) const UDP_LITE: u8 = 136;
-    pub(crate) const HIP: u8 = 139;
-    pub(crate) const SHIM6: u8 = 140;
-
-    /// The protocols, other than TCP and UDP, that have something to read in one version of IP at least.
-    pub(crate) const READ: [u8; 13] = [
-        HOP_BY_HOP,
-        ICMP,
-        DCCP,
-        ROUTING,
-        FRAGMENT,
-        AUTHENTICATION,
-        ICMPV6,
-        DESTINATION_OPTIONS,
-        SCTP,
-        MOBILITY,
-        UDP_LITE,
-        HIP,
-        SHIM6,
-    ];
-}
 
 /// Where a fragment belongs: its offset in bytes, and whether more follow.
 #[derive(Clone, Copy)]
@@ -202,7 +167,8 @@ impl<'packet> Parser<'packet, '_> {
         self.short();
     }
 
-    /// A payload length of 0 in front of a Hop-by-Hop header: the real length is in its Jumbo Payload option (RFC 2675).
+    /// A payload length of 0 in front of a Hop-by-Hop header: the real length is in its Jumbo Payload option (RFC
+    /// 2675).
     #[cold]
     fn jumbogram(&mut self, payload: &'packet [u8]) {
         let payload = match jumbo_payload_length(payload) {
@@ -243,7 +209,8 @@ impl<'packet> Parser<'packet, '_> {
 
     /// Walks the extension headers (RFC 8200, 4; RFC 7045).
     fn extension_headers(&mut self, mut next: u8, mut rest: &'packet [u8], zero_length: bool) {
-        // A header that carries its own message and, in most packets, nothing behind it: its number then is the protocol.
+        // A header that carries its own message and, in most packets, nothing behind it: its number then is the
+        // protocol.
         let mut message = None;
         for position in 0..=MAX_EXTENSION_HEADERS {
             let following = match next {
@@ -295,7 +262,8 @@ impl<'packet> Parser<'packet, '_> {
         self.header_of(rest, length)
     }
 
-    /// An Authentication Header counts its length in units of 4 bytes, the first two of them not counted (RFC 4302, 2.2).
+    /// An Authentication Header counts its length in units of 4 bytes, the first two of them not counted (RFC 4302,
+    /// 2.2).
     fn authentication(&mut self, rest: &'packet [u8]) -> Option<(u8, &'packet [u8])> {
         let length = rest.get(1).map(|length| usize::from(*length).wrapping_add(2).wrapping_mul(4));
         if length.is_some_and(|length| length < 12) {

@@ -1,21 +1,21 @@
 //! The straight way through the most common frames: Ethernet with at most one VLAN tag, and in it
 //!
-//! - IPv4 without options and fragments or IPv6 without extension headers, carrying TCP, UDP or a protocol of which nothing
-//!   is read, complete and without contradictions;
+//! - IPv4 without options and fragments or IPv6 without extension headers, carrying TCP, UDP or a protocol of which
+//!   nothing is read, complete and without contradictions;
 //! - or something behind which nothing is read.
 //!
-//! Next to nothing of that can be foreseen by a processor, and a wrong guess costs as much as 100 instructions. So it has
-//! to guess once, whether the frame is plain; everything else is arithmetic, with [`Shape`] for what differs between
-//! protocols. A frame behind whose EtherType nothing is read is no other case: [`BLANK`] is read in its place. Whatever is
-//! not plain is left to the layers, from the start. A test has both read the same packets.
+//! Next to nothing of that can be foreseen by a processor, and a wrong guess costs as much as 100 instructions. So it
+//! has to guess once, whether the frame is plain; everything else is arithmetic, with [`Shape`] for what differs
+//! between protocols. A frame behind whose EtherType nothing is read is the same case: [`BLANK`] is read in its place.
+//! Whatever is not plain is left to the layers, from the start. A test has both read the same packets.
 
 use core::hint::select_unpredictable;
 
 use sluice_npi::{Flow, flags};
 
 use super::be16;
-use super::link::ether_type;
-use super::network::{copy, protocol, widened};
+use super::network::{copy, widened};
+use crate::{ether_type, protocol};
 
 /// The headers of Ethernet.
 const ETHERNET: u32 = 14;
@@ -35,15 +35,15 @@ const BLANK: [u8; LOOKED_AT] = {
 
 /// The EtherType of a frame; 0 if it has none.
 #[inline]
-pub(super) fn ether_type(frame: &[u8]) -> u16 {
+pub(super) fn ether_type_of(frame: &[u8]) -> u16 {
     frame.first_chunk::<14>().map_or(0, |header| be16([header[12], header[13]]))
 }
 
 /// Reads the headers of `frame` if it is a plain one with TCP without options over IPv4 and no tag, and answers whether
 /// it is.
 ///
-/// The most common packet is worth a guess of its own. The rarest of its marks is asked for first, as the others can then
-/// be foreseen.
+/// The most common packet is worth a guess of its own. The rarest of its marks is asked for first, as the others can
+/// then be foreseen.
 #[inline(always)]
 pub(super) fn tcp(frame: &[u8], flow: &mut Flow) -> bool {
     /// The data offset of 20 bytes.
@@ -63,7 +63,7 @@ pub(super) fn tcp(frame: &[u8], flow: &mut Flow) -> bool {
 /// Does the same for a plain frame with an EtherType, which is that of IPv4 or one behind which nothing is read.
 #[inline(always)]
 pub(super) fn untagged(frame: &[u8], flow: &mut Flow) -> bool {
-    let number = ether_type(frame);
+    let number = ether_type_of(frame);
     if is_read_apart_from_ipv4(number) {
         return false;
     }
@@ -83,10 +83,10 @@ pub(super) fn tagged(frame: &[u8], flow: &mut Flow) -> bool {
     let Some(inner) = frame.get(TAG as usize..) else {
         return false;
     };
-    let is_plain = match ether_type(inner) {
+    let is_plain = match ether_type_of(inner) {
         ether_type::IPV4 => tagged_ipv4(inner, flow),
         ether_type::IPV6 => ipv6(inner, TAG, flow),
-        ..ether_type::FIRST => llc(inner, flow),
+        ..ether_type::FIRST => with_length(inner, flow),
         number if is_read_apart_from_ipv4(number) => false,
         number => {
             *flow = Flow { flags: flags::ETHER_TYPE, ether_type: number, ..Flow::default() };
@@ -138,7 +138,7 @@ pub(super) fn ipv6(frame: &[u8], tag: u32, flow: &mut Flow) -> bool {
 
 /// Does the same for a plain frame with a length instead of an EtherType. Nothing is read of it.
 #[inline]
-pub(super) fn llc(frame: &[u8], flow: &mut Flow) -> bool {
+pub(super) fn with_length(frame: &[u8], flow: &mut Flow) -> bool {
     /// LLC and the first 3 bytes of a SNAP header that carries an EtherType.
     const SNAP: u64 = 0xAAAA_0300_0000;
 
@@ -148,7 +148,7 @@ pub(super) fn llc(frame: &[u8], flow: &mut Flow) -> bool {
     let Some(llc) = rest.first_chunk() else {
         return false;
     };
-    let length = ether_type(frame);
+    let length = ether_type_of(frame);
     let is_plain = (length <= ether_type::LAST_LENGTH)
         & (usize::from(length) <= rest.len())
         & (u64::from_be_bytes(*llc) >> 16 != SNAP);
@@ -332,8 +332,8 @@ impl Transport {
         })
     }
 
-    /// The flow but for EtherType and addresses. The frame starts `tag` bytes behind the start of the packet, and its IP
-    /// header is `longer` than that of IPv4.
+    /// The flow but for EtherType and addresses. The frame starts `tag` bytes behind the start of the packet, and its
+    /// IP header is `longer` than that of IPv4.
     #[inline(always)]
     fn flow(self, shape: &Shape, tag: u32, longer: u32) -> Flow {
         let behind = ETHERNET.wrapping_add(tag).wrapping_add(longer).wrapping_add(self.headers);

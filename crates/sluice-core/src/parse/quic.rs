@@ -10,8 +10,10 @@ const HTTPS: u16 = 443;
 /// The longest connection id of the known versions (RFC 9000, 17.2).
 const MAX_CONNECTION_ID: u8 = 20;
 
-/// The known versions set the fixed bit.
+/// Set in the first byte of a long header (RFC 8999, 5.1).
 const LONG: u8 = 0x80;
+
+/// Set in the first byte of every packet of the known versions (RFC 9000, 17.2).
 const FIXED: u8 = 0x40;
 
 #[inline]
@@ -22,7 +24,7 @@ pub(super) fn may_start_with(first: u8, ports: [u16; 2]) -> bool {
 
 #[inline]
 pub(super) fn may_be_long_header(datagram: &[u8]) -> bool {
-    datagram.first().is_some_and(|first| first & 0x80 != 0)
+    datagram.first().is_some_and(|first| first & LONG != 0)
 }
 
 /// QUIC version 1 (RFC 9000), version 2 (RFC 9369) and the drafts.
@@ -44,7 +46,7 @@ fn has_connection_ids(rest: &[u8], known: bool) -> bool {
 }
 
 impl<'packet> Parser<'packet, '_> {
-    /// Bytes that look like a long header are one; if they do not, that is no fault of the packet.
+    /// Bytes that look like a long header are one; if they do not, the packet is not malformed.
     pub(super) fn quic(&mut self, datagram: &'packet [u8]) {
         let Some(([first, version @ ..], rest)) = datagram.split_first_chunk::<5>() else {
             return;
@@ -52,8 +54,7 @@ impl<'packet> Parser<'packet, '_> {
         let version = u32::from_be_bytes(*version);
         let known = is_known(version);
         let https = self.flow.source_port == HTTPS || self.flow.destination_port == HTTPS;
-        // The known versions set the fixed bit.
-        if (known && first & 0x40 != 0 || !known && https) && has_connection_ids(rest, known) {
+        if (known && first & FIXED != 0 || !known && https) && has_connection_ids(rest, known) {
             self.flow.quic_version = version;
             self.set(flags::QUIC);
         }

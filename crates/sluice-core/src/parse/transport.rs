@@ -2,8 +2,8 @@
 
 use sluice_npi::flags;
 
-use super::network::protocol;
 use super::{Ends, Parser, be16};
+use crate::protocol;
 
 impl<'packet> Parser<'packet, '_> {
     #[inline]
@@ -51,7 +51,7 @@ impl<'packet> Parser<'packet, '_> {
     }
 
     #[inline]
-    fn payload(&mut self, payload: &[u8]) {
+    fn note_payload(&mut self, payload: &[u8]) {
         if !payload.is_empty() {
             self.flow.payload_offset = self.offset(payload);
             self.flow.payload_length = payload.len() as u32;
@@ -74,7 +74,7 @@ impl<'packet> Parser<'packet, '_> {
         let Some(payload) = rest.get(length..) else {
             return self.short();
         };
-        self.payload(payload);
+        self.note_payload(payload);
     }
 
     /// UDP (RFC 768).
@@ -93,7 +93,7 @@ impl<'packet> Parser<'packet, '_> {
             _ if self.ends == Ends::Fragment => payload,
             _ => self.limit(payload, length.wrapping_sub(8)),
         };
-        self.payload(payload);
+        self.note_payload(payload);
     }
 
     /// UDP-Lite (RFC 3828): the length field is a checksum coverage.
@@ -106,7 +106,7 @@ impl<'packet> Parser<'packet, '_> {
         if matches!(coverage, 1..8) || (self.ends == Ends::Packet && coverage > rest.len()) {
             self.malformed();
         }
-        self.payload(payload);
+        self.note_payload(payload);
     }
 
     /// SCTP (RFC 9260, 3.1).
@@ -115,7 +115,7 @@ impl<'packet> Parser<'packet, '_> {
             return self.short_transport(rest);
         };
         self.ports(&[header[0], header[1], header[2], header[3]]);
-        self.payload(payload);
+        self.note_payload(payload);
     }
 
     /// DCCP (RFC 4340, 5.1).
@@ -130,7 +130,7 @@ impl<'packet> Parser<'packet, '_> {
             return self.malformed();
         }
         match rest.get(length..) {
-            Some(payload) => self.payload(payload),
+            Some(payload) => self.note_payload(payload),
             None => self.short(),
         }
     }
@@ -143,7 +143,7 @@ impl<'packet> Parser<'packet, '_> {
             self.set(flags::ICMP);
         }
         match rest.get(header_length..) {
-            Some(payload) => self.payload(payload),
+            Some(payload) => self.note_payload(payload),
             None => self.short_transport(&[]),
         }
         if rest.is_empty() {

@@ -108,7 +108,8 @@ pub fn rules(lines: &[Line]) -> Vec<Rule> {
         .collect()
 }
 
-/// The flow of a packet with this header. ClassBench rules name ports for every protocol, so that every packet has them.
+/// The flow of a packet with this header. ClassBench rules name ports for every protocol, so that every packet has
+/// them.
 pub fn flow(&(source, destination, source_port, destination_port, protocol): &Header) -> Flow {
     let mut flow = Flow {
         flags: flags::ADDRESSES | flags::PROTOCOL | flags::PORTS | flags::ETHER_TYPE,

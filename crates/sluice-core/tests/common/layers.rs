@@ -3,8 +3,8 @@
 use sluice_core::parse;
 use sluice_npi::{Flow, MAX_VLANS, link_type};
 
-/// The flow of an Ethernet frame, read layer by layer: with one more tag in front, of a kind that the short cut does not
-/// know, and then without what that tag changes. `None` if there would be too many tags, or no room for one.
+/// The flow of an Ethernet frame, read layer by layer: with one more tag in front, of a kind that the short cut does
+/// not know, and then without what that tag changes. `None` if there would be too many tags, or no room for one.
 pub fn by_layers(frame: &[u8], wire_length: u32) -> Option<Flow> {
     let (addresses, rest) = frame.split_first_chunk::<12>()?;
     let tagged = [addresses, [0x91, 0x00, 0x0A, 0xBC].as_slice(), rest].concat();

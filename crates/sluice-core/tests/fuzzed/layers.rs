@@ -1,7 +1,7 @@
 //! Packets that are mostly as they should be: the input chooses layers and what is wrong with them, so that the deep
 //! layers are reached. Ethernet alone, with the layers below in all orders.
 
-use super::sound;
+use super::invariants;
 
 /// The input, byte by byte; zeros when it is used up.
 struct Choices<'data>(&'data [u8]);
@@ -153,5 +153,5 @@ pub fn run(data: &[u8]) {
     frame.extend(payload);
     let wire_length = frame.len() as u32;
     let kept = frame.len().saturating_sub(usize::from(choices.byte().saturating_sub(200)));
-    sound::parse(1, &frame[..kept], wire_length);
+    invariants::parse(1, &frame[..kept], wire_length);
 }

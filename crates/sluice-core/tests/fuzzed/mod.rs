@@ -1,9 +1,10 @@
-//! What the fuzz targets of this crate do with their input: `fuzz/` gives it to a fuzzer, `tests/fuzz.rs` to a generator.
+//! What the fuzz targets of this crate do with their input: `fuzz/` gives it to a fuzzer, `tests/fuzz.rs` to a
+//! generator.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each target uses a part of it")]
 
 #[path = "../common/layers.rs"]
 mod by_layers;
+mod invariants;
 pub mod layers;
 pub mod parse;
-mod sound;
 pub mod table;

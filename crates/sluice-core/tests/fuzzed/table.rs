@@ -1,4 +1,4 @@
-//! Arbitrary bytes as a policy table, and compiled tables with arbitrary changes: the check refuses them, or the table
+//! Arbitrary bytes as a policy table, and compiled tables with arbitrary changes: validation refuses them, or the table
 //! answers within its limits.
 
 use std::ops::RangeInclusive;

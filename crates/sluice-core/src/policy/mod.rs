@@ -1,10 +1,27 @@
-//! A policy: a table that was checked, and the answer that it gives for a packet.
+//! A policy: a table that was validated, and the answer that it gives for a packet.
+//!
+//! [`table`] has the layout, with a record type in each of [`node`], [`entry`], [`filter`], [`conditions`] and
+//! [`names`]. [`validate`] looks at every byte of a table once; from then on [`search`] turns a packet into a [`key`]
+//! and finds its first rule. `docs/policy-table.md` explains how they fit together.
 
+pub(crate) mod conditions;
+pub(crate) mod entry;
+pub(crate) mod filter;
+pub(crate) mod key;
+pub(crate) mod names;
+pub(crate) mod node;
+pub(crate) mod search;
+pub(crate) mod table;
+mod validate;
+
+pub use search::ParsedPacket;
 use sluice_npi::Flow;
+pub use table::{MAX_EXPANDED, MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE};
+pub use validate::TableError;
 
-use crate::search::{self, LANES, ParsedPacket};
-use crate::table::{Layout, NO_RULE, RULE_BLOCKS, Table};
-use crate::{Action, Direction, TableError, validate};
+use self::search::LANES;
+use self::table::{Counts, Layout, NO_RULE, RULE_BLOCKS, Table};
+use crate::{Action, Direction};
 
 /// What a policy says about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +55,7 @@ impl<B> Policy<B> {
     /// The policy without rules that permits everything. `bytes` is kept and not looked at.
     pub const fn permit_everything(bytes: B) -> Self {
         let layout = Layout {
-            counts: crate::table::Counts {
+            counts: Counts {
                 rules: 0,
                 nodes: 0,
                 entries4: 0,
@@ -82,7 +99,7 @@ impl<B> Policy<B> {
 }
 
 impl<B: AsRef<[u8]>> Policy<B> {
-    /// Checks every byte of `bytes`, in time proportional to their number and without allocating.
+    /// Validates every byte of `bytes`, in time proportional to their number and without allocating.
     ///
     /// # Errors
     ///
@@ -106,15 +123,16 @@ impl<B: AsRef<[u8]>> Policy<B> {
 
     /// What the policy says about the packet with these `bytes`, from which `flow` was read.
     ///
-    /// The bytes are needed for host names alone; a `flow` that does not belong to them costs no more than a wrong answer.
+    /// The bytes are needed for host names alone; a `flow` that does not belong to them costs no more than a wrong
+    /// answer.
     #[inline]
     pub fn classify(&self, direction: Direction, link_type: u16, bytes: &[u8], flow: &Flow) -> Decision {
         let table = self.table();
         self.decision(&table, search::first_rule(&table, &ParsedPacket { direction, link_type, bytes, flow }))
     }
 
-    /// Does what [`classify`](Self::classify) does for each of several packets, which takes less time for each: as many of
-    /// `decisions` are written as there are packets, or all of them if there are more packets.
+    /// Does what [`classify`](Self::classify) does for each of several packets, which takes less time for each: as many
+    /// of `decisions` are written as there are packets, or all of them if there are more packets.
     #[inline]
     pub fn classify_batch(&self, packets: &[ParsedPacket<'_>], decisions: &mut [Decision]) {
         let table = self.table();

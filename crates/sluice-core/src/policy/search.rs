@@ -2,11 +2,13 @@
 
 use sluice_npi::Flow;
 
-use crate::entry::{Entry, Entry4, Entry6};
-use crate::filter::{BLOCK, Blocks, first_block};
-use crate::key::Key;
-use crate::table::{ENTRY_HAS_EXTRA, MAX_PENDING, NO_RULE, Node, RULE_BLOCKS, Table, root};
-use crate::{Direction, extra, names};
+use super::entry::{Entry, Entry4, Entry6};
+use super::filter::{GROUP, Groups, first_group};
+use super::key::Key;
+use super::node::Node;
+use super::table::{ENTRY_HAS_EXTRA, MAX_PENDING, NO_RULE, RULE_BLOCKS, Table, root};
+use super::{conditions, names};
+use crate::Direction;
 
 /// A packet whose flow was read, to be looked up.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +26,7 @@ pub struct ParsedPacket<'packet> {
 impl ParsedPacket<'_> {
     /// Whether the packet is looked up in the trees of IPv6.
     #[inline]
-    fn is_wide(&self) -> bool {
+    fn is_ipv6(&self) -> bool {
         self.flow.ip_version == 6
     }
 
@@ -48,21 +50,21 @@ pub(crate) fn first_rule(table: &Table<'_>, packet: &ParsedPacket<'_>) -> u32 {
         lane.start(table, packet.root(), packet);
         lane.finish(table, packet)
     }
-    if packet.is_wide() { of::<Entry6>(table, packet) } else { of::<Entry4>(table, packet) }
+    if packet.is_ipv6() { of::<Entry6>(table, packet) } else { of::<Entry4>(table, packet) }
 }
 
 /// How many packets are looked up side by side.
 pub(crate) const LANES: usize = 4;
 
-/// Does what [`first_rule`] does for up to [`LANES`] packets of the same IP version: first all start, then each finishes. What
-/// one of them has to wait for is under way for the others as well; and where a processor takes a wrong turn, it has less to
-/// do again.
+/// Does what [`first_rule`] does for up to [`LANES`] packets of the same IP version: first all start, then each
+/// finishes. What one of them has to wait for is under way for the others as well; and where a processor takes a wrong
+/// turn, it has less to do again.
 #[inline]
 pub(crate) fn first_rules(table: &Table<'_>, packets: &[ParsedPacket<'_>], found: &mut [u32; LANES]) {
     match packets {
         [] => {}
         [packet] => found[0] = first_rule(table, packet),
-        [first, ..] if first.is_wide() => side_by_side::<Entry6>(table, first.root(), packets, found),
+        [first, ..] if first.is_ipv6() => side_by_side::<Entry6>(table, first.root(), packets, found),
         [first, ..] => side_by_side::<Entry4>(table, first.root(), packets, found),
     }
 }
@@ -144,16 +146,16 @@ fn search_rest<E: Entry>(
     best
 }
 
-/// Which entries of the first block of a leaf may match.
+/// Which entries of the first group of a leaf may match.
 #[inline(always)]
 fn first_candidates(table: &Table<'_>, leaf: &Node, key: &impl Key) -> u128 {
     match leaf.filter() {
-        Some(index) => table.filter(index).map_or(0, |filter| first_block(filter, key)),
+        Some(index) => table.filter(index).map_or(0, |filter| first_group(filter, key)),
         None => u128::MAX,
     }
 }
 
-/// The first rule before `best` in a leaf that matches, given the candidates of its first block; else `best`.
+/// The first rule before `best` in a leaf that matches, given the candidates of its first group; else `best`.
 #[inline(always)]
 fn search_leaf<E: Entry>(
     table: &Table<'_>,
@@ -165,18 +167,18 @@ fn search_leaf<E: Entry>(
 ) -> u32 {
     match first_of::<E>(table, leaf.base, leaf.entry_count(), candidates, key, packet, best) {
         Some(best) => best,
-        None if leaf.entry_count() > BLOCK => more_blocks::<E>(table, leaf, key, packet, best),
+        None if leaf.entry_count() > GROUP => more_groups::<E>(table, leaf, key, packet, best),
         None => best,
     }
 }
 
-/// Searches a leaf from its second block on.
+/// Searches a leaf from its second group on.
 #[inline(never)]
-fn more_blocks<E: Entry>(table: &Table<'_>, leaf: &Node, key: &E::Key, packet: &ParsedPacket<'_>, best: u32) -> u32 {
-    let blocks = leaf.filter().and_then(|index| Blocks::read(table.filter(index)?, key));
-    for index in 1..leaf.entry_count().div_ceil(BLOCK) {
-        let before = index.wrapping_mul(BLOCK);
-        let candidates = blocks.as_ref().map_or(u128::MAX, |blocks| blocks.block(index));
+fn more_groups<E: Entry>(table: &Table<'_>, leaf: &Node, key: &E::Key, packet: &ParsedPacket<'_>, best: u32) -> u32 {
+    let groups = leaf.filter().and_then(|index| Groups::read(table.filter(index)?, key));
+    for index in 1..leaf.entry_count().div_ceil(GROUP) {
+        let before = index.wrapping_mul(GROUP);
+        let candidates = groups.as_ref().map_or(u128::MAX, |groups| groups.group(index));
         let left = leaf.entry_count().wrapping_sub(before);
         if let Some(best) = first_of::<E>(table, leaf.base.wrapping_add(before), left, candidates, key, packet, best) {
             return best;
@@ -239,8 +241,8 @@ impl Walk {
     }
 }
 
-/// The rule of the first candidate that matches among a block of entries from `base` on; `best` if that comes first. Candidates
-/// from `count` on mean nothing.
+/// The rule of the first candidate that matches among a group of entries from `base` on; `best` if that comes first.
+/// Candidates from `count` on mean nothing.
 #[inline(always)]
 fn first_of<E: Entry>(
     table: &Table<'_>,
@@ -274,5 +276,5 @@ fn first_of<E: Entry>(
 
 #[cold]
 fn extra_matches(table: &Table<'_>, rule: u32, packet: &ParsedPacket<'_>) -> bool {
-    table.rule(rule).is_some_and(|(_, word)| extra::matches(table, word & !RULE_BLOCKS, packet))
+    table.rule(rule).is_some_and(|(_, word)| conditions::match_all(table, word & !RULE_BLOCKS, packet))
 }

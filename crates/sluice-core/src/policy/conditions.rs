@@ -2,9 +2,48 @@
 
 use sluice_npi::{Flow, flags};
 
-use crate::key::{halves, words_of};
-use crate::search::ParsedPacket;
-use crate::table::{Table, extra};
+use super::key::{halves, words_of};
+use super::search::ParsedPacket;
+use super::table::Table;
+
+/// The kinds of extra conditions. A condition is a word with its kind in the low 8 bits and the number of its items
+/// above them, then the items.
+pub(crate) mod kind {
+    /// The last condition of a rule.
+    pub(crate) const END: u32 = 0;
+    /// One word each.
+    pub(crate) const LINK_TYPES: u32 = 1;
+    /// One word each: first id in the low half, last in the high half.
+    pub(crate) const VLANS: u32 = 2;
+    /// One word each.
+    pub(crate) const ETHER_TYPES: u32 = 3;
+    /// Eight words, a bit for each protocol; always one item.
+    pub(crate) const PROTOCOLS: u32 = 4;
+    /// One word each, as VLANS. Sorted and disjoint, as all ranges below.
+    pub(crate) const SOURCE_PORTS: u32 = 5;
+    /// One word each.
+    pub(crate) const DESTINATION_PORTS: u32 = 6;
+    /// One word each: type in bits 0 to 7, first code in bits 8 to 15, last code in bits 16 to 23. Sorted and disjoint.
+    pub(crate) const ICMP: u32 = 7;
+    /// Two words each: first and last address. Holds for IPv6 packets, whose sources are another condition.
+    pub(crate) const SOURCES4: u32 = 8;
+    /// Two words each.
+    pub(crate) const DESTINATIONS4: u32 = 9;
+    /// Eight words each, most significant first. Holds for IPv4 packets.
+    pub(crate) const SOURCES6: u32 = 10;
+    /// Eight words each.
+    pub(crate) const DESTINATIONS6: u32 = 11;
+
+    /// How many words an item has.
+    pub(crate) const fn item_words(kind: u32) -> Option<usize> {
+        match kind {
+            LINK_TYPES | VLANS | ETHER_TYPES | SOURCE_PORTS | DESTINATION_PORTS | ICMP => Some(1),
+            SOURCES4 | DESTINATIONS4 => Some(2),
+            PROTOCOLS | SOURCES6 | DESTINATIONS6 => Some(8),
+            _ => None,
+        }
+    }
+}
 
 /// One condition: its kind, how many items it has, and the index of the first word of the first one.
 #[derive(Clone, Copy)]
@@ -15,15 +54,15 @@ struct Condition {
 }
 
 /// Whether all conditions at `index` hold. 0 stands for no conditions.
-pub(crate) fn matches(table: &Table<'_>, mut index: u32, packet: &ParsedPacket<'_>) -> bool {
+pub(crate) fn match_all(table: &Table<'_>, mut index: u32, packet: &ParsedPacket<'_>) -> bool {
     if index == 0 {
         return true;
     }
     // Every step goes forward, so that this ends with the section.
     while let Some(head) = table.word(table.layout.extra_words, index) {
         let condition = Condition { kind: head & 0xFF, count: head >> 8, items: index.wrapping_add(1) };
-        let Some(words) = extra::item_words(condition.kind) else {
-            // The end of the list, as nothing else has passed the check of the table.
+        let Some(words) = kind::item_words(condition.kind) else {
+            // The end of the list, as validation lets nothing else pass.
             return true;
         };
         if !holds(table, condition, packet) {
@@ -40,17 +79,17 @@ fn holds(table: &Table<'_>, condition: Condition, packet: &ParsedPacket<'_>) -> 
     let ports = flow.has(flags::PORTS);
     let ranges4 = |address| in_ranges4(table, condition, words_of(address)[0]);
     match condition.kind {
-        extra::LINK_TYPES => is_listed(table, condition, packet.link_type),
-        extra::VLANS => flow.vlan_count != 0 && ranges(flow.vlan_ids[0]),
-        extra::ETHER_TYPES => flow.has(flags::ETHER_TYPE) && is_listed(table, condition, flow.ether_type),
-        extra::PROTOCOLS => flow.has(flags::PROTOCOL) && has_bit(table, condition, flow.protocol),
-        extra::SOURCE_PORTS => ports && ranges(flow.source_port),
-        extra::DESTINATION_PORTS => ports && ranges(flow.destination_port),
-        extra::ICMP => flow.has(flags::ICMP) && has_icmp(table, condition, flow),
-        extra::SOURCES4 => flow.ip_version != 4 || ranges4(&flow.source_address),
-        extra::DESTINATIONS4 => flow.ip_version != 4 || ranges4(&flow.destination_address),
-        extra::SOURCES6 => flow.ip_version != 6 || in_ranges6(table, condition, &flow.source_address),
-        extra::DESTINATIONS6 => flow.ip_version != 6 || in_ranges6(table, condition, &flow.destination_address),
+        kind::LINK_TYPES => is_listed(table, condition, packet.link_type),
+        kind::VLANS => flow.vlan_count != 0 && ranges(flow.vlan_ids[0]),
+        kind::ETHER_TYPES => flow.has(flags::ETHER_TYPE) && is_listed(table, condition, flow.ether_type),
+        kind::PROTOCOLS => flow.has(flags::PROTOCOL) && has_bit(table, condition, flow.protocol),
+        kind::SOURCE_PORTS => ports && ranges(flow.source_port),
+        kind::DESTINATION_PORTS => ports && ranges(flow.destination_port),
+        kind::ICMP => flow.has(flags::ICMP) && has_icmp(table, condition, flow),
+        kind::SOURCES4 => flow.ip_version != 4 || ranges4(&flow.source_address),
+        kind::DESTINATIONS4 => flow.ip_version != 4 || ranges4(&flow.destination_address),
+        kind::SOURCES6 => flow.ip_version != 6 || in_ranges6(table, condition, &flow.source_address),
+        kind::DESTINATIONS6 => flow.ip_version != 6 || in_ranges6(table, condition, &flow.destination_address),
         _ => false,
     }
 }
@@ -125,20 +164,20 @@ fn in_ranges6(table: &Table<'_>, condition: Condition, address: &[u8; 16]) -> bo
 
 /// Whether the conditions at `index` of a table that is being checked are well-formed: known kinds, items inside the
 /// section, values inside their ranges and in order. Gives where the next rule's conditions start.
-pub(crate) fn check(table: &Table<'_>, mut index: u32) -> Option<u32> {
+pub(crate) fn validate(table: &Table<'_>, mut index: u32) -> Option<u32> {
     let end = table.layout.counts.extra_words;
-    let mut previous = extra::END;
+    let mut previous = kind::END;
     loop {
         if index >= end {
             return None;
         }
         let head = table.word(table.layout.extra_words, index)?;
         let condition = Condition { kind: head & 0xFF, count: head >> 8, items: index.checked_add(1)? };
-        if condition.kind == extra::END {
+        if condition.kind == kind::END {
             // A list without conditions would be none.
-            return (condition.count == 0 && previous != extra::END).then_some(condition.items);
+            return (condition.count == 0 && previous != kind::END).then_some(condition.items);
         }
-        let words = u32::try_from(extra::item_words(condition.kind)?).ok()?;
+        let words = u32::try_from(kind::item_words(condition.kind)?).ok()?;
         let next = condition.items.checked_add(condition.count.checked_mul(words)?)?;
         if condition.kind <= previous || condition.count == 0 || next >= end || !items_are_canonical(table, condition) {
             return None;
@@ -150,20 +189,20 @@ pub(crate) fn check(table: &Table<'_>, mut index: u32) -> Option<u32> {
 
 fn items_are_canonical(table: &Table<'_>, condition: Condition) -> bool {
     match condition.kind {
-        extra::LINK_TYPES | extra::ETHER_TYPES => {
+        kind::LINK_TYPES | kind::ETHER_TYPES => {
             ascending(table, condition, |[value]: [u32; 1]| (value <= 0xFFFF).then_some((value, value)))
         }
-        extra::VLANS | extra::SOURCE_PORTS | extra::DESTINATION_PORTS => {
+        kind::VLANS | kind::SOURCE_PORTS | kind::DESTINATION_PORTS => {
             ascending(table, condition, |[range]: [u32; 1]| Some((range & 0xFFFF, range >> 16)))
         }
-        extra::SOURCES4 | extra::DESTINATIONS4 => {
+        kind::SOURCES4 | kind::DESTINATIONS4 => {
             ascending(table, condition, |[first, last]: [u32; 2]| Some((first, last)))
         }
-        extra::SOURCES6 | extra::DESTINATIONS6 => {
+        kind::SOURCES6 | kind::DESTINATIONS6 => {
             ascending(table, condition, |[a, b, c, d, last @ ..]: [u32; 8]| Some(([a, b, c, d], last)))
         }
-        extra::PROTOCOLS => condition.count == 1,
-        extra::ICMP => ascending(table, condition, |[item]: [u32; 1]| (item >> 24 == 0).then_some(icmp_range(item))),
+        kind::PROTOCOLS => condition.count == 1,
+        kind::ICMP => ascending(table, condition, |[item]: [u32; 1]| (item >> 24 == 0).then_some(icmp_range(item))),
         _ => false,
     }
 }

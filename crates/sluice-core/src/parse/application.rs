@@ -1,11 +1,11 @@
-//! Which payload is looked into.
+//! Which application protocol a payload may be of.
 
 use core::hint::select_unpredictable;
 
 use sluice_npi::Flow;
 
-use super::network::protocol;
 use super::{Parser, dns, http, quic, tls};
+use crate::protocol;
 
 /// Whether the payload may be of a protocol that is looked into, by its first byte and its ports.
 ///
@@ -24,7 +24,7 @@ pub(super) fn may_be_known(packet: &[u8], flow: &Flow) -> bool {
 }
 
 impl<'packet> Parser<'packet, '_> {
-    /// Looks for what the payload of a flow whose headers were read says.
+    /// Looks into the payload of a flow whose headers were read.
     pub(super) fn application(&mut self, payload: &'packet [u8]) {
         match self.flow.protocol {
             _ if payload.is_empty() => {}

@@ -2,17 +2,17 @@
 
 use sluice_npi::{Flow, name_kind};
 
-use crate::entry::Entry;
-use crate::search::{ParsedPacket, search};
-use crate::table::{MAX_NAME_LENGTH, MAX_PROBES, Table, root, size, words};
+use super::entry::Entry;
+use super::search::{ParsedPacket, search};
+use super::table::{MAX_NAME_LENGTH, MAX_PROBES, Table, root, size, words};
 
-/// A name as rules have it: lower case, labels with dots between them, no dot at the end.
-pub(crate) struct Name {
+/// A host name read from a packet, as rules have it: lower case, labels with dots between them, no dot at the end.
+pub(crate) struct HostName {
     text: [u8; MAX_NAME_LENGTH],
     length: usize,
 }
 
-impl Name {
+impl HostName {
     /// The name that `flow` found in `packet`. `None` if it is longer than a name can be.
     fn read(packet: &[u8], flow: &Flow) -> Option<Self> {
         let start = usize::try_from(flow.name_offset).ok()?;
@@ -134,7 +134,7 @@ pub(crate) fn work(table: &Table<'_>, text: &[u8]) -> u32 {
 /// The first rule before `best` that names a suffix of the packet's name and matches; else `best`.
 #[cold]
 pub(crate) fn first_rule<E: Entry>(table: &Table<'_>, key: &E::Key, packet: &ParsedPacket<'_>, best: u32) -> u32 {
-    let Some(name) = Name::read(packet.bytes, packet.flow) else {
+    let Some(name) = HostName::read(packet.bytes, packet.flow) else {
         return best;
     };
     suffixes_of(table, name.text())

@@ -1,21 +1,21 @@
 //! Filters: which entries of a leaf a packet may match, found without a look at the entries.
 //!
-//! A few bits of a packet tell it from most entries of a leaf. A filter has eight windows of the key and, for each value of
-//! a window, the set of the entries that allow it, a bit each. What is in all eight sets is mostly the one entry that
-//! matches, and only that is compared in full. Nothing of this depends on the packet but addresses, so that there is
-//! nothing for a processor to foresee wrongly (bit vectors: Lakshman and Stiliadis, SIGCOMM 1998).
+//! A few bits of a packet tell it from most entries of a leaf. A filter has eight windows of the key and, for each
+//! value of a window, the set of the entries that allow it, a bit each. What is in all eight sets is mostly the one
+//! entry that matches, and only that is compared in full. Nothing of this depends on the packet but addresses, so that
+//! there is nothing for a processor to foresee wrongly (bit vectors: Lakshman and Stiliadis, SIGCOMM 1998).
 
-use crate::key::Key;
-use crate::table::{MAX_LEAF, size};
+use super::key::Key;
+use super::table::{MAX_LEAF, size};
 
 /// How many windows a filter has.
 pub(crate) const WINDOWS: usize = 8;
 
 /// How many entries a filter answers for in one step.
-pub(crate) const BLOCK: u32 = 128;
+pub(crate) const GROUP: u32 = 128;
 
 /// The bytes that are read for that.
-const BLOCK_BYTES: usize = BLOCK as usize / 8;
+const GROUP_BYTES: usize = GROUP as usize / 8;
 
 /// The bytes of what says where the windows and their sets are.
 const USED: usize = WINDOWS * 7;
@@ -30,14 +30,14 @@ pub(crate) const WINDOW_BITS: u32 = 5;
 pub(crate) const MAX_SHIFT: u32 = 16 - WINDOW_BITS;
 
 /// How far the product of a value and its scale has to be shifted.
-const SCALE_SHIFT: u32 = MAX_SHIFT - BLOCK_BYTES.ilog2();
+const SCALE_SHIFT: u32 = MAX_SHIFT - GROUP_BYTES.ilog2();
 
-/// How many bytes of sets are there from the start of every filter on, whatever it needs of them: then no read has to be
-/// checked. What the largest filter needs, and a power of two.
+/// How many bytes of sets are there from the start of every filter on, whatever it needs of them: then no read has to
+/// be checked. What the largest filter needs, and a power of two.
 const SETS: usize = (WINDOWS << WINDOW_BITS) * (MAX_LEAF / 8) as usize;
 
 /// The places in them where a set can start, as a mask.
-const STARTS: usize = SETS - BLOCK_BYTES;
+const STARTS: usize = SETS - GROUP_BYTES;
 
 const _: () = assert!(SETS.is_power_of_two());
 
@@ -87,7 +87,7 @@ impl<'table> Filter<'table> {
         self.windows().map(|(place, mask, scale, start)| row(key.half(place) & mask, scale, start))
     }
 
-    /// What is in all of the sets that start at `rows`, of the block that starts at `offset` in each.
+    /// What is in all of the sets that start at `rows`, of the group that starts at `offset` in each.
     #[inline]
     fn in_all(&self, rows: impl Iterator<Item = usize>, offset: usize) -> u128 {
         rows.fold(u128::MAX, |found, row| {
@@ -97,9 +97,9 @@ impl<'table> Filter<'table> {
     }
 }
 
-/// The entries of the first block that may match. Bits behind the last entry mean nothing.
+/// The entries of the first group that may match. Bits behind the last entry mean nothing.
 #[inline]
-pub(crate) fn first_block(filter: &[u8], key: &impl Key) -> u128 {
+pub(crate) fn first_group(filter: &[u8], key: &impl Key) -> u128 {
     Filter::read(filter).map_or(0, |filter| filter.in_all(filter.rows(key), 0))
 }
 
@@ -118,13 +118,13 @@ fn halves(bytes: &[u8; WINDOWS * 2]) -> [u16; WINDOWS] {
     halves
 }
 
-/// The sets that a filter has for one packet, for a leaf of several blocks.
-pub(crate) struct Blocks<'table> {
+/// The sets that a filter has for one packet, for a leaf of several groups.
+pub(crate) struct Groups<'table> {
     filter: Filter<'table>,
     rows: [usize; WINDOWS],
 }
 
-impl<'table> Blocks<'table> {
+impl<'table> Groups<'table> {
     pub(crate) fn read(filter: &'table [u8], key: &impl Key) -> Option<Self> {
         let filter = Filter::read(filter)?;
         let mut rows = [0; WINDOWS];
@@ -134,20 +134,20 @@ impl<'table> Blocks<'table> {
         Some(Self { filter, rows })
     }
 
-    /// The entries of block `index` that may match.
+    /// The entries of group `index` that may match.
     #[inline]
-    pub(crate) fn block(&self, index: u32) -> u128 {
-        self.filter.in_all(self.rows.iter().copied(), (index as usize).wrapping_mul(BLOCK_BYTES))
+    pub(crate) fn group(&self, index: u32) -> u128 {
+        self.filter.in_all(self.rows.iter().copied(), (index as usize).wrapping_mul(GROUP_BYTES))
     }
 }
 
-/// Whether the filter of `count` entries at the start of `bytes` is all there and reads nothing but its own sets, for a key
-/// of so many `words`. What the sets say is not looked at: any will do.
-pub(crate) fn is_sound(bytes: &[u8], count: u32, words: usize) -> bool {
+/// Whether the filter of `count` entries at the start of `bytes` is all there and reads nothing but its own sets, for a
+/// key of so many `words`. What the sets say is not looked at: any will do.
+pub(crate) fn validate(bytes: &[u8], count: u32, words: usize) -> bool {
     let Some(filter) = Filter::read(bytes) else {
         return false;
     };
-    let size = (count.div_ceil(BLOCK) as usize).wrapping_mul(BLOCK_BYTES);
+    let size = (count.div_ceil(GROUP) as usize).wrapping_mul(GROUP_BYTES);
     let unused = bytes.get(USED..HEADS).unwrap_or_default();
     unused.iter().all(|byte| *byte == 0)
         && filter.windows().all(|(place, mask, scale, start)| {

@@ -1,10 +1,12 @@
 //! Entries: the boxes of the space of all packets that a rule covers, as the leaves of the trees hold them.
 //!
-//! An entry is compared without a branch until the end: which of its parts fails is as good as random, and a branch that
-//! is not foreseen costs more than all of the comparison.
+//! An entry is compared without a branch until the end: which of its parts fails is as good as random, and a branch
+//! that is not foreseen costs more than all of the comparison.
 
-use crate::key::{Key, Key4, Key6, address};
-use crate::table::{ENTRY_HAS_EXTRA, Table, root, size, words};
+#[cfg(feature = "compile")]
+use super::key::parts_of;
+use super::key::{Key, Key4, Key6, address};
+use super::table::{ENTRY_HAS_EXTRA, Table, root, size, words};
 
 /// What both kinds of entries have: everything but the addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,11 +185,9 @@ impl Entry for Entry6 {
 
     #[cfg(feature = "compile")]
     fn write(&self) -> Self::Bytes {
-        let words =
-            |address: u128| [(address >> 96) as u32, (address >> 64) as u32, (address >> 32) as u32, address as u32];
         let c = &self.common;
-        let [s0, s1, s2, s3] = words(self.source);
-        let [d0, d1, d2, d3] = words(self.destination);
+        let [s0, s1, s2, s3] = parts_of(self.source);
+        let [d0, d1, d2, d3] = parts_of(self.destination);
         let shifts = self.source_shift | self.destination_shift << 8;
         write_words([
             s0,

@@ -4,17 +4,6 @@ use sluice_npi::{Flow, flags, link_type, name_kind};
 
 use super::by_layers::by_layers;
 
-pub(super) const LINK_TYPES: [u16; 8] = [
-    link_type::ETHERNET,
-    link_type::NULL,
-    link_type::RAW,
-    link_type::LOOP,
-    link_type::LINUX_SLL,
-    link_type::IPV4,
-    link_type::IPV6,
-    link_type::LINUX_SLL2,
-];
-
 pub(super) fn parse(link_type: u16, packet: &[u8], wire_length: u32) {
     let flow = sluice_core::parse(link_type, packet, wire_length).expect("the link type is known");
     let inside = |offset: u32, length: u32| u64::from(offset) + u64::from(length) <= packet.len() as u64;

@@ -1,19 +1,21 @@
-//! The check of a table that may have come from anybody: one pass over its bytes, nothing allocated, nothing trusted.
+//! The validation of a table that may have come from anybody: one pass, nothing allocated, nothing trusted.
 //!
 //! A table that passes cannot make a lookup read outside of it, run without end, or take more than
-//! [`MAX_WORK`](crate::table::MAX_WORK) steps in a tree, nor in all the trees of a name together.
+//! [`MAX_WORK`](super::table::MAX_WORK) steps in a tree, nor in all the trees of a name together.
 
 use core::fmt;
 
-use crate::entry::{Entry, Entry4, Entry6};
-use crate::key::{Key, Key4, Key6};
-use crate::table::{
+use super::entry::{Entry, Entry4, Entry6};
+use super::key::{Key, Key4, Key6};
+use super::node::{Node, Window};
+use super::table::{
     Counts, ENTRY_HAS_EXTRA, HEADER_SIZE, Layout, MAGIC, MAX_CHILD_BITS, MAX_ENTRIES, MAX_LEAF, MAX_NAME_LENGTH,
-    MAX_PENDING, MAX_RULES, MAX_WORK, NO_RULE, Node, RULE_BLOCKS, Table, VERSION, Window, root, size,
+    MAX_PENDING, MAX_RULES, MAX_WORK, NO_RULE, RULE_BLOCKS, Table, VERSION, root, size,
 };
-use crate::{Action, extra, filter, names};
+use super::{conditions, filter, names};
+use crate::Action;
 
-/// Why bytes are no policy table.
+/// Why bytes are not a policy table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TableError {
@@ -75,7 +77,7 @@ impl fmt::Display for TableError {
 
 impl core::error::Error for TableError {}
 
-/// Checks a table. Gives where its sections are, and its default action.
+/// Validates a table. Gives where its sections are, and its default action.
 pub(crate) fn table(bytes: &[u8]) -> Result<(Layout, Action), TableError> {
     let (layout, action) = header(bytes)?;
     let table = Table { bytes, layout: &layout };
@@ -157,7 +159,7 @@ fn rules(table: &Table<'_>) -> Result<(), TableError> {
             return Err(TableError::BadRule(index));
         }
         if extra != 0 {
-            next = extra::check(table, extra).ok_or(TableError::BadExtra(extra))?;
+            next = conditions::validate(table, extra).ok_or(TableError::BadExtra(extra))?;
         }
     }
     let words = table.layout.counts.extra_words;
@@ -170,7 +172,7 @@ fn entries<E: Entry>(table: &Table<'_>, count: u32) -> Result<(), TableError> {
     let mut behind: Option<(u32, u32)> = None;
     for index in (0..count).rev() {
         let error = TableError::BadEntry(index);
-        let (entry, canonical) = entry::<E>(table, index).ok_or(error)?;
+        let (entry, is_canonical) = entry::<E>(table, index).ok_or(error)?;
         let common = entry.common();
         let (_, word) = table.rule(common.rule_index()).ok_or(error)?;
         let has_extra = word & !RULE_BLOCKS != 0;
@@ -178,7 +180,7 @@ fn entries<E: Entry>(table: &Table<'_>, count: u32) -> Result<(), TableError> {
             Some((rule, run)) if common.rule_index() <= rule => run.saturating_add(1),
             _ => 1,
         };
-        if !canonical
+        if !is_canonical
             || has_extra != (common.rule & ENTRY_HAS_EXTRA != 0)
             || common.run == 0
             || common.run > longest
@@ -194,27 +196,27 @@ fn entries<E: Entry>(table: &Table<'_>, count: u32) -> Result<(), TableError> {
 fn entry<E: Entry>(table: &Table<'_>, index: u32) -> Option<(E, bool)> {
     let bytes = E::bytes(table, index)?;
     let entry = E::read(bytes);
-    let canonical = entry.is_canonical(bytes);
-    Some((entry, canonical))
+    let is_canonical = entry.is_canonical(bytes);
+    Some((entry, is_canonical))
 }
 
 /// Nodes lie in the order in which a search by breadth finds them: every node belongs to one parent, which lies before
 /// it, and so all of them are trees.
 fn nodes(table: &Table<'_>) -> Result<(), TableError> {
     let counts = &table.layout.counts;
-    // No overflow: the header was checked for it.
+    // No overflow: `header` has compared the same number with a wider type.
     let roots = counts.suffixes.wrapping_mul(root::PER_SUFFIX).wrapping_add(root::FIRST_SUFFIX);
     let mut next_child = roots;
     for index in 0..counts.nodes {
         let node = table.node(index).ok_or(TableError::BadNode(index))?;
-        let sound = match (node.is_leaf(), node.is_wide()) {
+        let found = match (node.is_leaf(), node.is_ipv6()) {
             (true, false) => leaf::<Entry4>(table, counts.entries4, &node),
             (true, true) => leaf::<Entry6>(table, counts.entries6, &node),
             (false, _) => inner(table, &node, &mut next_child),
         };
-        let right_kind = index >= roots || node.is_wide() == root::is_wide(index);
+        let right_kind = index >= roots || node.is_ipv6() == root::is_ipv6(index);
         if !right_kind
-            || sound.is_none()
+            || found.is_none()
             || (index < roots && node.work() > MAX_WORK)
             || node.pending() as usize > MAX_PENDING
         {
@@ -226,7 +228,7 @@ fn nodes(table: &Table<'_>) -> Result<(), TableError> {
 
 fn leaf<E: Entry>(table: &Table<'_>, entries: u32, node: &Node) -> Option<()> {
     let count = node.entry_count();
-    let sound = if count == 0 {
+    let has_its_entries = if count == 0 {
         node.base == 0 && node.first_rule == NO_RULE && node.filter().is_none()
     } else {
         let (first, _) = entry::<E>(table, node.base)?;
@@ -235,29 +237,29 @@ fn leaf<E: Entry>(table: &Table<'_>, entries: u32, node: &Node) -> Option<()> {
             && first.common().run >= count
             && first.common().rule_index() == node.first_rule
     };
-    let filter_is_sound = match node.filter() {
-        Some(index) => filter::is_sound(table.filter(index)?, count, E::Key::WORDS),
+    let has_its_filter = match node.filter() {
+        Some(index) => filter::validate(table.filter(index)?, count, E::Key::WORDS),
         None => true,
     };
-    (sound && filter_is_sound).then_some(())
+    (has_its_entries && has_its_filter).then_some(())
 }
 
 fn inner(table: &Table<'_>, node: &Node, next_child: &mut u32) -> Option<()> {
     let (a, b) = (node.first_window(), node.second_window());
-    let key_words = if node.is_wide() { Key6::WORDS } else { Key4::WORDS };
+    let key_words = if node.is_ipv6() { Key6::WORDS } else { Key4::WORDS };
     let in_word = |window: Window| {
         window.word() < key_words && window.shift().checked_add(window.bits()).is_some_and(|end| end <= 32)
     };
-    let sound = match node.tuple() {
+    let lies_in_key = match node.tuple() {
         Some(tuple) => {
-            let width = if node.is_wide() { 128 } else { 32 };
+            let width = if node.is_ipv6() { 128 } else { 32 };
             tuple.source_shift() <= width && tuple.destination_shift() <= width
         }
         None => in_word(a) && in_word(b),
     };
     let bits = node.child_bits();
-    // Without a window all goes on to one child, which makes sense if there is a remainder.
-    if !sound || (bits == 0 && !node.has_remainder()) || bits > MAX_CHILD_BITS {
+    // Without a window there is one child, which only a node with a remainder needs.
+    if !lies_in_key || (bits == 0 && !node.has_remainder()) || bits > MAX_CHILD_BITS {
         return None;
     }
     let remainder = u32::from(node.has_remainder());
@@ -274,7 +276,7 @@ fn inner(table: &Table<'_>, node: &Node, next_child: &mut u32) -> Option<()> {
     for child in node.base..*next_child {
         let is_remainder = remainder != 0 && child == node.base;
         let child = table.node(child)?;
-        if child.is_wide() != node.is_wide() {
+        if child.is_ipv6() != node.is_ipv6() {
             return None;
         }
         first_rule = first_rule.min(child.first_rule);
@@ -302,8 +304,8 @@ fn suffixes(table: &Table<'_>) -> Result<(), TableError> {
         }
         text_end = suffix.offset.checked_add(suffix.length).filter(|end| *end <= counts.text_bytes).ok_or(error)?;
         let text = names::text(table, &suffix).ok_or(error)?;
-        let canonical = text.iter().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase());
-        if !canonical || names::hash(text) != suffix.hash || names::find(table, suffix.hash, text) != Some(index) {
+        let is_canonical = text.iter().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase());
+        if !is_canonical || names::hash(text) != suffix.hash || names::find(table, suffix.hash, text) != Some(index) {
             return Err(error);
         }
         // A packet's name is searched for in the trees of all suffixes that it ends in. The longest ends in the others.

@@ -2,8 +2,55 @@
 
 use sluice_npi::Flow;
 
+use super::node::{Tuple, Window};
 use crate::Direction;
-use crate::table::{Tuple, Window, meta, word};
+
+/// The word of a [`Key`] that something is in.
+pub(crate) mod word {
+    /// Source port in the high half, destination port in the low one; or ICMP type and code in their places.
+    pub(crate) const PORTS: usize = 0;
+    /// See [`super::meta`].
+    pub(crate) const META: usize = 1;
+    /// IPv4: the source.
+    pub(crate) const SOURCE4: usize = 2;
+    /// IPv4: the destination.
+    pub(crate) const DESTINATION4: usize = 3;
+    /// IPv6: the source, in four words.
+    pub(crate) const SOURCE6: usize = 2;
+    /// IPv6: the destination, in four words.
+    pub(crate) const DESTINATION6: usize = 6;
+}
+
+/// The bits of the word of a packet's properties: the low half of [`sluice_npi::Flow::flags`] with three additions.
+pub(crate) mod meta {
+    use sluice_npi::flags;
+
+    /// The flags of a flow that a rule can depend on.
+    pub(crate) const FLOW_FLAGS: u32 = flags::ADDRESSES
+        | flags::PROTOCOL
+        | flags::PORTS
+        | flags::ICMP
+        | flags::TCP_FLAGS
+        | flags::FRAGMENT
+        | flags::LATER_FRAGMENT
+        | flags::TRUNCATED
+        | flags::MALFORMED
+        | flags::ETHER_TYPE;
+    /// There is a VLAN tag. The bit is one of a flag that no rule depends on.
+    pub(crate) const TAGGED: u32 = flags::MACSEC;
+    /// Where the two bits of the direction are.
+    pub(crate) const DIRECTION_SHIFT: u32 = 14;
+    #[cfg(feature = "compile")]
+    pub(crate) const DIRECTION: u32 = 3 << DIRECTION_SHIFT;
+    /// Where the TCP flags are.
+    pub(crate) const TCP_FLAGS_SHIFT: u32 = 16;
+    /// Where the protocol is.
+    pub(crate) const PROTOCOL_SHIFT: u32 = 24;
+    #[cfg(feature = "compile")]
+    pub(crate) const PROTOCOL: u32 = 0xFF << PROTOCOL_SHIFT;
+
+    const _: () = assert!(FLOW_FLAGS & TAGGED == 0 && FLOW_FLAGS < 1 << DIRECTION_SHIFT);
+}
 
 /// The words of [`word`], with zeros for what the packet does not have.
 pub(crate) trait Key: Copy {
@@ -192,6 +239,12 @@ pub(crate) const fn address([a, b, c, d]: [u32; 4]) -> u128 {
 }
 
 /// The four words of an IPv6 address, most significant first.
+#[cfg(feature = "compile")]
+pub(crate) const fn parts_of(address: u128) -> [u32; 4] {
+    [(address >> 96) as u32, (address >> 64) as u32, (address >> 32) as u32, address as u32]
+}
+
+/// The same for one that is still in network order.
 #[inline]
 pub(crate) fn words_of(address: &[u8; 16]) -> [u32; 4] {
     let mut words = [0; 4];

@@ -1,0 +1,205 @@
+//! The nodes and entries of all trees, level by level.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::cost::UNFILTERED;
+use super::cut::{By, Chooser, Cut, MAX_DEPTH};
+use super::space::Space;
+use super::{Source, Task};
+use crate::compile::ErrorKind;
+use crate::compile::filter::Filters;
+use crate::policy::entry::{Common, Entry4, Entry6};
+use crate::policy::filter::GROUP;
+use crate::policy::node::Node;
+use crate::policy::table::{MAX_ENTRIES, MAX_EXPANDED, MAX_LEAF, MAX_WORK, NO_RULE};
+
+/// How much space a tree may take, in entries for each entry. A node takes half the space of an IPv4 entry.
+const SPACE: usize = 8;
+
+/// The longest run of entries that a record has room for.
+const MAX_RUN: u32 = 0xF_FFFF;
+
+/// The sections that hold the trees.
+#[derive(Default)]
+pub(crate) struct Built {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) entries4: Vec<Entry4>,
+    pub(crate) entries6: Vec<Entry6>,
+    pub(crate) filters: Vec<u32>,
+}
+
+impl Built {
+    /// The trees of these roots without their claims. `None` if they get too large.
+    pub(super) fn new(roots: &[Source]) -> Option<Self> {
+        let spaces: Vec<Space> = roots.iter().map(Space::new).collect();
+        let all = spaces.iter().map(|space| space.length).sum::<usize>();
+        if all > MAX_EXPANDED {
+            return None;
+        }
+        let mut built = Self { nodes: vec![Node::EMPTY; roots.len()], ..Self::default() };
+        let mut level = first_tasks(&spaces, SPACE.min(MAX_ENTRIES / all.max(1)));
+        let mut chooser = Chooser::default();
+        let mut filters = Filters::default();
+        while !level.is_empty() {
+            let mut next = Vec::new();
+            for task in level {
+                let at = task.node;
+                let (source, space) = (roots.get(task.tree)?, spaces.get(task.tree)?);
+                let node = if let Some(other) = task.same_as {
+                    *built.nodes.get(other)?
+                } else if let Some(cut) = chooser.choose(space, &task).and_then(|cut| cut.fit(space, &task)) {
+                    built.inner(space, &task, cut, &mut next)
+                } else if task.entries.len() > MAX_LEAF as usize {
+                    built.chain(space, task, &mut next)
+                } else {
+                    built.leaf(source, space, &mut filters, &task.entries)
+                };
+                *built.nodes.get_mut(at)? = node;
+            }
+            level = next;
+        }
+        built.filters = filters.finish();
+        let fits = built.entries4.len().max(built.entries6.len()) <= MAX_ENTRIES;
+        (fits && u32::try_from(built.nodes.len()).is_ok()).then_some(built)
+    }
+
+    fn leaf(&mut self, source: &Source, space: &Space, filters: &mut Filters, entries: &[u32]) -> Node {
+        if entries.is_empty() {
+            return match source {
+                Source::Ipv4(_) => Node::EMPTY,
+                Source::Ipv6(_) => Node { control: Node::EMPTY.control | Node::IPV6, ..Node::EMPTY },
+            };
+        }
+        let count = entries.len() as u32;
+        let runs = (1..=count).rev().map(|run| run.min(MAX_RUN));
+        let (base, first, kind) = match source {
+            Source::Ipv4(all) => {
+                let base = self.entries4.len();
+                self.entries4.extend(entries.iter().zip(runs).map(|(index, run)| {
+                    let entry = all[*index as usize];
+                    Entry4 { common: Common { run, ..entry.common }, ..entry }
+                }));
+                (base, self.entries4[base].common, 0)
+            }
+            Source::Ipv6(all) => {
+                let base = self.entries6.len();
+                self.entries6.extend(entries.iter().zip(runs).map(|(index, run)| {
+                    let entry = all[*index as usize];
+                    Entry6 { common: Common { run, ..entry.common }, ..entry }
+                }));
+                (base, self.entries6[base].common, Node::IPV6)
+            }
+        };
+        Node {
+            base: base as u32,
+            first_rule: first.rule_index(),
+            control: Node::LEAF | kind | count,
+            claim: if entries.len() > UNFILTERED { filters.add(space, entries) } else { 0 },
+        }
+    }
+
+    /// Makes a chain of leaves out of entries that no cut tells apart: one child, and a remainder.
+    fn chain(&mut self, space: &Space, mut task: Task, next: &mut Vec<Task>) -> Node {
+        let base = self.nodes.len();
+        self.nodes.resize(base + 2, Node::EMPTY);
+        let first_rule = task.entries.first().and_then(|entry| space.rules.get(*entry as usize));
+        let first_rule = first_rule.copied().unwrap_or(NO_RULE);
+        let rest = task.entries.split_off(MAX_LEAF as usize);
+        let flags = Node::REMAINDER | if space.is_ipv6 { Node::IPV6 } else { 0 };
+        next.push(Task { node: base, entries: rest, depth: MAX_DEPTH, ..task });
+        next.push(Task { node: base + 1, pending: task.pending + 1, depth: MAX_DEPTH, ..task });
+        Node { base: base as u32, first_rule, control: flags, claim: 0 }
+    }
+
+    /// Makes room for the children, and tasks of them.
+    fn inner(&mut self, space: &Space, task: &Task, cut: Cut, next: &mut Vec<Task>) -> Node {
+        let children = cut.children();
+        let mut lists: Vec<Vec<u32>> = vec![Vec::new(); children];
+        let mut remainder = Vec::new();
+        let [_, column_bits] = cut.bits();
+        for entry in &task.entries {
+            let (rows, columns, count) = cut.cover(space, *entry);
+            if count > cut.copies {
+                remainder.push(*entry);
+                continue;
+            }
+            for row in rows.0..=rows.1 {
+                for column in columns.0..=columns.1 {
+                    lists[(row << column_bits | column) as usize].push(*entry);
+                }
+            }
+        }
+        let total = lists.iter().map(Vec::len).sum::<usize>() + remainder.len();
+        let left = task.budget.saturating_sub(children / 2).max(total);
+        let share = |list: &Vec<u32>| {
+            usize::try_from(left as u128 * list.len() as u128 / total.max(1) as u128).unwrap_or(usize::MAX)
+        };
+        let base = self.nodes.len();
+        let has_remainder = usize::from(!remainder.is_empty());
+        let pending = task.pending + has_remainder;
+        self.nodes.resize(base + children + has_remainder, Node::EMPTY);
+        let mut task_of = |node: usize, entries: Vec<u32>, pending: usize, same_as: Option<usize>| {
+            let budget = share(&entries);
+            next.push(Task { tree: task.tree, node, budget, entries, pending, depth: task.depth + 1, same_as });
+        };
+        if has_remainder != 0 {
+            task_of(base, remainder, task.pending, None);
+        }
+        let mut previous: Option<(usize, Vec<u32>)> = None;
+        for (index, list) in lists.into_iter().enumerate() {
+            let node = base + has_remainder + index;
+            let is_leaf = list.len() <= GROUP as usize;
+            let same_as = previous.as_ref().filter(|(_, entries)| is_leaf && *entries == list).map(|(node, _)| *node);
+            if same_as.is_none() {
+                previous = is_leaf.then(|| (node, list.clone()));
+            }
+            task_of(node, list, pending, same_as);
+        }
+        let how = match cut.by {
+            By::Tuple(tuple) => tuple.0 | Node::TUPLE,
+            By::Windows(slices) => {
+                let [first, second] = slices.map(|slice| slice.window(space));
+                first.0 | second.0 << Node::WINDOW_BITS
+            }
+        };
+        let flags = if has_remainder != 0 { Node::REMAINDER } else { 0 } | if space.is_ipv6 { Node::IPV6 } else { 0 };
+        let first_rule = task.entries.first().and_then(|entry| space.rules.get(*entry as usize));
+        Node { base: base as u32, first_rule: first_rule.copied().unwrap_or(NO_RULE), control: how | flags, claim: 0 }
+    }
+
+    /// Fills in the claims, from the leaves to the roots.
+    pub(super) fn complete(mut self, roots: usize) -> Result<Self, ErrorKind> {
+        for index in (0..self.nodes.len()).rev() {
+            let node = self.nodes[index];
+            if node.is_leaf() {
+                continue;
+            }
+            let base = node.base as usize;
+            let (rest, children) = self.nodes[base..].split_at(usize::from(node.has_remainder()));
+            let children = &children[..1 << node.child_bits()];
+            let work = |nodes: &[Node]| nodes.iter().map(Node::work).max().unwrap_or(0);
+            let pending = |nodes: &[Node]| nodes.iter().map(Node::pending).max().unwrap_or(0);
+            // A chain of leaves may have more records than a claim has room for; it is too long in any case.
+            let work = (work(rest) + work(children) + 1).min(Node::WORK_MASK);
+            let pending = pending(rest).max(pending(children) + rest.len() as u32);
+            self.nodes[index].claim = work | pending << Node::PENDING_SHIFT;
+        }
+        let fits = self.nodes.iter().take(roots).all(|node| node.work() <= MAX_WORK);
+        if fits { Ok(self) } else { Err(ErrorKind::TooAlike) }
+    }
+}
+
+/// The roots as tasks. Each entry has so many entries' worth of space.
+fn first_tasks(spaces: &[Space], space_each: usize) -> Vec<Task> {
+    let task = |(index, space): (usize, &Space)| Task {
+        tree: index,
+        node: index,
+        entries: (0..space.length as u32).collect(),
+        budget: space.length.saturating_mul(space_each),
+        pending: 0,
+        depth: 0,
+        same_as: None,
+    };
+    spaces.iter().enumerate().map(task).collect()
+}

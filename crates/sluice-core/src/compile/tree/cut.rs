@@ -1,0 +1,323 @@
+//! How a node can be cut, and which way is the best.
+
+use alloc::vec::Vec;
+
+use super::Task;
+use super::cost::{Estimator, leaf};
+use super::space::{Slice, Space, Span};
+use crate::policy::filter::GROUP;
+use crate::policy::node::Tuple;
+use crate::policy::table::MAX_PENDING;
+
+/// How many entries are looked at to choose a cut. Twice as many take twice the time and hardly change a choice.
+const SAMPLE: usize = 256;
+
+/// A cut never has more children than two to this: 256 KiB of nodes.
+const MAX_BITS: u32 = 14;
+
+/// Nodes are not cut deeper than this. No set of rules that was seen comes near; a search visits a node a level.
+pub(super) const MAX_DEPTH: u32 = 24;
+
+/// So few entries are not worth a cut: a leaf of two groups costs less than a node and a leaf of one.
+const NOT_CUT: usize = 2 * GROUP as usize;
+
+/// A cut has one child for so many entries, as a power of two: fewer children leave large leaves, more are mostly
+/// empty.
+const ENTRIES_PER_CHILD_BITS: u32 = 2;
+
+/// The windows of so many dimensions, the best by themselves, are tried in pairs.
+const PAIRED: usize = 3;
+
+/// A tuple that fewer than one in so many entries specify leaves nearly all of them in the remainder.
+const TUPLE_RARITY: usize = 20;
+
+/// How a node is cut.
+#[derive(Clone, Copy)]
+pub(super) struct Cut {
+    pub(super) by: By,
+    /// An entry that would go into more children than this goes into the remainder.
+    pub(super) copies: u32,
+}
+
+/// What decides which child a packet goes to.
+#[derive(Clone, Copy)]
+pub(super) enum By {
+    /// Windows of the key: the value of the first is the row, that of the second the column.
+    Windows([Slice; 2]),
+    /// A hash of parts of the key.
+    Tuple(Tuple),
+}
+
+/// The children that an entry goes into: rows, columns, and how many they are.
+pub(super) type Cover = (Span, Span, u32);
+
+impl Cut {
+    /// How many children there are, as a power of two, in rows and in columns.
+    pub(super) fn bits(&self) -> [u32; 2] {
+        match self.by {
+            By::Windows(slices) => slices.map(|slice| slice.bits),
+            By::Tuple(tuple) => [tuple.bits(), 0],
+        }
+    }
+
+    /// How many children there are, not counting a remainder.
+    pub(super) fn children(&self) -> usize {
+        let [rows, columns] = self.bits();
+        1 << (rows + columns)
+    }
+
+    /// The cut for all entries. The estimate came from a sample: if it was far too low, nothing is copied. `None` if
+    /// nothing is left but a remainder.
+    pub(super) fn fit(mut self, space: &Space, task: &Task) -> Option<Self> {
+        let copied = |entry: &u32| match self.cover(space, *entry).2 {
+            count if count <= self.copies => count as usize,
+            _ => 1,
+        };
+        let room = task.budget.saturating_sub(self.children() / 2).saturating_mul(2);
+        if task.entries.iter().map(copied).sum::<usize>() > room && task.pending + 1 < MAX_PENDING {
+            self.copies = 1;
+        }
+        task.entries.iter().any(|entry| self.cover(space, *entry).2 <= self.copies).then_some(self)
+    }
+
+    /// The children of an entry.
+    pub(super) fn cover(&self, space: &Space, entry: u32) -> Cover {
+        match self.by {
+            By::Tuple(tuple) => match space.tuple_child(tuple, entry) {
+                Some(child) => ((child, child), (0, 0), 1),
+                None => ((0, 0), (0, 0), u32::MAX),
+            },
+            By::Windows(slices) => {
+                let [rows, columns] = slices.map(|slice| slice.span(space, entry));
+                let count = (rows.1 - rows.0 + 1) * (columns.1 - columns.0 + 1);
+                (rows, columns, count)
+            }
+        }
+    }
+}
+
+/// The cheapest cut so far, and what it is expected to cost.
+struct Best {
+    cost: u64,
+    cut: Option<Cut>,
+}
+
+impl Best {
+    fn note(&mut self, cost: u64, cut: Cut) {
+        if cost < self.cost {
+            *self = Self { cost, cut: Some(cut) };
+        }
+    }
+}
+
+/// Chooses cuts, in memory that it uses again and again.
+#[derive(Default)]
+pub(super) struct Chooser {
+    sample: Vec<u32>,
+    /// One in so many entries is in the sample.
+    step: usize,
+    estimator: Estimator,
+}
+
+impl Chooser {
+    /// The best cut for a node, if there is one that is worth it.
+    pub(super) fn choose(&mut self, space: &Space, task: &Task) -> Option<Cut> {
+        let count = task.entries.len();
+        if count <= NOT_CUT || task.depth >= MAX_DEPTH {
+            return None;
+        }
+        self.step = count.div_ceil(SAMPLE);
+        self.sample.clear();
+        self.sample.extend(task.entries.iter().step_by(self.step).copied());
+        // No more children than a part of the entries, and no more than there is room for.
+        let most_bits = (count.ilog2() - ENTRIES_PER_CHILD_BITS)
+            .min(task.budget.saturating_sub(count).max(1).ilog2())
+            .clamp(1, MAX_BITS);
+        let mut best = Best { cost: leaf(count as u64), cut: None };
+        let slices = self.single_windows(space, task, most_bits, &mut best);
+        if most_bits >= 2 {
+            self.pairs_of_windows(space, task, most_bits, &slices, &mut best);
+        }
+        self.tuples(space, task, &mut best);
+        best.cut
+    }
+
+    /// Tries one window at a time. Gives the best one of each dimension, and what it costs.
+    fn single_windows(&mut self, space: &Space, task: &Task, most_bits: u32, best: &mut Best) -> Vec<(u64, Slice)> {
+        let mut best_slices = Vec::new();
+        for dimension in 0..space.dimensions.len() {
+            let mut best_here: Option<(u64, Slice)> = None;
+            for slice in self.slices(space, dimension, most_bits) {
+                let cost = self.windows(space, task, [slice, Slice::default()], best);
+                if best_here.is_none_or(|(lowest, _)| cost < lowest) && cost != u64::MAX {
+                    best_here = Some((cost, slice));
+                }
+            }
+            best_slices.extend(best_here);
+        }
+        best_slices
+    }
+
+    /// Tries two windows at a time: the best by themselves, made narrower.
+    fn pairs_of_windows(
+        &mut self,
+        space: &Space,
+        task: &Task,
+        most_bits: u32,
+        slices: &[(u64, Slice)],
+        best: &mut Best,
+    ) {
+        let mut slices = slices.to_vec();
+        slices.sort_by_key(|(cost, slice)| (*cost, slice.dimension));
+        slices.truncate(PAIRED);
+        for (index, (_, first)) in slices.iter().enumerate() {
+            for (_, second) in slices.iter().skip(index + 1) {
+                for first_bits in [most_bits / 3, most_bits - most_bits / 3] {
+                    let pair = [first.narrowed(first_bits), second.narrowed(most_bits - first_bits)];
+                    if pair.iter().all(|slice| slice.bits != 0) {
+                        self.windows(space, task, pair, best);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The windows of a dimension that may be good: at the highest bit in which the entries differ, at the lowest bit
+    /// that most of them specify, and at the bottom.
+    fn slices(&self, space: &Space, dimension: usize, most_bits: u32) -> Vec<Slice> {
+        let (part, spans) = &space.dimensions[dimension];
+        let all = u32::MAX >> (32 - part.width);
+        let mut differing = 0;
+        let mut reference = None;
+        let mut free_bits = [0_u32; 33];
+        let mut specified = 0;
+        for entry in &self.sample {
+            let (first, last) = spans[*entry as usize];
+            if (first, last) == (0, all) {
+                continue;
+            }
+            let free = first ^ last;
+            let is_prefix = free & (free.wrapping_add(1)) == 0 && first & free == 0;
+            let reference = *reference.get_or_insert(first);
+            // Where a range is not a prefix, every bit in which its ends differ may tell it from another.
+            differing |= if is_prefix { (first ^ reference) & !free } else { first ^ reference | free };
+            free_bits[(32 - (first ^ last).leading_zeros()) as usize] += 1;
+            specified += 1;
+        }
+        if specified == 0 {
+            return Vec::new();
+        }
+        if differing == 0 {
+            differing = 1;
+        }
+        let top = 32 - differing.leading_zeros();
+        // The lowest bit that three quarters of them specify.
+        let mut low = 0;
+        let mut seen = free_bits[0];
+        while seen * 4 < specified * 3 && low < part.width - 1 {
+            low += 1;
+            seen += free_bits[low as usize];
+        }
+        let mut slices = Vec::new();
+        for bits in [most_bits, most_bits * 2 / 3, most_bits / 3] {
+            let bits = bits.min(part.width);
+            if bits == 0 {
+                continue;
+            }
+            for shift in [top.saturating_sub(bits), low, 0] {
+                let bits = bits.min(part.width - shift);
+                if bits != 0 && !slices.iter().any(|s: &Slice| s.shift == shift && s.bits == bits) {
+                    slices.push(Slice { dimension, shift, bits });
+                }
+            }
+        }
+        slices
+    }
+
+    /// Tries windows with different treatment of the entries that do not specify them. Gives the lowest cost.
+    fn windows(&mut self, space: &Space, task: &Task, slices: [Slice; 2], best: &mut Best) -> u64 {
+        let mut lowest = u64::MAX;
+        let by = By::Windows(slices);
+        let children = 1_u32 << (slices[0].bits + slices[1].bits);
+        let most = self.estimator.look_at(space, &Cut { by, copies: children }, &self.sample);
+        let mut tried = 0;
+        for copies in [children, (children / 4).max(1), 1] {
+            // Fewer copies make a difference only if there are entries with more.
+            let effective = copies.min(most);
+            if effective == tried {
+                continue;
+            }
+            tried = effective;
+            if effective < most && task.pending + 1 >= MAX_PENDING {
+                continue;
+            }
+            let cut = Cut { by, copies };
+            if let Some(cost) = self.estimator.estimate(task, &cut, self.step) {
+                lowest = lowest.min(cost);
+                best.note(cost, cut);
+            }
+        }
+        lowest
+    }
+
+    /// Tries tuples that many entries specify: addresses with the destination port or without, and the best of these
+    /// with more parts.
+    fn tuples(&mut self, space: &Space, task: &Task, best: &mut Best) {
+        if task.pending + 1 >= MAX_PENDING {
+            return;
+        }
+        let sources = self.prefix_shifts(space, 0);
+        let destinations = self.prefix_shifts(space, 1);
+        let mut best_here: (u64, Option<Tuple>) = (u64::MAX, None);
+        for source in &sources {
+            for destination in &destinations {
+                for parts in [0, Tuple::DESTINATION_PORT] {
+                    let tried = self.tuple(space, task, (*source, *destination, parts), best);
+                    if let Some((cost, tuple)) = tried.filter(|(cost, _)| *cost < best_here.0) {
+                        best_here = (cost, Some(tuple));
+                    }
+                }
+            }
+        }
+        if let Some(tuple) = best_here.1 {
+            let parts = tuple.0 & Tuple::DESTINATION_PORT;
+            let addresses = (tuple.source_shift(), tuple.destination_shift());
+            for more in [Tuple::PROTOCOL, Tuple::SOURCE_PORT, Tuple::SOURCE_PORT | Tuple::PROTOCOL] {
+                self.tuple(space, task, (addresses.0, addresses.1, parts | more), best);
+            }
+        }
+    }
+
+    /// How many low bits of the source (0) or the destination (1) a tuple may leave out: as many as at the odd eighths
+    /// of the sample, and all.
+    fn prefix_shifts(&self, space: &Space, side: usize) -> Vec<u32> {
+        let mut all: Vec<u32> = self.sample.iter().map(|entry| space.addresses[*entry as usize][side].1).collect();
+        all.sort_unstable();
+        let mut shifts: Vec<u32> = [1, 3, 5, 7].iter().map(|eighths| all[all.len() * eighths / 8]).collect();
+        shifts.push(if space.is_ipv6 { 128 } else { 32 });
+        shifts.dedup();
+        shifts
+    }
+
+    /// Tries one tuple: how many low bits of source and destination it leaves out, and its other parts.
+    fn tuple(
+        &mut self,
+        space: &Space,
+        task: &Task,
+        (source, destination, parts): (u32, u32, u32),
+        best: &mut Best,
+    ) -> Option<(u64, Tuple)> {
+        let probe = Tuple::new(source, destination, 1, parts);
+        let covered = self.sample.iter().filter(|entry| space.tuple_child(probe, **entry).is_some()).count();
+        if covered * TUPLE_RARITY < self.sample.len() {
+            return None;
+        }
+        let bits = (covered * self.step).ilog2().saturating_sub(ENTRIES_PER_CHILD_BITS).clamp(1, MAX_BITS);
+        let tuple = Tuple::new(source, destination, bits, parts);
+        let cut = Cut { by: By::Tuple(tuple), copies: 1 };
+        self.estimator.look_at(space, &cut, &self.sample);
+        let cost = self.estimator.estimate(task, &cut, self.step)?;
+        best.note(cost, cut);
+        Some((cost, tuple))
+    }
+}

@@ -1,0 +1,69 @@
+//! From entries to trees.
+//!
+//! A node with many entries is cut: by one or two windows of bits of the key, into as many children as the windows have
+//! values, or by a hash of a tuple of its parts. An entry that does not specify the bits of a window would have to go
+//! into many children. Depending on what is cheaper, it does, or it goes into the remainder, a tree of its own that
+//! every search of the node visits too, unless a better rule was found before. Which cut is best is estimated for a
+//! sample of the entries, on the assumption that each of them is asked for equally often.
+//!
+//! [`space`] has the entries as boxes, [`cut`] the ways to divide them, [`cost`] what each is expected to cost a
+//! search, and [`build`] makes nodes of the best. Each node has a budget of space for what is below it, so that copies
+//! cannot get out of hand.
+
+mod build;
+mod cost;
+mod cut;
+mod space;
+
+use alloc::vec::Vec;
+
+pub(super) use self::build::Built;
+pub(super) use self::space::{Slice, Space};
+use super::ErrorKind;
+use crate::policy::entry::{Entry4, Entry6};
+use crate::policy::table::root;
+
+/// The entries of all trees of one table.
+#[derive(Default)]
+pub(super) struct Forest {
+    roots: Vec<Source>,
+}
+
+/// The entries of one root, in order of their rules.
+enum Source {
+    Ipv4(Vec<Entry4>),
+    Ipv6(Vec<Entry6>),
+}
+
+impl Forest {
+    /// Adds a tree. One of the lists is empty, depending on the kind of root whose turn it is.
+    pub(super) fn add_root(&mut self, entries4: Vec<Entry4>, entries6: Vec<Entry6>) {
+        let is_ipv6 = root::is_ipv6(self.roots.len() as u32);
+        self.roots.push(if is_ipv6 { Source::Ipv6(entries6) } else { Source::Ipv4(entries4) });
+    }
+
+    /// Builds all trees.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TooLarge`] and [`ErrorKind::TooAlike`].
+    pub(super) fn build(self) -> Result<Built, ErrorKind> {
+        Built::new(&self.roots).ok_or(ErrorKind::TooLarge)?.complete(self.roots.len())
+    }
+}
+
+/// A node that is to be built.
+struct Task {
+    /// The root that it is below.
+    tree: usize,
+    /// Its place among the nodes.
+    node: usize,
+    entries: Vec<u32>,
+    /// How many entries' worth of space it may take.
+    budget: usize,
+    /// How many remainders wait when a search gets here.
+    pending: usize,
+    depth: u32,
+    /// A leaf with the same entries that comes before this one.
+    same_as: Option<usize>,
+}

@@ -1,0 +1,188 @@
+//! The entries of a tree as boxes, and the windows through which a cut looks at them.
+
+use alloc::vec::Vec;
+
+use super::Source;
+use crate::policy::entry::Common;
+use crate::policy::key::{fold, meta, word};
+use crate::policy::node::{Tuple, Window};
+
+/// A part of the key that cuts can use: some bits of one of its words.
+#[derive(Clone, Copy)]
+pub(crate) struct Dimension {
+    pub(crate) word: u32,
+    pub(crate) lowest_bit: u32,
+    pub(crate) width: u32,
+}
+
+impl Dimension {
+    const fn new(word: usize, lowest_bit: u32, width: u32) -> Self {
+        Self { word: word as u32, lowest_bit, width }
+    }
+}
+
+const SOURCE_PORT: Dimension = Dimension::new(word::PORTS, 16, 16);
+const DESTINATION_PORT: Dimension = Dimension::new(word::PORTS, 0, 16);
+const PROTOCOL: Dimension = Dimension::new(word::META, meta::PROTOCOL_SHIFT, 8);
+const DIRECTION: Dimension = Dimension::new(word::META, meta::DIRECTION_SHIFT, 2);
+
+/// Which values of a dimension an entry covers: first and last.
+pub(crate) type Span = (u32, u32);
+
+/// The entries of a tree as boxes.
+pub(crate) struct Space {
+    pub(super) length: usize,
+    pub(crate) is_ipv6: bool,
+    /// The rule of each entry.
+    pub(super) rules: Vec<u32>,
+    /// Source and destination of each entry, with the number of low bits that do not count.
+    pub(super) addresses: Vec<[(u128, u32); 2]>,
+    /// First and last ports, and protocol, of each entry.
+    rest: Vec<(u32, u32, Option<u8>)>,
+    pub(crate) dimensions: Vec<(Dimension, Vec<Span>)>,
+}
+
+impl Space {
+    pub(super) fn new(source: &Source) -> Self {
+        match source {
+            Source::Ipv4(entries) => {
+                let mut space = Self::of(entries.iter().map(|entry| &entry.common), false);
+                space.addresses = entries
+                    .iter()
+                    .map(|e| [(e.source.into(), e.source_shift), (e.destination.into(), e.destination_shift)])
+                    .collect();
+                space
+                    .add(Dimension::new(word::SOURCE4, 0, 32), entries.iter().map(|e| span4(e.source, e.source_shift)));
+                space.add(
+                    Dimension::new(word::DESTINATION4, 0, 32),
+                    entries.iter().map(|e| span4(e.destination, e.destination_shift)),
+                );
+                space
+            }
+            Source::Ipv6(entries) => {
+                let mut space = Self::of(entries.iter().map(|entry| &entry.common), true);
+                space.addresses = entries
+                    .iter()
+                    .map(|e| [(e.source, e.source_shift), (e.destination, e.destination_shift)])
+                    .collect();
+                for index in 0..4 {
+                    let dimension = |word| Dimension::new(word + index as usize, 0, 32);
+                    space.add(dimension(word::SOURCE6), entries.iter().map(|e| span6(e.source, e.source_shift, index)));
+                    space.add(
+                        dimension(word::DESTINATION6),
+                        entries.iter().map(|e| span6(e.destination, e.destination_shift, index)),
+                    );
+                }
+                space
+            }
+        }
+    }
+
+    fn of<'entries>(entries: impl Iterator<Item = &'entries Common> + Clone, is_ipv6: bool) -> Self {
+        let rules: Vec<u32> = entries.clone().map(Common::rule_index).collect();
+        let rest = entries
+            .clone()
+            .map(|e| {
+                let exact = e.meta_mask & meta::PROTOCOL == meta::PROTOCOL;
+                (e.first_ports, e.last_ports, exact.then_some((e.meta_value >> meta::PROTOCOL_SHIFT) as u8))
+            })
+            .collect();
+        let mut space =
+            Self { length: rules.len(), is_ipv6, rules, addresses: Vec::new(), rest, dimensions: Vec::new() };
+        space.add(SOURCE_PORT, entries.clone().map(|e| (e.first_ports >> 16, e.last_ports >> 16)));
+        space.add(DESTINATION_PORT, entries.clone().map(|e| (e.first_ports & 0xFFFF, e.last_ports & 0xFFFF)));
+        for dimension in [PROTOCOL, DIRECTION] {
+            let all = (1 << dimension.width) - 1;
+            space.add(
+                dimension,
+                entries.clone().map(|e| {
+                    let part = |bits: u32| bits >> dimension.lowest_bit & all;
+                    if part(e.meta_mask) == all { (part(e.meta_value), part(e.meta_value)) } else { (0, all) }
+                }),
+            );
+        }
+        space
+    }
+
+    /// Adds a dimension, unless no entry depends on it.
+    fn add(&mut self, dimension: Dimension, spans: impl Iterator<Item = Span>) {
+        let all = u32::MAX >> (32 - dimension.width);
+        let spans: Vec<Span> = spans.collect();
+        if spans.iter().any(|span| *span != (0, all)) {
+            self.dimensions.push((dimension, spans));
+        }
+    }
+
+    /// The child of an entry that specifies all that a tuple consists of.
+    pub(super) fn tuple_child(&self, tuple: Tuple, entry: u32) -> Option<u32> {
+        let [source, destination] = self.addresses[entry as usize];
+        let (first, last, protocol) = self.rest[entry as usize];
+        let ports = |part: u32, mask: u32| tuple.0 & part == 0 || (first ^ last) & mask == 0;
+        let specified = source.1 <= tuple.source_shift()
+            && destination.1 <= tuple.destination_shift()
+            && ports(Tuple::SOURCE_PORT, 0xFFFF_0000)
+            && ports(Tuple::DESTINATION_PORT, 0xFFFF)
+            && (tuple.0 & Tuple::PROTOCOL == 0 || protocol.is_some());
+        let hashed = |address: u128, shift: u32| {
+            if self.is_ipv6 { fold(address, shift) } else { (address >> shift) as u64 }
+        };
+        specified.then(|| {
+            tuple.child(
+                hashed(source.0, tuple.source_shift()),
+                hashed(destination.0, tuple.destination_shift()),
+                first,
+                protocol.unwrap_or(0).into(),
+            )
+        })
+    }
+}
+
+fn span4(first: u32, shift: u32) -> Span {
+    (first, first | 1_u32.checked_shl(shift).map_or(u32::MAX, |bit| bit - 1))
+}
+
+/// What of word `index`, counted from the most significant one, a prefix covers.
+fn span6(first: u128, shift: u32, index: u32) -> Span {
+    let low_bits = 96 - 32 * index;
+    span4((first >> low_bits) as u32, shift.saturating_sub(low_bits).min(32))
+}
+
+/// A window of a dimension, and the values in it that an entry covers.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Slice {
+    pub(crate) dimension: usize,
+    pub(crate) shift: u32,
+    pub(crate) bits: u32,
+}
+
+impl Slice {
+    /// The first and the last value of the window that `span` covers.
+    pub(crate) fn cover(self, (first, last): Span) -> Span {
+        let mask = (1 << self.bits) - 1;
+        let above = |value: u32| value.checked_shr(self.shift + self.bits).unwrap_or(0);
+        if above(first) == above(last) { (first >> self.shift & mask, last >> self.shift & mask) } else { (0, mask) }
+    }
+
+    pub(super) fn window(self, space: &Space) -> Window {
+        match space.dimensions.get(self.dimension) {
+            Some((dimension, _)) if self.bits != 0 => {
+                Window::new(dimension.word, dimension.lowest_bit + self.shift, self.bits)
+            }
+            _ => Window::default(),
+        }
+    }
+
+    pub(super) fn span(self, space: &Space, entry: u32) -> Span {
+        if self.bits == 0 {
+            return (0, 0);
+        }
+        self.cover(space.dimensions[self.dimension].1[entry as usize])
+    }
+
+    /// The same with at most `bits` bits, at the end of the window that was good: the lower one if it is at the bottom.
+    pub(super) fn narrowed(self, bits: u32) -> Self {
+        let bits = bits.min(self.bits);
+        let shift = if self.shift == 0 { 0 } else { self.shift + self.bits - bits };
+        Self { shift, bits, ..self }
+    }
+}

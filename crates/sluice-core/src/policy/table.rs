@@ -1,0 +1,234 @@
+//! The layout of a policy table: a header, then sections of fixed-size records. `docs/policy-table.md` explains it.
+//!
+//! All numbers are little-endian. Nothing in a table is an address: a record refers to another by its index.
+
+use super::node::Node;
+#[cfg(feature = "compile")]
+use crate::Action;
+
+/// The first four bytes of every table: "SLPT".
+pub(crate) const MAGIC: u32 = u32::from_le_bytes(*b"SLPT");
+
+/// The version of the layout.
+pub(crate) const VERSION: u32 = 2;
+
+/// Sections start at multiples of this, so that records do not straddle cache lines.
+pub(crate) const ALIGNMENT: usize = 64;
+
+/// The size of the header in bytes.
+pub(crate) const HEADER_SIZE: usize = 64;
+
+/// The largest number of rules in a policy.
+pub const MAX_RULES: usize = 200_000;
+
+/// The largest number of combinations of addresses, ports and protocols that the rules of a policy may consist of.
+pub const MAX_EXPANDED: usize = 1 << 20;
+
+/// The largest number of entries in each section of a table: combinations may be there more than once.
+pub(crate) const MAX_ENTRIES: usize = 1 << 22;
+
+/// The largest table in bytes: offsets in it fit into 31 bits on every machine.
+pub const MAX_TABLE_SIZE: usize = 1 << 30;
+
+/// The largest number of entries in a leaf.
+pub(crate) const MAX_LEAF: u32 = 1024;
+
+/// How many records a search of one tree may visit, and one of all the trees of a host name together. A table in which
+/// some packet could take more is refused. Compared in the
+/// worst way, so many take a millisecond; the ClassBench sets of 100,000 rules need 1,600.
+pub(crate) const MAX_WORK: u32 = 1 << 14;
+
+/// How many subtrees may wait for their turn while another one is searched.
+pub(crate) const MAX_PENDING: usize = 16;
+
+/// A node has no more children than two to this, not counting its remainder.
+pub(crate) const MAX_CHILD_BITS: u32 = 20;
+
+/// How many slots a lookup of a name suffix looks at.
+pub(crate) const MAX_PROBES: u32 = 16;
+
+/// The longest name in a rule: the text of the longest DNS name (RFC 1035, 2.3.4).
+pub const MAX_NAME_LENGTH: usize = 253;
+
+/// The rule index that stands for no rule. It comes after all others.
+pub(crate) const NO_RULE: u32 = 0x7FFF_FFFF;
+
+/// The sizes of the records in bytes.
+pub(crate) mod size {
+    pub(crate) const RULE: usize = 8;
+    pub(crate) const NODE: usize = 16;
+    pub(crate) const ENTRY4: usize = 32;
+    pub(crate) const ENTRY6: usize = 64;
+    pub(crate) const SUFFIX: usize = 12;
+    pub(crate) const SLOT: usize = 4;
+    pub(crate) const WORD: usize = 4;
+}
+
+/// The words of a record.
+#[inline]
+pub(crate) fn words<const WORDS: usize, const BYTES: usize>(record: &[u8; BYTES]) -> [u32; WORDS] {
+    const { assert!(WORDS * size::WORD == BYTES) };
+    let mut words = [0; WORDS];
+    for (word, bytes) in words.iter_mut().zip(record.as_chunks::<{ size::WORD }>().0) {
+        *word = u32::from_le_bytes(*bytes);
+    }
+    words
+}
+
+/// How many records each section has, in the order of the header and of the sections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// [`size::RULE`] bytes each: id; action and index of the extra conditions.
+    pub(crate) rules: u32,
+    /// The nodes of all trees; the roots come first.
+    pub(crate) nodes: u32,
+    pub(crate) entries4: u32,
+    pub(crate) entries6: u32,
+    /// Words of extra conditions. Word 0 is not used, so that 0 can stand for none.
+    pub(crate) extra_words: u32,
+    /// Distinct name suffixes.
+    pub(crate) suffixes: u32,
+    /// Slots of the hash table of suffixes: 0 or a power of two.
+    pub(crate) slots: u32,
+    /// Bytes of the texts of the suffixes.
+    pub(crate) text_bytes: u32,
+    /// Words of [filters](super::filter). Word 0 is not used, so that 0 can stand for none.
+    pub(crate) filter_words: u32,
+}
+
+impl Counts {
+    #[cfg(feature = "compile")]
+    pub(crate) const fn array(&self) -> [u32; 9] {
+        [
+            self.rules,
+            self.nodes,
+            self.entries4,
+            self.entries6,
+            self.extra_words,
+            self.suffixes,
+            self.slots,
+            self.text_bytes,
+            self.filter_words,
+        ]
+    }
+}
+
+/// Where each section starts, in bytes, and where the table ends.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Layout {
+    pub(crate) counts: Counts,
+    pub(crate) rules: usize,
+    pub(crate) nodes: usize,
+    pub(crate) entries4: usize,
+    pub(crate) entries6: usize,
+    pub(crate) extra_words: usize,
+    pub(crate) suffixes: usize,
+    pub(crate) slots: usize,
+    pub(crate) text: usize,
+    pub(crate) filters: usize,
+    pub(crate) end: usize,
+}
+
+impl Layout {
+    /// The layout of a table with so many records, if it is not larger than [`MAX_TABLE_SIZE`].
+    pub(crate) fn new(counts: Counts) -> Option<Self> {
+        let mut end = HEADER_SIZE;
+        let mut section = |count: u32, size: usize| {
+            let start = end;
+            let length = usize::try_from(count).ok()?.checked_mul(size)?;
+            end = start.checked_add(length)?.checked_next_multiple_of(ALIGNMENT)?;
+            (end <= MAX_TABLE_SIZE).then_some(start)
+        };
+        let mut layout = Self {
+            counts,
+            rules: section(counts.rules, size::RULE)?,
+            nodes: section(counts.nodes, size::NODE)?,
+            entries4: section(counts.entries4, size::ENTRY4)?,
+            entries6: section(counts.entries6, size::ENTRY6)?,
+            extra_words: section(counts.extra_words, size::WORD)?,
+            suffixes: section(counts.suffixes, size::SUFFIX)?,
+            slots: section(counts.slots, size::SLOT)?,
+            text: section(counts.text_bytes, 1)?,
+            filters: section(counts.filter_words, size::WORD)?,
+            end: 0,
+        };
+        layout.end = end;
+        Some(layout)
+    }
+}
+
+/// A table, for those who look something up in it. Reading where nothing is gives nothing.
+#[derive(Clone, Copy)]
+pub(crate) struct Table<'table> {
+    pub(crate) bytes: &'table [u8],
+    pub(crate) layout: &'table Layout,
+}
+
+impl<'table> Table<'table> {
+    /// Record `index` of the section at `start`. The section's end is not compared: the validation of the table
+    /// has made sure that no index leads beyond it.
+    #[inline]
+    pub(crate) fn record<const SIZE: usize>(&self, start: usize, index: u32) -> Option<&'table [u8; SIZE]> {
+        // Sections start at multiples of SIZE, so that one comparison is enough.
+        const { assert!(SIZE.is_power_of_two() && SIZE <= ALIGNMENT) };
+        self.bytes.as_chunks().0.get((start >> SIZE.trailing_zeros()).wrapping_add(index as usize))
+    }
+
+    #[inline]
+    pub(crate) fn node(&self, index: u32) -> Option<Node> {
+        self.record::<{ size::NODE }>(self.layout.nodes, index).map(Node::read)
+    }
+
+    /// The id of rule `index` and its second word.
+    #[inline]
+    pub(crate) fn rule(&self, index: u32) -> Option<(u32, u32)> {
+        if index >= self.layout.counts.rules {
+            return None;
+        }
+        let [id, word] = words(self.record::<{ size::RULE }>(self.layout.rules, index)?);
+        Some((id, word))
+    }
+
+    /// Word `index` of the section at `start`.
+    #[inline]
+    pub(crate) fn word(&self, start: usize, index: u32) -> Option<u32> {
+        self.record(start, index).copied().map(u32::from_le_bytes)
+    }
+
+    /// The section of filters, which is the last, from the one at `index` on.
+    #[inline]
+    pub(crate) fn filter(&self, index: u32) -> Option<&'table [u8]> {
+        let start = (index as usize).wrapping_mul(size::WORD).wrapping_add(self.layout.filters);
+        self.bytes.get(start..)
+    }
+}
+
+/// The trees that a table has: the index of the root of each.
+pub(crate) mod root {
+    pub(crate) const IPV4: u32 = 0;
+    pub(crate) const IPV6: u32 = 1;
+    /// Packets that are not IP.
+    pub(crate) const OTHER: u32 = 2;
+    /// Two roots for each name suffix follow: IPv4 and IPv6.
+    pub(crate) const FIRST_SUFFIX: u32 = 3;
+    pub(crate) const PER_SUFFIX: u32 = 2;
+
+    /// Whether the root at `index` is that of an IPv6 tree.
+    pub(crate) const fn is_ipv6(index: u32) -> bool {
+        index == IPV6 || (index >= FIRST_SUFFIX && index.wrapping_sub(FIRST_SUFFIX) % PER_SUFFIX == 1)
+    }
+}
+
+/// The second word of a rule: its action in the highest bit, the index of its extra conditions (0 for none) below.
+#[cfg(feature = "compile")]
+pub(crate) const fn rule_word(action: Action, extra: u32) -> u32 {
+    match action {
+        Action::Permit => extra & !RULE_BLOCKS,
+        Action::Block => extra | RULE_BLOCKS,
+    }
+}
+
+pub(crate) const RULE_BLOCKS: u32 = 1 << 31;
+
+/// Set in the rule of an entry whose rule has extra conditions.
+pub(crate) const ENTRY_HAS_EXTRA: u32 = 1 << 31;
