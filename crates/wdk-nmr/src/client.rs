@@ -50,8 +50,10 @@ pub trait Client: Send + Sync + Sized + 'static {
     /// What the client keeps for one provider. It is dropped when both sides have detached, at up to DISPATCH_LEVEL:
     /// its drop must not wait or touch paged memory.
     type Binding: Send + Sync + 'static;
-    /// How calls into providers are counted: [`Single`](crate::Single), or [`Sharded`](crate::Sharded) if one provider
-    /// is called from many processors at once.
+    /// How calls into providers are counted: [`Single`](crate::Single); [`Sharded`](crate::Sharded) if one provider is
+    /// called from many processors at once; [`PerProcessor`](crate::PerProcessor) if that happens at DISPATCH_LEVEL. If
+    /// calls are made below DISPATCH_LEVEL on threads that can be suspended, any of them within
+    /// [`InCriticalRegion`](crate::InCriticalRegion).
     type Guard: Guard;
     /// What providers get to call.
     const DISPATCH: ClientTable<Self>;

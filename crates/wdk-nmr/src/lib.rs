@@ -78,9 +78,12 @@
 //!
 //! A call into a peer is two locked additions beside the indirect call, with the guard [`Single`]. [`Sharded`] keeps
 //! processors out of each other's cache lines. With [`PerProcessor`] a call at DISPATCH_LEVEL has no locked instruction
-//! at all; the page [`unlocked_guard`] shows why that is enough. A call that comes in from a peer costs nothing: its
-//! binding and the module are found by adding to the context. Only the end of a registration waits; only `register`, an
-//! attach and the end of a registration allocate or free. No allocation failure and no input of a peer causes a panic.
+//! at all; the page [`unlocked_guard`] shows why that is enough. [`InCriticalRegion`] keeps a thread from being
+//! suspended in a call, for drivers that call on the threads of programs.
+//!
+//! A call that comes in from a peer costs nothing: its binding and the module are found by adding to the context. Only
+//! the end of a registration waits; only `register`, an attach and the end of a registration allocate or free. No
+//! allocation failure and no input of a peer causes a panic.
 //!
 //! # Rules
 //!
@@ -129,7 +132,10 @@ pub use client::{
     ClientTable, DeregisteringClient, HeldProvider, ProviderOffer,
 };
 pub use diagnosis::{Binding, BindingState, Bindings};
-pub use guard::{AtDispatch, Count, DispatchGuard, Guard, PerProcessor, Processors, ShardIndex, Sharded, Single};
+pub use guard::{
+    AtDispatch, Count, CriticalRegion, DispatchGuard, Guard, InCriticalRegion, PerProcessor, Processors, Region,
+    ShardIndex, Sharded, Single,
+};
 pub use irql::{AtPassiveLevel, Dispatch, InAttach, Passive};
 pub use module_id::ModuleId;
 pub use npi::{Form, Npi, NpiStructure, StructureError};

@@ -56,9 +56,24 @@ use crate::slot::Slot;
 /// borrowed. So the reference is valid throughout, and the compiler checks what a raw pointer would leave to a comment.
 /// [`HeldPeer`] borrows nothing, and holds a raw pointer.
 pub struct Peer<'a, B: 'static, T, G: Count> {
+    /// Before the protection: fields are dropped in order, and the thread is protected until it has left.
+    entered: Entered<'a, B, G>,
+    #[expect(dead_code, reason = "it is there to be dropped")]
+    protection: G::Protection,
+    table: PhantomData<&'a T>,
+}
+
+/// A slot whose guard has been entered.
+struct Entered<'a, B, G: Count> {
     slot: &'a Slot<B, G>,
     ticket: G::Ticket,
-    table: PhantomData<&'a T>,
+}
+
+impl<B, G: Count> Drop for Entered<'_, B, G> {
+    #[inline]
+    fn drop(&mut self) {
+        self.slot.leave(self.ticket);
+    }
 }
 
 impl<'a, B: Send + Sync, T, G: Count> Peer<'a, B, T, G> {
@@ -69,8 +84,9 @@ impl<'a, B: Send + Sync, T, G: Count> Peer<'a, B, T, G> {
     /// The slot stays for `'a`, and the dispatch table of its peer is a `T`.
     #[inline]
     pub(crate) unsafe fn of(slot: &'a Slot<B, G>) -> Option<Self> {
+        let protection = G::protect();
         let ticket = slot.enter()?;
-        Some(Self { slot, ticket, table: PhantomData })
+        Some(Self { entered: Entered { slot, ticket }, protection, table: PhantomData })
     }
 
     /// Lends the peer's dispatch table, and the context that every function of it takes.
@@ -79,7 +95,7 @@ impl<'a, B: Send + Sync, T, G: Count> Peer<'a, B, T, G> {
     #[inline]
     pub fn call<R>(&self, call: impl FnOnce(&T, *mut c_void) -> R) -> R {
         // SAFETY: entered.
-        let (context, table) = unsafe { self.slot.peer() };
+        let (context, table) = unsafe { self.entered.slot.peer() };
         // SAFETY: the table was checked when the peer attached, and stays until this side has detached.
         call(unsafe { &*table.cast::<T>() }, context)
     }
@@ -89,7 +105,7 @@ impl<'a, B: Send + Sync, T, G: Count> Peer<'a, B, T, G> {
     #[must_use]
     pub fn binding(&self) -> &B {
         // SAFETY: entered, so the binding has not been cleaned up.
-        unsafe { self.slot.binding() }
+        unsafe { self.entered.slot.binding() }
     }
 }
 
@@ -97,15 +113,9 @@ impl<B, T, G: Guard> Peer<'_, B, T, G> {
     /// Keeps the detach waiting beyond this borrow: for a call that the peer has taken and will end later, by calling
     /// back (R50).
     pub fn hold(self) -> HeldPeer<B, T, G> {
-        let this = ManuallyDrop::new(self);
-        HeldPeer { slot: NonNull::from(this.slot), ticket: this.ticket, table: PhantomData }
-    }
-}
-
-impl<B, T, G: Count> Drop for Peer<'_, B, T, G> {
-    #[inline]
-    fn drop(&mut self) {
-        self.slot.leave(self.ticket);
+        let Self { entered, .. } = self;
+        let entered = ManuallyDrop::new(entered);
+        HeldPeer { slot: NonNull::from(entered.slot), ticket: entered.ticket, table: PhantomData }
     }
 }
 
@@ -158,6 +168,7 @@ impl<B, T, G: Guard> Drop for HeldPeer<B, T, G> {
     #[inline]
     fn drop(&mut self) {
         let ticket = self.ticket;
+        let _protection = G::protect();
         // SAFETY: HELD. Leaving at last touches nothing of the slot once it may be gone.
         let slot = unsafe { self.slot.as_ref() };
         slot.leave_at_last(ticket);

@@ -55,8 +55,10 @@ pub trait Provider: Send + Sync + Sized + 'static {
     /// What the provider keeps for one client. It is dropped when both sides have detached, at up to DISPATCH_LEVEL:
     /// its drop must not wait or touch paged memory.
     type Binding: Send + Sync + 'static;
-    /// How calls into clients are counted: [`Single`](crate::Single), or [`Sharded`](crate::Sharded) if one client is
-    /// called from many processors at once.
+    /// How calls into clients are counted: [`Single`](crate::Single); [`Sharded`](crate::Sharded) if one client is
+    /// called from many processors at once; [`PerProcessor`](crate::PerProcessor) if that happens at DISPATCH_LEVEL. If
+    /// calls are made below DISPATCH_LEVEL on threads that can be suspended, any of them within
+    /// [`InCriticalRegion`](crate::InCriticalRegion).
     type Guard: Guard;
     /// What clients get to call.
     const DISPATCH: ProviderTable<Self>;

@@ -5,7 +5,7 @@
 //! bounds are those of `cargo test --release`.
 
 #[path = "../src/guard/mod.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the library's own file; the models use a part of it")]
+#[allow(dead_code, unreachable_pub, unused_imports, reason = "the library's own file; the models use a part of it")]
 mod guard;
 #[path = "../src/header/mod.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the library's own file")]

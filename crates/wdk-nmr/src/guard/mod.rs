@@ -11,12 +11,15 @@
 //! | `single` | one word |
 //! | `sharded` | a word for each processor, and a count of those that have not been drained |
 //! | `per_processor` | beside each word a count without locked instructions, for callers at DISPATCH_LEVEL |
+//! | `critical_region` | any of these, for callers below DISPATCH_LEVEL that must not be suspended meanwhile |
 
+mod critical_region;
 mod per_processor;
 mod sharded;
 mod single;
 mod word;
 
+pub use critical_region::{CriticalRegion, InCriticalRegion, Region};
 pub use per_processor::{AtDispatch, DispatchGuard, PerProcessor, Processors};
 pub use sharded::{ShardIndex, Sharded};
 pub use single::Single;
@@ -43,7 +46,13 @@ pub trait Count: sealed::Sealed + Send + Sync + 'static {
     /// Where a call was counted.
     #[doc(hidden)]
     type Ticket: Copy + 'static;
+    /// What its thread is protected by from before a call is counted until after it has ended.
+    #[doc(hidden)]
+    type Protection;
 
+    /// Protects the calling thread.
+    #[doc(hidden)]
+    fn protect() -> Self::Protection;
     /// Attempts to start a call.
     #[doc(hidden)]
     fn enter(&self) -> Entry<Self::Ticket>;
@@ -53,8 +62,8 @@ pub trait Count: sealed::Sealed + Send + Sync + 'static {
     fn leave(&self, ticket: Self::Ticket) -> bool;
 }
 
-/// A form of the guard: [`Single`], [`Sharded`] or [`PerProcessor`]. Its functions are the library's; a module only
-/// names the type.
+/// A form of the guard: [`Single`], [`Sharded`] or [`PerProcessor`], alone or [`InCriticalRegion`]. Its functions are
+/// the library's; a module only names the type.
 ///
 /// One thread opens and one closes, in turn: NMR does not detach a binding before it is attached (R39), and not twice
 /// (R35). Any number of threads enter and leave meanwhile.

@@ -260,6 +260,11 @@ impl<G: DispatchGuard> Sealed for AtDispatch<G> {}
 
 impl<G: DispatchGuard> Count for AtDispatch<G> {
     type Ticket = DispatchTicket;
+    // Nothing suspends a thread at DISPATCH_LEVEL.
+    type Protection = ();
+
+    #[inline]
+    fn protect() {}
 
     #[inline]
     fn enter(&self) -> Entry<DispatchTicket> {

@@ -126,6 +126,10 @@ impl<I: ShardIndex, const SHARDS: usize, S: Shard> Sealed for Sharded<I, SHARDS,
 
 impl<I: ShardIndex, const SHARDS: usize, S: Shard> Count for Sharded<I, SHARDS, S> {
     type Ticket = usize;
+    type Protection = ();
+
+    #[inline]
+    fn protect() {}
 
     #[inline]
     fn enter(&self) -> Entry<usize> {

@@ -12,6 +12,10 @@ impl Sealed for Single {}
 
 impl Count for Single {
     type Ticket = ();
+    type Protection = ();
+
+    #[inline]
+    fn protect() {}
 
     #[inline]
     fn enter(&self) -> Entry<()> {

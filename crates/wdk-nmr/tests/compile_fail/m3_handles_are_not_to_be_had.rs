@@ -6,5 +6,5 @@ use common::*;
 fn main() {
     let registration = client();
     let provider = registration.providers().next().unwrap();
-    let _ = provider.slot.header.handle;
+    let _ = provider.entered.slot.header.handle;
 }

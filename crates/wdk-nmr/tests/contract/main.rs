@@ -13,6 +13,7 @@ mod common;
 mod attach;
 mod call;
 mod coverage;
+mod critical_region;
 mod deregister;
 mod detach;
 mod diagnosis;

@@ -1,0 +1,161 @@
+//! Calls in a critical region: entered before a call is counted, left after it has ended, on the same thread.
+
+use std::cell::Cell;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use nmr_registrar::Session;
+use wdk_nmr::*;
+
+use crate::common::*;
+
+thread_local! {
+    /// How many regions the thread is in.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+    /// What `enter` answers: false stands for DISPATCH_LEVEL.
+    static NEEDED: Cell<bool> = const { Cell::new(true) };
+}
+
+fn depth() -> usize {
+    DEPTH.get()
+}
+
+struct Kernel;
+
+impl CriticalRegion for Kernel {
+    fn enter() -> bool {
+        if NEEDED.get() {
+            DEPTH.set(DEPTH.get() + 1);
+        }
+        NEEDED.get()
+    }
+
+    fn leave() {
+        DEPTH.set(DEPTH.get().checked_sub(1).expect("left once for each time it was entered"));
+    }
+}
+
+impl ShardIndex for Kernel {
+    fn current() -> usize {
+        0
+    }
+}
+
+// SAFETY: the one thread that the test lets call at DISPATCH_LEVEL also detaches.
+unsafe impl Processors for Kernel {
+    fn barrier() {}
+}
+
+/// Notes at which depth its binding was dropped.
+struct Caller<G>(Arc<Mutex<Vec<usize>>>, core::marker::PhantomData<fn() -> G>);
+
+struct NotesDepth(Arc<Mutex<Vec<usize>>>);
+
+impl Drop for NotesDepth {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().push(depth());
+    }
+}
+
+impl<G: Guard> Client for Caller<G> {
+    type Npi = Testing;
+    type Binding = NotesDepth;
+    type Guard = InCriticalRegion<Kernel, G>;
+    const DISPATCH: ClientTable<Self> = {
+        const TABLE: Table = Table { version: 1, size: Table::SIZE, call: never_called };
+        // SAFETY: the function takes any context.
+        unsafe { ClientTable::new(&TABLE) }
+    };
+
+    fn attach(&self, _: &ProviderOffer<'_, Testing>) -> Result<NotesDepth, Refusal> {
+        Ok(NotesDepth(self.0.clone()))
+    }
+}
+
+unsafe extern "system" fn never_called(_: *mut core::ffi::c_void, number: u32) -> u32 {
+    number
+}
+
+type Used<G> = ClientRegistration<Caller<G>, Program>;
+
+fn use_it<G: Guard>() -> (Used<G>, Arc<Mutex<Vec<usize>>>) {
+    let drops = Arc::default();
+    let client = Caller(Arc::clone(&drops), core::marker::PhantomData);
+    let options = RegistrationOptions::new(CLIENT_ID, Characteristics::new(8));
+    (ClientRegistration::register(client, options, Program::default(), passive()).unwrap(), drops)
+}
+
+#[test]
+fn a_call_is_in_a_region_from_before_it_is_counted_until_it_has_ended() {
+    let _session = Session::new();
+    let log = Log::default();
+    let mut provider = TestProvider::new(&log);
+    provider.on_call = Box::new(|_, _, number| number + 10 * depth() as u32);
+    let provider = provide(provider);
+    let (client, drops) = use_it::<Single>();
+    let peer = client.providers().next().unwrap();
+    assert_eq!((depth(), call(&peer, 3)), (1, 13), "the provider is called in the region");
+    let deregistering = provider.start_deregistering();
+    assert!(client.providers().next().is_none(), "an attempt that is refused");
+    assert_eq!(depth(), 1, "leaves its region again");
+    drop(peer);
+    assert_eq!(depth(), 0);
+    assert_eq!(*drops.lock().unwrap(), [1], "the last call out completed the detach before it left the region");
+    deregistering.wait(passive()).unwrap();
+    client.deregister(passive()).unwrap();
+}
+
+#[test]
+fn a_refused_attempt_that_completes_does_so_in_its_region() {
+    let _session = Session::new();
+    let log = Log::default();
+    let provider = provide(TestProvider::new(&log));
+    let (client, _) = use_it::<Sharded<Kernel, 2>>();
+    assert_eq!(client.providers().filter(|_| depth() == 1).count(), 1);
+    provider.deregister(passive()).unwrap();
+    assert_eq!((client.providers().count(), depth()), (0, 0));
+    client.deregister(passive()).unwrap();
+}
+
+#[test]
+fn r50_a_held_call_is_in_no_region_until_it_ends() {
+    let _session = Session::new();
+    let log = Log::default();
+    let provider = provide(TestProvider::new(&log));
+    let (client, drops) = use_it::<Single>();
+    let held = client.providers().next().unwrap().hold();
+    assert_eq!(depth(), 0, "no thread has the call any more");
+    let deregistering = provider.start_deregistering();
+    let other = thread::spawn(move || {
+        drop(held);
+        depth()
+    });
+    assert_eq!(other.join().unwrap(), 0);
+    assert_eq!(*drops.lock().unwrap(), [1], "the thread that ended it completed in a region");
+    deregistering.wait(passive()).unwrap();
+    client.deregister(passive()).unwrap();
+}
+
+#[test]
+fn at_dispatch_level_there_is_no_region() {
+    let _session = Session::new();
+    let log = Log::default();
+    let provider = provide(TestProvider::new(&log));
+    let (client, _) = use_it::<PerProcessor<Kernel, 1>>();
+    // SAFETY: one thread stands for the one processor.
+    let dispatch = unsafe { Dispatch::new() };
+    assert_eq!(client.providers().at_dispatch(dispatch).filter(|_| depth() == 0).count(), 1, "nor is one asked for");
+    NEEDED.set(false);
+    let peer = client.providers().next().unwrap();
+    // What was decided at the start of the call also holds at its end.
+    NEEDED.set(true);
+    drop(peer);
+    assert_eq!(depth(), 0);
+    let region = Region::<Kernel>::enter();
+    let peer = client.providers().next().unwrap();
+    assert_eq!(depth(), 2, "regions nest");
+    drop((region, peer));
+    assert_eq!(depth(), 0);
+    provider.deregister(passive()).unwrap();
+    client.deregister(passive()).unwrap();
+}
