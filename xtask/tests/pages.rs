@@ -29,8 +29,8 @@ fn files(patterns: &[&str]) -> Vec<String> {
     let mut git = Command::new("git");
     git.args(["ls-files", "--cached", "--others", "--exclude-standard", "--"]).args(patterns);
     let mut found: Vec<String> = output(&mut git).lines().map(str::to_owned).collect();
-    // What was deleted or moved and not yet added.
-    found.retain(|file| root().join(file).is_file());
+    // Not what was deleted or moved and not yet added, nor links to files that are listed themselves.
+    found.retain(|file| root().join(file).is_file() && !root().join(file).is_symlink());
     found.sort();
     found.dedup();
     found
@@ -83,6 +83,10 @@ impl Page {
                     if let Some(heading) = &mut heading {
                         heading.push_str(&words);
                     }
+                }
+                Event::InlineHtml(html) => {
+                    let anchor = html.strip_prefix("<a id=\"").and_then(|rest| rest.strip_suffix("\">"));
+                    page.anchors.extend(anchor.map(str::to_owned));
                 }
                 _ => {}
             }

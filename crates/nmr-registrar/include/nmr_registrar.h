@@ -1,8 +1,8 @@
 /*
  * Control of the registrar from C and C++ tests. Link libnmr_registrar_c.a; it has the nine Nmr* functions and these.
  *
- * A test begins with nmr_registrar_begin() and ends with nmr_registrar_end(). In between, violations of the NMR contract
- * are printed to stderr and counted. Without a session a violation is printed and ends the process.
+ * A test begins with nmr_registrar_begin() and ends with nmr_registrar_end(). In between, violations of the rules in
+ * docs/nmr-rules.md are printed to stderr and counted. Without a session a violation is printed and ends the process.
  */
 #ifndef NMR_REGISTRAR_H
 #define NMR_REGISTRAR_H
@@ -46,7 +46,7 @@ size_t nmr_registrar_end(void);
 
 /* 1: tolerate what Windows is known to tolerate. 0: report everything, the default. */
 void nmr_registrar_set_lenient(int lenient);
-/* Draws the order of all that the contract leaves open from a seed. The same seed gives the same order. A session that
+/* Draws the order of all that NMR leaves open from a seed. The same seed gives the same order. A session that
  * ends with violations or leaks prints its seed. */
 void nmr_registrar_set_seed(uint64_t seed);
 /* The same with a new seed, or with that of the environment variable NMR_REGISTRAR_SEED. Returns it; 0 without a

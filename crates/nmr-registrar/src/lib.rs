@@ -1,6 +1,6 @@
 //! A complete, strict Network Module Registrar (NMR) for testing NMR code on any host.
 //!
-//! The rules that it keeps, R1 to R74, are those of the project's NMR contract. There are three ways to use it:
+//! The rules that it keeps, R1 to R74, are in [`rules`]. There are three ways to use it:
 //!
 //! 1. **In Rust tests.** Link this crate (a dev-dependency, and `use nmr_registrar as _;` where nothing else of it is
 //!    used); it defines the nine `Nmr*` functions that `wdk-nmr-sys` declares. A test that begins with [`Session::new`]
@@ -26,8 +26,7 @@
 //! A test binary either uses sessions in all of its tests or in none: registrations belong to the process, so a test
 //! without one would show up in the reports of whichever session is running.
 //!
-//! What the registrar guarantees, what it chooses where the contract is open, and what it cannot know is in
-//! `docs/registrar.md`.
+//! What the registrar guarantees and what it cannot know is in `docs/registrar.md`.
 #![no_std]
 
 extern crate alloc;
@@ -44,6 +43,9 @@ mod order;
 mod platform;
 mod registrar;
 mod report;
+#[cfg(doc)]
+#[doc = include_str!("../docs/nmr-rules.md")]
+pub mod rules {}
 mod tables;
 mod violation;
 

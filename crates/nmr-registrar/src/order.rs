@@ -1,4 +1,4 @@
-//! The order of what the contract leaves open (R37, R56): fixed, or drawn from a seed.
+//! The order of what NMR leaves open (R37, R56): fixed, or drawn from a seed.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 

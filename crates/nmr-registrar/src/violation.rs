@@ -1,6 +1,7 @@
 //! What the registrar says about a module that broke a rule.
 
 use alloc::borrow::Cow;
+use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
@@ -215,7 +216,7 @@ impl fmt::Display for Module {
 /// A rule that a module broke.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The number of the rule in the contract: 26 is R26.
+    /// The number of the rule: 26 is [R26](crate::rules#r26).
     pub rule: u8,
     /// Where it was noticed.
     pub place: Place,
@@ -229,6 +230,14 @@ pub struct Violation {
     pub expected: &'static str,
 }
 
+impl Violation {
+    /// Where the rule can be read, as a path in this package and in its repository: `docs/nmr-rules.md#r26`.
+    #[must_use]
+    pub fn reference(&self) -> String {
+        format!("docs/nmr-rules.md#r{}", self.rule)
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "R{} broken in {}: {}; expected: {}", self.rule, self.place, self.found, self.expected)?;
@@ -236,9 +245,9 @@ impl fmt::Display for Violation {
             Some(module) => write!(f, "; by {module}")?,
             None => f.write_str("; by an unknown module")?,
         }
-        match self.binding {
-            Some(binding) => write!(f, "; binding {binding:#x}"),
-            None => Ok(()),
+        if let Some(binding) = self.binding {
+            write!(f, "; binding {binding:#x}")?;
         }
+        write!(f, "; see {}", self.reference())
     }
 }

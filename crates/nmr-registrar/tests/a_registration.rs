@@ -1,4 +1,4 @@
-//! Section A of the contract: registration, R1 to R15.
+//! Registration: R1 to R15 of docs/nmr-rules.md.
 
 mod support;
 use std::ptr::{null, null_mut};
@@ -159,6 +159,21 @@ fn r9_a_failed_registration_leaves_no_usable_handle() {
 }
 
 #[test]
+fn r9_in_lenient_mode_a_failed_registration_leaves_the_variable_alone() {
+    let session = Session::new();
+    session.set_strictness(Strictness::Lenient);
+    let client = client("C", unique_npi(), &Log::default());
+    // A driver that tests its variable for NULL afterwards, and one that had something else in it.
+    for before in [null_mut(), (&raw const *client).cast_mut().cast()] {
+        session.fail(Function::RegisterClient, 0, STATUS_INSUFFICIENT_RESOURCES);
+        let mut handle: HANDLE = before;
+        // SAFETY: the module lies in a box, the handle variable is ours.
+        let status = unsafe { NmrRegisterClient(&raw const client.client, null_mut(), &raw mut handle) };
+        assert_eq!((status, handle), (STATUS_INSUFFICIENT_RESOURCES, before));
+    }
+}
+
+#[test]
 fn r10_peers_see_the_modules_own_registration_instance() {
     let _session = Session::new();
     let log = Log::default();
@@ -259,12 +274,11 @@ fn r11_the_registration_context_is_passed_on_and_may_be_null() {
 #[test]
 fn r12_wrong_versions_and_sizes_are_reported_strictly_and_tolerated_leniently() {
     type Change = fn(&mut Module);
-    let changes: [(&str, Change); 6] = [
-        ("Version of the characteristics is 77", |module| module.client.Version = 77),
-        ("Length of the characteristics is 1", |module| module.client.Length = 1),
-        ("Version of the registration instance is 1", |module| module.instance_mut().Version = 1),
-        ("Size of the registration instance is 0", |module| module.instance_mut().Size = 0),
-        ("Length of the module id is 16", |module| module.id.Length = 16),
+    let changes: [(&str, Change); 5] = [
+        ("Version of the characteristics is 77, not 0", |module| module.client.Version = 77),
+        ("Length of the characteristics is 1, not 72", |module| module.client.Length = 1),
+        ("Size of the registration instance is 0, not 40", |module| module.instance_mut().Size = 0),
+        ("Length of the module id is 16, not 24", |module| module.id.Length = 16),
         ("ModuleId is NULL", |module| module.instance_mut().ModuleId = null()),
     ];
     for strictness in [Strictness::Strict, Strictness::Lenient] {
@@ -276,11 +290,28 @@ fn r12_wrong_versions_and_sizes_are_reported_strictly_and_tolerated_leniently() 
             assert_eq!(client.register(), STATUS_SUCCESS);
             if strictness == Strictness::Strict {
                 let violation = session.expect_violation(12);
-                assert!(violation.found.contains(found), "{violation}");
+                assert_eq!(violation.found, found);
                 assert_eq!(violation.place, Place::Function(Function::RegisterClient));
             }
         }
     }
+}
+
+#[test]
+fn r12_the_version_of_the_registration_instance_is_the_interfaces_own() {
+    let _session = Session::new();
+    let log = Log::default();
+    let npi = unique_npi();
+    let (mut client, mut provider) = (client("C", npi, &log), provider("P", npi, &log));
+    client.instance_mut().Version = 1;
+    provider.instance_mut().Version = 1;
+    provider.on_provider_attach = Box::new(|offer| {
+        // SAFETY: NMR's pointer to the client's registration instance, which is alive.
+        let version = unsafe { (*offer.instance).Version };
+        if version == 1 { offer.accept() } else { STATUS_NOINTERFACE }
+    });
+    let (_client, _provider) = (client.registered(), provider.registered());
+    assert_eq!(log.count(Callback::ProviderAttachClient), 1);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Section B of the contract: attach, R16 to R33.
+//! Attach: R16 to R33 of docs/nmr-rules.md.
 
 mod support;
 use std::ffi::c_void;

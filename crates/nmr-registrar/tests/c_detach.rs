@@ -1,4 +1,4 @@
-//! Section C of the contract: who starts a detach, when, and in which order, R34 to R42.
+//! Who begins a detach, when, and in which order: R34 to R42 of docs/nmr-rules.md.
 
 mod support;
 use std::collections::BTreeSet;

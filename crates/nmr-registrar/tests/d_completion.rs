@@ -1,4 +1,4 @@
-//! Section D of the contract: detach callbacks and their completion, R43 to R54.
+//! Detach callbacks and their completion: R43 to R54 of docs/nmr-rules.md.
 //!
 //! R43, R44 and R50 are promises of a module about calls that NMR does not see: the tests report those calls, as the
 //! dispatch functions of a peer would.

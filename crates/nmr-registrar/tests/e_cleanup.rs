@@ -1,4 +1,4 @@
-//! Section E of the contract: cleanup, R55 to R60.
+//! Cleanup: R55 to R60 of docs/nmr-rules.md.
 
 mod support;
 use std::collections::BTreeSet;

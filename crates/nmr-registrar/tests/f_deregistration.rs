@@ -1,4 +1,4 @@
-//! Section F of the contract: the end of a registration, R61 to R74.
+//! The end of a registration: R61 to R74 of docs/nmr-rules.md.
 //!
 //! R72 speaks of drivers without an unload routine, which a registrar does not see.
 

@@ -1,4 +1,4 @@
-//! Random histories of many modules against the table of nmr-contract section 4.G.
+//! Random histories of many modules against the life of a binding in docs/nmr-rules.md.
 //!
 //! One test runs histories on one thread and predicts, after every call, which registrations and bindings exist and in
 //! what state. Two run them on several threads, and check what every module sees against the table: one with threads that

@@ -51,7 +51,7 @@ fn a_report_says_rule_place_module_binding_and_expectation() {
         "by client module {6D6F6475-",
         " in driver.sys, number 0, NPI {",
         &format!("registration {:#x}", module.registration),
-        &format!("binding {binding:#x}"),
+        &format!("binding {binding:#x}; see docs/nmr-rules.md#r26"),
     ] {
         assert!(text.contains(part), "no {part:?} in {text}");
     }

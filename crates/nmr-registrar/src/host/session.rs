@@ -228,7 +228,7 @@ impl Session {
         registrar().set_strictness(strictness);
     }
 
-    /// Chooses the order of what the contract leaves open, from now on: drawn from a seed, or fixed.
+    /// Chooses the order of what NMR leaves open, from now on: drawn from a seed, or fixed.
     pub fn set_seed(&self, seed: Option<u64>) {
         *locked(&self.seed) = seed;
         registrar().set_order(seed);

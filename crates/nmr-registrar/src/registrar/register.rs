@@ -54,7 +54,7 @@ impl<P: Platform> Registrar<P> {
     unsafe fn register(&self, function: Function, source: Source, context: Opaque, out: *mut HANDLE) -> NTSTATUS {
         let place = Place::Function(function);
         self.enter(function, 15, PASSIVE_LEVEL, "PASSIVE_LEVEL");
-        if !out.is_null() {
+        if !out.is_null() && !self.is_lenient() {
             // The handle means nothing before the function has returned STATUS_SUCCESS (R7, R9).
             // SAFETY: the caller says that it is writable if it is not NULL.
             unsafe { out.write(handle::poison()) };
@@ -108,15 +108,14 @@ impl<P: Platform> Registrar<P> {
         // SAFETY: the caller says that all that the characteristics point to is readable.
         let module = unsafe { Registered::new(source, context, &c, attach, detach) };
         // SAFETY: as above.
-        for (field, value, expected) in unsafe { wrong_fields(&c) } {
-            let found = Cow::Owned(format!("{field} is {value}, not {expected}"));
+        for found in unsafe { wrong_fields(&c) } {
             self.report_violation(true, || Violation {
                 rule: 12,
                 place,
                 module: Some(self.describe(&module, None)),
                 binding: None,
-                found,
-                expected: "version 0 and the structure's own size in all three places, and a module id",
+                found: Cow::Owned(found),
+                expected: "version 0 of the characteristics, each structure's own size, and a module id",
             });
         }
         Ok(module)
@@ -131,33 +130,30 @@ fn shard_of(npi: &NPIID) -> usize {
     (mixed >> 58) as usize % handle::MAX_SHARDS
 }
 
-/// The fields that should have another value (R12), with what they have and what they should have.
+/// What is wrong with the fields that have one right value (R12). The version of the registration instance is not among
+/// them: an NPI may give it a meaning.
 ///
 /// # Safety
 /// All that `c` points to is readable.
-unsafe fn wrong_fields(c: &Characteristics) -> Vec<(&'static str, String, usize)> {
-    let NPI_REGISTRATION_INSTANCE { Version, Size, ModuleId, .. } = c.instance;
-    let mut fields = Vec::new();
+unsafe fn wrong_fields(c: &Characteristics) -> Vec<String> {
+    let NPI_REGISTRATION_INSTANCE { Size, ModuleId, .. } = c.instance;
+    let mut wrong = Vec::new();
     let mut expect = |name, value: usize, expected: usize| {
         if value != expected {
-            fields.push((name, format!("{value}"), expected));
+            wrong.push(format!("{name} is {value}, not {expected}"));
         }
     };
     expect("Version of the characteristics", c.version.into(), 0);
     expect("Length of the characteristics", c.length.into(), c.expected_length.into());
-    expect("Version of the registration instance", Version.into(), 0);
     expect("Size of the registration instance", Size.into(), size_of::<NPI_REGISTRATION_INSTANCE>());
-    if ModuleId.is_null() || !ModuleId.is_aligned() {
-        fields.push(("ModuleId", String::from("NULL or misaligned"), size_of::<NPI_MODULEID>()));
+    if ModuleId.is_null() {
+        wrong.push(String::from("ModuleId is NULL"));
+    } else if !ModuleId.is_aligned() {
+        wrong.push(format!("ModuleId is {:#x}, which is not aligned", ModuleId.addr()));
     } else {
         // SAFETY: it is neither NULL nor misaligned, and the caller says that it is readable then.
         let id = unsafe { ModuleId.read() };
-        let mut expect = |name, value: usize, expected: usize| {
-            if value != expected {
-                fields.push((name, format!("{value}"), expected));
-            }
-        };
         expect("Length of the module id", id.Length.into(), size_of::<NPI_MODULEID>());
     }
-    fields
+    wrong
 }

@@ -123,8 +123,12 @@ impl<P: Platform> Registrar<P> {
         });
     }
 
+    pub(super) fn is_lenient(&self) -> bool {
+        self.lenient.load(Ordering::Relaxed)
+    }
+
     pub(super) fn tolerates(&self, tolerated: bool) -> bool {
-        tolerated && self.lenient.load(Ordering::Relaxed)
+        tolerated && self.is_lenient()
     }
 
     #[cold]

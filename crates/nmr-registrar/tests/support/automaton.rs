@@ -1,4 +1,4 @@
-//! The transition table of nmr-contract section 4.G, written a second time, from the outside: what the modules of a test
+//! The life of a binding in docs/nmr-rules.md, written a second time, from the outside: what the modules of a test
 //! see is checked against it. It shares nothing with the registrar's own state type.
 
 use std::collections::HashMap;

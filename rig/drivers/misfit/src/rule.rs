@@ -1,4 +1,4 @@
-//! The misfit as a network module that breaks one rule of the NMR contract: the one that its service is named after.
+//! The misfit as a network module that breaks one rule of docs/nmr-rules.md: the one that its service is named after.
 //!
 //! It registers as a provider and as a client of an interface of its own, so it is attached to itself (R14) and no
 //! other driver takes part.
