@@ -1,5 +1,6 @@
 //! `sluicectl classify`: a capture, packet by packet, with the verdict on each.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,8 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<(), Failure> {
     let mut report = Report::new(args);
     let outcome = classify(&mut capture, &classifier, args.direction, &progress, &mut report);
     progress.finish_and_clear();
+    report.summary.left_out = capture.left_out().clone();
+    let outcome = outcome.and_then(|()| capture.check_left_out());
     if outcome.is_ok() || report.summary.packets > 0 {
         report.finish()?;
     }
@@ -68,7 +71,7 @@ fn classify(
             report.summary.time += start.elapsed();
             report.batch(&packets, &verdicts)?;
         }
-        progress.set_position(capture.bytes_read());
+        progress.set_position(capture.file_position());
         if let Some(end) = end {
             return end;
         }
@@ -83,14 +86,16 @@ pub(crate) fn next_batch(
     let mut packets = Vec::new();
     let mut bytes = 0;
     while packets.len() < MAX_BATCH as usize && bytes < BATCH_BYTES {
-        match capture.next() {
+        // Packets of a live capture do not wait for those after them.
+        let next = if packets.is_empty() { capture.next() } else { capture.next_in_buffer() };
+        match next {
             Some(Ok(mut packet)) => {
                 packet.direction = direction.unwrap_or(packet.direction);
                 bytes += size_in_batch(&packet);
                 packets.push(packet);
             }
             Some(Err(failure)) => return (packets, Some(Err(failure))),
-            None => return (packets, Some(Ok(()))),
+            None => return (packets, capture.has_ended().then_some(Ok(()))),
         }
     }
     (packets, None)
@@ -123,6 +128,8 @@ struct Summary {
     malformed: u64,
     truncated: u64,
     generation: Option<u64>,
+    /// Packets of link types that are not supported, by link type.
+    left_out: BTreeMap<u32, u64>,
     /// The time that classification took, without reading and writing.
     time: Duration,
 }
@@ -200,6 +207,7 @@ impl Summary {
             "blocked": self.blocked,
             "malformed": self.malformed,
             "truncated": self.truncated,
+            "left_out": self.left_out,
             "generation": self.generation,
             "seconds": self.time.as_secs_f64(),
         })

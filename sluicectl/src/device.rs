@@ -214,6 +214,7 @@ mod tests {
             .zip(1..)
             .map(|(bytes, number)| RecordedPacket {
                 number,
+                time: None,
                 link_type: link_type::RAW,
                 direction: direction::INBOUND,
                 wire_length: 1500,

@@ -2,6 +2,8 @@
 
 use std::{fmt, io};
 
+use anstyle::{AnsiColor, Style};
+
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -42,6 +44,12 @@ impl Failure {
             Self::Output(error) => u8::from(!reader_is_gone(error)),
         }
     }
+}
+
+/// Says what is odd but does not end the command.
+pub(crate) fn warn(message: &str) {
+    let style = Style::new().bold().fg_color(Some(AnsiColor::Yellow.into()));
+    anstream::eprintln!("{style}warning{style:#}: {message}");
 }
 
 impl fmt::Display for Failure {

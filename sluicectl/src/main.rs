@@ -30,6 +30,8 @@ fn main() -> ExitCode {
         ColorChoice::Never => anstream::ColorChoice::Never,
     };
     color.write_global();
+    // Whether colours are shown is decided by anstream alone, which knows of --color as well as of NO_COLOR.
+    crossterm::style::force_color_output(true);
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

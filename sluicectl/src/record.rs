@@ -2,31 +2,53 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use jiff::Timestamp;
 use serde::Serialize;
-use sluice_npi::{Verdict, action, flags, name_kind};
+use sluice_npi::{Verdict, action, direction, flags, name_kind};
 
 use crate::capture::RecordedPacket;
+use crate::terms::TCP_FLAGS;
 
 /// One packet and its verdict. What the packet does not have is `None`, and null in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Record {
+    /// Its number in the file, counted from 1.
     pub(crate) number: u64,
+    /// When it was captured (RFC 3339).
+    pub(crate) time: Option<Timestamp>,
+    /// `inbound` or `outbound`.
+    pub(crate) direction: Option<&'static str>,
     pub(crate) action: &'static str,
     /// The rule that decided; `None` when the default did.
     pub(crate) rule: Option<u32>,
+    /// The EtherType after all VLAN tags.
+    pub(crate) ether_type: Option<u16>,
+    /// The id of the outermost VLAN tag.
+    pub(crate) vlan: Option<u16>,
     /// An IANA protocol number.
     pub(crate) protocol: Option<u8>,
     pub(crate) source: Option<IpAddr>,
     pub(crate) destination: Option<IpAddr>,
     pub(crate) source_port: Option<u16>,
     pub(crate) destination_port: Option<u16>,
-    /// The id of the outermost VLAN tag.
-    pub(crate) vlan: Option<u16>,
+    pub(crate) icmp_type: Option<u8>,
+    pub(crate) icmp_code: Option<u8>,
+    /// The flags that are set.
+    pub(crate) tcp_flags: Option<Vec<&'static str>>,
     /// The host name that the packet asks for.
     pub(crate) name: Option<String>,
-    pub(crate) fragment: bool,
+    /// `dns`, `tls` or `http`.
+    pub(crate) name_kind: Option<&'static str>,
+    /// `first` or `later`.
+    pub(crate) fragment: Option<&'static str>,
     pub(crate) truncated: bool,
     pub(crate) malformed: bool,
+    /// Where the headers, the payload and the name start, in bytes from the start of the packet.
+    pub(crate) network_offset: Option<u32>,
+    pub(crate) transport_offset: Option<u32>,
+    pub(crate) payload_offset: Option<u32>,
+    pub(crate) payload_length: Option<u32>,
+    pub(crate) name_offset: Option<u32>,
 }
 
 impl Record {
@@ -39,21 +61,60 @@ impl Record {
             })
         };
         let port = |number: u16| flow.has(flags::PORTS).then_some(number);
+        let offset = |offset: u32| Some(offset).filter(|offset| *offset != 0);
+        let payload_offset = offset(flow.payload_offset);
+        let name = name(packet, verdict);
         Self {
             number: packet.number,
+            time: packet.time,
+            direction: direction_name(packet.direction),
             action: action_name(verdict.action),
             rule: Some(verdict.rule_id).filter(|id| *id != 0),
+            ether_type: flow.has(flags::ETHER_TYPE).then_some(flow.ether_type),
+            vlan: (flow.vlan_count > 0).then_some(flow.vlan_ids[0]),
             protocol: flow.has(flags::PROTOCOL).then_some(flow.protocol),
             source: address(&flow.source_address),
             destination: address(&flow.destination_address),
             source_port: port(flow.source_port),
             destination_port: port(flow.destination_port),
-            vlan: (flow.vlan_count > 0).then_some(flow.vlan_ids[0]),
-            name: name(packet, verdict),
-            fragment: flow.has(flags::FRAGMENT),
+            icmp_type: flow.has(flags::ICMP).then_some(flow.icmp_type),
+            icmp_code: flow.has(flags::ICMP).then_some(flow.icmp_code),
+            tcp_flags: flow.has(flags::TCP_FLAGS).then(|| {
+                let is_set = |(bit, _): &(usize, &str)| flow.tcp_flags >> bit & 1 != 0;
+                TCP_FLAGS.into_iter().enumerate().filter(is_set).map(|(_, flag)| flag).collect()
+            }),
+            name_kind: name.is_some().then(|| name_kind_name(flow.name_kind)).flatten(),
+            name_offset: name.is_some().then_some(flow.name_offset),
+            name,
+            fragment: match () {
+                () if flow.has(flags::LATER_FRAGMENT) => Some("later"),
+                () if flow.has(flags::FRAGMENT) => Some("first"),
+                () => None,
+            },
             truncated: flow.has(flags::TRUNCATED),
             malformed: flow.has(flags::MALFORMED),
+            network_offset: (flow.ip_version != 0).then_some(flow.network_offset),
+            transport_offset: offset(flow.transport_offset),
+            payload_length: payload_offset.map(|_| flow.payload_length),
+            payload_offset,
         }
+    }
+}
+
+fn direction_name(number: u16) -> Option<&'static str> {
+    match number {
+        direction::INBOUND => Some("inbound"),
+        direction::OUTBOUND => Some("outbound"),
+        _ => None,
+    }
+}
+
+fn name_kind_name(number: u8) -> Option<&'static str> {
+    match number {
+        name_kind::DNS => Some("dns"),
+        name_kind::TLS => Some("tls"),
+        name_kind::HTTP => Some("http"),
+        _ => None,
     }
 }
 

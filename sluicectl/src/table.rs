@@ -81,7 +81,7 @@ impl PacketTable {
 fn row(record: &Record) -> Row {
     let mut remarks = Vec::new();
     for (is_so, remark) in
-        [(record.fragment, "fragment"), (record.truncated, "truncated"), (record.malformed, "malformed")]
+        [(record.fragment.is_some(), "fragment"), (record.truncated, "truncated"), (record.malformed, "malformed")]
     {
         if is_so {
             remarks.push(remark);

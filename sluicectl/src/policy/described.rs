@@ -36,7 +36,7 @@ pub(crate) fn packet(described: &Described) -> Result<RecordedPacket, Failure> {
         link_type = link_type::ETHERNET;
     }
     let wire_length = u32::try_from(bytes.len()).map_err(|_| wrong("the packet is too long"))?;
-    Ok(RecordedPacket { number: 1, link_type, direction: direction::UNSPECIFIED, wire_length, bytes })
+    Ok(RecordedPacket { number: 1, time: None, link_type, direction: direction::UNSPECIFIED, wire_length, bytes })
 }
 
 fn wrong(message: &str) -> Failure {

@@ -10,7 +10,7 @@ use crate::classify::next_batch;
 use crate::failure::Failure;
 use crate::offline::Offline;
 
-/// The packets of a capture, all in memory, in batches as large as one request takes.
+/// The packets of a capture, all in memory, in batches for one request each.
 pub(super) struct Workload {
     pub(super) batches: Vec<Vec<RecordedPacket>>,
 }
@@ -28,9 +28,10 @@ impl Workload {
                 None => {}
                 Some(Err(failure)) => return Err(failure),
                 Some(Ok(())) if batches.is_empty() => {
+                    capture.check_left_out()?;
                     return Err(Failure::Input(format!("{} has no packets", path.display())));
                 }
-                Some(Ok(())) => return Ok(Self { batches }),
+                Some(Ok(())) => return capture.check_left_out().map(|()| Self { batches }),
             }
         }
     }
@@ -154,6 +155,7 @@ mod tests {
     fn case() -> (Workload, Policies) {
         let packet = |number, bytes: &[u8]| RecordedPacket {
             number,
+            time: None,
             link_type: link_type::RAW,
             direction: direction::INBOUND,
             wire_length: bytes.len() as u32,

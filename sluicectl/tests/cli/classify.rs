@@ -1,6 +1,9 @@
 //! `sluicectl classify --offline` on whole, odd and damaged captures.
 
-use serde_json::json;
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
 
 use crate::support::*;
 
@@ -31,20 +34,69 @@ fn every_packet_is_an_object_with_all_keys() {
     let policy = folder.file("p.toml", POLICY);
     let run = sluicectl(["classify", "--offline", &capture, "--policy", &policy, "--json"]);
     run.done();
+    let nothing = json!({"number": 0, "time": "1970-01-01T00:00:00Z", "direction": null, "action": "permit", "rule": null,
+        "ether_type": null, "vlan": null, "protocol": null, "source": null, "destination": null, "source_port": null,
+        "destination_port": null, "icmp_type": null, "icmp_code": null, "tcp_flags": null, "name": null,
+        "name_kind": null, "fragment": null, "truncated": false, "malformed": false, "network_offset": null,
+        "transport_offset": null, "payload_offset": null, "payload_length": null, "name_offset": null});
+    let with = |members: Value| {
+        let mut record = nothing.clone();
+        record.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        record
+    };
     assert_eq!(
         run.json(),
         [
-            json!({"number": 1, "action": "block", "rule": 10, "protocol": 17, "source": "192.0.2.1",
-                "destination": "192.0.2.53", "source_port": 1000, "destination_port": 53, "vlan": null,
-                "name": "www.example.com", "fragment": false, "truncated": false, "malformed": false}),
-            json!({"number": 2, "action": "permit", "rule": null, "protocol": 17, "source": "192.0.2.1",
+            with(json!({"number": 1, "action": "block", "rule": 10, "ether_type": 0x0800, "protocol": 17,
+                "source": "192.0.2.1", "destination": "192.0.2.53", "source_port": 1000, "destination_port": 53,
+                "name": "www.example.com", "name_kind": "dns", "network_offset": 14, "transport_offset": 34,
+                "payload_offset": 42, "payload_length": 33, "name_offset": 54})),
+            with(json!({"number": 2, "ether_type": 0x0800, "protocol": 17, "source": "192.0.2.1",
                 "destination": "192.0.2.2", "source_port": 1000, "destination_port": 80, "vlan": 42,
-                "name": null, "fragment": false, "truncated": false, "malformed": false}),
-            json!({"number": 3, "action": "permit", "rule": null, "protocol": null, "source": null,
-                "destination": null, "source_port": null, "destination_port": null, "vlan": null,
-                "name": null, "fragment": false, "truncated": false, "malformed": false}),
+                "network_offset": 18, "transport_offset": 38, "payload_offset": 46, "payload_length": 1})),
+            with(json!({"number": 3, "ether_type": 0x0806})),
         ]
     );
+}
+
+#[test]
+fn icmp_tcp_flags_fragments_time_and_direction_are_in_the_json() {
+    let folder = Folder::new();
+    let ip = |protocol: u8, fragment: u16, payload: &[u8]| {
+        let length = (20 + payload.len() as u16).to_be_bytes();
+        let fragment = fragment.to_be_bytes();
+        [&[0x45, 0], &length[..], &[0, 0], &fragment, &[64, protocol, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2], payload]
+            .concat()
+    };
+    let echo = ip(1, 0, &[8, 0, 0, 0, 0, 0, 0, 0]);
+    let syn = ip(6, 0, &[0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x12, 0, 0, 0, 0, 0, 0]);
+    let first = ip(17, 0x2000, &[0, 1, 0, 2, 0, 16, 0, 0]);
+    let later = ip(17, 1, &[0; 8]);
+    let file = [
+        section(),
+        // In nanoseconds (option if_tsresol), from 2020-09-13 on (if_tsoffset).
+        block(
+            1,
+            &[
+                &[101, 0, 0, 0, 0, 0, 0, 0, 9, 0, 1, 0, 9, 0, 0, 0, 14, 0, 8, 0][..],
+                &1_600_000_000_i64.to_le_bytes(),
+                &[0; 4],
+            ]
+            .concat(),
+        ),
+        timed_packet(0, 1_500_000_001, &echo, Some(1)),
+        timed_packet(0, 0, &syn, Some(2)),
+        timed_packet(0, 0, &first, None),
+        timed_packet(0, 0, &later, None),
+    ];
+    let run = sluicectl(["classify", "--offline", &folder.file("a.pcapng", file.concat()), "--json"]);
+    run.done();
+    let [echo, syn, first, later] = &run.json()[..] else { panic!("{}", run.stdout) };
+    assert_eq!((&echo["icmp_type"], &echo["icmp_code"]), (&json!(8), &json!(0)));
+    assert_eq!((&echo["time"], &echo["direction"]), (&json!("2020-09-13T12:26:41.500000001Z"), &json!("inbound")));
+    assert_eq!((&syn["tcp_flags"], &syn["direction"]), (&json!(["syn", "ack"]), &json!("outbound")));
+    assert_eq!((&first["fragment"], &later["fragment"]), (&json!("first"), &json!("later")));
+    assert_eq!((&later["destination_port"], &echo["tcp_flags"]), (&json!(null), &json!(null)));
 }
 
 #[test]
@@ -62,8 +114,10 @@ fn the_table_shows_the_same_without_colours_in_a_pipe() {
     assert_eq!(lines[2], ["2", "permit", "default", "udp", "192.0.2.1:1000", "192.0.2.2:80", "-", "-"]);
     assert!(run.stdout.contains("2 packets: 1 permitted, 1 blocked"), "{}", run.stdout);
 
-    let coloured = sluicectl(["classify", "--offline", &capture, "--color", "always"]);
-    assert!(coloured.stdout.contains('\x1b'));
+    // Asked for by name, colours are shown even where NO_COLOR asks for none.
+    let mut coloured = command(["classify", "--offline", &capture, "--color", "always"]);
+    let coloured = coloured.env("NO_COLOR", "1").output().unwrap();
+    assert!(String::from_utf8(coloured.stdout).unwrap().contains("\x1b[38;5;10mpermit"));
 }
 
 #[test]
@@ -209,23 +263,113 @@ fn a_file_that_is_not_a_capture_is_named() {
 }
 
 #[test]
-fn an_unknown_link_type_is_named_with_those_that_are_known() {
+fn packets_of_an_unknown_link_type_are_left_out_and_counted() {
     let folder = Folder::new();
     let packet = udp([192, 0, 2, 2], 80, b"");
     let capture = folder.file("a.pcap", pcap(105, &[&packet]));
     sluicectl(["classify", "--offline", &capture]).failed(2, &["link type 105", "1 (ethernet)", "276 (linux_sll2)"]);
 
-    // What came before it in the file is not lost.
     let file = [
         section(),
         interface(101, 0),
         interface(105, 0),
         enhanced_packet(0, &packet, None),
         enhanced_packet(1, &packet, None),
+        enhanced_packet(1, &packet, None),
+        enhanced_packet(0, &packet, None),
+    ];
+    let capture = folder.file("a.pcapng", file.concat());
+    let run = sluicectl(["classify", "--offline", &capture, "--json"]);
+    assert_eq!(run.code, 0);
+    assert!(run.stderr.contains("warning") && run.stderr.contains("2 packets of link type 105"), "{}", run.stderr);
+    let numbers: Vec<_> = run.json().iter().map(|record| record["number"].clone()).collect();
+    assert_eq!(numbers, [1, 4]);
+    let run = sluicectl(["classify", "--offline", &capture, "--summary", "--json"]);
+    assert_eq!((&run.json()[0]["packets"], &run.json()[0]["left_out"]), (&json!(2), &json!({"105": 2})));
+}
+
+#[test]
+fn raw_ip_is_read_by_the_numbers_of_other_systems_too() {
+    let folder = Folder::new();
+    let policy = folder.file("p.toml", "[[rule]]\nid = 1\naction = 'block'\nlink_type = 'raw'\n");
+    for number in [12, 14, 101] {
+        let capture = folder.file("a.pcap", pcap(number, &[&udp([192, 0, 2, 2], 80, b"")]));
+        let run = sluicectl(["classify", "--offline", &capture, "--policy", &policy, "--json"]);
+        run.done();
+        assert_eq!((&run.json()[0]["rule"], &run.json()[0]["destination_port"]), (&json!(1), &json!(80)), "{number}");
+    }
+}
+
+#[test]
+fn packet_blocks_are_read_in_both_byte_orders() {
+    let folder = Folder::new();
+    let packet = udp([192, 0, 2, 2], 80, b"x");
+    let length = packet.len() as u32;
+    let mut padded = packet.clone();
+    padded.resize(packet.len().next_multiple_of(4), 0);
+    let block = |kind: u32, body: &[u8]| {
+        let length = (body.len() as u32 + 12).to_be_bytes();
+        [&kind.to_be_bytes(), &length, body, &length].concat()
+    };
+    let file = [
+        block(0x0A0D_0D0A, &[&[0x1A, 0x2B, 0x3C, 0x4D, 0, 1, 0, 0][..], &[0xFF; 8]].concat()),
+        block(1, &[0, 0, 0, 0, 0, 0, 0, 0]),
+        block(1, &[0, 101, 0, 0, 0, 0, 0, 0]),
+        // Interface 1, 5 packets dropped before it.
+        block(2, &[&[0, 1, 0, 5][..], &[0; 8], &length.to_be_bytes(), &length.to_be_bytes(), &padded].concat()),
+        block(6, &[&[0, 0, 0, 1][..], &[0; 8], &length.to_be_bytes(), &length.to_be_bytes(), &padded].concat()),
+        block(3, &[&length.to_be_bytes()[..], &padded].concat()),
     ];
     let run = sluicectl(["classify", "--offline", &folder.file("a.pcapng", file.concat()), "--json"]);
-    run.failed(2, &["packet 2", "link type 105"]);
-    assert_eq!(run.json().len(), 1);
+    run.done();
+    let ports: Vec<_> = run.json().iter().map(|record| record["destination_port"].clone()).collect();
+    assert_eq!(ports, [json!(80), json!(80), json!(null)], "the last one is read as Ethernet");
+}
+
+#[test]
+fn compressed_captures_are_read() {
+    let folder = Folder::new();
+    let packet = udp([192, 0, 2, 2], 80, &[7; 1000]);
+    for file in [
+        pcap(RAW, &vec![&packet[..]; 3000]),
+        [section(), interface(101, 0), enhanced_packet(0, &packet, None)].concat(),
+    ] {
+        let compressed = gzip(&file);
+        let plain = sluicectl(["classify", "--offline", &folder.file("a.pcap", &file), "--json"]);
+        let run = sluicectl(["classify", "--offline", &folder.file("a.pcap.gz", &compressed), "--json"]);
+        run.done();
+        assert_eq!(run.stdout, plain.stdout);
+        assert_eq!(sluicectl_with_input(["classify", "--offline", "-", "--json"], &compressed).stdout, plain.stdout);
+    }
+    let cut = gzip(&pcap(RAW, &[&packet]));
+    let cut = folder.file("cut.gz", &cut[..cut.len() - 9]);
+    sluicectl(["classify", "--offline", &cut]).failed(2, &["cut.gz"]);
+}
+
+#[test]
+fn packets_of_a_live_capture_are_shown_as_they_come() {
+    let packet = udp([192, 0, 2, 2], 80, b"");
+    let record = pcap_record(packet.len() as u32, packet.len() as u32, &packet);
+    let ng_start = [section(), interface(101, 0)].concat();
+    for (start, record) in [(pcap_header(RAW), record), (ng_start, enhanced_packet(0, &packet, None))] {
+        let mut child = command(["classify", "--offline", "-", "--json"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        input.write_all(&start[..10]).unwrap();
+        input.write_all(&start[10..]).unwrap();
+        for number in 1..=3 {
+            input.write_all(&record).unwrap();
+            // The end of the input is not near: this would wait forever for a packet that is held back.
+            let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+            assert_eq!(line["number"], number);
+        }
+        drop(input);
+        assert!(child.wait().unwrap().success());
+    }
 }
 
 #[test]

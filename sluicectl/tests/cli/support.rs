@@ -120,8 +120,14 @@ pub(crate) fn interface(link_type: u16, snap_length: u32) -> Vec<u8> {
 
 /// An Enhanced Packet Block; `flags` becomes the option of that name.
 pub(crate) fn enhanced_packet(interface: u32, bytes: &[u8], flags: Option<u32>) -> Vec<u8> {
+    timed_packet(interface, 0, bytes, flags)
+}
+
+/// Like [`enhanced_packet`], with a timestamp in units of the interface.
+pub(crate) fn timed_packet(interface: u32, time: u64, bytes: &[u8], flags: Option<u32>) -> Vec<u8> {
     let length = (bytes.len() as u32).to_le_bytes();
-    let mut body = [&interface.to_le_bytes()[..], &[0; 8], &length, &length, bytes].concat();
+    let [high, low] = [time >> 32, time].map(|half| (half as u32).to_le_bytes());
+    let mut body = [&interface.to_le_bytes()[..], &high, &low, &length, &length, bytes].concat();
     body.resize(body.len().next_multiple_of(4), 0);
     if let Some(flags) = flags {
         body.extend([2, 0, 4, 0]);
@@ -129,6 +135,13 @@ pub(crate) fn enhanced_packet(interface: u32, bytes: &[u8], flags: Option<u32>) 
         body.extend([0; 4]);
     }
     block(6, &body)
+}
+
+/// The bytes, compressed.
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, bytes).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// UDP over IPv4 from 192.0.2.1, port 1000.
