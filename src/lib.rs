@@ -14,8 +14,8 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use policy_file::Settings;
-use provider::Service;
-use sluice_control::name;
+use provider::Classifier;
+use sluice_control::{RequestHandler, name};
 use sluice_wdm::{Driver, DriverImage, StartError};
 use wdk::println;
 use wdk_alloc::WdkAllocator;
@@ -26,7 +26,7 @@ use wdk_sys::{DRIVER_OBJECT, NTSTATUS, STATUS_SUCCESS, UNICODE_STRING};
 static ALLOCATOR: WdkAllocator = WdkAllocator;
 
 /// The running driver, from the success of DriverEntry to DriverUnload.
-static DRIVER: AtomicPtr<Driver<Service>> = AtomicPtr::new(ptr::null_mut());
+static DRIVER: AtomicPtr<Driver<Classifier>> = AtomicPtr::new(ptr::null_mut());
 
 /// Starts the driver. What it returns is what `sc start` reports.
 ///
@@ -42,8 +42,8 @@ pub unsafe extern "system" fn driver_entry(driver: &mut DRIVER_OBJECT, registry_
     // SAFETY: the I/O manager made the string, and it stays for the call.
     let registry_path = unsafe { sluice_wdm::units_of(registry_path) };
     let started = Settings::read(registry_path).map_err(StartError::Memory).and_then(|settings| {
-        let register = |driver: &mut DRIVER_OBJECT| Service::register(settings, DriverImage::hold(driver), passive);
-        Driver::start(driver, name::SLUICE.encode_utf16(), register)
+        let register = |driver: &mut DRIVER_OBJECT| provider::register(settings, DriverImage::hold(driver), passive);
+        Driver::start(driver, name::SLUICE.encode_utf16(), Classifier::answer, register)
     });
     match started {
         Ok(running) => {
@@ -77,7 +77,7 @@ unsafe extern "C" fn driver_unload(_driver: *mut DRIVER_OBJECT) {
     let running = unsafe { Box::from_raw(running) };
     // SAFETY: DriverUnload runs at PASSIVE_LEVEL and in no callback.
     let passive = unsafe { Passive::new() };
-    let outcome = running.stop(passive);
+    let outcome = running.stop(|classifier| classifier.deregister(passive));
     match &outcome {
         Ok(()) => println!("sluice: stopped"),
         Err(leaked) => println!("sluice: {leaked}"),

@@ -1,4 +1,4 @@
-//! The registered provider, which answers the requests of the control device.
+//! The registration of the provider.
 //!
 //! [`Engine::register`] fills in NPI_PROVIDER_CHARACTERISTICS and calls NmrRegisterProvider, through wdk-nmr. What that
 //! function asks of a driver, and where it is done:
@@ -12,13 +12,26 @@
 //! | STATUS_INSUFFICIENT_RESOURCES and other failures | [`RegisterError`] tells them apart; DriverEntry logs and returns them |
 //! | clients that are there already attach before it returns, others later (R4, R6) | it is the last thing that can fail in DriverEntry |
 
-use sluice_control::Completion;
-use sluice_engine::{Control, Engine};
-use sluice_wdm::{DriverImage, Requests};
-use wdk_nmr::{Leaked, Passive, RegisterError};
+use sluice_engine::{Engine, RunningEngine};
+use sluice_wdm::DriverImage;
+use wdk_nmr::{Passive, RegisterError};
 
 use crate::kernel::Kernel;
 use crate::policy_file::Settings;
+
+/// What sluice.sys is while it runs.
+pub(crate) type Classifier = RunningEngine<Kernel, DriverImage>;
+
+/// Registers the provider with NMR, with the policy in force that the settings name.
+pub(crate) fn register(
+    settings: Settings,
+    image: DriverImage,
+    passive: Passive<'_>,
+) -> Result<Classifier, RegisterError> {
+    let engine = Engine::new(Kernel { policy_file: settings.policy_file }, settings.table_limit);
+    let registration = engine.register(image, sluice_wdm::uptime_ms, passive)?;
+    Ok(RunningEngine::new(registration, VERSION))
+}
 
 /// Major, minor, patch, 0.
 const VERSION: [u16; 4] = [
@@ -27,34 +40,6 @@ const VERSION: [u16; 4] = [
     number(env!("CARGO_PKG_VERSION_PATCH")),
     0,
 ];
-
-/// What sluice.sys does while it runs.
-pub(crate) struct Service(Control<Kernel, DriverImage>);
-
-impl Service {
-    /// Registers the provider with NMR, with the policy in force that the settings name.
-    pub(crate) fn register(
-        settings: Settings,
-        image: DriverImage,
-        passive: Passive<'_>,
-    ) -> Result<Self, RegisterError> {
-        let engine = Engine::new(Kernel { policy_file: settings.policy_file }, settings.table_limit);
-        let registration = engine.register(image, sluice_wdm::uptime_ms, passive)?;
-        Ok(Self(Control::new(registration, VERSION)))
-    }
-}
-
-impl Requests for Service {
-    fn control(&self, code: u32, buffer: &mut [u8], input: usize, output: usize) -> Completion {
-        self.0.control(code, buffer, input, output)
-    }
-}
-
-impl sluice_wdm::Service for Service {
-    fn deregister(self, passive: Passive<'_>) -> Result<(), Leaked> {
-        self.0.deregister(passive)
-    }
-}
 
 /// The number at one place of a version.
 const fn number(digits: &str) -> u16 {

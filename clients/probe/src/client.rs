@@ -4,13 +4,13 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use sluice_control::message::{ModuleId as ModuleIdMessage, ProviderStatus};
-use sluice_control::probe::{Batch, Device};
+use sluice_control::probe::{Batch, Operations, dispatch};
 use sluice_control::status::{STATUS_DEVICE_NOT_READY, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER};
-use sluice_control::{Completion, List, NTSTATUS};
+use sluice_control::{Completion, List, NTSTATUS, Request, RequestHandler};
 use sluice_npi::{
     CallSluice, ClientCharacteristics, Header, PacketRef, SluiceClient, SluiceNpi, Verdict, client_dispatch,
 };
-use sluice_wdm::{DriverImage, Requests};
+use sluice_wdm::DriverImage;
 use wdk_nmr::{
     Client, ClientCall, ClientRegistration, ClientTable, GUID, Leaked, ModuleId, Passive, ProviderOffer, Refusal,
     RegisterError, RegistrationOptions, ShardIndex, Sharded,
@@ -75,10 +75,10 @@ fn name_of(service: &[u16]) -> [u8; 32] {
     name
 }
 
-/// The registered client, which answers the device's requests with the first provider.
-pub(crate) struct Service(ClientRegistration<Probe, DriverImage>);
+/// The registered client. It answers the device's requests with the first provider.
+pub(crate) struct RegisteredProbe(ClientRegistration<Probe, DriverImage>);
 
-impl Service {
+impl RegisteredProbe {
     /// Registers the probe with NMR. Sluice shows it under the name of its service.
     pub(crate) fn register(service: &[u16], image: DriverImage, passive: Passive<'_>) -> Result<Self, RegisterError> {
         let header = Header::of::<ClientCharacteristics>();
@@ -86,21 +86,20 @@ impl Service {
         let options = RegistrationOptions::new(MODULE_ID, characteristics).clock(sluice_wdm::uptime_ms);
         ClientRegistration::register(Probe, options, image, passive).map(Self)
     }
-}
 
-impl Requests for Service {
-    fn control(&self, code: u32, buffer: &mut [u8], input: usize, output: usize) -> Completion {
-        sluice_control::probe::control(self, code, buffer, input, output)
-    }
-}
-
-impl sluice_wdm::Service for Service {
-    fn deregister(self, passive: Passive<'_>) -> Result<(), Leaked> {
+    /// Ends the registration and waits for that. DriverUnload.
+    pub(crate) fn deregister(self, passive: Passive<'_>) -> Result<(), Leaked> {
         self.0.deregister(passive)
     }
 }
 
-impl Device for Service {
+impl RequestHandler for RegisteredProbe {
+    fn answer(&self, request: Request<'_>) -> Completion {
+        dispatch(self, request)
+    }
+}
+
+impl Operations for RegisteredProbe {
     type Verdicts = Vec<Verdict>;
 
     fn classify(&self, batch: &Batch<'_>) -> Result<Vec<Verdict>, NTSTATUS> {

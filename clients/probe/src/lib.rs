@@ -13,8 +13,8 @@ use alloc::boxed::Box;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use client::Service;
-use sluice_control::name;
+use client::RegisteredProbe;
+use sluice_control::RequestHandler;
 use sluice_wdm::{Driver, DriverImage};
 use wdk::println;
 use wdk_alloc::WdkAllocator;
@@ -25,7 +25,7 @@ use wdk_sys::{DRIVER_OBJECT, NTSTATUS, STATUS_INVALID_PARAMETER, STATUS_SUCCESS,
 static ALLOCATOR: WdkAllocator = WdkAllocator;
 
 /// The running driver, from the success of DriverEntry to DriverUnload.
-static DRIVER: AtomicPtr<Driver<Service>> = AtomicPtr::new(ptr::null_mut());
+static DRIVER: AtomicPtr<Driver<RegisteredProbe>> = AtomicPtr::new(ptr::null_mut());
 
 /// Starts the driver. Its device is called like the service, so that several copies can run side by side.
 ///
@@ -38,9 +38,9 @@ pub unsafe extern "system" fn driver_entry(driver: &mut DRIVER_OBJECT, registry_
     let passive = unsafe { Passive::new() };
     // SAFETY: the I/O manager made the string, and it stays for the call.
     let registry_path = unsafe { sluice_wdm::units_of(registry_path) };
-    let Some(service) = name::service(registry_path) else { return STATUS_INVALID_PARAMETER };
-    let register = |driver: &mut DRIVER_OBJECT| Service::register(service, DriverImage::hold(driver), passive);
-    match Driver::start(driver, service.iter().copied(), register) {
+    let Some(service) = sluice_wdm::service(registry_path) else { return STATUS_INVALID_PARAMETER };
+    let register = |driver: &mut DRIVER_OBJECT| RegisteredProbe::register(service, DriverImage::hold(driver), passive);
+    match Driver::start(driver, service.iter().copied(), RegisteredProbe::answer, register) {
         Ok(running) => {
             DRIVER.store(Box::into_raw(running), Ordering::Release);
             driver.DriverUnload = Some(driver_unload);
@@ -65,7 +65,7 @@ unsafe extern "C" fn driver_unload(_driver: *mut DRIVER_OBJECT) {
     let running = unsafe { Box::from_raw(running) };
     // SAFETY: DriverUnload runs at PASSIVE_LEVEL and in no callback.
     let passive = unsafe { Passive::new() };
-    match running.stop(passive) {
+    match running.stop(|probe| probe.deregister(passive)) {
         Ok(()) => println!("probe: stopped"),
         Err(leaked) => println!("probe: {leaked}"),
     }

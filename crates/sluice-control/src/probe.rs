@@ -9,11 +9,11 @@ use crate::status::{
     STATUS_REVISION_MISMATCH, STATUS_UNSUCCESSFUL,
 };
 use crate::wire::Wire;
-use crate::{Buffer, Completion, List, NTSTATUS, code};
+use crate::{Completion, List, NTSTATUS, Request, code, expect_no_input, expect_room};
 
 /// What probe.sys does for the requests of its device. Everything is called at PASSIVE_LEVEL, by as many threads at once
 /// as there are requests.
-pub trait Device {
+pub trait Operations {
     /// Holds the verdicts of one batch. They cannot lie in the system buffer, where the packets are still needed.
     type Verdicts: AsRef<[Verdict]>;
 
@@ -29,33 +29,26 @@ pub trait Device {
     fn providers(&self, providers: &mut List<'_, ProviderStatus>);
 }
 
-/// Answers one request. `buffer` is the system buffer, whose first `input_length` bytes are the input, and whose first
-/// `output_length` bytes may be overwritten by the answer.
-pub fn control<D: Device>(
-    device: &D,
-    code: u32,
-    buffer: &mut [u8],
-    input_length: usize,
-    output_length: usize,
-) -> Completion {
-    Completion::of(Buffer::new(buffer, input_length, output_length).and_then(|buffer| match code {
-        code::PROBE_CLASSIFY => classify(device, buffer),
-        code::PROBE_STATUS => status(device, buffer),
+/// Answers one request with the operation that its code asks for.
+pub fn dispatch<D: Operations>(device: &D, request: Request<'_>) -> Completion {
+    Completion::of(match request.code() {
+        code::PROBE_CLASSIFY => classify(device, request),
+        code::PROBE_STATUS => status(device, request),
         _ => Err(STATUS_INVALID_DEVICE_REQUEST),
-    }))
+    })
 }
 
-fn classify<D: Device>(device: &D, mut buffer: Buffer<'_>) -> Result<usize, NTSTATUS> {
-    let batch = Batch::parse(buffer.input())?;
+fn classify<D: Operations>(device: &D, mut request: Request<'_>) -> Result<usize, NTSTATUS> {
+    let batch = Batch::parse(request.input())?;
     let answer_length = BatchAnswer::size_for(batch.len());
-    buffer.expect_room(answer_length)?;
+    expect_room(&request, answer_length)?;
     let count = batch.count;
     let verdicts = device.classify(&batch)?;
     let verdicts = verdicts.as_ref();
     if Ok(verdicts.len()) != usize::try_from(count) {
         return Err(STATUS_UNSUCCESSFUL);
     }
-    let mut output = buffer.output();
+    let mut output = request.output();
     let answer = BatchAnswer { header: header_of::<BatchAnswer>(), count, reserved: 0 };
     answer.write(&mut output).ok_or(STATUS_BUFFER_TOO_SMALL)?;
     for verdict in verdicts {
@@ -64,13 +57,13 @@ fn classify<D: Device>(device: &D, mut buffer: Buffer<'_>) -> Result<usize, NTST
     Ok(answer_length)
 }
 
-fn status<D: Device>(device: &D, mut buffer: Buffer<'_>) -> Result<usize, NTSTATUS> {
-    buffer.expect_no_input()?;
+fn status<D: Operations>(device: &D, mut request: Request<'_>) -> Result<usize, NTSTATUS> {
+    expect_no_input(&request)?;
     let fill = |providers: &mut List<'_, ProviderStatus>| {
         device.providers(providers);
         ProbeStatus { header: header_of::<ProbeStatus>(), providers_total: 0, providers_listed: 0, reserved: 0 }
     };
-    answer_with_list(buffer.output(), fill, |status, total, listed| {
+    answer_with_list(request.output(), fill, |status, total, listed| {
         status.providers_total = total;
         status.providers_listed = listed;
     })
@@ -94,7 +87,7 @@ pub struct BatchPacket<'a> {
     pub direction: u16,
     /// How many bytes the packet had on the wire.
     pub wire_length: u32,
-    /// The captured bytes, which lie in the system buffer.
+    /// The captured bytes, which lie in the system request.
     pub bytes: &'a [u8],
 }
 

@@ -7,11 +7,11 @@ use crate::status::{
     STATUS_REVISION_MISMATCH,
 };
 use crate::wire::Wire;
-use crate::{Buffer, Completion, List, NTSTATUS, code};
+use crate::{Completion, List, NTSTATUS, Request, code, expect_no_input, expect_room};
 
 /// What sluice.sys does for the requests of its control device. Everything is called at PASSIVE_LEVEL, by as many
 /// threads at once as there are requests.
-pub trait Device {
+pub trait Operations {
     /// Says how the driver is, and appends its clients to `clients`. The header and the counts of the clients are filled
     /// in by the caller.
     fn status(&self, clients: &mut List<'_, ClientStatus>) -> Status;
@@ -44,54 +44,47 @@ pub struct PolicyInForce {
     pub table_length: usize,
 }
 
-/// Answers one request. `buffer` is the system buffer, whose first `input_length` bytes are the input, and whose first
-/// `output_length` bytes may be overwritten by the answer.
-pub fn control<D: Device>(
-    device: &D,
-    code: u32,
-    buffer: &mut [u8],
-    input_length: usize,
-    output_length: usize,
-) -> Completion {
-    Completion::of(Buffer::new(buffer, input_length, output_length).and_then(|buffer| match code {
-        code::SLUICE_STATUS => status(device, buffer),
-        code::SLUICE_POLICY_LOAD => load_policy(device, buffer),
-        code::SLUICE_POLICY_CLEAR => clear_policy(device, buffer),
-        code::SLUICE_POLICY_READ => read_policy(device, buffer),
+/// Answers one request with the operation that its code asks for.
+pub fn dispatch<D: Operations>(device: &D, request: Request<'_>) -> Completion {
+    Completion::of(match request.code() {
+        code::SLUICE_STATUS => status(device, request),
+        code::SLUICE_POLICY_LOAD => load_policy(device, request),
+        code::SLUICE_POLICY_CLEAR => clear_policy(device, request),
+        code::SLUICE_POLICY_READ => read_policy(device, request),
         _ => Err(STATUS_INVALID_DEVICE_REQUEST),
-    }))
+    })
 }
 
-fn status<D: Device>(device: &D, mut buffer: Buffer<'_>) -> Result<usize, NTSTATUS> {
-    buffer.expect_no_input()?;
+fn status<D: Operations>(device: &D, mut request: Request<'_>) -> Result<usize, NTSTATUS> {
+    expect_no_input(&request)?;
     let fill =
         |clients: &mut List<'_, ClientStatus>| Status { header: header_of::<Status>(), ..device.status(clients) };
-    answer_with_list(buffer.output(), fill, |status, total, listed| {
+    answer_with_list(request.output(), fill, |status, total, listed| {
         status.clients_total = total;
         status.clients_listed = listed;
     })
     .ok_or(STATUS_BUFFER_TOO_SMALL)
 }
 
-fn load_policy<D: Device>(device: &D, mut buffer: Buffer<'_>) -> Result<usize, NTSTATUS> {
-    let (persist, table) = policy_request(buffer.input())?;
+fn load_policy<D: Operations>(device: &D, mut request: Request<'_>) -> Result<usize, NTSTATUS> {
+    let (persist, table) = policy_request(request.input())?;
     if table.is_empty() {
         return Err(STATUS_INVALID_PARAMETER);
     }
     let table_length = table.len();
-    buffer.expect_room(PolicyAnswer::SIZE)?;
+    expect_room(&request, PolicyAnswer::SIZE)?;
     let generation = device.load_policy(table, persist)?;
-    answer_policy(buffer.output(), PolicyInForce { generation, table_length })
+    answer_policy(request.output(), PolicyInForce { generation, table_length })
 }
 
-fn clear_policy<D: Device>(device: &D, mut buffer: Buffer<'_>) -> Result<usize, NTSTATUS> {
-    let (persist, table) = policy_request(buffer.input())?;
+fn clear_policy<D: Operations>(device: &D, mut request: Request<'_>) -> Result<usize, NTSTATUS> {
+    let (persist, table) = policy_request(request.input())?;
     if !table.is_empty() {
         return Err(STATUS_INVALID_PARAMETER);
     }
-    buffer.expect_room(PolicyAnswer::SIZE)?;
+    expect_room(&request, PolicyAnswer::SIZE)?;
     let generation = device.clear_policy(persist)?;
-    answer_policy(buffer.output(), PolicyInForce { generation, table_length: 0 })
+    answer_policy(request.output(), PolicyInForce { generation, table_length: 0 })
 }
 
 /// Whether to persist, and the table.
@@ -113,9 +106,9 @@ fn policy_request(input: &[u8]) -> Result<(bool, &[u8]), NTSTATUS> {
     Ok((request.flags & policy_flags::PERSIST != 0, table))
 }
 
-fn read_policy<D: Device>(device: &D, mut buffer: Buffer<'_>) -> Result<usize, NTSTATUS> {
-    buffer.expect_no_input()?;
-    let (answer, place) = buffer.output().split_at_mut_checked(PolicyAnswer::SIZE).ok_or(STATUS_BUFFER_TOO_SMALL)?;
+fn read_policy<D: Operations>(device: &D, mut request: Request<'_>) -> Result<usize, NTSTATUS> {
+    expect_no_input(&request)?;
+    let (answer, place) = request.output().split_at_mut_checked(PolicyAnswer::SIZE).ok_or(STATUS_BUFFER_TOO_SMALL)?;
     let in_force = device.read_policy(place);
     let copied = if in_force.table_length <= place.len() { in_force.table_length } else { 0 };
     Ok(answer_policy(answer, in_force)?.saturating_add(copied))

@@ -1,7 +1,6 @@
 //! The `NTSTATUS` values of the contract (`ntstatus.h`), and what Win32 makes of them.
 
-/// The status of a request, as in `ntdef.h`.
-pub type NTSTATUS = i32;
+pub use sluice_wdm::NTSTATUS;
 
 macro_rules! statuses {
     ($($(#[$doc:meta])* $name:ident = $value:literal;)*) => {

@@ -4,10 +4,10 @@ use std::cell::{Cell, RefCell};
 
 use proptest::prelude::*;
 use sluice_control::message::{BatchAnswer, ModuleId, ProbeStatus, ProviderStatus, header_of, module_id_kind};
-use sluice_control::probe::{Batch, Device, control};
+use sluice_control::probe::{Batch, Operations, dispatch};
 use sluice_control::status::*;
 use sluice_control::wire::Wire;
-use sluice_control::{Completion, List, NTSTATUS, VERSION, code};
+use sluice_control::{Completion, List, NTSTATUS, Request, VERSION, code};
 use sluice_npi::{Flow, Header, MAX_BATCH, Statistics, Verdict, action, direction, link_type};
 
 /// One packet as the probe saw it: link type, direction, wire length, bytes.
@@ -21,7 +21,7 @@ struct Probe {
     forgets_one: Cell<bool>,
 }
 
-impl Device for Probe {
+impl Operations for Probe {
     type Verdicts = Vec<Verdict>;
 
     fn classify(&self, batch: &Batch<'_>) -> Result<Vec<Verdict>, NTSTATUS> {
@@ -73,7 +73,8 @@ fn provider() -> ProviderStatus {
 fn request(probe: &Probe, code: u32, input: &[u8], output_length: usize) -> (Completion, Vec<u8>) {
     let mut buffer = input.to_vec();
     buffer.resize(input.len().max(output_length), 0xAA);
-    let completion = control(probe, code, &mut buffer, input.len(), output_length);
+    let request = Request::new(code, &mut buffer, input.len(), output_length).expect("the buffer has room for both");
+    let completion = dispatch(probe, request);
     (completion, buffer)
 }
 

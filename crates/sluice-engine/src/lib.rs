@@ -1,26 +1,27 @@
 //! What sluice.sys does, without Windows: an NMR provider that classifies the packets of its clients.
 //!
-//! [`Engine`] and [`Control`] are the whole driver but for what only Windows can give: processors, a clock, a pause, a
+//! [`Engine`] and [`RunningEngine`] are the whole driver but for what only Windows can give: processors, a clock, a pause, a
 //! file, a trace. That is [`Machine`]. So all of it runs in `cargo test` against a registrar.
 //!
 //! Data flows one way. A client's call comes in through the dispatch table (`provider`), is judged by the policy in
-//! force (`policy`) and counted (`counters`). A control request (`control`) puts another policy in force, and persists
+//! force (`policy`) and counted (`counters`). A control request (`running`) puts another policy in force, and persists
 //! it if asked (`storage`). What happens on the way is reported (`event`).
 #![no_std]
+#![forbid(unsafe_code)]
 
 extern crate alloc;
 
-mod control;
 mod counters;
 mod event;
 mod machine;
 mod policy;
 mod provider;
+mod running;
 mod storage;
 
-pub use control::Control;
 pub use event::Event;
 pub use machine::Machine;
 pub use policy::DEFAULT_TABLE_LIMIT;
 pub use provider::{AttachedClient, Engine, MODULE_ID};
+pub use running::RunningEngine;
 pub use storage::Storage;

@@ -1,25 +1,34 @@
-//! What the drivers need of the Windows Driver Model: a control device for administrators, a hold on the driver's own
-//! image, processors and time, files and settings. Everything else that they do is in crates that a host can test.
+//! What drivers need of the Windows Driver Model: a control device for administrators, a hold on the driver's own image,
+//! processors and time, files and settings.
+//!
+//! Everything that can go wrong without a kernel is on this level, builds on any host and is tested there: names
+//! ([`DeviceName`], [`ObjectName`]), the buffers of a control request ([`Request`]), the records that the kernel takes and
+//! gives (`record`), reading and writing in pieces (`transfer`). What calls the kernel is in `kernel`, behind the feature
+//! of that name.
 #![no_std]
 
 extern crate alloc;
 
-mod device;
-mod driver;
-mod file;
-mod image;
 mod memory;
-mod object;
-mod registry;
-mod security;
-mod string;
-mod system;
+mod name;
+mod request;
+mod status;
 
-pub use device::{ControlDevice, Requests};
-pub use driver::{Driver, Service, StartError};
-pub use file::File;
-pub use image::DriverImage;
-pub use object::ObjectName;
-pub use registry::Key;
-pub use string::units_of;
-pub use system::{pause, processor, processors, uptime_ms};
+#[cfg(any(test, feature = "kernel"))]
+mod descriptor;
+#[cfg(any(test, feature = "kernel"))]
+mod record;
+#[cfg(any(test, feature = "kernel"))]
+mod transfer;
+
+#[cfg(feature = "kernel")]
+mod kernel;
+
+#[cfg(feature = "kernel")]
+pub use kernel::{
+    Answer, ControlDevice, Driver, DriverImage, File, Key, StartError, pause, processor, processors, units_of,
+    uptime_ms,
+};
+pub use name::{DeviceName, MAX_NAME, ObjectName, service};
+pub use request::{Completion, Request};
+pub use status::NTSTATUS;

@@ -5,10 +5,10 @@ use nmr_registrar::Session;
 use sluice_control::message::{
     BatchAnswer, BatchEntry, BatchRequest, PolicyAnswer, PolicyRequest, ProviderStatus, header_of,
 };
-use sluice_control::probe::{Batch, Device};
+use sluice_control::probe::{Batch, Operations, dispatch};
 use sluice_control::status::{STATUS_DEVICE_NOT_READY, STATUS_INVALID_PARAMETER, STATUS_SUCCESS};
 use sluice_control::wire::Wire;
-use sluice_control::{Completion, List, NTSTATUS, code};
+use sluice_control::{Completion, List, NTSTATUS, Request, RequestHandler, code};
 use sluice_npi::{CallSluice, PacketRef, Verdict};
 
 use crate::host::{Fault, Host, Registered, Started, attach, blocking, passive, start_on, status};
@@ -25,7 +25,13 @@ pub(crate) struct Done {
 /// probe.sys as far as its dispatcher is concerned.
 struct Probe<'a>(&'a Registered);
 
-impl Device for Probe<'_> {
+impl RequestHandler for Probe<'_> {
+    fn answer(&self, request: Request<'_>) -> Completion {
+        dispatch(self, request)
+    }
+}
+
+impl Operations for Probe<'_> {
     type Verdicts = Vec<Verdict>;
 
     fn classify(&self, batch: &Batch<'_>) -> Result<Vec<Verdict>, NTSTATUS> {
@@ -171,34 +177,29 @@ fn to_bytes<T: Wire>(fixed_part: &T, rest: &[u8]) -> Vec<u8> {
 }
 
 /// Sends one request to the device that its code belongs to, and holds the answer against the contract.
-fn send(engine: &Started, client: &Registered, host: &Host, code: u32, request: Vec<u8>, output: usize) -> NTSTATUS {
+fn send(engine: &Started, client: &Registered, host: &Host, code: u32, input: Vec<u8>, output: usize) -> NTSTATUS {
     let is_of_probe = code & 0x40 != 0;
     let (generation, persisted) = (status(engine).0.generation, host.disk.persisted.lock().unwrap().clone());
-    let input = request.len();
-    let mut buffer = request;
-    buffer.resize(input.max(output), 0);
-    let completion = if is_of_probe {
-        sluice_control::probe::control(&Probe(client), code, &mut buffer, input, output)
+    let (status_of_answer, answer) = if is_of_probe {
+        crate::host::request(&Probe(client), code, &input, output)
     } else {
-        engine.control(code, &mut buffer, input, output)
+        crate::host::request(engine, code, &input, output)
     };
-    let Completion { status: answer, information } = completion;
-    assert!(information <= output, "{information} bytes of answer where there is room for {output}");
     let now = status(engine).0.generation;
-    if answer != STATUS_SUCCESS {
-        assert_eq!(information, 0, "a request that fails has no answer");
+    if status_of_answer != STATUS_SUCCESS {
+        assert!(answer.is_empty(), "a request that fails has no answer");
         assert_eq!(now, generation, "a request that fails changes nothing");
         assert_eq!(*host.disk.persisted.lock().unwrap(), persisted, "a request that fails persists nothing");
-        return answer;
+        return status_of_answer;
     }
-    let mut rest = &buffer[..information];
+    let mut rest = answer.as_slice();
     match code {
         code::SLUICE_POLICY_LOAD | code::SLUICE_POLICY_CLEAR => {
             assert_eq!((PolicyAnswer::read(&mut rest).unwrap().generation, now), (generation + 1, generation + 1));
         }
         code::PROBE_CLASSIFY => {
             let count = BatchAnswer::read(&mut rest).unwrap().count;
-            assert_eq!(information, BatchAnswer::size_for(count as usize));
+            assert_eq!(answer.len(), BatchAnswer::size_for(count as usize));
             for _ in 0..count {
                 assert_eq!(Verdict::read(&mut rest).unwrap().generation, generation);
             }
@@ -206,5 +207,5 @@ fn send(engine: &Started, client: &Registered, host: &Host, code: u32, request: 
         _ => assert_eq!(now, generation),
     }
     assert_eq!(*host.disk.new.lock().unwrap(), None, "nothing is left of a file that was being written");
-    answer
+    status_of_answer
 }

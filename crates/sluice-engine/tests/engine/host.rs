@@ -9,10 +9,10 @@ use std::thread;
 use sluice_control::message::{ClientStatus, PolicyAnswer, PolicyRequest, Status, header_of};
 use sluice_control::status::STATUS_SUCCESS;
 use sluice_control::wire::Wire;
-use sluice_control::{Completion, NTSTATUS, code};
+use sluice_control::{Completion, NTSTATUS, Request, RequestHandler, code};
 use sluice_core::Action;
 use sluice_core::compile::{Conditions, Rule, compile};
-use sluice_engine::{Control, DEFAULT_TABLE_LIMIT, Engine, Event, Machine, Storage};
+use sluice_engine::{DEFAULT_TABLE_LIMIT, Engine, Event, Machine, RunningEngine, Storage};
 use sluice_npi::{
     CallSluice, ClientCharacteristics, Failed, Header, PacketRef, SluiceClient, SluiceNpi, Verdict, client_dispatch,
     direction, link_type,
@@ -139,7 +139,7 @@ pub(crate) fn passive() -> Passive<'static> {
     unsafe { Passive::new() }
 }
 
-pub(crate) type Started = Control<Host, Process>;
+pub(crate) type Started = RunningEngine<Host, Process>;
 
 pub(crate) fn start() -> Started {
     start_on(&Host::default())
@@ -148,7 +148,7 @@ pub(crate) fn start() -> Started {
 pub(crate) fn start_on(host: &Host) -> Started {
     let engine = Engine::new(host.clone(), DEFAULT_TABLE_LIMIT);
     let registration = engine.register(Process, || 0, passive()).expect("the registrar takes a provider");
-    Control::new(registration, [1, 2, 3, 0])
+    RunningEngine::new(registration, [1, 2, 3, 0])
 }
 
 /// A client that notes what it is told.
@@ -218,11 +218,15 @@ pub(crate) fn blocking(port: u16, id: u32) -> Vec<u8> {
     compile(&[Rule { id, action: Action::Block, conditions }], Action::Permit).unwrap()
 }
 
-/// Sends a request as sluicectl does, with room for `room` bytes of answer.
-pub(crate) fn request(engine: &Started, code: u32, input: &[u8], room: usize) -> (NTSTATUS, Vec<u8>) {
+/// Sends a request as the I/O manager does, with room for `room` bytes of answer.
+pub(crate) fn request(device: &impl RequestHandler, code: u32, input: &[u8], room: usize) -> (NTSTATUS, Vec<u8>) {
+    // What lies behind the input is another program's.
     let mut buffer = input.to_vec();
-    buffer.resize(input.len().max(room), 0);
-    let Completion { status, information } = engine.control(code, &mut buffer, input.len(), room);
+    buffer.resize(input.len().max(room), 0xEE);
+    // SAFETY: the buffer has just been made for these lengths.
+    let request = unsafe { Request::from_system_buffer(code, buffer.as_mut_ptr(), input.len(), room) };
+    let Completion { status, information } = device.answer(request);
+    assert!(information <= room, "{information} bytes of answer where there is room for {room}");
     buffer.truncate(information);
     (status, buffer)
 }

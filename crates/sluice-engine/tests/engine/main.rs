@@ -10,9 +10,9 @@ use std::{ptr, thread};
 
 use nmr_registrar::Session;
 use sluice_control::message::client_state;
-use sluice_control::sluice::{Device, PolicyInForce};
+use sluice_control::sluice::{Operations, PolicyInForce};
 use sluice_control::status::{STATUS_INVALID_PARAMETER, STATUS_QUOTA_EXCEEDED, STATUS_SUCCESS};
-use sluice_engine::{Control, Engine};
+use sluice_engine::{Engine, RunningEngine};
 use sluice_npi::{CallSluice, Header, Packet, Verdict, action, direction, link_type};
 
 use crate::host::{Host, Process, attach, blocking, classify, datagram, load, passive, start, status};
@@ -217,7 +217,7 @@ fn a_table_above_the_limit_is_refused_whatever_is_in_it() {
     let table = blocking(1, 1);
     for (limit, expected) in [(table.len() - 1, STATUS_QUOTA_EXCEEDED), (table.len(), STATUS_SUCCESS)] {
         let registration = Engine::new(Host::default(), limit).register(Process, || 0, passive()).unwrap();
-        let engine = Control::new(registration, [1, 2, 3, 0]);
+        let engine = RunningEngine::new(registration, [1, 2, 3, 0]);
         assert_eq!(load(&engine, &table, 0), expected, "limit {limit}");
         engine.deregister(passive()).unwrap();
     }

@@ -1,29 +1,20 @@
-//! A driver: a control device and the service behind it, which is registered with NMR.
+//! A driver: a control device, and behind it what is registered with NMR.
 
 use alloc::boxed::Box;
 use core::fmt;
 
-use wdk_nmr::{Leaked, Passive, RegisterError};
-use wdk_sys::{DRIVER_OBJECT, NTSTATUS};
+use wdk_nmr::{Leaked, RegisterError};
+use wdk_sys::DRIVER_OBJECT;
 
+use super::device::{Answer, ControlDevice};
+use crate::NTSTATUS;
 use crate::memory::try_box;
-use crate::{ControlDevice, Requests};
 
-/// What a driver does while it is registered with NMR.
-pub trait Service: Requests + Sized {
-    /// Ends the registration and waits for that. DriverUnload.
-    ///
-    /// # Errors
-    ///
-    /// NMR did not end it: the registration is leaked and the image stays.
-    fn deregister(self, passive: Passive<'_>) -> Result<(), Leaked>;
-}
-
-/// A driver that has been started.
-pub struct Driver<S> {
-    device: ControlDevice<S>,
+/// A driver that has been started. `R` is what it has registered with NMR.
+pub struct Driver<R> {
+    device: ControlDevice<R>,
     /// From the success of the registration on.
-    service: Option<S>,
+    registered: Option<R>,
 }
 
 /// Why a driver did not start. What had been set up has been taken down.
@@ -58,9 +49,10 @@ impl fmt::Display for StartError {
     }
 }
 
-impl<S: Service> Driver<S> {
+impl<R: Sync> Driver<R> {
     /// Sets up everything for a driver whose device is called `name`, and calls `register` last: peers attach and call
-    /// before a registration returns (R6, R7). PASSIVE_LEVEL, in DriverEntry.
+    /// before a registration returns (R6, R7). From then on `answer` answers the requests of the device. PASSIVE_LEVEL, in
+    /// DriverEntry.
     ///
     /// # Errors
     ///
@@ -68,29 +60,31 @@ impl<S: Service> Driver<S> {
     pub fn start(
         driver: &mut DRIVER_OBJECT,
         name: impl IntoIterator<Item = u16> + Clone,
-        register: impl FnOnce(&mut DRIVER_OBJECT) -> Result<S, RegisterError>,
+        answer: Answer<R>,
+        register: impl FnOnce(&mut DRIVER_OBJECT) -> Result<R, RegisterError>,
     ) -> Result<Box<Self>, StartError> {
-        let device = ControlDevice::create(driver, name).map_err(StartError::Device)?;
+        let device = ControlDevice::create(driver, name, answer).map_err(StartError::Device)?;
         // Allocated before the registration, so that nothing can fail after it (R73).
-        let mut running = try_box(Self { device, service: None }).map_err(StartError::Memory)?;
-        let service = register(driver).map_err(StartError::Registration)?;
-        let service = running.service.insert(service);
-        // SAFETY: the service stays where it is until `stop`, which withdraws it first.
-        unsafe { running.device.serve(service) };
+        let mut running = try_box(Self { device, registered: None }).map_err(StartError::Memory)?;
+        let registered = register(driver).map_err(StartError::Registration)?;
+        let registered = running.registered.insert(registered);
+        // SAFETY: it stays where it is until `stop`, which withdraws it first.
+        unsafe { running.device.serve(registered) };
         Ok(running)
     }
 
-    /// Takes down what [`start`](Self::start) set up, in the opposite order, and waits for all peers. DriverUnload.
+    /// Takes down what [`start`](Self::start) set up, in the opposite order. `deregister` ends the registration and waits
+    /// for all peers. DriverUnload.
     ///
     /// # Errors
     ///
-    /// As [`Service::deregister`].
+    /// What `deregister` returned: NMR did not end the registration, and the image stays.
     #[expect(clippy::boxed_local, reason = "it may be moved out of its box only after the device has let go of it")]
-    pub fn stop(self: Box<Self>, passive: Passive<'_>) -> Result<(), Leaked> {
+    pub fn stop(self: Box<Self>, deregister: impl FnOnce(R) -> Result<(), Leaked>) -> Result<(), Leaked> {
         self.device.withdraw();
-        let Self { device, service } = *self;
-        let result = service.map_or(Ok(()), |service| service.deregister(passive));
+        let Self { device, registered } = *self;
+        let outcome = registered.map_or(Ok(()), deregister);
         drop(device);
-        result
+        outcome
     }
 }

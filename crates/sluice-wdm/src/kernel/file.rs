@@ -1,7 +1,6 @@
 //! Files of a driver's own. PASSIVE_LEVEL.
 
 use alloc::vec::Vec;
-use core::mem::offset_of;
 use core::ptr;
 
 use wdk_sys::_FILE_INFORMATION_CLASS::{FileDispositionInformation, FileRenameInformation, FileStandardInformation};
@@ -9,21 +8,19 @@ use wdk_sys::ntddk::{ZwCreateFile, ZwQueryInformationFile, ZwReadFile, ZwSetInfo
 use wdk_sys::{
     DELETE, FILE_ATTRIBUTE_NORMAL, FILE_CREATE, FILE_INFORMATION_CLASS, FILE_NON_DIRECTORY_FILE, FILE_OPEN,
     FILE_READ_DATA, FILE_SHARE_READ, FILE_STANDARD_INFORMATION, FILE_SYNCHRONOUS_IO_NONALERT, FILE_WRITE_DATA, HANDLE,
-    IO_STATUS_BLOCK, NTSTATUS, STATUS_END_OF_FILE, STATUS_OBJECT_NAME_NOT_FOUND, STATUS_OBJECT_PATH_NOT_FOUND,
-    STATUS_UNSUCCESSFUL, SYNCHRONIZE,
+    IO_STATUS_BLOCK, STATUS_END_OF_FILE, STATUS_OBJECT_NAME_NOT_FOUND, STATUS_OBJECT_PATH_NOT_FOUND, SYNCHRONIZE,
 };
 
-use crate::memory::try_zeroed;
-use crate::object::{Handle, ObjectName};
-use crate::security::administrators_only;
+use super::object::{Handle, with_attributes};
+use super::security::administrators_only;
+use crate::record::rename_information;
+use crate::transfer::{read_up_to, write_all};
+use crate::{NTSTATUS, ObjectName};
 
 unsafe extern "system" {
     /// Writes what the system still holds of a file to its disk. Declared in ntifs.h, which wdk-sys does not read.
     fn ZwFlushBuffersFile(file: HANDLE, status: *mut IO_STATUS_BLOCK) -> NTSTATUS;
 }
-
-/// How much is read or written at once: the system locks that much memory for it.
-const CHUNK: usize = 1 << 20;
 
 /// An open file.
 pub struct File(Handle);
@@ -59,7 +56,7 @@ impl File {
         security: *mut core::ffi::c_void,
     ) -> Result<Self, NTSTATUS> {
         let mut status = IO_STATUS_BLOCK::default();
-        let handle = name.with_attributes(security, |attributes| {
+        let handle = with_attributes(name, security, |attributes| {
             // SAFETY: handle, attributes and status live through the call; nothing else is passed.
             Handle::from_call(|handle| unsafe {
                 ZwCreateFile(
@@ -112,12 +109,9 @@ impl File {
     ///
     /// STATUS_INSUFFICIENT_RESOURCES, or what ZwReadFile returned.
     pub fn read(&self, length: usize) -> Result<Vec<u8>, NTSTATUS> {
-        let mut bytes = try_zeroed(length)?;
-        let mut filled = 0;
-        while let Some(place) = bytes.get_mut(filled..).filter(|place| !place.is_empty()) {
-            let room = place.len().min(CHUNK);
+        read_up_to(length, |place| {
             let mut status = IO_STATUS_BLOCK::default();
-            // SAFETY: the file is open for synchronous reading; the place has `room` bytes and lives through the call.
+            // SAFETY: the file is open for synchronous reading; the place lives through the call and has that length.
             let result = unsafe {
                 ZwReadFile(
                     self.0.get(),
@@ -126,22 +120,17 @@ impl File {
                     ptr::null_mut(),
                     &raw mut status,
                     place.as_mut_ptr().cast(),
-                    room as u32,
+                    place.len() as u32,
                     ptr::null_mut(),
                     ptr::null_mut(),
                 )
             };
-            if result < 0 && result != STATUS_END_OF_FILE {
-                return Err(result);
+            match result {
+                STATUS_END_OF_FILE => Ok(0),
+                result if result < 0 => Err(result),
+                _ => Ok(status.Information as usize),
             }
-            let read = status.Information as usize;
-            if result == STATUS_END_OF_FILE || read == 0 {
-                break;
-            }
-            filled += read.min(room);
-        }
-        bytes.truncate(filled);
-        Ok(bytes)
+        })
     }
 
     /// Writes all of `bytes` where the last write ended.
@@ -150,9 +139,9 @@ impl File {
     ///
     /// What ZwWriteFile returned: STATUS_DISK_FULL, for one. Some of it may have been written.
     pub fn write(&self, bytes: &[u8]) -> Result<(), NTSTATUS> {
-        for part in bytes.chunks(CHUNK) {
+        write_all(bytes, |piece| {
             let mut status = IO_STATUS_BLOCK::default();
-            // SAFETY: the file is open for synchronous writing; the bytes are only read.
+            // SAFETY: the file is open for synchronous writing; the piece is only read.
             let result = unsafe {
                 ZwWriteFile(
                     self.0.get(),
@@ -160,20 +149,14 @@ impl File {
                     None,
                     ptr::null_mut(),
                     &raw mut status,
-                    part.as_ptr().cast_mut().cast(),
-                    part.len() as u32,
+                    piece.as_ptr().cast_mut().cast(),
+                    piece.len() as u32,
                     ptr::null_mut(),
                     ptr::null_mut(),
                 )
             };
-            if result < 0 {
-                return Err(result);
-            }
-            if status.Information as usize != part.len() {
-                return Err(STATUS_UNSUCCESSFUL);
-            }
-        }
-        Ok(())
+            if result < 0 { Err(result) } else { Ok(status.Information as usize) }
+        })
     }
 
     /// Returns when all that was written is on the disk.
@@ -195,18 +178,7 @@ impl File {
     /// What the kernel returned; the files are as they were.
     pub fn rename(from: &ObjectName, to: &ObjectName) -> Result<(), NTSTATUS> {
         let file = Self::at(from, DELETE | FILE_WRITE_DATA, 0, FILE_OPEN, ptr::null_mut())?;
-        let name = to.units();
-        let length = RENAME_HEADER.saturating_add(size_of_val(name)).max(size_of::<RenameInformation>());
-        let mut information = try_zeroed(length)?;
-        let header =
-            RenameInformation { replace: 1, root: ptr::null_mut(), name_length: size_of_val(name) as u32, name: 0 };
-        let place: *mut RenameInformation = information.as_mut_ptr().cast();
-        // SAFETY: the buffer has room for the structure, and pool is aligned for it.
-        unsafe { place.write(header) };
-        // SAFETY: as above; the name begins within the structure.
-        let name_place = unsafe { &raw mut (*place).name };
-        // SAFETY: the buffer has room for the name behind the header, and the two do not overlap.
-        unsafe { name_place.copy_from_nonoverlapping(name.as_ptr(), name.len()) };
+        let mut information = rename_information(to.units())?;
         file.set(FileRenameInformation, &mut information)?;
         // The new name is there, if perhaps only in the file system's log.
         let _ = file.flush();
@@ -243,15 +215,3 @@ impl File {
         if result < 0 { Err(result) } else { Ok(()) }
     }
 }
-
-/// `FILE_RENAME_INFORMATION` of ntifs.h: the name begins with `name`.
-#[repr(C)]
-struct RenameInformation {
-    replace: u8,
-    root: HANDLE,
-    name_length: u32,
-    name: u16,
-}
-
-/// What stands before the name.
-const RENAME_HEADER: usize = offset_of!(RenameInformation, name);

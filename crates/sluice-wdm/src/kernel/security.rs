@@ -1,34 +1,19 @@
-//! Who may open what the drivers make: SYSTEM and administrators, nobody else.
+//! Puts the security descriptor of what the drivers make where it belongs.
 
 use core::ffi::c_void;
 use core::ptr;
 
 use wdk_sys::ntddk::{ObOpenObjectByPointer, ZwClose, ZwSetSecurityObject};
-use wdk_sys::{DEVICE_OBJECT, HANDLE, NTSTATUS, OBJ_KERNEL_HANDLE, STATUS_SUCCESS, WRITE_DAC};
+use wdk_sys::{DEVICE_OBJECT, HANDLE, OBJ_KERNEL_HANDLE, STATUS_SUCCESS, WRITE_DAC};
+
+use crate::NTSTATUS;
+use crate::descriptor::ADMINISTRATORS_ONLY;
 
 /// `DACL_SECURITY_INFORMATION`: the DACL is what is being set.
 const DACL_SECURITY_INFORMATION: u32 = 4;
 
 /// `_MODE::KernelMode`: the handle is the kernel's own.
 const KERNEL_MODE: i8 = 0;
-
-/// The security descriptor `D:P(A;;GA;;;SY)(A;;GA;;;BA)` in self-relative form ([MS-DTYP] 2.4.6): a protected DACL with
-/// two entries that grant all access to SYSTEM and to the Administrators alias.
-#[rustfmt::skip]
-static ADMINISTRATORS_ONLY: Aligned<[u8; 72]> = Aligned([
-    // SECURITY_DESCRIPTOR: revision 1, SE_DACL_PRESENT | SE_DACL_PROTECTED | SE_SELF_RELATIVE, DACL at 20
-    1, 0, 0x04, 0x90,  0, 0, 0, 0,  0, 0, 0, 0,  0, 0, 0, 0,  20, 0, 0, 0,
-    // ACL: revision 2, 52 bytes, 2 entries
-    2, 0, 52, 0,  2, 0, 0, 0,
-    // ACCESS_ALLOWED_ACE, 20 bytes, GENERIC_ALL, S-1-5-18
-    0, 0, 20, 0,  0, 0, 0, 0x10,  1, 1, 0, 0, 0, 0, 0, 5,  18, 0, 0, 0,
-    // ACCESS_ALLOWED_ACE, 24 bytes, GENERIC_ALL, S-1-5-32-544
-    0, 0, 24, 0,  0, 0, 0, 0x10,  1, 2, 0, 0, 0, 0, 0, 5,  32, 0, 0, 0,  0x20, 2, 0, 0,
-]);
-
-/// A security descriptor has to be aligned like its integers.
-#[repr(C, align(4))]
-struct Aligned<T>(T);
 
 /// The descriptor, for whoever makes an object. It is only read.
 pub(crate) fn administrators_only() -> *mut c_void {

@@ -12,7 +12,7 @@ pub struct DriverImage(NonNull<DRIVER_OBJECT>);
 
 // SAFETY: a driver object belongs to no thread; it is only dereferenced, which may be done on any.
 unsafe impl Send for DriverImage {}
-// SAFETY: as above.
+// SAFETY: a shared reference gives access to nothing.
 unsafe impl Sync for DriverImage {}
 
 // SAFETY: the reference keeps code and statics mapped. The global allocator of both drivers is wdk-alloc, whose memory is

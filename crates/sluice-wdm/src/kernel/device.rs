@@ -1,35 +1,34 @@
 //! A device that user-mode programs of administrators send control requests to.
 
 use core::marker::PhantomData;
-use core::ptr::NonNull;
-use core::slice;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use sluice_control::Completion;
-use sluice_control::name::{DEVICE_PREFIX, DeviceName, LINK_PREFIX};
 use wdk_sys::ntddk::{IoCreateDevice, IoCreateSymbolicLink, IoDeleteDevice, IoDeleteSymbolicLink, IofCompleteRequest};
 use wdk_sys::{
     DEVICE_OBJECT, DRIVER_OBJECT, FILE_DEVICE_SECURE_OPEN, FILE_DEVICE_UNKNOWN, IO_NO_INCREMENT, IO_STACK_LOCATION,
-    IRP, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL, NTSTATUS, STATUS_DEVICE_NOT_READY,
+    IRP, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL, STATUS_DEVICE_NOT_READY,
     STATUS_INVALID_DEVICE_REQUEST, STATUS_NAME_TOO_LONG, STATUS_SUCCESS,
 };
 
-use crate::security::admit_administrators_only;
-use crate::string::unicode_string;
+use super::security::admit_administrators_only;
+use super::string::unicode_string;
+use crate::{Completion, DeviceName, NTSTATUS, Request};
 
-/// What answers the control requests of a device.
-pub trait Requests: Sync {
-    /// Answers one METHOD_BUFFERED request, at PASSIVE_LEVEL, on any number of threads at once. `buffer` holds the
-    /// first `input` bytes from the caller, zeros behind them, and takes up to `output` bytes of the answer; it is as
-    /// long as the larger of the two.
-    fn control(&self, code: u32, buffer: &mut [u8], input: usize, output: usize) -> Completion;
-}
+/// Answers one request of a device, at PASSIVE_LEVEL, on any number of threads at once. What the request has no room for
+/// is not given back, whatever the completion says.
+pub type Answer<R> = fn(&R, Request<'_>) -> Completion;
 
-/// The one control device of a driver, with its link in the namespace of user-mode programs.
+/// What comes before the name of a device in the object manager's name space.
+const DEVICE_PREFIX: &str = r"\Device\";
+/// What comes before the name of the symbolic link that makes a device visible to user mode.
+const LINK_PREFIX: &str = r"\DosDevices\";
+
+/// The one control device of a driver, with its link in the namespace of user-mode programs. An `R` answers its requests.
 pub struct ControlDevice<R> {
     object: NonNull<DEVICE_OBJECT>,
     link: DeviceName,
-    requests: PhantomData<fn(&R)>,
+    answered_by: PhantomData<fn(&R)>,
 }
 
 // SAFETY: a device object belongs to no thread; it is deleted once, by the owner of this value.
@@ -37,14 +36,14 @@ unsafe impl<R> Send for ControlDevice<R> {}
 // SAFETY: a shared reference gives access to an atomic pointer alone.
 unsafe impl<R> Sync for ControlDevice<R> {}
 
-/// What the device object keeps for us, in non-paged pool.
-#[repr(C)]
+/// What the device object holds for us, in non-paged pool.
 struct Extension<R> {
-    /// NULL (as the I/O manager makes it) while nobody answers.
-    requests: AtomicPtr<R>,
+    answer: Answer<R>,
+    /// NULL while nobody answers.
+    registered: AtomicPtr<R>,
 }
 
-impl<R: Requests> ControlDevice<R> {
+impl<R: Sync> ControlDevice<R> {
     /// Makes the device `\Device\name` and the link `\\.\name`, which only SYSTEM and administrators can open, and
     /// becomes the driver's handler for create, cleanup, close and device control. PASSIVE_LEVEL, in DriverEntry.
     ///
@@ -53,11 +52,15 @@ impl<R: Requests> ControlDevice<R> {
     /// # Errors
     ///
     /// What the kernel said: STATUS_OBJECT_NAME_COLLISION when there is a device of that name, for one.
-    pub fn create(driver: &mut DRIVER_OBJECT, name: impl IntoIterator<Item = u16> + Clone) -> Result<Self, NTSTATUS> {
+    pub fn create(
+        driver: &mut DRIVER_OBJECT,
+        name: impl IntoIterator<Item = u16> + Clone,
+        answer: Answer<R>,
+    ) -> Result<Self, NTSTATUS> {
         let device_name = DeviceName::new(DEVICE_PREFIX, name.clone()).ok_or(STATUS_NAME_TOO_LONG)?;
         let link = DeviceName::new(LINK_PREFIX, name).ok_or(STATUS_NAME_TOO_LONG)?;
         let mut device_name = unicode_string(&device_name);
-        let mut object: *mut DEVICE_OBJECT = core::ptr::null_mut();
+        let mut object: *mut DEVICE_OBJECT = ptr::null_mut();
         // SAFETY: the driver object is the one of this driver; name and result live through the call.
         let status = unsafe {
             IoCreateDevice(
@@ -78,6 +81,10 @@ impl<R: Requests> ControlDevice<R> {
             unsafe { IoDeleteDevice(object.as_ptr()) };
             Err(status)
         };
+        // SAFETY: the device object was created above, with an extension of this size, and cannot be opened yet.
+        let extension = unsafe { (*object.as_ptr()).DeviceExtension }.cast::<Extension<R>>();
+        // SAFETY: non-paged pool, so aligned to 16 bytes, with room for the structure; nobody else knows it yet.
+        unsafe { extension.write(Extension { answer, registered: AtomicPtr::new(ptr::null_mut()) }) };
         // SAFETY: the device object was created above.
         if let Err(status) = unsafe { admit_administrators_only(object.as_ptr()) } {
             return undo(status);
@@ -92,19 +99,19 @@ impl<R: Requests> ControlDevice<R> {
             driver.MajorFunction[major as usize] = Some(succeed);
         }
         driver.MajorFunction[IRP_MJ_DEVICE_CONTROL as usize] = Some(device_control::<R>);
-        Ok(Self { object, link, requests: PhantomData })
+        Ok(Self { object, link, answered_by: PhantomData })
     }
 
-    /// Hands requests to `requests` from now on.
+    /// Lets `registered` answer requests from now on.
     ///
     /// # Safety
     ///
-    /// `requests` has to stay valid, and where it is, until this value is dropped or [`withdraw`](Self::withdraw) is
+    /// `registered` has to stay valid, and where it is, until this value is dropped or [`withdraw`](Self::withdraw) is
     /// called in DriverUnload.
-    pub unsafe fn serve(&self, requests: &R) {
+    pub unsafe fn serve(&self, registered: &R) {
         // SAFETY: the device object lives as long as `self`.
         let extension = unsafe { extension::<R>(self.object.as_ptr()) };
-        extension.requests.store(core::ptr::from_ref(requests).cast_mut(), Ordering::Release);
+        extension.registered.store(ptr::from_ref(registered).cast_mut(), Ordering::Release);
     }
 
     /// Answers further requests with STATUS_DEVICE_NOT_READY. In DriverUnload the I/O manager has seen to it that none is
@@ -112,7 +119,7 @@ impl<R: Requests> ControlDevice<R> {
     pub fn withdraw(&self) {
         // SAFETY: the device object lives as long as `self`.
         let extension = unsafe { extension::<R>(self.object.as_ptr()) };
-        extension.requests.store(core::ptr::null_mut(), Ordering::Release);
+        extension.registered.store(ptr::null_mut(), Ordering::Release);
     }
 }
 
@@ -136,7 +143,7 @@ impl<R> Drop for ControlDevice<R> {
 unsafe fn extension<'a, R>(device: *const DEVICE_OBJECT) -> &'a Extension<R> {
     // SAFETY: the caller vouches for the device object.
     let extension = unsafe { (*device).DeviceExtension };
-    // SAFETY: `create` asked for an extension of this type; the I/O manager filled it with zeros, which is one.
+    // SAFETY: `create` has put a value of this type there.
     unsafe { &*extension.cast::<Extension<R>>() }
 }
 
@@ -147,30 +154,32 @@ unsafe extern "C" fn succeed(_device: *mut DEVICE_OBJECT, irp: *mut IRP) -> NTST
 }
 
 /// Answers a device control request.
-unsafe extern "C" fn device_control<R: Requests>(device: *mut DEVICE_OBJECT, irp: *mut IRP) -> NTSTATUS {
+unsafe extern "C" fn device_control<R: Sync>(device: *mut DEVICE_OBJECT, irp: *mut IRP) -> NTSTATUS {
     // SAFETY: the I/O manager calls with the device that `create` made; it exists as long as a request is inside.
     let extension = unsafe { extension::<R>(device) };
     // SAFETY: `serve` was promised that what it stored stays valid as long as the device.
-    let requests = unsafe { extension.requests.load(Ordering::Acquire).as_ref() };
+    let registered = unsafe { extension.registered.load(Ordering::Acquire).as_ref() };
     // SAFETY: the request is ours until it is completed.
     let stack = unsafe { current_stack_location(irp) };
-    // SAFETY: as above.
+    // SAFETY: the stack location belongs to the request.
     let parameters = unsafe { &(*stack).Parameters };
     // SAFETY: the dispatch routine is the one for device control, so this member of the union was set.
     let parameters = unsafe { parameters.DeviceIoControl };
     let (input, output) = (parameters.InputBufferLength as usize, parameters.OutputBufferLength as usize);
-    // SAFETY: the request is ours.
-    let buffer = unsafe { &(*irp).AssociatedIrp };
-    // SAFETY: all members of the union are pointers; this one is used if the code says METHOD_BUFFERED.
-    let system_buffer = unsafe { buffer.SystemBuffer };
-    let refuse = |status| Completion { status, information: 0 };
-    let completion = match requests {
-        None => refuse(STATUS_DEVICE_NOT_READY),
-        Some(_) if parameters.IoControlCode & METHOD_MASK != METHOD_BUFFERED => refuse(STATUS_INVALID_DEVICE_REQUEST),
-        Some(requests) => {
-            // SAFETY: METHOD_BUFFERED was just established, so the buffer is as long as the larger of the lengths.
-            let buffer = unsafe { system_buffer_of(system_buffer.cast(), input, output) };
-            requests.control(parameters.IoControlCode, buffer, input, output)
+    let completion = match registered {
+        None => Completion::of(Err(STATUS_DEVICE_NOT_READY)),
+        Some(_) if parameters.IoControlCode & METHOD_MASK != METHOD_BUFFERED => {
+            Completion::of(Err(STATUS_INVALID_DEVICE_REQUEST))
+        }
+        Some(registered) => {
+            // SAFETY: the request is ours.
+            let buffer = unsafe { &(*irp).AssociatedIrp };
+            // SAFETY: all members of the union are pointers; for METHOD_BUFFERED it is this one.
+            let buffer = unsafe { buffer.SystemBuffer };
+            // SAFETY: the system buffer of a METHOD_BUFFERED request with these lengths, ours until it is completed.
+            let request =
+                unsafe { Request::from_system_buffer(parameters.IoControlCode, buffer.cast(), input, output) };
+            (extension.answer)(registered, request)
         }
     };
     // SAFETY: the request is completed here and nowhere else.
@@ -180,25 +189,6 @@ unsafe extern "C" fn device_control<R: Requests>(device: *mut DEVICE_OBJECT, irp
 /// The bits of a control code that tell how buffers are passed, and their value for the only way that is served.
 const METHOD_MASK: u32 = 3;
 const METHOD_BUFFERED: u32 = 0;
-
-/// The system buffer of a METHOD_BUFFERED request, with zeros behind the input: what the I/O manager left there may be
-/// another program's data.
-///
-/// # Safety
-///
-/// `buffer` is the system buffer of such a request with these lengths, for as long as the result is used.
-unsafe fn system_buffer_of<'a>(buffer: *mut u8, input: usize, output: usize) -> &'a mut [u8] {
-    let length = input.max(output);
-    if buffer.is_null() || length == 0 {
-        return &mut [];
-    }
-    // SAFETY: `input` is not above the buffer's length.
-    let rest = unsafe { buffer.add(input) };
-    // SAFETY: there are `length - input` bytes behind the input.
-    unsafe { rest.write_bytes(0, length - input) };
-    // SAFETY: all `length` bytes are initialised and belong to this request alone.
-    unsafe { slice::from_raw_parts_mut(buffer, length) }
-}
 
 /// IoGetCurrentIrpStackLocation, which is a macro in C.
 ///
@@ -210,7 +200,7 @@ unsafe fn current_stack_location(irp: *mut IRP) -> *mut IO_STACK_LOCATION {
     let tail = unsafe { &(*irp).Tail };
     // SAFETY: the I/O manager set this member of the union before it called.
     let overlay = unsafe { &tail.Overlay };
-    // SAFETY: as above.
+    // SAFETY: the I/O manager set this member, too.
     unsafe { overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation }
 }
 

@@ -1,11 +1,11 @@
-//! What the control device of sluice.sys does.
+//! The running engine, as administrators see it: what the requests of the control device do.
 
 use sluice_control::message::{
     ClientStatus, ModuleId as ModuleIdMessage, Status, client_state, header_of, status_flags,
 };
-use sluice_control::sluice::{Device, PolicyInForce};
+use sluice_control::sluice::{Operations, PolicyInForce, dispatch};
 use sluice_control::status::STATUS_SUCCESS;
-use sluice_control::{Completion, List, NTSTATUS};
+use sluice_control::{Completion, List, NTSTATUS, Request, RequestHandler};
 use sluice_npi::Statistics;
 use wdk_nmr::{BindingState, Leaked, Passive, ProviderRegistration, Resident};
 
@@ -13,31 +13,19 @@ use crate::event::Limiter;
 use crate::provider::announce;
 use crate::{Engine, Event, Machine};
 
-/// The registered engine, as administrators see it.
-pub struct Control<M: Machine, R: Resident> {
+/// The engine from its registration with NMR on. It answers the requests of the control device.
+pub struct RunningEngine<M: Machine, R: Resident> {
     registration: ProviderRegistration<Engine<M>, R>,
     driver_version: [u16; 4],
     started_at_ms: u64,
     rejections: Limiter,
 }
 
-impl<M: Machine, R: Resident> Control<M, R> {
+impl<M: Machine, R: Resident> RunningEngine<M, R> {
     /// Takes over a registration. `driver_version` is major, minor, patch, 0.
     pub fn new(registration: ProviderRegistration<Engine<M>, R>, driver_version: [u16; 4]) -> Self {
         let started_at_ms = registration.provider().machine.uptime_ms();
         Self { registration, driver_version, started_at_ms, rejections: Limiter::default() }
-    }
-
-    /// Answers one control request, as [`sluice_control::sluice::control`], and reports that one is refused.
-    pub fn control(&self, code: u32, buffer: &mut [u8], input_length: usize, output_length: usize) -> Completion {
-        let completion = sluice_control::sluice::control(self, code, buffer, input_length, output_length);
-        if completion.status != STATUS_SUCCESS {
-            let machine = &self.engine().machine;
-            if let Some(unreported) = self.rejections.admit(machine.uptime_ms()) {
-                machine.report(&Event::RequestRejected { code, status: completion.status, unreported });
-            }
-        }
-        completion
     }
 
     /// Ends the registration: detaches every client, waits until they are done, and drops the engine. DriverUnload.
@@ -54,7 +42,22 @@ impl<M: Machine, R: Resident> Control<M, R> {
     }
 }
 
-impl<M: Machine, R: Resident> Device for Control<M, R> {
+impl<M: Machine, R: Resident> RequestHandler for RunningEngine<M, R> {
+    /// As [`dispatch`] does; that a request is refused is reported.
+    fn answer(&self, request: Request<'_>) -> Completion {
+        let code = request.code();
+        let completion = dispatch(self, request);
+        if completion.status != STATUS_SUCCESS {
+            let machine = &self.engine().machine;
+            if let Some(unreported) = self.rejections.admit(machine.uptime_ms()) {
+                machine.report(&Event::RequestRejected { code, status: completion.status, unreported });
+            }
+        }
+        completion
+    }
+}
+
+impl<M: Machine, R: Resident> Operations for RunningEngine<M, R> {
     fn status(&self, clients: &mut List<'_, ClientStatus>) -> Status {
         let machine = &self.engine().machine;
         let now = machine.uptime_ms();

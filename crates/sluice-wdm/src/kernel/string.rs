@@ -1,7 +1,8 @@
 //! Counted strings of the kernel.
 
-use sluice_control::name::DeviceName;
 use wdk_sys::UNICODE_STRING;
+
+use crate::DeviceName;
 
 /// `name` in the form that the kernel takes. It points into `name`.
 pub(crate) fn unicode_string(name: &DeviceName) -> UNICODE_STRING {
