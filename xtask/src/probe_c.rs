@@ -97,7 +97,8 @@ pub(crate) fn build(tools: &Tools, linker: &Path, arch: Arch) -> Result<[PathBuf
         let mut compile = in_root(&clang);
         compile.arg(format!("--target={}", arch.driver_target())).args(COMPILE_ARGUMENTS).args(target_arguments);
         compile.arg("-I").arg("crates/sluice-npi/include");
-        compile.arg("-I").arg(source.join("linux"));
+        // netioddk.h, which mingw-w64 lacks. What else is there has other names than its headers.
+        compile.arg("-I").arg("crates/nmr-registrar/include");
         for folder in ["km", "km/crt", "shared", "um"] {
             compile.arg("-isystem").arg(headers.join(folder));
         }

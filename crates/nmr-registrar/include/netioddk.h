@@ -1,67 +1,18 @@
-/*
- * The Network Module Registrar as C code on a host sees it: the types, constants and nine functions that Windows
- * declares in netioddk.h, netiodef.h and a few basic headers, with the same names and layouts. Put this directory first
- * in the include path when NMR code is compiled for a test.
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * The Network Module Registrar, with the names, types and layouts of netioddk.h of the WDK, for builds without it:
+ * against mingw-w64's headers, which lack it, or on a host with no Windows headers at all. Written from the
+ * documentation (learn.microsoft.com/windows-hardware/drivers/ddi/netioddk); what each function promises and demands is
+ * in docs/nmr-rules.md. Include Windows headers before this one.
  */
 #ifndef NETIODDK_H
 #define NETIODDK_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "netiodef.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-#define NTAPI
-#define CONST const
-#define IN
-#define OUT
-#define OPTIONAL
-
-typedef void VOID, *PVOID;
-typedef void *HANDLE, **PHANDLE;
-typedef int32_t NTSTATUS, LONG;
-typedef uint16_t USHORT;
-typedef uint32_t ULONG;
-typedef uint8_t UCHAR, KIRQL;
-
-#define PASSIVE_LEVEL 0
-#define APC_LEVEL 1
-#define DISPATCH_LEVEL 2
-
-#define NT_SUCCESS(status) ((NTSTATUS)(status) >= 0)
-#define STATUS_SUCCESS ((NTSTATUS)0x00000000)
-#define STATUS_PENDING ((NTSTATUS)0x00000103)
-#define STATUS_INVALID_PARAMETER ((NTSTATUS)0xC000000D)
-#define STATUS_INSUFFICIENT_RESOURCES ((NTSTATUS)0xC000009A)
-#define STATUS_NOINTERFACE ((NTSTATUS)0xC00002B9)
-
-typedef struct _GUID {
-    uint32_t Data1;
-    uint16_t Data2;
-    uint16_t Data3;
-    uint8_t Data4[8];
-} GUID;
-typedef GUID NPIID;
-typedef const NPIID *PNPIID;
-
-typedef struct _LUID {
-    uint32_t LowPart;
-    int32_t HighPart;
-} LUID;
-
-typedef enum { MIT_GUID = 1, MIT_IF_LUID } NPI_MODULEID_TYPE;
-
-typedef struct _NPI_MODULEID {
-    USHORT Length;
-    NPI_MODULEID_TYPE Type;
-    union {
-        GUID Guid;
-        LUID IfLuid;
-    };
-} NPI_MODULEID;
-typedef const NPI_MODULEID *PNPI_MODULEID;
 
 typedef struct _NPI_REGISTRATION_INSTANCE {
     USHORT Version;
@@ -72,48 +23,61 @@ typedef struct _NPI_REGISTRATION_INSTANCE {
     const void *NpiSpecificCharacteristics;
 } NPI_REGISTRATION_INSTANCE;
 typedef const NPI_REGISTRATION_INSTANCE *PNPI_REGISTRATION_INSTANCE;
+NMR_SIZE(NPI_REGISTRATION_INSTANCE, 40);
 
-typedef NTSTATUS(NTAPI NPI_CLIENT_ATTACH_PROVIDER_FN)(HANDLE NmrBindingHandle, PVOID ClientContext,
-                                                      PNPI_REGISTRATION_INSTANCE ProviderRegistrationInstance);
-typedef NTSTATUS(NTAPI NPI_CLIENT_DETACH_PROVIDER_FN)(PVOID ClientBindingContext);
-typedef VOID(NTAPI NPI_CLIENT_CLEANUP_BINDING_CONTEXT_FN)(PVOID ClientBindingContext);
-typedef NTSTATUS(NTAPI NPI_PROVIDER_ATTACH_CLIENT_FN)(HANDLE NmrBindingHandle, PVOID ProviderContext,
-                                                      PNPI_REGISTRATION_INSTANCE ClientRegistrationInstance,
-                                                      PVOID ClientBindingContext, const void *ClientDispatch,
-                                                      PVOID *ProviderBindingContext, const void **ProviderDispatch);
-typedef NTSTATUS(NTAPI NPI_PROVIDER_DETACH_CLIENT_FN)(PVOID ProviderBindingContext);
-typedef VOID(NTAPI NPI_PROVIDER_CLEANUP_BINDING_CONTEXT_FN)(PVOID ProviderBindingContext);
+typedef NTSTATUS NTAPI NPI_CLIENT_ATTACH_PROVIDER_FN(HANDLE NmrBindingHandle, PVOID ClientContext,
+                                                     PNPI_REGISTRATION_INSTANCE ProviderRegistrationInstance);
+typedef NPI_CLIENT_ATTACH_PROVIDER_FN *PNPI_CLIENT_ATTACH_PROVIDER_FN;
+
+typedef NTSTATUS NTAPI NPI_CLIENT_DETACH_PROVIDER_FN(PVOID ClientBindingContext);
+typedef NPI_CLIENT_DETACH_PROVIDER_FN *PNPI_CLIENT_DETACH_PROVIDER_FN;
+
+typedef VOID NTAPI NPI_CLIENT_CLEANUP_BINDING_CONTEXT_FN(PVOID ClientBindingContext);
+typedef NPI_CLIENT_CLEANUP_BINDING_CONTEXT_FN *PNPI_CLIENT_CLEANUP_BINDING_CONTEXT_FN;
+
+typedef NTSTATUS NTAPI NPI_PROVIDER_ATTACH_CLIENT_FN(HANDLE NmrBindingHandle, PVOID ProviderContext,
+                                                     PNPI_REGISTRATION_INSTANCE ClientRegistrationInstance,
+                                                     PVOID ClientBindingContext, const void *ClientDispatch,
+                                                     PVOID *ProviderBindingContext, const void **ProviderDispatch);
+typedef NPI_PROVIDER_ATTACH_CLIENT_FN *PNPI_PROVIDER_ATTACH_CLIENT_FN;
+
+typedef NTSTATUS NTAPI NPI_PROVIDER_DETACH_CLIENT_FN(PVOID ProviderBindingContext);
+typedef NPI_PROVIDER_DETACH_CLIENT_FN *PNPI_PROVIDER_DETACH_CLIENT_FN;
+
+typedef VOID NTAPI NPI_PROVIDER_CLEANUP_BINDING_CONTEXT_FN(PVOID ProviderBindingContext);
+typedef NPI_PROVIDER_CLEANUP_BINDING_CONTEXT_FN *PNPI_PROVIDER_CLEANUP_BINDING_CONTEXT_FN;
 
 typedef struct _NPI_CLIENT_CHARACTERISTICS {
     USHORT Version;
     USHORT Length;
-    NPI_CLIENT_ATTACH_PROVIDER_FN *ClientAttachProvider;
-    NPI_CLIENT_DETACH_PROVIDER_FN *ClientDetachProvider;
-    NPI_CLIENT_CLEANUP_BINDING_CONTEXT_FN *ClientCleanupBindingContext;
+    PNPI_CLIENT_ATTACH_PROVIDER_FN ClientAttachProvider;
+    PNPI_CLIENT_DETACH_PROVIDER_FN ClientDetachProvider;
+    PNPI_CLIENT_CLEANUP_BINDING_CONTEXT_FN ClientCleanupBindingContext;
     NPI_REGISTRATION_INSTANCE ClientRegistrationInstance;
 } NPI_CLIENT_CHARACTERISTICS;
 typedef const NPI_CLIENT_CHARACTERISTICS *PNPI_CLIENT_CHARACTERISTICS;
+NMR_SIZE(NPI_CLIENT_CHARACTERISTICS, 72);
 
 typedef struct _NPI_PROVIDER_CHARACTERISTICS {
     USHORT Version;
     USHORT Length;
-    NPI_PROVIDER_ATTACH_CLIENT_FN *ProviderAttachClient;
-    NPI_PROVIDER_DETACH_CLIENT_FN *ProviderDetachClient;
-    NPI_PROVIDER_CLEANUP_BINDING_CONTEXT_FN *ProviderCleanupBindingContext;
+    PNPI_PROVIDER_ATTACH_CLIENT_FN ProviderAttachClient;
+    PNPI_PROVIDER_DETACH_CLIENT_FN ProviderDetachClient;
+    PNPI_PROVIDER_CLEANUP_BINDING_CONTEXT_FN ProviderCleanupBindingContext;
     NPI_REGISTRATION_INSTANCE ProviderRegistrationInstance;
 } NPI_PROVIDER_CHARACTERISTICS;
 typedef const NPI_PROVIDER_CHARACTERISTICS *PNPI_PROVIDER_CHARACTERISTICS;
+NMR_SIZE(NPI_PROVIDER_CHARACTERISTICS, 72);
 
 NTSTATUS NTAPI NmrRegisterClient(PNPI_CLIENT_CHARACTERISTICS ClientCharacteristics, PVOID ClientContext,
-                                 HANDLE *NmrClientHandle);
+                                 PHANDLE NmrClientHandle);
 NTSTATUS NTAPI NmrDeregisterClient(HANDLE NmrClientHandle);
 NTSTATUS NTAPI NmrWaitForClientDeregisterComplete(HANDLE NmrClientHandle);
-NTSTATUS NTAPI NmrClientAttachProvider(HANDLE NmrBindingHandle, PVOID ClientBindingContext,
-                                       const void *ClientDispatch, PVOID *ProviderBindingContext,
-                                       const void **ProviderDispatch);
+NTSTATUS NTAPI NmrClientAttachProvider(HANDLE NmrBindingHandle, PVOID ClientBindingContext, const void *ClientDispatch,
+                                       PVOID *ProviderBindingContext, const void **ProviderDispatch);
 VOID NTAPI NmrClientDetachProviderComplete(HANDLE NmrBindingHandle);
 NTSTATUS NTAPI NmrRegisterProvider(PNPI_PROVIDER_CHARACTERISTICS ProviderCharacteristics, PVOID ProviderContext,
-                                   HANDLE *NmrProviderHandle);
+                                   PHANDLE NmrProviderHandle);
 NTSTATUS NTAPI NmrDeregisterProvider(HANDLE NmrProviderHandle);
 NTSTATUS NTAPI NmrWaitForProviderDeregisterComplete(HANDLE NmrProviderHandle);
 VOID NTAPI NmrProviderDetachClientComplete(HANDLE NmrBindingHandle);

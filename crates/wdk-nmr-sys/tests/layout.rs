@@ -1,8 +1,9 @@
 //! The Rust declarations say the same as C: every size, alignment, offset, constant and signature, for both 64-bit
 //! targets of Windows.
 //!
-//! What Rust says is written as static assertions, which clang checks against `nmr.h`, and on Windows with a WDK against
-//! the real `netioddk.h`. Without clang or a WDK the test in question does nothing but say so.
+//! What Rust says is written as static assertions, which clang checks against the `netioddk.h` of nmr-registrar, and on
+//! Windows with a WDK against the real one. Without clang, a WDK or the rest of the repository the test in question does
+//! nothing but say so.
 
 use std::ffi::c_void;
 use std::fmt::Write as _;
@@ -171,7 +172,7 @@ fn clang() -> Option<PathBuf> {
     names.into_iter().flatten().find(works).map(PathBuf::from)
 }
 
-/// Compiles `include` and the assertions for both targets.
+/// Compiles `include` and, in C, the assertions for both targets.
 fn compile(clang: &Path, name: &str, include: &str, options: &[String]) -> Result<(), String> {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.c"));
     fs::write(&file, format!("{include}\n{}", assertions())).unwrap();
@@ -193,22 +194,42 @@ fn compile(clang: &Path, name: &str, include: &str, options: &[String]) -> Resul
     Ok(())
 }
 
+/// The C headers of NMR that the repository has, by name.
+fn headers() -> Option<Vec<(&'static str, String)>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?.join("nmr-registrar/include");
+    let read = |name| Some((name, fs::read_to_string(folder.join(name)).ok()?));
+    ["nmr_types.h", "netiodef.h", "netioddk.h"].into_iter().map(read).collect()
+}
+
+/// A folder with these headers, as an option of the compiler.
+fn folder(name: &str, headers: &[(&str, String)]) -> String {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&folder).unwrap();
+    for (name, text) in headers {
+        fs::write(folder.join(name), text).unwrap();
+    }
+    format!("-I{}", folder.display())
+}
+
 #[test]
 fn every_type_and_function_is_as_c_declares_it() {
+    const INCLUDE: &str = "#include <netioddk.h>";
     let Some(clang) = clang() else { return eprintln!("not compared with C: there is no clang") };
-    let header = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/nmr.h");
-    let include = fs::read_to_string(header).unwrap();
-    compile(&clang, "own", &include, &[]).unwrap_or_else(|error| panic!("{error}"));
+    let Some(headers) = headers() else {
+        return eprintln!("not compared with C: nmr-registrar's headers are not here");
+    };
+    compile(&clang, "own", INCLUDE, &[folder("own", &headers)]).unwrap_or_else(|error| panic!("{error}"));
     // What the comparison is worth: other declarations do not pass.
     for (from, to) in [
         ("USHORT Size;", "ULONG Size;"),
         ("MIT_GUID = 1", "MIT_GUID = 0"),
         ("const void **ProviderDispatch);", "void **ProviderDispatch);"),
-        ("void NTAPI NmrClientDetachProviderComplete", "NTSTATUS NTAPI NmrClientDetachProviderComplete"),
+        ("VOID NTAPI NmrClientDetachProviderComplete", "NTSTATUS NTAPI NmrClientDetachProviderComplete"),
+        ("STATUS_NOINTERFACE ((NTSTATUS)0xC00002B9)", "STATUS_NOINTERFACE ((NTSTATUS)0xC00002B8)"),
     ] {
-        assert!(include.contains(from), "{from}");
-        let changed = include.replace(from, to);
-        compile(&clang, "changed", &changed, &[]).expect_err(to);
+        assert!(headers.iter().any(|(_, text)| text.contains(from)), "{from}");
+        let changed: Vec<_> = headers.iter().map(|(name, text)| (*name, text.replace(from, to))).collect();
+        compile(&clang, "changed", INCLUDE, &[folder("changed", &changed)]).expect_err(to);
     }
 }
 
