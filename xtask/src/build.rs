@@ -1,7 +1,8 @@
 //! `cargo xtask build`: the drivers, and what runs them in Wine, built on a host that is not Windows.
 //!
-//! The crates are those that a build on Windows uses, wdk-build alone excepted: that has a stand-in (rig/wdk/wdk-build).
-//! Neither Cargo.toml nor Cargo.lock may know, so cargo works in a twin of the workspace (see [`twin`]).
+//! The crates are those that a build on Windows uses, wdk-build alone excepted: that has a stand-in
+//! (rig/wdk/wdk-build). Neither Cargo.toml nor Cargo.lock may know, so cargo works in a twin of the workspace (see
+//! [`twin`]).
 //!
 //! What is built and where it goes:
 //!
@@ -21,7 +22,7 @@ use std::{env, fs};
 use anyhow::{Context, Result};
 
 use crate::layout::{self, Arch};
-use crate::run::{link, run as run_command, write_if_changed};
+use crate::run::{link, run as run_command, write_executable, write_if_changed};
 use crate::setup::{self, Tools};
 use crate::{check_image, content_root, probe_c, twin};
 
@@ -76,8 +77,8 @@ pub(crate) fn build(arch: Arch) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// `cargo xtask clippy`: lints what plain `cargo clippy` on this host does not see: the crates that need a WDK, and what
-/// programs have for Windows alone.
+/// `cargo xtask clippy`: lints what plain `cargo clippy` on this host does not see: the crates that need a WDK, and
+/// what programs have for Windows alone.
 ///
 /// # Errors
 /// A tool is missing, or there are findings.
@@ -276,13 +277,7 @@ done
 cd "$root" && exec target/rig/cargo/rust-lld "$@" /pdbsourcepath:{SOURCE}
 "#
     );
-    if write_if_changed(path, script)? {
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
-        }
-    }
+    write_executable(path, &script)?;
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! `cargo xtask check-image`: what the driver images of this repository have to be (crates/driver-check knows what Windows
-//! demands of every driver).
+//! `cargo xtask check-image`: what the driver images of this repository have to be (crates/driver-check knows what
+//! Windows demands of every driver).
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! `cargo xtask check-inf`: whether InfVerif would take the INF files of the drivers, as far as crates/driver-check knows
-//! its rules. InfVerif itself runs on Windows only (`cargo make package`).
+//! `cargo xtask check-inf`: whether InfVerif would take the INF files of the drivers, as far as crates/driver-check
+//! knows its rules. InfVerif itself runs on Windows only (`cargo make package`).
 
 use std::path::PathBuf;
 

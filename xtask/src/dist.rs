@@ -1,8 +1,9 @@
 //! `cargo xtask dist`: the zip that a user downloads.
 //!
-//! It holds the drivers for both architectures, as they were built and test-signed, with symbols and INF files; sluicectl;
-//! the header for clients in C; the documentation; what it was made of (sbom.cdx.json, CycloneDX) and under which
-//! licences (licenses/); the checksums of all that (SHA256SUMS). The same commit gives the same zip, the signatures aside.
+//! It holds the drivers for both architectures, as they were built and test-signed, with symbols and INF files;
+//! sluicectl; the header for clients in C; the documentation; what it was made of (sbom.cdx.json, CycloneDX) and under
+//! which licences (licenses/); the checksums of all that (SHA256SUMS). The same commit gives the same zip, the
+//! signatures aside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -309,17 +310,24 @@ mod tests {
 
     #[test]
     fn the_bill_of_materials_has_what_is_compiled_in_and_nothing_else() {
-        let package = |name: &str, source: Value| json!({ "id": name, "name": name, "version": "1.0.0", "source": source, "license": "MIT/Apache-2.0" });
+        let package = |name: &str, source: Value| {
+            let license = "MIT/Apache-2.0";
+            json!({ "id": name, "name": name, "version": "1.0.0", "source": source, "license": license })
+        };
+        let registry = |name| package(name, json!("registry"));
         let dependency =
             |name: &str, kind: Value| json!({ "pkg": name, "dep_kinds": [{ "kind": kind, "target": null }] });
         let metadata = json!({
             "packages": [
                 package("sluice", Value::Null), package("probe", Value::Null), package("sluicectl", Value::Null),
-                package("wdk", json!("registry")), package("bindgen", json!("registry")), package("loom", json!("registry")),
-                package("deep", json!("registry")),
+                registry("wdk"), registry("bindgen"), registry("loom"), registry("deep"),
             ],
             "resolve": { "nodes": [
-                { "id": "sluice", "deps": [dependency("wdk", Value::Null), dependency("bindgen", json!("build")), dependency("loom", json!("dev"))] },
+                { "id": "sluice", "deps": [
+                    dependency("wdk", Value::Null),
+                    dependency("bindgen", json!("build")),
+                    dependency("loom", json!("dev")),
+                ] },
                 { "id": "wdk", "deps": [dependency("deep", Value::Null)] },
             ] },
         });

@@ -7,16 +7,21 @@ mod bench;
 mod build;
 mod check_image;
 mod check_inf;
+mod clean;
 mod content_root;
+mod coverage;
 mod demo;
 mod dist;
+mod hooks;
 mod layout;
+mod models;
 mod probe_c;
 mod run;
 mod sanitize;
 mod setup;
 mod sign;
 mod soak;
+mod style;
 mod test;
 mod twin;
 
@@ -51,11 +56,24 @@ enum Command {
     /// Show the whole way through: build, load, attach, classify, unload
     Demo(demo::Arguments),
     /// Run the host tests, then the system tests in Wine
-    Test,
+    Test(test::Arguments),
     /// Send the drivers arbitrary requests in Wine for minutes, while policies and clients come and go
     Soak(soak::Arguments),
     /// Run the tests of wdk-nmr under AddressSanitizer and ThreadSanitizer
     Sanitize(sanitize::Arguments),
+    /// Run the models of everything that is done without a lock through every interleaving
+    Models,
+    /// Show what the host tests reach
+    Coverage(coverage::Arguments),
+    /// Check the width of lines and the form of imports
+    Style(style::Arguments),
+    /// Install a hook that looks at what is committed
+    Hooks,
+    /// What that hook does
+    #[command(hide = true)]
+    PreCommit,
+    /// Remove what was built and is not needed to go on
+    Clean(clean::Arguments),
     /// Measure, beside what others reach
     Bench(bench::Arguments),
 }
@@ -81,9 +99,15 @@ fn run(command: Command) -> Result<()> {
         Command::Sign(arguments) => sign::run(&arguments),
         Command::Dist(arguments) => dist::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
-        Command::Test => test::run(),
+        Command::Test(arguments) => test::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
         Command::Sanitize(arguments) => sanitize::run(&arguments),
+        Command::Models => models::run(),
+        Command::Coverage(arguments) => coverage::run(&arguments),
+        Command::Style(arguments) => style::run(&arguments),
+        Command::Hooks => hooks::install(),
+        Command::PreCommit => hooks::pre_commit(),
+        Command::Clean(arguments) => clean::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     }
 }

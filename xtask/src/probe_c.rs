@@ -1,7 +1,7 @@
 //! Builds clients/probe-c, the client driver in C, with clang and lld.
 //!
-//! The kernel headers of mingw-w64 know no ARM64. For that they are read as those of x64, as for the drivers in Rust: see
-//! docs/linux-build.md.
+//! The kernel headers of mingw-w64 know no ARM64. For that they are read as those of x64, as for the drivers in Rust:
+//! see docs/linux-build.md.
 
 use std::ffi::OsString;
 use std::fs;

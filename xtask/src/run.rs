@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 #[cfg(unix)]
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
@@ -72,6 +72,18 @@ pub(crate) fn write_if_changed(path: &Path, contents: impl AsRef<[u8]>) -> Resul
     }
     fs::write(path, contents).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(true)
+}
+
+/// Writes a program to `path` unless it is there already.
+///
+/// # Errors
+/// The file or its folder cannot be written.
+pub(crate) fn write_executable(path: &Path, contents: &str) -> Result<bool> {
+    let changed = write_if_changed(path, contents)?;
+    #[cfg(unix)]
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("cannot let {} be run", path.display()))?;
+    Ok(changed)
 }
 
 /// Lets `link` stand for the file or folder `target`.

@@ -1,5 +1,5 @@
-//! `cargo xtask sanitize`: the tests of wdk-nmr under AddressSanitizer and ThreadSanitizer, with the runtime libraries of a
-//! nightly tool chain.
+//! `cargo xtask sanitize`: the tests of wdk-nmr under AddressSanitizer and ThreadSanitizer, with the runtime libraries
+//! of a nightly tool chain.
 //!
 //! ThreadSanitizer has to see what the locks, the channels and the threads of std do, or it reports hundreds of races
 //! that are none. So std is built for it from source, and nothing has to be suppressed.
@@ -38,7 +38,8 @@ enum Sanitizer {
 /// `cargo xtask sanitize`.
 ///
 /// # Errors
-/// Something does not build, a test fails, a sanitizer has found something, or the only one that was asked for cannot be run.
+/// Something does not build, a test fails, a sanitizer has found something, or the only one that was asked for cannot
+/// be run.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let sanitizers = arguments.only.as_ref().map_or(Sanitizer::value_variants(), slice::from_ref);
     for sanitizer in sanitizers {

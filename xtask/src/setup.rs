@@ -189,7 +189,8 @@ pub(crate) fn with_source<'a>(roots: impl IntoIterator<Item = &'a Path>) -> Opti
         .filter(|rust| rust.cargo.is_file() && rust.rustc.is_file())
 }
 
-/// Whether a tool chain is as new as the workspace demands. Without its security suite, Debian 12 has an older rustc-web.
+/// Whether a tool chain is as new as the workspace demands. Without its security suite, Debian 12 has an older
+/// rustc-web.
 fn is_recent(rust: &Rust) -> bool {
     let found = output(Command::new(&rust.rustc).arg("--version"));
     let found = found.ok().and_then(|text| version(text.split(' ').nth(1)?));

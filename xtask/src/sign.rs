@@ -1,8 +1,8 @@
 //! `cargo xtask sign`: signs the drivers with a test certificate, for machines on which test signing is on.
 //!
 //! The certificate is made on first use and kept in target/signing/, since a machine that trusts it should not have to
-//! trust a new one after every build. Signed copies go to `target/signed/<arch>/`; what was built stays as it is, because
-//! a signature is never the same twice. On Windows the tasks of Makefile.toml do this with the WDK's tools.
+//! trust a new one after every build. Signed copies go to `target/signed/<arch>/`; what was built stays as it is,
+//! because a signature is never the same twice. On Windows the tasks of Makefile.toml do this with the WDK's tools.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,31 +1,179 @@
 //! `cargo xtask test`: the tests of the host, then the system tests, which run the real drivers in Wine.
 
-use anyhow::Result;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::layout::Arch;
-use crate::run::{cargo, run as run_command};
+use crate::run::{cargo, line, output, run as run_command};
 use crate::{build, check_image};
+
+/// The packages whose tests run the drivers.
+const SYSTEM: [&str; 4] = ["--package", "system-tests", "--package", "hostile"];
+
+/// The arguments of `cargo xtask test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Run the tests whose names contain this, at whichever level they are, and nothing else
+    #[arg(long, value_name = "FILTER")]
+    only: Option<String>,
+}
 
 /// `cargo xtask test`.
 ///
 /// # Errors
 /// Something does not build, or a test fails.
-pub(crate) fn run() -> Result<()> {
-    heading("Host tests");
-    run_command(&mut cargo(&["test"]))?;
-    heading("Fuzzing, for a minute");
-    // Three targets, 20 seconds each; without a fuzzer, which takes a C++ compiler.
-    run_command(cargo(&["test", "--package", "sluice-core", "--test", "fuzz"]).env("FUZZ_SECONDS", "20"))?;
-    heading("Drivers");
-    build::build(Arch::X64)?;
-    heading("Driver images");
-    check_image::check_drivers(Arch::X64)?;
-    heading("The rig");
-    run_command(&mut cargo(&["test", "--package", "sluice-rig", "--test", "rig"]))?;
-    heading("System tests");
-    run_command(&mut cargo(&["test", "--package", "system-tests", "--package", "hostile"]))
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    match &arguments.only {
+        Some(filter) => only(filter),
+        None => all(),
+    }
 }
 
-fn heading(text: &str) {
-    println!("\n== {text} ==");
+fn all() -> Result<()> {
+    let mut steps = Steps::default();
+    steps.step("Host tests", || run_command(&mut cargo(&["test"])))?;
+    // Three targets, 20 seconds each; without a fuzzer, which takes a C++ compiler.
+    steps.step("Fuzzing, for a minute", || {
+        run_command(cargo(&["test", "--package", "sluice-core", "--test", "fuzz"]).env("FUZZ_SECONDS", "20"))
+    })?;
+    steps.step("Drivers", || build::build(Arch::X64))?;
+    steps.step("Driver images", || check_image::check_drivers(Arch::X64))?;
+    steps.step("System tests", || run_command(cargo(&["test"]).args(SYSTEM)))?;
+    steps.report();
+    Ok(())
+}
+
+/// What has been done, and how long it took.
+#[derive(Default)]
+struct Steps {
+    done: Vec<(&'static str, Duration)>,
+}
+
+impl Steps {
+    fn step<T>(&mut self, name: &'static str, run: impl FnOnce() -> Result<T>) -> Result<T> {
+        println!("\n== {name} ==");
+        let start = Instant::now();
+        let outcome = run();
+        self.done.push((name, start.elapsed()));
+        outcome
+    }
+
+    fn report(&self) {
+        println!();
+        for (name, took) in &self.done {
+            println!("{:>5} s  {name}", took.as_secs());
+        }
+    }
+}
+
+/// Runs the tests with `filter` in their names. The drivers are built only if one of them is a system test.
+fn only(filter: &str) -> Result<()> {
+    let host = matching(&[], filter)?;
+    let system = matching(&SYSTEM, filter)?;
+    if host.is_empty() && system.is_empty() {
+        bail!("expected a part of the name of a test, found {filter:?}; `cargo test -- --list` lists the names");
+    }
+    for target in &host {
+        target.run(filter)?;
+    }
+    if !system.is_empty() {
+        build::build(Arch::X64)?;
+    }
+    for target in &system {
+        target.run(filter)?;
+    }
+    Ok(())
+}
+
+/// A program of tests, as cargo is told to build and run it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Target {
+    package: String,
+    arguments: Vec<String>,
+}
+
+impl Target {
+    fn run(&self, filter: &str) -> Result<()> {
+        let mut command = cargo(&["test", "--quiet", "--package", &self.package]);
+        command.args(&self.arguments).arg(filter);
+        println!("\n$ {}", line(&command));
+        run_command(&mut command)
+    }
+}
+
+/// The programs of tests of some packages, or of those that a host can build, that have a test with `filter` in its
+/// name.
+fn matching(packages: &[&str], filter: &str) -> Result<BTreeSet<Target>> {
+    let mut build = cargo(&["test", "--no-run", "--message-format=json-render-diagnostics"]);
+    let messages = output(build.args(packages).stderr(Stdio::inherit()))?;
+    let mut found = BTreeSet::new();
+    for (executable, target) in messages.lines().filter_map(built) {
+        // Listing needs nothing of what cargo sets for a test.
+        let names = output(Command::new(&executable).args(["--list", "--format", "terse"]))?;
+        if names.lines().filter_map(|line| line.strip_suffix(": test")).any(|name| name.contains(filter)) {
+            found.insert(target.context("cargo built a test of a kind that is not known here")?);
+        }
+    }
+    Ok(found)
+}
+
+/// A program of tests that a message of cargo says it has built.
+fn built(message: &str) -> Option<(PathBuf, Option<Target>)> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    if message["reason"] != "compiler-artifact" || message["profile"]["test"] != true {
+        return None;
+    }
+    let executable = PathBuf::from(message["executable"].as_str()?);
+    let name = message["target"]["name"].as_str()?.to_owned();
+    let kind = message["target"]["kind"][0].as_str()?;
+    let arguments = match kind {
+        "test" => vec!["--test".to_owned(), name],
+        "bin" => vec!["--bin".to_owned(), name],
+        "example" => vec!["--example".to_owned(), name],
+        "lib" | "rlib" | "cdylib" | "staticlib" | "proc-macro" => vec!["--lib".to_owned()],
+        _ => return Some((executable, None)),
+    };
+    let package = message["package_id"].as_str().and_then(package_name)?;
+    Some((executable, Some(Target { package, arguments })))
+}
+
+/// The name of a package, from its id: `path+file:///folder#name@version`, or `..folder/name#version`.
+fn package_name(id: &str) -> Option<String> {
+    let (folder, end) = id.rsplit_once('#')?;
+    Some(match end.split_once('@') {
+        Some((name, _)) => name.to_owned(),
+        None => folder.rsplit('/').next()?.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_package_is_read_from_its_id() {
+        assert_eq!(package_name("path+file:///r/crates/wdk-nmr#0.1.0").as_deref(), Some("wdk-nmr"));
+        assert_eq!(package_name("path+file:///r/rig/harness#sluice-rig@0.1.0").as_deref(), Some("sluice-rig"));
+        assert_eq!(package_name("sluice"), None);
+    }
+
+    #[test]
+    fn a_program_of_tests_is_run_as_it_was_built() {
+        let message = |kind: &str, test: bool| {
+            format!(
+                r#"{{"reason":"compiler-artifact","package_id":"path+file:///r/crates/wdk-nmr#0.1.0","executable":"/t/x",
+                "target":{{"kind":["{kind}"],"name":"contract"}},"profile":{{"test":{test}}}}}"#
+            )
+        };
+        let target = |kind: &str| built(&message(kind, true)).unwrap().1.unwrap();
+        assert_eq!(target("test").arguments, ["--test", "contract"]);
+        assert_eq!(target("lib").arguments, ["--lib"]);
+        assert_eq!(target("lib").package, "wdk-nmr");
+        assert_eq!(built(&message("bin", false)), None, "a program that tests run");
+    }
 }

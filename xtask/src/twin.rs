@@ -1,8 +1,9 @@
 //! A twin of the workspace under target/, in which wdk-build is the stand-in.
 //!
-//! Its Cargo.toml is the workspace's with a `[patch]` at the end, its Cargo.lock a copy that cargo may change; everything
-//! else is a link to the original. A patch on cargo's command line would do without the twin, but cargo hands such a
-//! patch on to the resolution of a core library that it builds, and then wants the network for every build.
+//! Its Cargo.toml is the workspace's with a `[patch]` at the end, its Cargo.lock a copy that cargo may change;
+//! everything else is a link to the original. A patch on cargo's command line would do without the twin, but cargo
+//! hands such a patch on to the resolution of a core library that it builds, and then wants the network for every
+//! build.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -229,8 +229,8 @@ fn packages() -> Vec<Package> {
     list.iter().map(read).collect()
 }
 
-/// The table of crates has a row for each: name, what it is, what it uses, what only its tests use; and whatever a crate uses
-/// is above it.
+/// The table of crates has a row for each: name, what it is, what it uses, what only its tests use; and whatever a
+/// crate uses is above it.
 #[test]
 fn the_map_has_every_crate_and_what_it_depends_on() {
     let page = Page::read(MAPS[0]);

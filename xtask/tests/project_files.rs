@@ -1,5 +1,5 @@
-//! Files that other tools read: the makefile of cargo-make, the workflows, and the lock files. Tests that need a tool on PATH
-//! (cargo-make, actionlint), as in the Linux workflow, do nothing but say so without it.
+//! Files that other tools read: the makefile of cargo-make, the workflows, and the lock files. Tests that need a tool
+//! on PATH (cargo-make, actionlint), as in the Linux workflow, do nothing but say so without it.
 #![cfg(unix)]
 
 use std::io::{self, Write};
@@ -7,6 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
+
+use serde_json::Value;
 
 fn root() -> PathBuf {
     Path::new(&env::var_os("CARGO_MANIFEST_DIR").unwrap()).parent().unwrap().to_path_buf()
@@ -52,6 +54,34 @@ fn no_lock_file_has_a_package_twice() {
     }
 }
 
+/// What is tested on Windows: all that plain `cargo test` tests, but for what is not for that host.
+#[test]
+fn the_lists_of_packages_for_windows_are_complete() {
+    const NOT_FOR_WINDOWS: [&str; 2] = ["sluice-rig", "xtask"];
+    let metadata =
+        output(Command::new("cargo").args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(root()));
+    let metadata: Value = serde_json::from_str(metadata.lines().find(|line| line.starts_with('{')).unwrap()).unwrap();
+    let members = metadata["workspace_default_members"].as_array().unwrap();
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    let tested =
+        packages.filter(|package| members.contains(&package["id"])).map(|package| package["name"].as_str().unwrap());
+    let mut expected: Vec<&str> = tested.filter(|name| !NOT_FOR_WINDOWS.contains(name)).collect();
+    expected.sort_unstable();
+
+    let makefile = fs::read_to_string(root().join("Makefile.toml")).unwrap();
+    let workflow = fs::read_to_string(root().join(".github/workflows/windows.yml")).unwrap();
+    let task = makefile.split("[tasks.test.windows]").nth(1).and_then(|task| task.split(']').next()).unwrap();
+    let step = workflow.split("cargo test ").nth(1).and_then(|step| step.split("\n\n").next()).unwrap();
+    for list in [task, step] {
+        let words: Vec<&str> = list
+            .split(|character: char| character.is_whitespace() || "\",".contains(character))
+            .filter(|word| !word.is_empty())
+            .collect();
+        let named: Vec<&str> = words.windows(2).filter(|pair| pair[0] == "--package").map(|pair| pair[1]).collect();
+        assert_eq!(named, expected);
+    }
+}
+
 #[test]
 fn workflows_pass_actionlint() {
     if is_installed("actionlint") {
@@ -75,8 +105,8 @@ fn cargo_make_knows_every_task_of_the_manual() {
     }
 }
 
-/// A folder in which the tasks for Windows run on this host: the makefile with the platforms exchanged, the tools of the
-/// WDK replaced by scripts that print how they were called, and empty files for what cargo would have built.
+/// A folder in which the tasks for Windows run on this host: the makefile with the platforms exchanged, the tools of
+/// the WDK replaced by scripts that print how they were called, and empty files for what cargo would have built.
 struct Windows(PathBuf);
 
 impl Windows {
@@ -156,10 +186,8 @@ fn package_stamps_checks_signs_and_catalogues_each_driver() {
     }
     let windows = Windows::new("package");
     let run = windows.run("package", "aarch64-pc-windows-msvc");
-    assert_eq!(
-        run[0],
-        "tool-cargo build --package sluice --package probe --package sluicectl --release --target aarch64-pc-windows-msvc"
-    );
+    let build = "tool-cargo build --package sluice --package probe --package sluicectl --release --target";
+    assert_eq!(run[0], format!("{build} aarch64-pc-windows-msvc"));
     assert!(run[1].starts_with("powershell "), "the certificate: {run:#?}");
     let of = |driver: &str| {
         [

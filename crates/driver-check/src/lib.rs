@@ -1,8 +1,8 @@
 //! What Windows demands of a driver image and of an INF file, checked on any host.
 //!
-//! [`image::check_file`] reads a driver (`.sys`) with the symbols beside it, [`inf::check_file`] an INF file. Both return
-//! [`Finding`]s: what is wrong, why it matters, and the page that says so. What only some drivers want, such as a list of
-//! the functions that may be imported, is asked for with [`image::Expectations`].
+//! [`image::check_file`] reads a driver (`.sys`) with the symbols beside it, [`inf::check_file`] an INF file. Both
+//! return [`Finding`]s: what is wrong, why it matters, and the page that says so. What only some drivers want, such as
+//! a list of the functions that may be imported, is asked for with [`image::Expectations`].
 //!
 //! ```no_run
 //! use driver_check::{Arch, image};

@@ -36,8 +36,8 @@ pub(super) fn callers<'s>(image: &Image<'_>, symbols: &'s Symbols) -> Vec<(&'s s
 
 /// Where the x64 instruction that `code` starts with calls or jumps to: E8, E9, 0F 8x, each with 32 bits.
 ///
-/// It is asked at every byte, so some of what it sees is the inside of another instruction. Such a byte leads to the very
-/// start of a function about once in a billion.
+/// It is asked at every byte, so some of what it sees is the inside of another instruction. Such a byte leads to the
+/// very start of a function about once in a billion.
 fn x64_target(code: &[u8], address: u32) -> Option<u32> {
     let (opcode, operand) = match code {
         [0xe8 | 0xe9, rest @ ..] => (1, rest),

@@ -48,8 +48,8 @@ fn check_imports(image: &Image<'_>, list: Option<&ImportList>, findings: &mut Ve
             match table.import::<ImageNtHeaders64>(thunk)? {
                 Import::Ordinal(ordinal) => {
                     let text = format!(
-                        "{module} is asked for export number {ordinal}, which another build of Windows may have given to \
-                         something else"
+                        "{module} is asked for export number {ordinal}, which another build of Windows may have given \
+                         to something else"
                     );
                     findings.push(Finding::new(Check::Imports, text, "PE Format, Import Lookup Table"));
                 }

@@ -5,8 +5,9 @@ use std::fmt;
 
 /// Which functions a driver may import, and the oldest Windows that has to have them.
 ///
-/// The text of a list has a line for each function: the module, the function, and the first build of Windows that exports
-/// it, as its page in the DDI reference says ("Minimum supported client"). Lines that start with `#` are comments.
+/// The text of a list has a line for each function: the module, the function, and the first build of Windows that
+/// exports it, as its page in the DDI reference says ("Minimum supported client"). Lines that start with `#` are
+/// comments.
 ///
 /// ```
 /// let list = driver_check::image::ImportList::parse("ntoskrnl.exe ExAllocatePool2 19041\n", 19041)?;

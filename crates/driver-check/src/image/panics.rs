@@ -1,7 +1,7 @@
 //! Code of a Rust driver that may panic. In a kernel, a panic stops the machine.
 //!
-//! The linker leaves out what no code reaches (`/OPT:REF`), so every call of a function that panics is one that the driver
-//! can make. Calls through pointers are not seen, nor is a panic that was inlined down to its trap.
+//! The linker leaves out what no code reaches (`/OPT:REF`), so every call of a function that panics is one that the
+//! driver can make. Calls through pointers are not seen, nor is a panic that was inlined down to its trap.
 
 use super::calls::callers;
 use super::pdb::Symbols;
@@ -11,8 +11,8 @@ const SOURCE: &str = "Rust standard library, panic!";
 
 /// Functions that may panic although the rest of the driver may not, since few call them.
 ///
-/// A function is named by a part of its path that begins and ends with whole words: `wdk::print` stands for every function
-/// in that module, `driver_entry` for that of any crate.
+/// A function is named by a part of its path that begins and ends with whole words: `wdk::print` stands for every
+/// function in that module, `driver_entry` for that of any crate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MayPanic {
     /// The functions.

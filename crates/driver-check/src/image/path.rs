@@ -8,7 +8,8 @@ use super::{Check, Finding, Image};
 /// How paths begin that only some machines have.
 const LOCAL: &[&str] = &["/home/", "/root/", "/Users/", "\\Users\\", "/tmp/", "/var/", "/usr/", "\\Program Files"];
 
-/// The folders of this machine's user that a build could leave in an image: the home folder and those of cargo and rustup.
+/// The folders of this machine's user that a build could leave in an image: the home folder and those of cargo and
+/// rustup.
 #[must_use]
 pub fn of_this_machine() -> Vec<String> {
     let folders = ["HOME", "USERPROFILE", "CARGO_HOME", "RUSTUP_HOME"].into_iter().filter_map(env::var_os);

@@ -75,7 +75,8 @@ pub(super) fn check(image: &Image<'_>, symbols: Result<&Symbols, &str>, findings
     if !entries.iter().any(|entry| entry.typ.get(LE) == pe::IMAGE_DEBUG_TYPE_REPRO) {
         findings.push(Finding::new(
             Check::Reproducible,
-            "the image is not marked as reproducible, so its time stamp is the time of day and no two builds are the same",
+            "the image is not marked as reproducible, so its time stamp is the time of day and no two builds are \
+             the same",
             "PE Format, Debug Type: IMAGE_DEBUG_TYPE_REPRO",
         ));
     }

@@ -59,8 +59,8 @@ fn check_attributes(image: &Image<'_>, section: &ImageSectionHeader, name: &str,
 
     if !has(CONTENTS) || !has(pe::IMAGE_SCN_MEM_READ) {
         let text = format!(
-            "section {name} has attributes {flags:#x}, which do not say what it holds or do not let it be read: loading \
-             fails with error 998"
+            "section {name} has attributes {flags:#x}, which do not say what it holds or do not let it be read: \
+             loading fails with error 998"
         );
         findings.push(Finding::new(
             Check::SectionAttributes,

@@ -1,7 +1,7 @@
 //! INF files of primitive drivers: what InfVerif would reject, as far as its rules are documented.
 //!
-//! A primitive driver is software that is bound to no device and runs from the driver store. Where InfVerif has a number
-//! for a rule, the finding starts with it. InfVerif, which runs on Windows only, has the last word.
+//! A primitive driver is software that is bound to no device and runs from the driver store. Where InfVerif has a
+//! number for a rule, the finding starts with it. InfVerif, which runs on Windows only, has the last word.
 
 mod files;
 mod install;
@@ -79,7 +79,8 @@ const PRIMITIVE: &str = "Creating a new primitive driver";
 const VERSION: &str = "INF Version Section";
 const SERVICE: &str = "INF AddService directive";
 
-/// Checks the INF file `file`, all but what is `allow`ed. One that is called .inx may still have what stampinf fills in.
+/// Checks the INF file `file`, all but what is `allow`ed. One that is called .inx may still have what stampinf fills
+/// in.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -179,12 +180,7 @@ mod tests {
     #[test]
     fn a_finding_names_its_number_its_check_and_its_source() {
         let found = found_after("CatalogFile = example.cat", "");
-        assert_eq!(
-            found,
-            [
-                "1233: [Version] names no CatalogFile, so the package cannot be signed [catalog: INF Validation Errors and \
-              Warnings]"
-            ]
-        );
+        let text = "1233: [Version] names no CatalogFile, so the package cannot be signed";
+        assert_eq!(found, [format!("{text} [catalog: INF Validation Errors and Warnings]")]);
     }
 }

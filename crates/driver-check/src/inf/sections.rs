@@ -1,4 +1,5 @@
-//! Which sections there are: those that a primitive driver must not have, or not like that, and those that are of no use.
+//! Which sections there are: those that a primitive driver must not have, or not like that, and those that are of no
+//! use.
 
 use super::{Check, Checker, PRIMITIVE};
 

@@ -2,8 +2,8 @@
 
 use std::io;
 
-/// Decodes an INF file: UTF-16 with a byte order mark, as Windows' own tools write it, UTF-8 with or without one, or else
-/// an 8-bit code page, of which the ASCII characters matter.
+/// Decodes an INF file: UTF-16 with a byte order mark, as Windows' own tools write it, UTF-8 with or without one, or
+/// else an 8-bit code page, of which the ASCII characters matter.
 ///
 /// # Errors
 /// UTF-16 that is malformed.
