@@ -1,4 +1,5 @@
-//! sluice.sys: starts and stops. What it does while it runs is `sluice_engine`, and [`provider`] registers that with NMR.
+//! sluice.sys: starts and stops. What it does while it runs is `sluice_engine`, and [`provider`] registers that with
+//! NMR.
 #![no_std]
 
 extern crate alloc;
@@ -65,9 +66,9 @@ pub unsafe extern "system" fn driver_entry(driver: &mut DRIVER_OBJECT, registry_
 /// Stops the driver. The I/O manager calls it at PASSIVE_LEVEL, when no handle of the device is open and no request
 /// inside.
 ///
-/// When it returns the image goes. What could still run in it then: a client's call into the dispatch table has returned,
-/// since the client's part of the detach waits for that; a thread that finished a pending detach of ours is one that
-/// called PolicyChanged for a control request, and that request is over.
+/// When it returns the image goes. What could still run in it then: a client's call into the dispatch table has
+/// returned, since the client's part of the detach waits for that; a thread that finished a pending detach of ours is
+/// one that called PolicyChanged for a control request, and that request is over.
 unsafe extern "C" fn driver_unload(_driver: *mut DRIVER_OBJECT) {
     let running = DRIVER.swap(ptr::null_mut(), Ordering::AcqRel);
     if running.is_null() {

@@ -1,6 +1,6 @@
 //! The trace of the driver: events for Event Tracing for Windows, described in docs/tracing.md.
 //!
-//! An event is put together on the stack, and only if somebody listens. EtwWriteTransfer takes it at any IRQL.
+//! An event is built on the stack, and only while there is a listener. EtwWriteTransfer takes it at any IRQL.
 
 use sluice_control::message::ModuleId as ModuleIdMessage;
 use sluice_engine::Event;
@@ -22,7 +22,7 @@ mod keyword {
     pub(super) const INPUT: u64 = 1 << 3;
 }
 
-/// Registers the provider. DriverEntry, first of all.
+/// Registers the provider. Called first in DriverEntry.
 ///
 /// # Safety
 ///
@@ -30,12 +30,12 @@ mod keyword {
 // A function of its own in the image: the crate would panic the second time, and the image check knows it by its name.
 #[inline(never)]
 pub(crate) unsafe fn start() {
-    // If it fails nobody can listen, and that is all.
+    // A failure means that there will be no listener; the driver works without one.
     // SAFETY: the caller ends it.
     let _ = unsafe { PROVIDER.register() };
 }
 
-/// Unregisters the provider. DriverUnload, or DriverEntry when it fails, last of all.
+/// Unregisters the provider. Called last in DriverUnload, or in a DriverEntry that fails.
 pub(crate) fn stop() {
     let _ = PROVIDER.unregister();
 }

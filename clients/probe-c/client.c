@@ -6,7 +6,7 @@
  * ClientCleanupBindingContext, nowhere else. Between the two:
  *
  *   - callers find it in the list, and enter its guard while they hold the list's lock;
- *   - ClientDetachProvider takes it out of the list, so that nobody finds it any more, and closes the guard;
+ *   - ClientDetachProvider takes it out of the list, so that it cannot be found any more, and closes the guard;
  *   - whoever is last, that callback or the last caller, ends the detach.
  */
 #include "probe.h"
@@ -123,7 +123,7 @@ static NTSTATUS NTAPI ClientDetachProvider(PVOID ClientBindingContext)
     return GuardClose(&binding->Guard) ? STATUS_SUCCESS : STATUS_PENDING;
 }
 
-/* Both sides have detached: nobody knows the binding any more. At up to DISPATCH_LEVEL. */
+/* Both sides have detached: the binding is not known to anybody any more. At up to DISPATCH_LEVEL. */
 static VOID NTAPI ClientCleanupBindingContext(PVOID ClientBindingContext)
 {
     ExFreePoolWithTag(ClientBindingContext, PROBE_POOL_TAG);

@@ -50,7 +50,7 @@ typedef struct _PROBE_PROVIDER {
     UINT32 ModuleIdType; /* of NPI_MODULEID_TYPE, 0 for a provider that has none */
     UINT8 ModuleId[16];  /* what the type does not use is 0 */
     UINT32 Reserved;
-    UINT64 Generation; /* the highest that PolicyChanged has told, 0 if it told none */
+    UINT64 Generation; /* the highest that PolicyChanged has announced, 0 if it announced none */
     SLUICE_STATISTICS Statistics;
 } PROBE_PROVIDER;
 C_ASSERT(sizeof(PROBE_PROVIDER) == 88);

@@ -27,14 +27,14 @@ const MODULE_ID: ModuleId = ModuleId::Guid(GUID {
 /// The client that NMR attaches to every Sluice there is.
 pub(crate) struct Probe;
 
-/// What the probe keeps for one provider.
+/// What the probe knows of one provider.
 pub(crate) struct Sluice {
     module_id: ModuleId,
     /// The largest generation that was announced; announcements of two policies may overtake each other.
     generation: AtomicU64,
 }
 
-/// Requests come in on many processors at once, so each counts its calls for itself.
+/// Requests arrive on many processors at once, so calls are counted per processor.
 pub(crate) struct Processor;
 
 impl ShardIndex for Processor {
@@ -50,7 +50,7 @@ impl Client for Probe {
     const DISPATCH: ClientTable<Self> = client_dispatch::<Self>();
 
     fn attach(&self, offer: &ProviderOffer<'_, SluiceNpi>) -> Result<Sluice, Refusal> {
-        // A provider that does not describe itself as the contract says is no Sluice.
+        // Only a provider that describes itself as the contract says is taken for Sluice.
         let _ = offer.characteristics()?;
         Ok(Sluice { module_id: offer.module_id()?, generation: AtomicU64::new(0) })
     }
@@ -62,7 +62,7 @@ impl SluiceClient for Probe {
     }
 }
 
-/// The name that Sluice shows: as much of the service's as fits, in UTF-8, filled up with zeros.
+/// The name that Sluice shows: as much of the service's name as fits, in UTF-8, padded with zeros.
 fn name_of(service: &[u16]) -> [u8; 32] {
     let mut name = [0; 32];
     let mut place = name.as_mut_slice();

@@ -1,7 +1,7 @@
 //! What goes into the buffers.
 //!
-//! Every message starts with a [`Header`]: [`VERSION`](crate::VERSION) and the size of its fixed part. A list follows the
-//! fixed part without a gap. Reserved fields are 0 in both directions.
+//! Every message starts with a [`Header`]: [`VERSION`](crate::VERSION) and the size of its fixed part. A list follows
+//! the fixed part without a gap. Reserved fields are 0 in both directions.
 
 use sluice_npi::{Header, Statistics, Verdict};
 

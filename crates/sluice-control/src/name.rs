@@ -1,7 +1,7 @@
 //! What the devices are called.
 //!
-//! sluice.sys has one device. probe.sys may be loaded several times under several service names, so its device is called
-//! like the service: service `probe2` makes `\Device\probe2`, which a program opens as `\\.\probe2`.
+//! sluice.sys has one device. probe.sys may be loaded several times under several service names, so its device is
+//! called like the service: service `probe2` makes `\Device\probe2`, which a program opens as `\\.\probe2`.
 
 /// The name of the device of sluice.sys in user mode.
 pub const SLUICE: &str = "Sluice";

@@ -11,8 +11,8 @@ use crate::status::{
 use crate::wire::Wire;
 use crate::{Completion, List, NTSTATUS, Request, code, expect_no_input, expect_room};
 
-/// What probe.sys does for the requests of its device. Everything is called at PASSIVE_LEVEL, by as many threads at once
-/// as there are requests.
+/// What probe.sys does for the requests of its device. Everything is called at PASSIVE_LEVEL, by as many threads at
+/// once as there are requests.
 pub trait Operations {
     /// Holds the verdicts of one batch. They cannot lie in the system buffer, where the packets are still needed.
     type Verdicts: AsRef<[Verdict]>;

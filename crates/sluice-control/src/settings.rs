@@ -1,5 +1,5 @@
-//! What an administrator can set for sluice.sys: values of the key `Parameters` below the key of its service. The driver
-//! reads them when it starts.
+//! What an administrator can set for sluice.sys: values of the key `Parameters` below the key of its service. The
+//! driver reads them when it starts.
 
 /// The key below the one of the service.
 pub const KEY: &str = r"\Parameters";
@@ -16,9 +16,9 @@ pub const TABLE_LIMIT: &str = "TableLimit";
 /// What comes before a path of Win32 in the object manager's name space.
 const WIN32_PATHS: &str = r"\??\";
 
-/// Two parts of a name in the object manager's name space, made of a path that an administrator wrote: such a name as it
-/// is (`\SystemRoot\..`), or a path of Win32 with its drive (`C:\..`). A zero at its end does not count. `None` if it is
-/// neither.
+/// Two parts of a name in the object manager's name space, made of a path that an administrator wrote: such a name as
+/// it is (`\SystemRoot\..`), or a path of Win32 with its drive (`C:\..`). A zero at its end does not count. `None` if
+/// it is neither.
 ///
 /// ```
 /// use sluice_control::settings::file_name;

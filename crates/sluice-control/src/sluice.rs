@@ -12,8 +12,8 @@ use crate::{Completion, List, NTSTATUS, Request, code, expect_no_input, expect_r
 /// What sluice.sys does for the requests of its control device. Everything is called at PASSIVE_LEVEL, by as many
 /// threads at once as there are requests.
 pub trait Operations {
-    /// Says how the driver is, and appends its clients to `clients`. The header and the counts of the clients are filled
-    /// in by the caller.
+    /// Says how the driver is, and appends its clients to `clients`. The header and the counts of the clients are
+    /// filled in by the caller.
     fn status(&self, clients: &mut List<'_, ClientStatus>) -> Status;
 
     /// Validates `table` and puts it in force; if `persist`, the driver starts with it the next time. Returns the

@@ -1,7 +1,7 @@
 //! How a structure lies in a buffer: its fields in order, little-endian, without padding, at any alignment.
 //!
-//! That is how the `repr(C)` structures lie in memory, too; [`wire!`](self) proves it for each when it compiles. They are
-//! read and written field by field nevertheless, which needs no `unsafe` and no aligned buffer.
+//! That is how the `repr(C)` structures lie in memory, too; [`wire!`](self) proves it for each when it compiles. They
+//! are read and written field by field nevertheless, which needs no `unsafe` and no aligned buffer.
 
 use sluice_npi::{Flow, Header, MAX_VLANS, Statistics, Verdict};
 
@@ -72,7 +72,8 @@ macro_rules! wire {
             }
         }
 
-        // In memory as on the wire: each field begins where the one before it ends, and the last one ends the structure.
+        // In memory as on the wire: each field begins where the one before it ends, and the last one ends the
+        // structure.
         const _: () = {
             let mut offset = 0_usize;
             $(

@@ -6,13 +6,13 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use sluice_npi::{Header, Statistics, Verdict, action, flags};
 
-/// The counters of one client, a set for every processor.
+/// The counters of one client, one set per processor.
 pub(crate) struct Counters {
     shards: Vec<CounterShard>,
 }
 
 /// One processor's set. What follows the counters keeps the next set's out of their cache lines; an alignment would not
-/// do, since the pool does not heed it.
+/// do, since the pool ignores it.
 #[derive(Default)]
 struct CounterShard {
     packets: AtomicU64,
@@ -24,7 +24,7 @@ struct CounterShard {
 }
 
 impl Counters {
-    /// Counters for so many processors, or `None` if there is no memory for them.
+    /// Counters for that many processors, or `None` if there is no memory for them.
     pub(crate) fn try_new(processors: usize) -> Option<Self> {
         let count = processors.max(1);
         let mut shards = Vec::new();
@@ -38,7 +38,7 @@ impl Counters {
     }
 
     /// Starts counting the verdicts of one call.
-    pub(crate) fn tally(&self) -> CallCounts<'_> {
+    pub(crate) fn start_call(&self) -> CallCounts<'_> {
         CallCounts { counters: self, packets: 0, blocked: 0, malformed: 0, truncated: 0 }
     }
 
@@ -69,7 +69,7 @@ impl Counters {
     }
 }
 
-/// The verdicts of one call. They reach the counters in one go.
+/// The counts of one call's verdicts, which reach the counters together.
 pub(crate) struct CallCounts<'a> {
     counters: &'a Counters,
     packets: u64,
@@ -123,9 +123,9 @@ mod tests {
     fn sums_run_over_all_processors_and_beyond() {
         let counters = Counters::try_new(2).unwrap();
         let count = |processor, verdicts: &[Verdict]| {
-            let mut tally = counters.tally();
-            verdicts.iter().for_each(|verdict| tally.add(verdict));
-            tally.finish(processor);
+            let mut counts = counters.start_call();
+            verdicts.iter().for_each(|verdict| counts.add(verdict));
+            counts.finish(processor);
         };
         count(0, &[verdict(action::PERMIT, 0), verdict(action::BLOCK, flags::MALFORMED)]);
         count(1, &[verdict(action::BLOCK, flags::TRUNCATED)]);

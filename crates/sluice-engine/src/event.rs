@@ -1,4 +1,4 @@
-//! What the engine tells whoever traces it.
+//! What the engine reports.
 
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
@@ -76,10 +76,10 @@ pub enum Event<'a> {
     },
 }
 
-/// The least time between two events that somebody outside can cause at will, in milliseconds.
+/// The least time between two events that a caller can cause at will, in milliseconds.
 const INTERVAL_MS: u64 = 1000;
 
-/// Keeps those events apart, so that nobody floods a trace. Up to DISPATCH_LEVEL, without a lock.
+/// Keeps such events apart, so that they cannot flood a trace. Up to DISPATCH_LEVEL, without a lock.
 #[derive(Default)]
 pub(crate) struct Limiter {
     next_at: AtomicU64,

@@ -1,7 +1,7 @@
 //! What sluice.sys does, without Windows: an NMR provider that classifies the packets of its clients.
 //!
-//! [`Engine`] and [`RunningEngine`] are the whole driver but for what only Windows can give: processors, a clock, a pause, a
-//! file, a trace. That is [`Machine`]. So all of it runs in `cargo test` against a registrar.
+//! [`Engine`] and [`RunningEngine`] are the whole driver except for what only Windows can give: processors, a clock,
+//! a pause, a file, a trace. That is [`Machine`]. So all of it runs in `cargo test` against a registrar.
 //!
 //! Data flows one way. A client's call comes in through the dispatch table (`provider`), is judged by the policy in
 //! force (`policy`) and counted (`counters`). A control request (`running`) puts another policy in force, and persists

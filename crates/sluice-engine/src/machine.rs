@@ -1,8 +1,8 @@
-//! What the engine needs of the machine that it runs on.
+//! What the engine needs from the machine it runs on.
 
 use crate::{Event, Storage};
 
-/// Processors, time, storage, and somebody who listens. A driver asks the kernel; a test answers what it likes.
+/// Processors, time, storage and a listener. A driver asks the kernel; a test answers what it likes.
 pub trait Machine: Send + Sync + 'static {
     /// Where a policy is persisted.
     type Storage: Storage;
@@ -23,6 +23,6 @@ pub trait Machine: Send + Sync + 'static {
     /// Where a policy is persisted.
     fn storage(&self) -> &Self::Storage;
 
-    /// Passes on what has happened to whoever listens. Up to DISPATCH_LEVEL: it neither waits nor allocates.
+    /// Passes on what has happened to the listeners. Up to DISPATCH_LEVEL: it neither waits nor allocates.
     fn report(&self, event: &Event<'_>);
 }

@@ -15,11 +15,11 @@ use crate::{Event, Machine, Storage, storage};
 /// The largest table, in bytes of non-paged pool, unless the driver is told otherwise.
 pub const DEFAULT_TABLE_LIMIT: usize = 64 << 20;
 
-/// How many groups of processors read without sharing a cache line. Each takes 128 bytes, also of DriverEntry's stack, on
-/// which the engine is made.
+/// How many groups of processors read without sharing a cache line. Each takes 128 bytes, also of DriverEntry's stack,
+/// on which the engine is made.
 const SHARDS: usize = 16;
 
-/// A policy and its number. Who reads one gets the other with it.
+/// A policy and its generation, which are read together.
 pub(crate) struct InstalledPolicy {
     pub(crate) generation: u64,
     pub(crate) policy: Policy<Vec<u8>>,
@@ -27,10 +27,10 @@ pub(crate) struct InstalledPolicy {
     pub(crate) persisted: bool,
 }
 
-/// The policy in force and those who replace it.
+/// The policy in force, and how it is replaced.
 pub(crate) struct CurrentPolicy {
     current: Swap<InstalledPolicy, SHARDS>,
-    /// Set while somebody makes a generation out of the last one, or changes what is persisted.
+    /// Set while a thread derives a generation from the last one, or changes what is persisted.
     replacing: AtomicBool,
     /// What was persisted could not be used when the driver started, and nothing has taken its place since.
     persisted_is_damaged: AtomicBool,
@@ -74,13 +74,14 @@ impl CurrentPolicy {
         }
     }
 
-    /// Copies and checks `table` and puts it in force; if `persist`, persists it first. PASSIVE_LEVEL. Returns its generation.
+    /// Copies and validates `table` and puts it in force; if `persist`, persists it first. PASSIVE_LEVEL. Returns its
+    /// generation.
     ///
     /// # Errors
     ///
-    /// STATUS_QUOTA_EXCEEDED: the table is larger than the limit. STATUS_INSUFFICIENT_RESOURCES: no memory for the copy.
-    /// STATUS_INVALID_PARAMETER: it is no policy table. Others: it could not be persisted. What was in force stays in
-    /// force, and what was persisted stays persisted.
+    /// STATUS_QUOTA_EXCEEDED: the table is larger than the limit. STATUS_INSUFFICIENT_RESOURCES: no memory for the
+    /// copy. STATUS_INVALID_PARAMETER: it is not a policy table. Others: it could not be persisted. What was in force
+    /// stays in force, and what was persisted stays persisted.
     pub(crate) fn load<M: Machine>(&self, table: &[u8], persist: bool, machine: &M) -> Result<u64, NTSTATUS> {
         if table.len() > self.table_limit {
             return Err(STATUS_QUOTA_EXCEEDED);
@@ -88,7 +89,7 @@ impl CurrentPolicy {
         let mut copy = Vec::new();
         copy.try_reserve_exact(table.len()).map_err(|_| STATUS_INSUFFICIENT_RESOURCES)?;
         copy.extend_from_slice(table);
-        // What is checked is the copy, which nobody else can change.
+        // The copy is validated: nobody else can change it.
         let policy = Policy::new(copy).map_err(|_| STATUS_INVALID_PARAMETER)?;
         let first = |next: &InstalledPolicy| {
             if persist { self.settled(storage::persist(machine.storage(), next.policy.bytes())) } else { Ok(()) }
@@ -113,8 +114,8 @@ impl CurrentPolicy {
     }
 
     /// Does what has to succeed `first`, then puts `next` in force under a generation of its own. Who comes in between
-    /// waits, so that what is persisted belongs to what is in force. Returns when nobody reads the policy that was in force
-    /// any more, and it is gone.
+    /// waits, so that what is persisted belongs to what is in force. Returns when nobody reads the policy that was in
+    /// force any more, and it is gone.
     fn replace(
         &self,
         mut next: InstalledPolicy,

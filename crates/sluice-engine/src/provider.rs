@@ -55,8 +55,8 @@ impl AttachedClient {
 }
 
 impl<M: Machine> Engine<M> {
-    /// An engine that permits everything until it is told otherwise, and takes no table of more than `table_limit` bytes
-    /// ([`DEFAULT_TABLE_LIMIT`](crate::DEFAULT_TABLE_LIMIT)).
+    /// An engine that permits everything until it is told otherwise, and takes no table of more than `table_limit`
+    /// bytes ([`DEFAULT_TABLE_LIMIT`](crate::DEFAULT_TABLE_LIMIT)).
     pub const fn new(machine: M, table_limit: usize) -> Self {
         Self { machine, policy: CurrentPolicy::new(table_limit) }
     }
@@ -131,19 +131,19 @@ impl<M: Machine> Provider for Engine<M> {
 
 impl<M: Machine> SluiceProvider for Engine<M> {
     fn classify<'a>(&self, client: &AttachedClient, call: ClassifyCall<'a>) -> Result<Answered<'a>, Invalid> {
-        // Looked at before the first verdict is written: a call that fails has written none.
+        // Checked before the first verdict is written: a call that fails has written none.
         if !call.packets().iter().all(|packet| link_type::is_known(packet.link_type())) {
             return Err(Invalid);
         }
         let processor = self.machine.processor();
-        let mut tally = client.counters.tally();
+        let mut counts = client.counters.start_call();
         let answered = self.policy.read(processor, |in_force| {
             call.answer(|packets, verdicts| {
                 judge(in_force, packets, verdicts);
-                verdicts.iter().for_each(|verdict| tally.add(verdict));
+                verdicts.iter().for_each(|verdict| counts.add(verdict));
             })
         });
-        tally.finish(processor);
+        counts.finish(processor);
         Ok(answered)
     }
 

@@ -204,7 +204,7 @@ typedef struct _SLUICE_STATISTICS {
  *
  * Returns STATUS_SUCCESS with every verdict written; or STATUS_INVALID_PARAMETER with none written: a NULL or
  * misaligned pointer, a Count or a length out of range, a wrong header, an unknown link type or direction. A malformed
- * packet is no error; its verdict says so. */
+ * packet is not an error; its verdict says so. */
 _IRQL_requires_max_(DISPATCH_LEVEL)
 _IRQL_requires_same_
 _Must_inspect_result_

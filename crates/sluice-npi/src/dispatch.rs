@@ -23,11 +23,12 @@ pub struct ProviderDispatch {
     /// Version and size.
     pub header: Header,
     /// Asks what to do with 1 to [`MAX_BATCH`] packets; `verdicts` has room for as many. Up to DISPATCH_LEVEL, on any
-    /// number of processors at once; takes no lock and allocates nothing. All packets of a call are judged by one policy.
+    /// number of processors at once; takes no lock and allocates nothing. All packets of a call are judged by one
+    /// policy.
     ///
     /// Returns STATUS_SUCCESS with every verdict written, or STATUS_INVALID_PARAMETER with none: a NULL pointer, a
-    /// `count` or length out of range, a wrong header, an unknown link type or direction. A malformed packet is no
-    /// error; its verdict says so.
+    /// `count` or length out of range, a wrong header, an unknown link type or direction. A malformed packet is not
+    /// an error; its verdict says so.
     pub classify: ClassifyFn,
     /// Writes this client's counters to `statistics`, whose header the client has filled in. Up to DISPATCH_LEVEL.
     ///

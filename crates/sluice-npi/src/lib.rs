@@ -1,8 +1,8 @@
 //! The network programming interface (NPI) of Sluice, version 1: what a client driver and sluice.sys agree on.
 //!
-//! A client registers with NMR for [`NPI_ID`]. When it has attached it holds a [`ProviderDispatch`] and hands packets to
-//! [`ProviderDispatch::classify`]; Sluice calls [`ClientDispatch::policy_changed`] when another policy is in force. The
-//! same declarations for C are in `include/sluice_npi.h`.
+//! A client registers with NMR for [`NPI_ID`]. When it has attached it holds a [`ProviderDispatch`] and hands packets
+//! to [`ProviderDispatch::classify`]; Sluice calls [`ClientDispatch::policy_changed`] when another policy is in force.
+//! The same declarations for C are in `include/sluice_npi.h`.
 //!
 //! Every structure starts with a [`Header`]: its version and its size in bytes. All integers are in the byte order of
 //! the machine, ports included. Addresses are in network order, as they are in the packet.

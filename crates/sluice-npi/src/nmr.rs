@@ -5,7 +5,8 @@
 //! | client | [`CallSluice`] | [`SluiceClient`] |
 //! | Sluice | [`CallClient`] | [`SluiceProvider`] |
 //!
-//! What comes in from a client becomes a [`ClassifyCall`] when every pointer and length of it has been looked at, in one place.
+//! What comes in from a client becomes a [`ClassifyCall`] when every pointer and length of it has been looked at, in
+//! one place.
 
 use core::ffi::c_void;
 use core::marker::PhantomData;
@@ -59,7 +60,7 @@ unsafe impl Npi for SluiceNpi {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failed(pub NTSTATUS);
 
-/// The other side has found something wrong with a call: STATUS_INVALID_PARAMETER.
+/// Something is wrong with a call: STATUS_INVALID_PARAMETER.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Invalid;
 
@@ -73,7 +74,7 @@ pub struct PacketRef<'a> {
 
 // SAFETY: the pointer in it is a shared borrow of bytes.
 unsafe impl Send for PacketRef<'_> {}
-// SAFETY: as above.
+// SAFETY: a shared reference gives access to a shared borrow.
 unsafe impl Sync for PacketRef<'_> {}
 
 impl<'a> PacketRef<'a> {
@@ -112,7 +113,7 @@ impl<'a> PacketRef<'a> {
         if self.packet.captured_length == 0 {
             return &[];
         }
-        // SAFETY: made from a slice by `new`, or looked at by `AllegedCall::check` and promised by the caller.
+        // SAFETY: made from a slice by `new`, or validated by `AllegedCall::validate` and promised by the caller.
         unsafe { slice::from_raw_parts(self.packet.data, self.packet.captured_length as usize) }
     }
 
@@ -125,14 +126,14 @@ impl<'a> PacketRef<'a> {
     }
 }
 
-/// What a client asks Sluice, with the provider that it is attached to.
+/// What a client asks Sluice, of the provider that it is attached to.
 pub trait CallSluice {
     /// Asks what to do with 1 to [`MAX_BATCH`] packets. `room` has place for at least as many verdicts. See
     /// [`ProviderDispatch::classify`].
     ///
     /// # Errors
     ///
-    /// STATUS_INVALID_PARAMETER: the number of packets is not as above, or something is wrong with one of them.
+    /// STATUS_INVALID_PARAMETER: the number of packets is out of range, or something is wrong with one of them.
     fn classify<'v>(
         &self,
         packets: &[PacketRef<'_>],
@@ -157,8 +158,8 @@ impl<B: Send + Sync, G: Guard> CallSluice for Peer<'_, B, ProviderDispatch, G> {
         let count = u32::try_from(packets.len()).map_err(|_| Failed(STATUS_INVALID_PARAMETER))?;
         let verdicts = room.as_mut_ptr().cast::<Verdict>();
         let status = self.call(|table, context| {
-            // SAFETY: the context came with the table. There are `count` packets, whose type is `repr(transparent)` over
-            // the contract's, with room for as many verdicts, for the duration of the call.
+            // SAFETY: the context came with the table. There are `count` packets, whose type is `repr(transparent)`
+            // over the contract's, with room for as many verdicts, for the duration of the call.
             unsafe { (table.classify)(context, packets.as_ptr().cast(), count, verdicts) }
         });
         if status != STATUS_SUCCESS {
@@ -193,7 +194,7 @@ impl<B: Send + Sync, G: Guard> CallClient for Peer<'_, B, ClientDispatch, G> {
     }
 }
 
-/// The arguments of [`ProviderDispatch::classify`] as a client passed them, before anybody has looked at them.
+/// The arguments of [`ProviderDispatch::classify`] as a client passed them, not validated yet.
 #[derive(Debug)]
 struct AllegedCall<'a> {
     packets: *const Packet,
@@ -205,14 +206,14 @@ struct AllegedCall<'a> {
 impl<'a> AllegedCall<'a> {
     /// # Safety
     ///
-    /// The arguments are those of a call that is in progress for `'a`. As far as they are not NULL, misaligned or out of
-    /// range, they and the packets point to what the contract says.
+    /// The arguments are those of a call that is in progress for `'a`. As far as they are not NULL, misaligned or out
+    /// of range, they and the packets point to what the contract says.
     unsafe fn new(packets: *const Packet, count: u32, verdicts: *mut Verdict) -> Self {
         Self { packets, count, verdicts, duration: PhantomData }
     }
 
-    /// Looks at the pointers, the count and each packet. Nothing is written.
-    fn check(self) -> Result<ClassifyCall<'a>, Invalid> {
+    /// Validates the pointers, the count and each packet. Nothing is written.
+    fn validate(self) -> Result<ClassifyCall<'a>, Invalid> {
         let Self { packets, count, verdicts, .. } = self;
         if packets.is_null() || !packets.is_aligned() || verdicts.is_null() || !verdicts.is_aligned() {
             return Err(Invalid);
@@ -223,20 +224,20 @@ impl<'a> AllegedCall<'a> {
         let count = count as usize;
         // SAFETY: not NULL and aligned, and the count is in range, so it is what the contract says for `'a`.
         let packets = unsafe { slice::from_raw_parts(packets, count) };
-        // SAFETY: as above.
+        // SAFETY: not NULL and aligned, so there is room for `count` verdicts, which for `'a` nobody else uses.
         let verdicts = unsafe { slice::from_raw_parts_mut(verdicts.cast::<MaybeUninit<Verdict>>(), count) };
         if !packets.iter().all(PacketRef::is_valid) {
             return Err(Invalid);
         }
         let packets: *const [Packet] = packets;
-        // SAFETY: `PacketRef` is `repr(transparent)` over `Packet`, and the packets have just been checked.
+        // SAFETY: `PacketRef` is `repr(transparent)` over `Packet`, and the packets have just been validated.
         let packets = unsafe { &*(packets as *const [PacketRef<'a>]) };
         Ok(ClassifyCall { packets, verdicts })
     }
 }
 
-/// One call of [`ProviderDispatch::classify`]: the packets, all of them valid as far as can be seen without reading their
-/// bytes, and the places for their verdicts. Whether a link type is known is for the parser to say.
+/// One call of [`ProviderDispatch::classify`]: the packets, all of them valid as far as can be seen without reading
+/// their bytes, and the places for their verdicts. Whether a link type is known is for the parser to say.
 #[derive(Debug)]
 pub struct ClassifyCall<'a> {
     packets: &'a [PacketRef<'a>],
@@ -251,8 +252,8 @@ impl<'a> ClassifyCall<'a> {
         self.packets
     }
 
-    /// Lets `judge` write the verdicts on the packets, in order, to where the client wants them: verdicts that are returned
-    /// would have to be copied there. What `judge` finds there are defaults, as many as there are packets.
+    /// Lets `judge` write the verdicts on the packets, in order, to where the client wants them: verdicts that are
+    /// returned would have to be copied there. What `judge` finds there are defaults, as many as there are packets.
     #[inline]
     pub fn answer(self, judge: impl FnOnce(&'a [PacketRef<'a>], &mut [Verdict])) -> Answered<'a> {
         for place in &mut *self.verdicts {
@@ -315,7 +316,7 @@ unsafe extern "system" fn classify<P: SluiceProvider>(
     let caller = unsafe { ProviderCall::<P>::new(context) };
     // SAFETY: the arguments of this call.
     let alleged = unsafe { AllegedCall::new(packets, count, verdicts) };
-    let result = alleged.check().and_then(|call| caller.provider().classify(caller.binding(), call).map(|_| ()));
+    let result = alleged.validate().and_then(|call| caller.provider().classify(caller.binding(), call).map(|_| ()));
     finish(&caller, result)
 }
 
@@ -354,8 +355,8 @@ fn finish<P: SluiceProvider>(caller: &ProviderCall<P>, result: Result<(), Invali
 
 /// What a client of Sluice does when Sluice calls. See [`client_dispatch`].
 pub trait SluiceClient: Client<Npi = SluiceNpi> {
-    /// Policy `generation` is in force. At PASSIVE_LEVEL, perhaps before the client has attached (R28); the provider can
-    /// be called back through `call`.
+    /// Policy `generation` is in force. At PASSIVE_LEVEL, perhaps before the client has attached (R28); the provider
+    /// can be called back through `call`.
     fn policy_changed(call: &ClientCall<Self>, generation: u64);
 }
 

@@ -1,8 +1,8 @@
 //! `include/sluice_npi.h` says the same as the Rust declarations: every structure, field, type, offset, size, alignment
 //! and constant, for both 64-bit targets of Windows, and nothing is on one side alone.
 //!
-//! Rust's view is written as static assertions that clang checks; clang's view of the header (its record layouts and its
-//! macros) is compared by name. Without clang these tests do nothing but say so.
+//! Rust's view is written as static assertions that clang checks; clang's view of the header (its record layouts and
+//! its macros) is compared by name. Without clang these tests do nothing but say so.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, c_void};

@@ -1,7 +1,7 @@
 //! A value that is replaced while any number of processors read it.
 //!
-//! A reader never waits, retries or meets a word that all processors write: it counts itself in and out on a counter of
-//! its own processor. The writer puts the new value in place, waits until everybody who may still see the old one is
+//! A reader never waits, retries or touches a word that all processors write: it counts itself in and out on a counter
+//! of its own processor. The writer puts the new value in place, waits until everybody who may still see the old one is
 //! gone, and gives the old one back. Nothing is allocated, so that nothing can fail.
 //!
 //! This is sleepable RCU (P. McKenney, "Sleepable Read-Copy Update") with two slots in place of the heap.
@@ -28,9 +28,9 @@ use sync::{AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence_if_modelled};
 
 /// A value of type `T`, and for each of `SHARDS` groups of readers a counter of its own. `SHARDS` is a power of two.
 ///
-/// Readers who pass different shard numbers do not slow each other down. With the number of the current processor and as
-/// many shards as there are processors, no reader ever waits for a cache line of another. More processors than shards is
-/// no error: they share.
+/// Readers who pass different shard numbers do not slow each other down. With the number of the current processor and
+/// as many shards as there are processors, no reader ever waits for a cache line of another. More processors than
+/// shards is no error: they share.
 ///
 /// # Invariants
 ///
@@ -44,7 +44,7 @@ pub struct Swap<T, const SHARDS: usize> {
     /// Which slot holds the value: 0 or 1.
     current: AtomicUsize,
     slots: [UnsafeCell<MaybeUninit<T>>; 2],
-    /// Whether somebody is replacing the value.
+    /// Whether a thread is replacing the value.
     writing: AtomicBool,
 }
 
@@ -57,8 +57,8 @@ struct ReaderShard {
     apart: [usize; 14],
 }
 
-// SAFETY: A `Swap` hands out `&T` to many threads at once, and lets any thread that has `&Swap` put a `T` in and take one
-// out. The bounds are what that needs. All other fields are atomic.
+// SAFETY: A `Swap` hands out `&T` to many threads at once, and lets any thread that has `&Swap` put a `T` in and take
+// one out. The bounds are what that needs. All other fields are atomic.
 unsafe impl<T: Send + Sync, const SHARDS: usize> Sync for Swap<T, SHARDS> {}
 
 impl<T, const SHARDS: usize> Swap<T, SHARDS> {
@@ -104,24 +104,26 @@ impl<T, const SHARDS: usize> Swap<T, SHARDS> {
         let epoch = self.epoch.load(Ordering::Relaxed) & 1;
         let counter = &self.shards[shard & Self::SHARD_MASK].readers[epoch];
         // In the order of all SeqCst operations this comes before the load of `current`, and the writer's store to
-        // `current` before its look at the counters: either the writer sees this reader, or the reader sees the new value.
+        // `current` before its look at the counters: either the writer sees this reader, or the reader sees the new
+        // value.
         counter.fetch_add(1, Ordering::SeqCst);
         let _counted = Counted { counter };
         fence_if_modelled();
         let current = self.current.load(Ordering::SeqCst) & 1;
         self.slots[current].with(|slot| {
-            // SAFETY: The pointer is that of a slot of `self`, which nobody writes as long as this reader is counted.
+            // SAFETY: The pointer is that of a slot of `self`, which is not written while this reader is counted.
             let slot = unsafe { &*slot };
-            // SAFETY: `slots[current]` holds a value, by the invariant of `Swap`; it stays until this reader is counted out.
+            // SAFETY: `slots[current]` holds a value, by the invariant of `Swap`; it stays until this reader is counted
+            // out.
             reader(unsafe { slot.assume_init_ref() })
         })
     }
 
-    /// Puts `value` in place, waits until nobody reads the old value any more, and gives it back.
+    /// Puts `value` in place, waits until the old value has no readers, and gives it back.
     ///
-    /// Who reads from now on sees `value`. While there are readers of the old value, and while another call of `replace` is
-    /// under way, `wait` is called again and again: it should give the processor away for a moment, at PASSIVE_LEVEL. A
-    /// `wait` that panics leaves a `Swap` that can be read, and never be replaced again.
+    /// Reads that start from now on see `value`. While there are readers of the old value, and while another call of
+    /// `replace` is under way, `wait` is called again and again: it should give the processor away for a moment, at
+    /// PASSIVE_LEVEL. A `wait` that panics leaves a `Swap` that can be read, and never be replaced again.
     pub fn replace(&self, value: T, mut wait: impl FnMut()) -> T {
         while self.writing.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             wait();
@@ -132,22 +134,22 @@ impl<T, const SHARDS: usize> Swap<T, SHARDS> {
         let new = old ^ 1;
         self.slots[new].with_mut(|slot| {
             // SAFETY: The last replacement waited for all readers of this slot, new ones do not come to it as it is not
-            // current, and nobody else writes as `writing` is ours.
+            // current, and nobody else writes, as `writing` is ours.
             unsafe { &mut *slot }.write(value);
         });
         self.current.store(new, Ordering::SeqCst);
         fence_if_modelled();
-        // A reader of the old value may be counted in either epoch: one who was slow between reading the epoch and being
-        // counted is in the other one. That one gets no new readers but such; the current one does not either, once it has
-        // been left.
+        // A reader of the old value may be counted in either epoch: one who was slow between reading the epoch and
+        // being counted is in the other one. That one gets no new readers but such; the current one does not either,
+        // once it has been left.
         self.drain(epoch ^ 1, &mut wait);
         self.epoch.store(epoch ^ 1, Ordering::SeqCst);
         self.drain(epoch, &mut wait);
         let value = self.slots[old].with_mut(|slot| {
-            // SAFETY: All readers of this slot have left, and nobody else writes as `writing` is ours.
+            // SAFETY: All readers of this slot have left, and nobody else writes, as `writing` is ours.
             let slot = unsafe { &*slot };
-            // SAFETY: The slot was current, so it holds a value. It is taken once: the slot is not current any more, and
-            // counts as empty from here on.
+            // SAFETY: The slot was current, so it holds a value. It is taken once: the slot is not current any more,
+            // and counts as empty from here on.
             unsafe { slot.assume_init_read() }
         });
         self.writing.store(false, Ordering::Release);

@@ -1,10 +1,10 @@
-//! What drivers need of the Windows Driver Model: a control device for administrators, a hold on the driver's own image,
-//! processors and time, files and settings.
+//! What drivers need of the Windows Driver Model: a control device for administrators, a hold on the driver's own
+//! image, processors and time, files and settings.
 //!
 //! Everything that can go wrong without a kernel is on this level, builds on any host and is tested there: names
-//! ([`DeviceName`], [`ObjectName`]), the buffers of a control request ([`Request`]), the records that the kernel takes and
-//! gives (`record`), reading and writing in pieces (`transfer`). What calls the kernel is in `kernel`, behind the feature
-//! of that name.
+//! ([`DeviceName`], [`ObjectName`]), the buffers of a control request ([`Request`]), the records that the kernel takes
+//! and gives (`record`), reading and writing in pieces (`transfer`). What calls the kernel is in `kernel`, behind the
+//! feature of that name.
 #![no_std]
 
 extern crate alloc;

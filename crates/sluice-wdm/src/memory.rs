@@ -46,7 +46,7 @@ pub(crate) fn try_collect<T>(room: usize, values: impl Iterator<Item = T>) -> Re
     Ok(collected)
 }
 
-/// So many zeros.
+/// That many zeros.
 ///
 /// # Errors
 ///

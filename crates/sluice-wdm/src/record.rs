@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(value_data(REG_SZ, |_| Err((STATUS_OBJECT_NAME_NOT_FOUND, 0))), Ok(None));
         assert_eq!(value_data(REG_SZ, |_| Err((STATUS_ACCESS_DENIED, 9))), Err(STATUS_ACCESS_DENIED));
         assert_eq!(value_data(REG_SZ, registry(REG_DWORD, &[1, 0, 0, 0])), Err(STATUS_OBJECT_TYPE_MISMATCH));
-        // A kernel that asks for room which is there would be asked for ever.
+        // A call that wants room which it has would be repeated without end.
         assert_eq!(value_data(REG_SZ, |_| Err((STATUS_BUFFER_OVERFLOW, 0))), Err(STATUS_BUFFER_OVERFLOW));
     }
 

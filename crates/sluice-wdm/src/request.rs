@@ -24,13 +24,13 @@ impl<'a> Request<'a> {
         fits.then_some(Self { code, buffer, input_length, output_length })
     }
 
-    /// The request whose system buffer begins at `buffer`. What lies behind the input is another program's data perhaps,
-    /// so it is overwritten with zeros.
+    /// The request whose system buffer begins at `buffer`. What lies behind the input may be another
+    /// program's data, so it is overwritten with zeros.
     ///
     /// # Safety
     ///
-    /// For `'a`, `buffer` is the system buffer of a METHOD_BUFFERED request with these lengths: the input lies in it, and
-    /// it is as long as the longer of the two. It may be NULL if both are 0.
+    /// For `'a`, `buffer` is the system buffer of a METHOD_BUFFERED request with these lengths: the input lies in it,
+    /// and it is as long as the longer of the two. It may be NULL if both are 0.
     #[must_use]
     pub unsafe fn from_system_buffer(code: u32, buffer: *mut u8, input_length: usize, output_length: usize) -> Self {
         let length = input_length.max(output_length);
@@ -41,7 +41,8 @@ impl<'a> Request<'a> {
         let rest = unsafe { buffer.add(input_length) };
         // SAFETY: that many bytes of the buffer lie behind the input.
         unsafe { rest.write_bytes(0, length.saturating_sub(input_length)) };
-        // SAFETY: all `length` bytes are initialized, the first by the caller and the rest above, and the request's alone.
+        // SAFETY: all `length` bytes are initialized, the first by the caller and the rest above, and the request's
+        // alone.
         let buffer = unsafe { slice::from_raw_parts_mut(buffer, length) };
         Self { code, buffer, input_length, output_length }
     }
@@ -81,7 +82,7 @@ pub struct Completion {
 }
 
 impl Completion {
-    /// A request that succeeded with an answer of so many bytes, or failed with a status.
+    /// A request that succeeded with an answer of that many bytes, or failed with that status.
     pub const fn of(outcome: Result<usize, NTSTATUS>) -> Self {
         match outcome {
             Ok(information) => Self { status: STATUS_SUCCESS, information },

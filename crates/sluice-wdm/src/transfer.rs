@@ -9,8 +9,8 @@ use crate::status::STATUS_UNSUCCESSFUL;
 /// The largest piece.
 const PIECE: usize = 1 << 20;
 
-/// Reads `length` bytes with `read`, which fills the start of its argument and says how far: 0 at the end of the file. It
-/// is asked again until there is nothing left to read.
+/// Reads `length` bytes with `read`, which fills the start of its argument and says how far: 0 at the end of the file.
+/// It is asked again until there is nothing left to read.
 ///
 /// # Errors
 ///

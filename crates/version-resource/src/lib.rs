@@ -3,8 +3,8 @@
 //! A build script calls [`link`]. The resource is written as a `.res` file, which every linker for Windows takes as an
 //! input, so a build needs no resource compiler: it is the same on Windows and elsewhere.
 //!
-//! The formats: "RESOURCEHEADER structure" for the `.res` file, "VS_VERSIONINFO structure" and the pages that it links to
-//! for what is in it (Microsoft, Menus and Other Resources).
+//! The formats: "RESOURCEHEADER structure" for the `.res` file, "VS_VERSIONINFO structure" and the pages that it links
+//! to for what is in it (Microsoft, Menus and Other Resources).
 
 #![forbid(unsafe_code)]
 
@@ -39,8 +39,8 @@ pub struct Version<'a> {
 /// Version and description are those of its Cargo.toml; the file is named after the package.
 ///
 /// # Errors
-/// The version has a part that Windows cannot hold (more than 65535), cargo did not set a variable, or the file cannot be
-/// written.
+/// The version has a part that Windows cannot hold (more than 65535), cargo did not set a variable, or the file cannot
+/// be written.
 pub fn link() -> Result<(), Box<dyn Error>> {
     let variable = |name: &str| env::var(name).map_err(|_| format!("{name} is not set: this is for build scripts"));
     let part = |name: &str| -> Result<u16, Box<dyn Error>> {

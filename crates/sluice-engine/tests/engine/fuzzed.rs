@@ -1,5 +1,5 @@
-//! Arbitrary requests to both dispatchers, with the real engine behind them. Bytes say what is sent, so that a fuzzer can
-//! (fuzz/fuzz_targets/control.rs), and a random generator (`control` below).
+//! Arbitrary requests to both dispatchers, with the real engine behind them. Bytes say what is sent, so that a fuzzer
+//! can (fuzz/fuzz_targets/control.rs), and a random generator (`control` below).
 
 use nmr_registrar::Session;
 use sluice_control::message::{

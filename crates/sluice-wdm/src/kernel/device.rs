@@ -15,8 +15,8 @@ use super::security::admit_administrators_only;
 use super::string::unicode_string;
 use crate::{Completion, DeviceName, NTSTATUS, Request};
 
-/// Answers one request of a device, at PASSIVE_LEVEL, on any number of threads at once. What the request has no room for
-/// is not given back, whatever the completion says.
+/// Answers one request of a device, at PASSIVE_LEVEL, on any number of threads at once. What the request has no room
+/// for is not given back, whatever the completion says.
 pub type Answer<R> = fn(&R, Request<'_>) -> Completion;
 
 /// What comes before the name of a device in the object manager's name space.
@@ -24,7 +24,8 @@ const DEVICE_PREFIX: &str = r"\Device\";
 /// What comes before the name of the symbolic link that makes a device visible to user mode.
 const LINK_PREFIX: &str = r"\DosDevices\";
 
-/// The one control device of a driver, with its link in the namespace of user-mode programs. An `R` answers its requests.
+/// The one control device of a driver, with its link in the namespace of user-mode programs. An `R` answers its
+/// requests.
 pub struct ControlDevice<R> {
     object: NonNull<DEVICE_OBJECT>,
     link: DeviceName,
@@ -39,7 +40,7 @@ unsafe impl<R> Sync for ControlDevice<R> {}
 /// What the device object holds for us, in non-paged pool.
 struct Extension<R> {
     answer: Answer<R>,
-    /// NULL while nobody answers.
+    /// NULL while there is nothing that answers.
     registered: AtomicPtr<R>,
 }
 
@@ -114,8 +115,8 @@ impl<R: Sync> ControlDevice<R> {
         extension.registered.store(ptr::from_ref(registered).cast_mut(), Ordering::Release);
     }
 
-    /// Answers further requests with STATUS_DEVICE_NOT_READY. In DriverUnload the I/O manager has seen to it that none is
-    /// inside and no handle open, so nobody uses what [`serve`](Self::serve) was given any more.
+    /// Answers further requests with STATUS_DEVICE_NOT_READY. In DriverUnload the I/O manager has seen to it that none
+    /// is inside and no handle open, so nobody uses what [`serve`](Self::serve) was given any more.
     pub fn withdraw(&self) {
         // SAFETY: the device object lives as long as `self`.
         let extension = unsafe { extension::<R>(self.object.as_ptr()) };

@@ -51,8 +51,8 @@ impl fmt::Display for StartError {
 
 impl<R: Sync> Driver<R> {
     /// Sets up everything for a driver whose device is called `name`, and calls `register` last: peers attach and call
-    /// before a registration returns (R6, R7). From then on `answer` answers the requests of the device. PASSIVE_LEVEL, in
-    /// DriverEntry.
+    /// before a registration returns (R6, R7). From then on `answer` answers the requests of the device. PASSIVE_LEVEL,
+    /// in DriverEntry.
     ///
     /// # Errors
     ///
@@ -73,8 +73,8 @@ impl<R: Sync> Driver<R> {
         Ok(running)
     }
 
-    /// Takes down what [`start`](Self::start) set up, in the opposite order. `deregister` ends the registration and waits
-    /// for all peers. DriverUnload.
+    /// Takes down what [`start`](Self::start) set up, in the opposite order. `deregister` ends the registration and
+    /// waits for all peers. DriverUnload.
     ///
     /// # Errors
     ///

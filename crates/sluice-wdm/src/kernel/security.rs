@@ -15,7 +15,7 @@ const DACL_SECURITY_INFORMATION: u32 = 4;
 /// `_MODE::KernelMode`: the handle is the kernel's own.
 const KERNEL_MODE: i8 = 0;
 
-/// The descriptor, for whoever makes an object. It is only read.
+/// The descriptor, for the creation of an object. It is only read.
 pub(crate) fn administrators_only() -> *mut c_void {
     (&raw const ADMINISTRATORS_ONLY.0).cast_mut().cast()
 }
@@ -50,7 +50,7 @@ pub(crate) unsafe fn admit_administrators_only(device: *mut DEVICE_OBJECT) -> Re
     if status != STATUS_SUCCESS {
         return Err(status);
     }
-    // SAFETY: the handle was opened for WRITE_DAC; the descriptor is well formed, is only read, and lives for ever.
+    // SAFETY: the handle was opened for WRITE_DAC; the descriptor is well formed, is only read, and is a static.
     let status = unsafe { ZwSetSecurityObject(handle, DACL_SECURITY_INFORMATION, administrators_only()) };
     // SAFETY: the handle is ours and is not used again.
     let _ = unsafe { ZwClose(handle) };
