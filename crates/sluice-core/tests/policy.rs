@@ -511,12 +511,89 @@ fn a_table_in_which_such_a_name_would_take_long_is_refused() {
     for (hash, number) in hashes.into_iter().zip(1..) {
         let free = (0..4).map(|probe| ((hash ^ hash >> 16).wrapping_add(probe) & 3) as usize);
         let slot = free.into_iter().find(|slot| numbers[*slot] == 0).unwrap();
-        numbers[slot] = number;
+        // Two suffixes have numbers of two bits; the rest of a slot is that of the hash.
+        numbers[slot] = hash & !3 | number;
     }
     for (slot, number) in numbers.into_iter().enumerate() {
         table[slots + 4 * slot..][..4].copy_from_slice(&number.to_le_bytes());
     }
     assert_eq!(Policy::new(table.as_slice()).unwrap_err(), TableError::BadSuffix(1));
+}
+
+/// One rule with these names, and with protocols and ports.
+fn web_of(id: u32, names: impl Iterator<Item = String>) -> Rule {
+    let conditions = Conditions {
+        names: names.collect(),
+        protocols: vec![6, 17],
+        destination_ports: vec![53..=53, 80..=80, 443..=443, 8000..=8999],
+        ..Conditions::default()
+    };
+    Rule { id, action: Action::Block, conditions }
+}
+
+/// The rule for a packet from a port to UDP port `port` whose TLS server name is `name`.
+fn rule_for(policy: &Policy<Vec<u8>>, name: &str, port: u16) -> u32 {
+    let flow = Flow {
+        name_kind: name_kind::TLS,
+        name_length: name.len() as u16,
+        ..udp([10, 0, 0, 0], [1, 2, 3, 4], (1000, port))
+    };
+    policy.classify(Direction::Inbound, link_type::RAW, name.as_bytes(), &flow).rule_id
+}
+
+#[test]
+fn a_long_list_of_names_with_protocols_and_ports_takes_little_more_than_its_text() {
+    const COUNT: usize = 150_000;
+    let names = |suffix: &'static str| move |number: usize| format!("host-{number}.{suffix}");
+    let rules = [web_of(1, (0..COUNT).map(names("example"))), web_of(2, (COUNT / 2..COUNT).map(names("example")))];
+    let table = compile(&rules, Action::Permit).unwrap();
+    let text: usize = rules[0].conditions.names.iter().map(String::len).sum();
+    assert!(table.len() < text + 36 * COUNT, "{} bytes for {text} bytes of names", table.len());
+    let policy = Policy::new(table).unwrap();
+    for number in (0..COUNT).step_by(997).chain([COUNT]) {
+        let name = format!("www.host-{number}.example");
+        for (port, expected) in [(53, 1), (8500, 1), (54, 0)] {
+            let expected = if number < COUNT { expected } else { 0 };
+            assert_eq!(rule_for(&policy, &name, port), expected, "{number} {port}");
+        }
+    }
+}
+
+#[test]
+fn a_name_in_several_lists_is_decided_by_the_first_rule_that_matches() {
+    let list = |numbers: &[u32]| numbers.iter().map(|number| format!("{number}.example")).collect::<Vec<_>>();
+    let rule = |id, names: &[u32], port: u16| {
+        let conditions =
+            Conditions { destination_ports: vec![port..=port], names: list(names), ..Conditions::default() };
+        Rule { id, action: Action::Block, conditions }
+    };
+    let rules = [rule(1, &[1, 2, 3], 53), rule(2, &[2, 3, 4], 5353), rule(3, &[1, 3, 5], 5353), rule(4, &[3], 53)];
+    let policy = Policy::new(compile(&rules, Action::Permit).unwrap()).unwrap();
+    for (number, at_53, at_5353) in [(1, 1, 3), (2, 1, 2), (3, 1, 2), (4, 0, 2), (5, 0, 3), (6, 0, 0)] {
+        let name = format!("{number}.example");
+        assert_eq!(rule_for(&policy, &name, 53), at_53, "{number}");
+        assert_eq!(rule_for(&policy, &name, 5353), at_5353, "{number}");
+    }
+}
+
+#[test]
+fn rules_with_too_many_combinations_are_refused_by_name() {
+    let prefixes = |count: u32| {
+        let prefix = |number: u32| Prefix { address: (0x0A00_0000 + number * 2).to_be_bytes().into(), length: 32 };
+        (0..count).map(prefix).collect::<Vec<_>>()
+    };
+    let rule = |id, count, ports: u16| {
+        let conditions = Conditions {
+            sources: prefixes(count),
+            destination_ports: (0..ports).map(|port| port * 2..=port * 2).collect(),
+            ..Conditions::default()
+        };
+        Rule { id, action: Action::Block, conditions }
+    };
+    let error = compile(&[rule(1, 1, 1), rule(2, 100_000, 11)], Action::Permit).unwrap_err();
+    assert_eq!((error.rule, error.kind), (Some(1), ErrorKind::RuleTooLarge(1_100_000)));
+    let error = compile(&[rule(1, 90_000, 6), rule(2, 90_000, 6), rule(3, 1, 1)], Action::Permit).unwrap_err();
+    assert_eq!((error.rule, error.kind), (Some(1), ErrorKind::TooManyCombinations));
 }
 
 #[test]

@@ -21,8 +21,14 @@ pub struct CompileError {
 pub enum ErrorKind {
     /// There are so many rules.
     TooManyRules(usize),
-    /// The rules are so complex that they need too many entries, or too large a table.
+    /// The table would have more bytes or entries than are allowed.
     TooLarge,
+    /// The lists of one rule alone have so many combinations.
+    RuleTooLarge(usize),
+    /// With this rule, the rules so far have too many combinations.
+    TooManyCombinations,
+    /// Names are in so many lists at once that, with this rule, their rules have too many combinations.
+    TooManyOverlaps,
     /// There are packets with which too many rules would have to be compared, one after another.
     TooAlike,
     /// The id is 0.
@@ -65,10 +71,21 @@ impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooManyRules(count) => write!(f, "expected at most {MAX_RULES} rules, found {count}"),
-            Self::TooLarge => write!(
+            Self::TooLarge => write!(f, "the rules need a table of more than {MAX_TABLE_SIZE} bytes"),
+            Self::RuleTooLarge(combinations) => write!(
                 f,
-                "the rules need too large a table: at most {MAX_EXPANDED} combinations of their conditions and \
-                 {MAX_TABLE_SIZE} bytes are allowed"
+                "its lists have {combinations} combinations of addresses, ports and protocols, at most {MAX_EXPANDED} are \
+                 allowed: merge neighbouring prefixes, or give the addresses rules of their own"
+            ),
+            Self::TooManyCombinations => write!(
+                f,
+                "the rules up to this one have more than {MAX_EXPANDED} combinations of addresses, ports and protocols: \
+                 merge neighbouring prefixes, or give long lists of addresses rules of their own"
+            ),
+            Self::TooManyOverlaps => write!(
+                f,
+                "too many different selections of rules name the same hosts: up to this rule they have more than \
+                 {MAX_EXPANDED} combinations; name each host in fewer rules"
             ),
             Self::TooAlike => write!(
                 f,

@@ -41,7 +41,7 @@ type Ports = (u32, u32);
 ///
 /// # Errors
 ///
-/// The first value that the rule's documentation does not allow, and [`ErrorKind::TooLarge`].
+/// The first value that the rule's documentation does not allow, and [`ErrorKind::RuleTooLarge`].
 pub(super) fn expand(index: u32, rule: &Rule) -> Result<Expanded, ErrorKind> {
     let c = &rule.conditions;
     check(rule)?;
@@ -51,13 +51,17 @@ pub(super) fn expand(index: u32, rule: &Rule) -> Result<Expanded, ErrorKind> {
     };
     let mut extra = ExtraConditions::default();
     let mut product = Product(1);
-    let (sources, destinations) = addresses(c, &mut product, &mut extra)?;
+    let (sources, destinations) = addresses(c, &mut product, &mut extra);
     let protocols = protocols(c, &mut product, &mut extra);
     let ports = ports(c, &mut product, &mut extra);
     outside_boxes(c, &mut extra);
     let extra = extra.words();
     let rule = index | if extra.is_empty() { 0 } else { ENTRY_HAS_EXTRA };
     let commons = commons(&ports, &protocols, properties, rule);
+    let combinations = sources.count().saturating_mul(destinations.count()).saturating_mul(commons.len());
+    if combinations > MAX_EXPANDED {
+        return Err(ErrorKind::RuleTooLarge(combinations));
+    }
 
     let mut expanded = Expanded { names, extra, ..Expanded::default() };
     if let (Some(sources), Some(destinations), true) = (sources.ipv4(), destinations.ipv4(), c.ip_version != Some(6)) {
@@ -95,20 +99,9 @@ impl Product {
 }
 
 /// The sources and destinations of the boxes.
-fn addresses(
-    c: &Conditions,
-    product: &mut Product,
-    extra: &mut ExtraConditions,
-) -> Result<(Addresses, Addresses), ErrorKind> {
+fn addresses(c: &Conditions, product: &mut Product, extra: &mut ExtraConditions) -> (Addresses, Addresses) {
     let (sources, destinations) = (Addresses::new(&c.sources), Addresses::new(&c.destinations));
-    let [longer, shorter] = {
-        let (sources, destinations) = (sources.count(), destinations.count());
-        [sources.max(destinations), sources.min(destinations)]
-    };
-    if longer > MAX_EXPANDED {
-        return Err(ErrorKind::TooLarge);
-    }
-    Ok(if product.takes(shorter) {
+    if product.takes(sources.count().min(destinations.count())) {
         (sources, destinations)
     } else if sources.count() < destinations.count() {
         extra.addresses([kind::SOURCES4, kind::SOURCES6], &sources);
@@ -116,7 +109,7 @@ fn addresses(
     } else {
         extra.addresses([kind::DESTINATIONS4, kind::DESTINATIONS6], &destinations);
         (sources, destinations.hull())
-    })
+    }
 }
 
 /// The protocols of the boxes; `None` is any.

@@ -34,7 +34,6 @@ mod ranges;
 mod rule;
 mod tree;
 
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -42,11 +41,11 @@ use alloc::vec::Vec;
 pub use error::{CompileError, ErrorKind};
 pub use rule::{Conditions, Fragment, Icmp, Prefix, Rule, TcpFlags};
 
-use self::names::NameTable;
+use self::names::{NameTable, Suffixes};
 use crate::Action;
 use crate::policy::entry::{Entry, Entry4, Entry6};
 use crate::policy::names::work;
-use crate::policy::table::{Counts, Layout, MAGIC, MAX_RULES, MAX_WORK, Table, VERSION, rule_word};
+use crate::policy::table::{Counts, Layout, MAGIC, MAX_EXPANDED, MAX_RULES, MAX_WORK, Table, VERSION, rule_word};
 
 /// Compiles `rules`, of which the first that matches a packet decides, and `default_action` for the packets that none
 /// matches.
@@ -60,14 +59,18 @@ pub fn compile(rules: &[Rule], default_action: Action) -> Result<Vec<u8>, Compil
     if rules.len() > MAX_RULES {
         return Err(of_policy(ErrorKind::TooManyRules(rules.len())));
     }
-    let Parts { rules, extra_words, trees, suffixes } = Parts::of(rules)?;
-    let (texts, suffix_trees): (Vec<String>, Vec<[Tree; 2]>) = suffixes.into_iter().unzip();
+    let Parts { rules, extra_words, trees, named, named_trees, .. } = Parts::of(rules)?;
+    let suffixes = Suffixes::new(named);
     let mut forest = tree::Forest::default();
-    for tree in trees.into_iter().chain(suffix_trees.into_iter().flatten()) {
+    for tree in trees {
         forest.add_root(tree.entries4, tree.entries6);
     }
+    for tree in Tree::of_pairs(&suffixes.pairs, &named_trees)? {
+        forest.add_root(tree.entries4, Vec::new());
+        forest.add_root(Vec::new(), tree.entries6);
+    }
     let tree::Built { nodes, entries4, entries6, filters } = forest.build().map_err(of_policy)?;
-    let name_table = NameTable::new(&texts);
+    let name_table = NameTable::new(&suffixes.texts);
 
     let counts = Counts {
         rules: rules.len() as u32,
@@ -75,10 +78,11 @@ pub fn compile(rules: &[Rule], default_action: Action) -> Result<Vec<u8>, Compil
         entries4: entries4.len() as u32,
         entries6: entries6.len() as u32,
         extra_words: extra_words.len() as u32,
-        suffixes: texts.len() as u32,
+        suffixes: suffixes.texts.len() as u32,
         slots: name_table.slots.len() as u32,
         text_bytes: u32::try_from(name_table.text.len()).map_err(|_| of_policy(ErrorKind::TooLarge))?,
         filter_words: filters.len() as u32,
+        tree_pairs: suffixes.pairs.len() as u32,
     };
     let layout = Layout::new(counts).ok_or(of_policy(ErrorKind::TooLarge))?;
     let mut table = vec![0; layout.end];
@@ -95,7 +99,7 @@ pub fn compile(rules: &[Rule], default_action: Action) -> Result<Vec<u8>, Compil
     put(&mut table, layout.text, name_table.text.iter().map(|byte| [*byte]));
     put(&mut table, layout.filters, filters.iter().map(|word| word.to_le_bytes()));
     let written = Table { bytes: &table, layout: &layout };
-    if texts.iter().any(|text| work(&written, text.as_bytes()) > MAX_WORK) {
+    if suffixes.texts.iter().any(|(text, _)| work(&written, text.as_bytes()) > MAX_WORK) {
         return Err(of_policy(ErrorKind::TooAlike));
     }
     Ok(table)
@@ -114,22 +118,29 @@ struct Parts {
     extra_words: Vec<u32>,
     /// IPv4, IPv6 and everything else.
     trees: [Tree; 3],
-    /// IPv4 and IPv6 of each suffix.
-    suffixes: BTreeMap<String, [Tree; 2]>,
+    /// Each suffix with each of the rules that name it.
+    named: Vec<(String, u32)>,
+    /// The entries of each rule that names suffixes, in order of the rules.
+    named_trees: Vec<(u32, Tree)>,
+    /// How many entries there are.
+    combinations: usize,
 }
 
 impl Parts {
     fn of(rules: &[Rule]) -> Result<Self, CompileError> {
         let mut parts = Self { rules: Vec::with_capacity(rules.len()), ..Self::default() };
         for (index, rule) in rules.iter().enumerate() {
-            let expanded =
-                expand::expand(index as u32, rule).map_err(|kind| CompileError { rule: Some(index), kind })?;
-            parts.add(rule, expanded);
+            let of_rule = |kind| CompileError { rule: Some(index), kind };
+            let expanded = expand::expand(index as u32, rule).map_err(of_rule)?;
+            parts.add(index as u32, rule, expanded);
+            if parts.combinations > MAX_EXPANDED {
+                return Err(of_rule(ErrorKind::TooManyCombinations));
+            }
         }
         Ok(parts)
     }
 
-    fn add(&mut self, rule: &Rule, expanded: expand::Expanded) {
+    fn add(&mut self, index: u32, rule: &Rule, expanded: expand::Expanded) {
         let mut extra = 0;
         if !expanded.extra.is_empty() {
             if self.extra_words.is_empty() {
@@ -139,26 +150,48 @@ impl Parts {
             self.extra_words.extend(expanded.extra);
         }
         self.rules.push((rule.id, rule_word(rule.action, extra)));
+        self.combinations += expanded.entries4.len() + expanded.entries6.len() + usize::from(expanded.other.is_some());
         if expanded.names.is_empty() {
             let [ipv4, ipv6, other] = &mut self.trees;
             ipv4.entries4.extend(expanded.entries4);
             ipv6.entries6.extend(expanded.entries6);
             other.entries4.extend(expanded.other);
         } else {
-            for name in expanded.names {
-                let [ipv4, ipv6] = self.suffixes.entry(name).or_default();
-                ipv4.entries4.extend_from_slice(&expanded.entries4);
-                ipv6.entries6.extend_from_slice(&expanded.entries6);
-            }
+            self.named.extend(expanded.names.into_iter().map(|name| (name, index)));
+            self.named_trees.push((index, Tree { entries4: expanded.entries4, entries6: expanded.entries6 }));
         }
     }
 }
 
-/// The entries of one root: of one kind or the other.
+/// The entries of an IPv4 and an IPv6 tree.
 #[derive(Default)]
 struct Tree {
     entries4: Vec<Entry4>,
     entries6: Vec<Entry6>,
+}
+
+impl Tree {
+    /// The entries of each pair of trees, of which `trees` has those of each rule.
+    fn of_pairs(pairs: &[Vec<u32>], trees: &[(u32, Self)]) -> Result<Vec<Self>, CompileError> {
+        let of_rule = |rule: u32| trees.binary_search_by_key(&rule, |(rule, _)| *rule).ok().map(|at| &trees[at].1);
+        let mut combinations = 0_usize;
+        let mut of_pairs = Vec::with_capacity(pairs.len());
+        for rules in pairs {
+            let mut of_pair = Self::default();
+            for rule in rules {
+                let Some(tree) = of_rule(*rule) else { continue };
+                combinations += tree.entries4.len() + tree.entries6.len();
+                if combinations > MAX_EXPANDED {
+                    let rule = Some(*rule as usize);
+                    return Err(CompileError { rule, kind: ErrorKind::TooManyOverlaps });
+                }
+                of_pair.entries4.extend_from_slice(&tree.entries4);
+                of_pair.entries6.extend_from_slice(&tree.entries6);
+            }
+            of_pairs.push(of_pair);
+        }
+        Ok(of_pairs)
+    }
 }
 
 /// Writes records one after another.

@@ -65,6 +65,7 @@ impl<B> Policy<B> {
                 slots: 0,
                 text_bytes: 0,
                 filter_words: 0,
+                tree_pairs: 0,
             },
             rules: 0,
             nodes: 0,

@@ -1,4 +1,6 @@
 //! Rules with host names: a hash table from name suffixes to trees of the rules that name them.
+//!
+//! Suffixes that the same rules name share a pair of trees, so that a long list of names takes little more than its text.
 
 use sluice_npi::{Flow, name_kind};
 
@@ -75,18 +77,27 @@ pub(crate) fn slot(hash: u32, probe: u32, slots: u32) -> u32 {
     (hash ^ hash >> 16).wrapping_add(probe) & slots.wrapping_sub(1)
 }
 
-/// A suffix in a table: its hash and where its text is.
+/// The lowest bits of the last word of a suffix: the length of its text. The bits above are the index of its trees.
+pub(crate) const LENGTH_BITS: u32 = 8;
+
+const _: () = assert!(MAX_NAME_LENGTH < 1 << LENGTH_BITS);
+
+/// A suffix in a table.
 pub(crate) struct Suffix {
     pub(crate) hash: u32,
+    /// Where its text starts.
     pub(crate) offset: u32,
+    /// How long its text is.
     pub(crate) length: u32,
+    /// The pair of trees of the rules that name it.
+    pub(crate) pair: u32,
 }
 
 /// Suffix `index` of a table.
 pub(crate) fn suffix(table: &Table<'_>, index: u32) -> Option<Suffix> {
     let start = (index as usize).wrapping_mul(size::SUFFIX).wrapping_add(table.layout.suffixes);
-    let [hash, offset, length] = words(table.bytes.get(start..)?.first_chunk::<{ size::SUFFIX }>()?);
-    Some(Suffix { hash, offset, length })
+    let [hash, offset, last] = words(table.bytes.get(start..)?.first_chunk::<{ size::SUFFIX }>()?);
+    Some(Suffix { hash, offset, length: last & ((1 << LENGTH_BITS) - 1), pair: last >> LENGTH_BITS })
 }
 
 pub(crate) fn text<'table>(table: &Table<'table>, suffix: &Suffix) -> Option<&'table [u8]> {
@@ -94,38 +105,46 @@ pub(crate) fn text<'table>(table: &Table<'table>, suffix: &Suffix) -> Option<&'t
     table.bytes.get(start..)?.get(..usize::try_from(suffix.length).ok()?)
 }
 
-/// The index of the suffix with this text.
-pub(crate) fn find(table: &Table<'_>, hash: u32, wanted: &[u8]) -> Option<u32> {
+/// The bits of a slot that hold the number of a suffix, from 1; 0 is an empty slot. The bits above are those of its hash, so
+/// that other suffixes are told apart without a look at them.
+pub(crate) fn number_bits(suffixes: u32) -> u32 {
+    u32::MAX.checked_shr(suffixes.leading_zeros()).unwrap_or(0)
+}
+
+/// The suffix with this text, and its index.
+pub(crate) fn find(table: &Table<'_>, hash: u32, wanted: &[u8]) -> Option<(u32, Suffix)> {
+    let counts = &table.layout.counts;
+    let number_bits = number_bits(counts.suffixes);
     for probe in 0..MAX_PROBES {
-        // 0 is an empty slot, and suffix 0 is in slots as 1.
-        let index = table.word(table.layout.slots, slot(hash, probe, table.layout.counts.slots))?.checked_sub(1)?;
+        let word = table.word(table.layout.slots, slot(hash, probe, counts.slots))?;
+        let index = (word & number_bits).checked_sub(1)?;
+        if (word ^ hash) & !number_bits != 0 {
+            continue;
+        }
         let suffix = suffix(table, index)?;
         if suffix.hash == hash && text(table, &suffix) == Some(wanted) {
-            return Some(index);
+            return Some((index, suffix));
         }
     }
     None
 }
 
-/// The suffixes of a table in which the name `text` ends, the shortest first.
-fn suffixes_of<'a>(table: &'a Table<'_>, text: &'a [u8]) -> impl Iterator<Item = u32> + 'a {
+/// The roots of the IPv4 trees of all suffixes in which the name `text` ends, the shortest first. The root of the IPv6
+/// tree is the next one.
+fn roots_of<'a>(table: &'a Table<'_>, text: &'a [u8]) -> impl Iterator<Item = u32> + 'a {
     let mut hash = SuffixHash::START;
     (0..text.len()).rev().filter_map(move |start| {
         hash = hash.push(*text.get(start)?);
         let at_boundary = start.checked_sub(1).is_none_or(|before| text.get(before) == Some(&b'.'));
-        if at_boundary { find(table, hash.0, text.get(start..)?) } else { None }
+        let (_, suffix) = if at_boundary { find(table, hash.0, text.get(start..)?)? } else { return None };
+        Some(suffix.pair.wrapping_mul(root::PER_PAIR).wrapping_add(root::FIRST_PAIR))
     })
-}
-
-/// The IPv4 tree of a suffix; its IPv6 tree is the next one.
-fn root_of(suffix: u32) -> u32 {
-    suffix.wrapping_mul(root::PER_SUFFIX).wrapping_add(root::FIRST_SUFFIX)
 }
 
 /// How many records the search for a packet with the name `text` visits at most, in the trees of all suffixes of it.
 pub(crate) fn work(table: &Table<'_>, text: &[u8]) -> u32 {
     let claimed = |root| table.node(root).map_or(0, |node| node.work());
-    let (ipv4, ipv6) = suffixes_of(table, text).map(root_of).fold((0_u32, 0_u32), |(ipv4, ipv6), root| {
+    let (ipv4, ipv6) = roots_of(table, text).fold((0_u32, 0_u32), |(ipv4, ipv6), root| {
         (ipv4.saturating_add(claimed(root)), ipv6.saturating_add(claimed(root.wrapping_add(1))))
     });
     ipv4.max(ipv6)
@@ -137,7 +156,7 @@ pub(crate) fn first_rule<E: Entry>(table: &Table<'_>, key: &E::Key, packet: &Par
     let Some(name) = HostName::read(packet.bytes, packet.flow) else {
         return best;
     };
-    suffixes_of(table, name.text())
-        .map(|suffix| root_of(suffix).wrapping_add(E::ROOT))
+    roots_of(table, name.text())
+        .map(|root| root.wrapping_add(E::ROOT))
         .fold(best, |best, root| search::<E>(table, root, key, packet, best))
 }

@@ -10,7 +10,7 @@ use crate::Action;
 pub(crate) const MAGIC: u32 = u32::from_le_bytes(*b"SLPT");
 
 /// The version of the layout.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// Sections start at multiples of this, so that records do not straddle cache lines.
 pub(crate) const ALIGNMENT: usize = 64;
@@ -94,11 +94,13 @@ pub(crate) struct Counts {
     pub(crate) text_bytes: u32,
     /// Words of [filters](super::filter). Word 0 is not used, so that 0 can stand for none.
     pub(crate) filter_words: u32,
+    /// Pairs of trees that name suffixes refer to.
+    pub(crate) tree_pairs: u32,
 }
 
 impl Counts {
     #[cfg(feature = "compile")]
-    pub(crate) const fn array(&self) -> [u32; 9] {
+    pub(crate) const fn array(&self) -> [u32; 10] {
         [
             self.rules,
             self.nodes,
@@ -109,6 +111,7 @@ impl Counts {
             self.slots,
             self.text_bytes,
             self.filter_words,
+            self.tree_pairs,
         ]
     }
 }
@@ -209,13 +212,13 @@ pub(crate) mod root {
     pub(crate) const IPV6: u32 = 1;
     /// Packets that are not IP.
     pub(crate) const OTHER: u32 = 2;
-    /// Two roots for each name suffix follow: IPv4 and IPv6.
-    pub(crate) const FIRST_SUFFIX: u32 = 3;
-    pub(crate) const PER_SUFFIX: u32 = 2;
+    /// The roots of each pair of trees of names follow: IPv4 and IPv6.
+    pub(crate) const FIRST_PAIR: u32 = 3;
+    pub(crate) const PER_PAIR: u32 = 2;
 
     /// Whether the root at `index` is that of an IPv6 tree.
     pub(crate) const fn is_ipv6(index: u32) -> bool {
-        index == IPV6 || (index >= FIRST_SUFFIX && index.wrapping_sub(FIRST_SUFFIX) % PER_SUFFIX == 1)
+        index == IPV6 || (index >= FIRST_PAIR && index.wrapping_sub(FIRST_PAIR) % PER_PAIR == 1)
     }
 }
 

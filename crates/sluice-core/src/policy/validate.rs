@@ -96,20 +96,21 @@ fn header(bytes: &[u8]) -> Result<(Layout, Action), TableError> {
     for (word, bytes) in words.iter_mut().zip(header.chunks_exact(size::WORD)) {
         *word = bytes.first_chunk().copied().map(u32::from_le_bytes).unwrap_or_default();
     }
-    let [magic, version, length, action, counts @ .., _, _, _] = words;
+    let [magic, version, length, action, counts @ .., _, _] = words;
     if magic != MAGIC {
         return Err(TableError::NotATable);
     }
     if version != VERSION {
         return Err(TableError::UnknownVersion(version));
     }
-    if words.iter().rev().take(3).any(|word| *word != 0) {
+    if words.iter().rev().take(2).any(|word| *word != 0) {
         return Err(TableError::ReservedBytes);
     }
     let action = u16::try_from(action).ok().and_then(Action::from_number).ok_or(TableError::UnknownAction)?;
-    let [rules, nodes, entries4, entries6, extra_words, suffixes, slots, text_bytes, filter_words] = counts;
-    let counts = Counts { rules, nodes, entries4, entries6, extra_words, suffixes, slots, text_bytes, filter_words };
-    let roots = u64::from(suffixes).wrapping_mul(root::PER_SUFFIX.into()).wrapping_add(root::FIRST_SUFFIX.into());
+    let [rules, nodes, entries4, entries6, extra_words, suffixes, slots, text_bytes, filter_words, tree_pairs] = counts;
+    let counts =
+        Counts { rules, nodes, entries4, entries6, extra_words, suffixes, slots, text_bytes, filter_words, tree_pairs };
+    let roots = u64::from(tree_pairs).wrapping_mul(root::PER_PAIR.into()).wrapping_add(root::FIRST_PAIR.into());
     let no_more = |count: u32, maximum: usize| usize::try_from(count).is_ok_and(|count| count <= maximum);
     if !no_more(rules, MAX_RULES)
         || !no_more(entries4, MAX_ENTRIES)
@@ -205,7 +206,7 @@ fn entry<E: Entry>(table: &Table<'_>, index: u32) -> Option<(E, bool)> {
 fn nodes(table: &Table<'_>) -> Result<(), TableError> {
     let counts = &table.layout.counts;
     // No overflow: `header` has compared the same number with a wider type.
-    let roots = counts.suffixes.wrapping_mul(root::PER_SUFFIX).wrapping_add(root::FIRST_SUFFIX);
+    let roots = counts.tree_pairs.wrapping_mul(root::PER_PAIR).wrapping_add(root::FIRST_PAIR);
     let mut next_child = roots;
     for index in 0..counts.nodes {
         let node = table.node(index).ok_or(TableError::BadNode(index))?;
@@ -299,13 +300,15 @@ fn suffixes(table: &Table<'_>) -> Result<(), TableError> {
         let error = TableError::BadSuffix(index);
         let suffix = names::suffix(table, index).ok_or(error)?;
         let length = usize::try_from(suffix.length).map_err(|_| error)?;
-        if suffix.offset != text_end || length == 0 || length > MAX_NAME_LENGTH {
+        let has_trees = suffix.pair < counts.tree_pairs;
+        if suffix.offset != text_end || length == 0 || length > MAX_NAME_LENGTH || !has_trees {
             return Err(error);
         }
         text_end = suffix.offset.checked_add(suffix.length).filter(|end| *end <= counts.text_bytes).ok_or(error)?;
         let text = names::text(table, &suffix).ok_or(error)?;
         let is_canonical = text.iter().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase());
-        if !is_canonical || names::hash(text) != suffix.hash || names::find(table, suffix.hash, text) != Some(index) {
+        let is_found = names::find(table, suffix.hash, text).is_some_and(|(found, _)| found == index);
+        if !is_canonical || names::hash(text) != suffix.hash || !is_found {
             return Err(error);
         }
         // A packet's name is searched for in the trees of all suffixes that it ends in. The longest ends in the others.
@@ -313,13 +316,15 @@ fn suffixes(table: &Table<'_>) -> Result<(), TableError> {
             return Err(error);
         }
     }
+    let number_bits = names::number_bits(counts.suffixes);
     let mut used = 0_u32;
     for slot in 0..counts.slots {
-        let index = table.word(table.layout.slots, slot).ok_or(TableError::BadSuffix(slot))?;
-        if index > counts.suffixes {
-            return Err(TableError::BadSuffix(index));
+        let word = table.word(table.layout.slots, slot).ok_or(TableError::BadSuffix(slot))?;
+        let number = word & number_bits;
+        if number > counts.suffixes || (number == 0 && word != 0) {
+            return Err(TableError::BadSuffix(number));
         }
-        used = used.wrapping_add(u32::from(index != 0));
+        used = used.wrapping_add(u32::from(number != 0));
     }
     if text_end == counts.text_bytes && used == counts.suffixes {
         Ok(())
