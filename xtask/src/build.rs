@@ -9,9 +9,9 @@
 //! | package | file | place |
 //! | --- | --- | --- |
 //! | sluice, probe, probe-c | .sys, .pdb | `target/drivers/<arch>/` |
-//! | sluicectl | .exe | target/drivers/x64/ |
-//! | netio, misfit | .sys, .pdb | target/rig/x64/ |
-//! | hostile | .exe | target/rig/x64/ |
+//! | sluicectl | .exe | `target/drivers/<arch>/` |
+//! | netio, misfit | .sys, .pdb | `target/rig/<arch>/` |
+//! | hostile | .exe | `target/rig/<arch>/` |
 //! | rig/wine | .dll | target/rig/x64/ |
 
 use std::ffi::{OsStr, OsString};
@@ -24,7 +24,7 @@ use anyhow::{Context, Result};
 use crate::layout::{self, Arch};
 use crate::run::{link, run as run_command, write_executable, write_if_changed};
 use crate::setup::{self, Tools};
-use crate::{check_image, content_root, probe_c, twin};
+use crate::{check_image, content_root, crt, probe_c, twin};
 
 /// The arguments of `cargo xtask build`.
 #[derive(Debug, clap::Args)]
@@ -62,16 +62,18 @@ pub(crate) fn build(arch: Arch) -> Result<Vec<PathBuf>> {
         files.extend(cargo.collect_driver(name, arch, &drivers)?);
     }
     files.extend(probe_c::build(&tools, &cargo.link, arch)?);
-    if let Some(target) = arch.program_target() {
-        cargo.program("sluicectl", target)?;
-        files.push(cargo.collect(target, "sluicectl.exe", &drivers.join("sluicectl.exe"))?);
-        let rig = layout::rig(arch);
-        cargo.program("hostile", target)?;
-        files.push(cargo.collect(target, "hostile.exe", &rig.join("hostile.exe"))?);
-        for name in ["netio", "misfit"] {
-            cargo.rig_driver(name, arch)?;
-            files.extend(cargo.collect_driver(name, arch, &rig)?);
-        }
+    let rig = layout::rig(arch);
+    for name in ["netio", "misfit"] {
+        cargo.rig_driver(name, arch)?;
+        files.extend(cargo.collect_driver(name, arch, &rig)?);
+    }
+    for (name, folder) in [("sluicectl", &drivers), ("hostile", &rig)] {
+        cargo.program(name, arch)?;
+        let file = format!("{name}.exe");
+        files.push(cargo.collect(arch.program_target(), &file, &folder.join(&file))?);
+    }
+    // The Wine that runs ARM64 is recent enough to have its own.
+    if arch == Arch::X64 {
         files.push(bcryptprimitives(&tools, &rig)?);
     }
     Ok(files)
@@ -95,8 +97,7 @@ pub(crate) fn lint() -> Result<()> {
     for packages in [&["sluice", "probe", "sluice-wdm"][..], &["netio"], &["misfit"]] {
         cargo.lint(cargo.driver_command("clippy", Arch::X64), packages)?;
     }
-    let Some(target) = Arch::X64.program_target() else { return Ok(()) };
-    cargo.lint(cargo.program_command("clippy", target), &["sluicectl", "hostile"])
+    cargo.lint(cargo.program_command("clippy", Arch::X64)?, &["sluicectl", "hostile"])
 }
 
 /// cargo, set up to build for Windows.
@@ -181,32 +182,35 @@ impl<'a> Cargo<'a> {
         let mut command = self.driver_command("rustc", arch);
         command.env(KEEP_EXPORTS, "1");
         command.args(["--package", package, "--"]);
-        for argument in [
-            "/DRIVER",
-            "/SUBSYSTEM:NATIVE",
-            "/ENTRY:DriverEntry",
-            "/NODEFAULTLIB",
-            "ntoskrnl.lib",
-            // A core library that was compiled to unwind names the handler. Here panics abort, so it is never called.
-            "/ALTERNATENAME:__CxxFrameHandler3=__C_specific_handler",
-        ] {
+        for argument in
+            ["/DRIVER", "/SUBSYSTEM:NATIVE", "/ENTRY:DriverEntry", "/NODEFAULTLIB", "ntoskrnl.lib", NO_UNWINDING]
+        {
             command.arg(format!("-Clink-arg={argument}"));
         }
-        command.arg(format!("-Clink-arg=/LIBPATH:{}", libraries.display()));
+        command.arg(link_argument("/LIBPATH:", &libraries));
         run_command(&mut command)
     }
 
-    fn program_command(&self, subcommand: &str, target: &str) -> Command {
-        let flags = ["-Ctarget-feature=+crt-static".into()];
-        let mut command = self.command(subcommand, target, &self.tools.mingw_gcc, "std,panic_abort", &flags);
+    fn program_command(&self, subcommand: &str, arch: Arch) -> Result<Command> {
+        let mut flags: Vec<OsString> = vec!["-Ctarget-feature=+crt-static".into()];
+        let linker = match arch {
+            Arch::X64 => &self.tools.mingw_gcc,
+            Arch::Arm64 => {
+                flags.push("-Clinker-flavor=lld-link".into());
+                flags.push(link_argument("/LIBPATH:", &crt::make(self.tools)?));
+                flags.extend(PROGRAM_LINK_ARGUMENTS.iter().map(|argument| format!("-Clink-arg={argument}").into()));
+                &self.link
+            }
+        };
+        let mut command = self.command(subcommand, arch.program_target(), linker, "std,panic_abort", &flags);
         // What the workspace asks of a release is meant for drivers; a program need not wait for it.
         command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
         command.env("CARGO_PROFILE_RELEASE_DEBUG", "none");
-        command
+        Ok(command)
     }
 
-    fn program(&self, package: &str, target: &str) -> Result<()> {
-        run_command(self.program_command("build", target).args(["--package", package]))
+    fn program(&self, package: &str, arch: Arch) -> Result<()> {
+        run_command(self.program_command("build", arch)?.args(["--package", package]))
     }
 
     /// Runs clippy, which lies beside the rustc that builds.
@@ -247,6 +251,20 @@ const LINK_ARGUMENTS: &[&str] = &[
     // The symbols are found by the name of their file alone.
     "/PDBALTPATH:%_PDB%",
 ];
+
+/// How a program for ARM64 is linked.
+const PROGRAM_LINK_ARGUMENTS: &[&str] = &["/SUBSYSTEM:CONSOLE", "/DEBUG:NONE", "/Brepro", NO_UNWINDING];
+
+/// A core library that was compiled to unwind names the handler. Here panics abort, so it is never called.
+const NO_UNWINDING: &str = "/ALTERNATENAME:__CxxFrameHandler3=__C_specific_handler";
+
+/// An argument of the linker that ends in a path.
+fn link_argument(name: &str, path: &Path) -> OsString {
+    let mut argument = OsString::from("-Clink-arg=");
+    argument.push(name);
+    argument.push(path);
+    argument
+}
 
 /// What the repository is called in images and symbols.
 const SOURCE: &str = "/sluice";

@@ -12,15 +12,14 @@
 //!
 //! Nothing is written that is there already, so that cargo sees no change where there is none.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::import_library;
 use crate::layout::{self, Arch};
-use crate::run::{link, output, run, write_if_changed};
+use crate::run::{link, write_if_changed};
 use crate::setup::Tools;
 
 /// The WDK that the content root passes for: that of Windows 11 version 24H2.
@@ -48,83 +47,8 @@ pub(crate) fn make(tools: &Tools, arch: Arch) -> Result<()> {
     link(&tools.mingw_headers, &include.join("um"))?;
     // The crate tracelogging asks the linker for it, for a function that no driver calls. With nothing in it, one that
     // does is not linked.
-    write_if_changed(&libraries(arch).join("rpcrt4.lib"), EMPTY_LIBRARY)?;
-    make_ntoskrnl_lib(tools, arch)
-}
-
-/// An archive without members.
-const EMPTY_LIBRARY: &str = "!<arch>\n";
-
-/// Makes ntoskrnl.lib from the names that mingw-w64 knows and those of rig/wdk/lib/ntoskrnl.def.
-fn make_ntoskrnl_lib(tools: &Tools, arch: Arch) -> Result<()> {
-    let folder = libraries(arch);
-    let (def, lib) = (folder.join("ntoskrnl.def"), folder.join("ntoskrnl.lib"));
+    write_if_changed(&libraries(arch).join("rpcrt4.lib"), import_library::EMPTY)?;
     let ours = layout::root().join("rig/wdk/lib/ntoskrnl.def");
     let ours = fs::read_to_string(&ours).with_context(|| format!("cannot read {}", ours.display()))?;
-
-    let symbols = output(Command::new(&tools.nm).arg("-A").arg(tools.mingw_libraries.join("libntoskrnl.a")))?;
-    let changed = write_if_changed(&def, merge(&ours, &exports(&symbols)))?;
-    if changed || !lib.is_file() {
-        let machine = match arch {
-            Arch::X64 => "i386:x86-64",
-            Arch::Arm64 => "arm64",
-        };
-        run(Command::new(&tools.dlltool).args(["-m", machine, "-d"]).arg(&def).arg("-l").arg(&lib))?;
-    }
-    Ok(())
-}
-
-/// What an export is: whether a program may call it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Export {
-    Function,
-    Data,
-}
-
-/// The exports of an import library, read from what `nm -A` says about it.
-///
-/// Everything has a pointer in the import table (`__imp_X`); a function has code (`X`) that jumps through it as well.
-fn exports(nm: &str) -> BTreeMap<&str, Export> {
-    let symbols: BTreeSet<&str> = nm.lines().filter_map(|line| line.split_whitespace().last()).collect();
-    let kind = |name| if symbols.contains(name) { Export::Function } else { Export::Data };
-    symbols.iter().filter_map(|symbol| symbol.strip_prefix("__imp_")).map(|name| (name, kind(name))).collect()
-}
-
-/// A module definition file: `ours`, and what it does not name yet.
-fn merge(ours: &str, exports: &BTreeMap<&str, Export>) -> String {
-    let named: BTreeSet<&str> = ours.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    let mut text = ours.to_owned();
-    for (name, kind) in exports.iter().filter(|(name, _)| !named.contains(*name)) {
-        text.push_str(name);
-        text.push_str(match kind {
-            Export::Function => "\n",
-            Export::Data => " DATA\n",
-        });
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NM: &str = "lib.a:lib1.o: 00000000 T ExFreePool\n\
-                      lib.a:lib1.o: 00000000 I __imp_ExFreePool\n\
-                      lib.a:lib2.o: 00000000 I __imp_IoFileObjectType\n\
-                      lib.a:lib3.o:          U _head_lib\n";
-
-    #[test]
-    fn an_export_without_code_is_data() {
-        let exports = exports(NM);
-        assert_eq!(exports.len(), 2);
-        assert_eq!(exports["ExFreePool"], Export::Function);
-        assert_eq!(exports["IoFileObjectType"], Export::Data);
-    }
-
-    #[test]
-    fn a_name_is_listed_once() {
-        let ours = "LIBRARY ntoskrnl.exe\nEXPORTS\nExAllocatePool2\nExFreePool\n";
-        let text = merge(ours, &exports(NM));
-        assert_eq!(text, format!("{ours}IoFileObjectType DATA\n"));
-    }
+    import_library::make(tools, arch, &libraries(arch), "ntoskrnl", &ours)
 }

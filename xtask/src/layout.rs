@@ -22,11 +22,11 @@ impl Arch {
         }
     }
 
-    /// The Rust target of a user-mode program. mingw-w64, which links them, has no ARM64 in Debian.
-    pub(crate) fn program_target(self) -> Option<&'static str> {
+    /// The Rust target of a user-mode program. mingw-w64, which links those for x64, has no ARM64 in Debian.
+    pub(crate) fn program_target(self) -> &'static str {
         match self {
-            Self::X64 => Some("x86_64-pc-windows-gnu"),
-            Self::Arm64 => None,
+            Self::X64 => "x86_64-pc-windows-gnu",
+            Self::Arm64 => "aarch64-pc-windows-msvc",
         }
     }
 }

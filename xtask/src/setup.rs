@@ -128,8 +128,8 @@ pub(crate) fn ensure(arch: Arch) -> Result<Tools> {
 }
 
 /// The targets that must be there for drivers of `arch` and the programs that go with them.
-fn targets(arch: Arch) -> impl Iterator<Item = &'static str> + Clone {
-    std::iter::once(arch.driver_target()).chain(arch.program_target())
+fn targets(arch: Arch) -> [&'static str; 2] {
+    [arch.driver_target(), arch.program_target()]
 }
 
 fn find(arch: Arch) -> Result<Tools, Vec<Tool>> {
@@ -173,7 +173,7 @@ fn find(arch: Arch) -> Result<Tools, Vec<Tool>> {
 /// one under `usr`, whose library source comes as a Debian package.
 fn find_rust(sysroot: Option<&Path>, usr: &Path, arch: Arch) -> Option<Rust> {
     let has = |root: &Path, target: &str| root.join("lib/rustlib").join(target).join("lib").is_dir();
-    let complete = |root: &&Path| targets(arch).all(|target| has(root, target));
+    let complete = |root: &&Path| targets(arch).into_iter().all(|target| has(root, target));
     if let Some(root) = sysroot.filter(complete) {
         return Some(Rust::at(root, false));
     }

@@ -52,9 +52,11 @@ pub(crate) unsafe extern "system" fn v_dbg_print_ex_with_prefix(
 }
 
 // The two below have variable arguments, which Rust cannot declare: they make a va_list of them for `print`. Arguments
-// in registers are first put into the home space that the caller provides for them, right below those on the stack.
+// in registers are put right below those on the stack: on x64 into the home space that the caller provides for them, on
+// ARM64 into the top of the frame.
 
 /// `DbgPrint(format, ...)`
+#[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 pub(crate) extern "system" fn dbg_print() {
     naked_asm!(
@@ -71,7 +73,30 @@ pub(crate) extern "system" fn dbg_print() {
     )
 }
 
+/// `DbgPrint(format, ...)`
+#[cfg(target_arch = "aarch64")]
+#[unsafe(naked)]
+pub(crate) extern "system" fn dbg_print() {
+    naked_asm!(
+        "sub sp, sp, #80",
+        "stp x29, x30, [sp]",
+        "mov x29, sp",
+        "str x1, [sp, #24]",
+        "stp x2, x3, [sp, #32]",
+        "stp x4, x5, [sp, #48]",
+        "stp x6, x7, [sp, #64]",
+        "add x1, sp, #24",
+        "mov x2, xzr",
+        "bl {print}",
+        "ldp x29, x30, [sp]",
+        "add sp, sp, #80",
+        "ret",
+        print = sym print,
+    )
+}
+
 /// `DbgPrintEx(component, level, format, ...)`
+#[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 pub(crate) extern "system" fn dbg_print_ex() {
     naked_asm!(
@@ -82,6 +107,28 @@ pub(crate) extern "system" fn dbg_print_ex() {
         "sub rsp, 40",
         "call {print}",
         "add rsp, 40",
+        "ret",
+        print = sym print,
+    )
+}
+
+/// `DbgPrintEx(component, level, format, ...)`
+#[cfg(target_arch = "aarch64")]
+#[unsafe(naked)]
+pub(crate) extern "system" fn dbg_print_ex() {
+    naked_asm!(
+        "sub sp, sp, #64",
+        "stp x29, x30, [sp]",
+        "mov x29, sp",
+        "str x3, [sp, #24]",
+        "stp x4, x5, [sp, #32]",
+        "stp x6, x7, [sp, #48]",
+        "mov x0, x2",
+        "add x1, sp, #24",
+        "mov x2, xzr",
+        "bl {print}",
+        "ldp x29, x30, [sp]",
+        "add sp, sp, #64",
         "ret",
         print = sym print,
     )

@@ -155,6 +155,8 @@ unsafe extern "system" {
         OldProtect: *mut u32,
     ) -> NtStatus;
 
+    pub(crate) fn NtFlushInstructionCache(Process: Handle, Base: *const c_void, Size: usize) -> NtStatus;
+
     fn NtQueryVirtualMemory(
         Process: Handle,
         Address: *const c_void,

@@ -19,7 +19,6 @@ pub(crate) fn arbitrary_user_pointer() -> usize {
 fn read<const OFFSET: usize>() -> usize {
     let value: usize;
     // SAFETY: gs points to the thread environment block, of which OFFSET is a field.
-    #[cfg(windows)]
     unsafe {
         core::arch::asm!(
             "mov {}, gs:[{}]",
@@ -28,9 +27,20 @@ fn read<const OFFSET: usize>() -> usize {
             options(nostack, readonly, preserves_flags),
         )
     };
-    #[cfg(not(windows))]
-    {
-        value = OFFSET & 0;
-    }
+    value
+}
+
+#[cfg(target_arch = "aarch64")]
+fn read<const OFFSET: usize>() -> usize {
+    let value: usize;
+    // SAFETY: x18 points to the thread environment block, of which OFFSET is a field.
+    unsafe {
+        core::arch::asm!(
+            "ldr {}, [x18, #{}]",
+            out(reg) value,
+            const OFFSET,
+            options(nostack, readonly, preserves_flags),
+        )
+    };
     value
 }

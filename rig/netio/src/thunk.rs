@@ -60,6 +60,8 @@ impl Thunks {
             place.copy_from_slice(&thunk(driver.id, hook.replacement as u64));
         }
         sys::protect(base, size, PAGE_EXECUTE_READ);
+        // SAFETY: pages of this process.
+        unsafe { sys::NtFlushInstructionCache(sys::THIS_PROCESS, base as *const c_void, size) };
         Some(Self { base, hooks })
     }
 
@@ -91,6 +93,23 @@ fn thunk(driver: DriverId, replacement: u64) -> [u8; THUNK_SIZE] {
     code[15..23].copy_from_slice(&replacement.to_le_bytes());
     // jmp rax
     code[23..25].copy_from_slice(&[0xFF, 0xE0]);
+    code
+}
+
+/// The code of a thunk. It changes no register that carries an argument: x16 is for code like this.
+#[cfg(target_arch = "aarch64")]
+fn thunk(driver: DriverId, replacement: u64) -> [u8; THUNK_SIZE] {
+    const LOAD_DRIVER: u32 = 0x1800_00B0; // ldr w16, .+20
+    const STORE: u32 = 0xF900_0250; // str x16, [x18, #..]
+    const LOAD_REPLACEMENT: u32 = 0x5800_0090; // ldr x16, .+16
+    const JUMP: u32 = 0xD61F_0200; // br x16
+    // The offset is given in units of 8 bytes.
+    let store = STORE | (teb::ARBITRARY_USER_POINTER as u32 / 8) << 10;
+    let mut code = [0; THUNK_SIZE];
+    for (place, word) in code.chunks_exact_mut(4).zip([LOAD_DRIVER, store, LOAD_REPLACEMENT, JUMP, 0, driver.0]) {
+        place.copy_from_slice(&word.to_le_bytes());
+    }
+    code[24..].copy_from_slice(&replacement.to_le_bytes());
     code
 }
 
