@@ -14,7 +14,8 @@ const PARAMETERS: &str = r"HKLM\System\CurrentControlSet\Services\sluice\Paramet
 
 /// Sets a value of the service's key Parameters.
 fn set(rig: &Rig, name: &str, kind: &str, data: &str) -> Result<()> {
-    let outcome = rig.run("reg", &["add", PARAMETERS, "/v", name, "/t", kind, "/d", data, "/f"], REG_LIMIT)?;
+    let outcome =
+        rig.run("reg", &["add", PARAMETERS, "/v", name, "/t", kind, "/d", data, "/f"], rig.scaled(REG_LIMIT))?;
     ensure!(outcome.succeeded(), "`{}` failed: {}", outcome.line, outcome.stderr);
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use std::{env, fs};
 
 use anyhow::Result;
-use sluice_rig::{Left, Outcome, Rig, State, root};
+use sluice_rig::{Left, Outcome, Rig, State};
 use system_tests::{calls, data, sluicectl_ok};
 
 const LIMIT: Duration = Duration::from_secs(300);
@@ -17,7 +17,7 @@ const BINDINGS: usize = 4;
 fn machine(name: &str) -> Result<Rig> {
     let rig = Rig::boot(name)?;
     for file in ["sluicectl.exe", "sluice.sys", "probe.sys", "probe-c.sys"] {
-        rig.copy_file(&root().join("target/drivers/x64").join(file))?;
+        rig.copy_file(&rig.product(file))?;
     }
     rig.copy_file(&data("demo.pcapng"))?;
     rig.copy_file(&data("demo.toml"))?;
@@ -26,7 +26,7 @@ fn machine(name: &str) -> Result<Rig> {
 
 fn verify(rig: &Rig, arguments: &[&str]) -> Result<Outcome> {
     let files = ["verify", "--capture", "demo.pcapng", "--policy", "demo.toml"];
-    rig.run("sluicectl.exe", &[&files[..], arguments].concat(), LIMIT)
+    rig.run("sluicectl.exe", &[&files[..], arguments].concat(), rig.scaled(LIMIT))
 }
 
 /// Every unload left nothing behind, and the services are gone.
@@ -71,7 +71,7 @@ fn a_client_in_c_passes_too_and_the_report_says_so_to_people() -> Result<()> {
 fn a_driver_that_does_not_start_fails_and_everything_is_undone() -> Result<()> {
     let rig = machine("verify-start")?;
     // As sluice.sys it has no behaviour to choose, and so refuses to start.
-    rig.replace_file("sluice.sys", &root().join("target/rig/x64/misfit.sys"))?;
+    rig.replace_file("sluice.sys", &rig.part("misfit.sys"))?;
     let outcome = verify(&rig, &["--drivers", "C:\\rig"])?;
     assert_eq!(outcome.code, Some(1), "{}{}", outcome.stdout, outcome.stderr);
     for part in
@@ -86,7 +86,7 @@ fn a_driver_that_does_not_start_fails_and_everything_is_undone() -> Result<()> {
 #[test]
 fn a_client_that_is_no_client_of_sluice_fails_and_everything_is_undone() -> Result<()> {
     let rig = machine("verify-attach")?;
-    rig.replace_file("decliner.sys", &root().join("target/rig/x64/misfit.sys"))?;
+    rig.replace_file("decliner.sys", &rig.part("misfit.sys"))?;
     let outcome = verify(&rig, &["--drivers", "C:\\rig", "--client", "decliner"])?;
     assert_eq!(outcome.code, Some(1), "{}{}", outcome.stdout, outcome.stderr);
     assert!(outcome.stdout.contains(", attach: there is no device"), "{}", outcome.stdout);
@@ -107,7 +107,7 @@ fn a_persisted_policy_is_where_every_life_starts() -> Result<()> {
     let policy = rig.copy_file(&lenient)?;
     fs::remove_file(&lenient)?;
     let arguments = ["verify", "--existing", "--rounds", "1", "--capture", "demo.pcapng", "--policy", &policy];
-    let outcome = rig.run("sluicectl.exe", &arguments, LIMIT)?;
+    let outcome = rig.run("sluicectl.exe", &arguments, rig.scaled(LIMIT))?;
     assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
     rig.start("sluice")?;
     sluicectl_ok(&rig, &["policy", "show", "--compare", "demo.toml"])?;

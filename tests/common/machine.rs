@@ -14,8 +14,8 @@ use crate::clients::{BOTH, Clients};
 /// The rig does not work.
 pub fn machine(name: &str) -> Result<Rig> {
     let rig = Rig::boot(name)?;
-    rig.copy_file(&root().join("target/drivers/x64/sluicectl.exe"))?;
-    rig.copy_file(&root().join("target/rig/x64/hostile.exe"))?;
+    rig.copy_file(&rig.product("sluicectl.exe"))?;
+    rig.copy_file(&rig.part("hostile.exe"))?;
     rig.copy_file(&data("demo.pcapng"))?;
     rig.copy_file(&data("demo.toml"))?;
     rig.install("sluice")?;
@@ -40,7 +40,7 @@ pub fn started(name: &str, clients: Clients) -> Result<Rig> {
 /// The rig does not work.
 pub fn install_second(rig: &Rig, client: &str) -> Result<String> {
     let second = format!("{client}2");
-    rig.install_file(&root().join(format!("target/drivers/x64/{client}.sys")), &second)?;
+    rig.install_file(&rig.product(&format!("{client}.sys")), &second)?;
     Ok(second)
 }
 

@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// # Errors
 /// It cannot be run, or it hangs.
 pub fn sluicectl(rig: &Rig, arguments: &[&str]) -> Result<Outcome> {
-    rig.run("sluicectl.exe", arguments, LIMIT)
+    rig.run("sluicectl.exe", arguments, rig.scaled(LIMIT))
 }
 
 /// Runs sluicectl and returns what it printed.
@@ -39,7 +39,7 @@ pub fn hostile(rig: &Rig, arguments: &[&str]) -> Result<String> {
 /// # Errors
 /// As for [`hostile`].
 pub fn hostile_for(rig: &Rig, arguments: &[&str], time: Duration) -> Result<String> {
-    let outcome = rig.run("hostile.exe", arguments, LIMIT + time)?;
+    let outcome = rig.run("hostile.exe", arguments, rig.scaled(LIMIT) + time)?;
     ensure!(outcome.succeeded(), "`{}` ended with {:?}: {}", outcome.line, outcome.code, outcome.stderr);
     Ok(outcome.stdout)
 }

@@ -42,7 +42,7 @@ impl Part {
     /// Its folders, from that of the builds.
     fn folders(self) -> &'static [&'static str] {
         match self {
-            Self::Prefixes => &["rig/prefixes"],
+            Self::Prefixes => &["rig/x64/prefixes", "rig/arm64/prefixes"],
             Self::Incremental => &["debug/incremental", "release/incremental", "models/incremental"],
             Self::Tools => &["sanitize", "models", "loom", "llvm-cov-target", "coverage", "release", "fuzz"],
             Self::Machines => &["machines"],

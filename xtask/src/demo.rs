@@ -12,8 +12,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use sluice_rig::{Event, Left, Outcome, Rig, State};
 
-use crate::build;
 use crate::layout::{self, Arch};
+use crate::{build, emulator};
 
 /// The arguments of `cargo xtask demo`.
 #[derive(Debug, clap::Args)]
@@ -24,6 +24,9 @@ pub(crate) struct Arguments {
     /// The policy to classify them by
     #[arg(long, value_name = "FILE", default_value_os_t = layout::root().join("tests/data/demo.toml"))]
     policy: PathBuf,
+    /// The processor architecture of the machine: arm64 runs in an emulator, and takes some minutes
+    #[arg(long, value_enum, default_value_t = Arch::X64)]
+    arch: Arch,
 }
 
 /// How long sluicectl may work on a capture.
@@ -39,8 +42,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     for file in [&arguments.capture, &arguments.policy] {
         ensure!(file.is_file(), "there is no file {}", file.display());
     }
-    build::build(Arch::X64)?;
-    let rig = Rig::new("demo")?;
+    let arch = arguments.arch;
+    emulator::ensure(arch)?;
+    build::build(arch)?;
+    let rig = Rig::new(arch.into(), "demo")?;
     let demo = Demo { rig: &rig, shown: Cell::new(0), wrong: Cell::new(0), colours: io::stdout().is_terminal() };
     demo.play(arguments)?;
     ensure!(demo.wrong.get() == 0, "{} of what should hold does not (marked with \u{2717} above)", demo.wrong.get());
@@ -62,7 +67,7 @@ impl Demo<'_> {
         let rig = self.rig;
         let capture = rig.copy_file(&arguments.capture)?;
         let policy = rig.copy_file(&arguments.policy)?;
-        rig.copy_file(&layout::drivers(Arch::X64).join("sluicectl.exe"))?;
+        rig.copy_file(&layout::drivers(arguments.arch).join("sluicectl.exe"))?;
 
         self.title("A machine with NMR");
         self.say("netio.sys stands in for the file of that name that every Windows has.");
@@ -71,7 +76,7 @@ impl Demo<'_> {
 
         self.title("Install the driver and its client");
         for driver in ["sluice", "probe"] {
-            rig.copy_driver(&layout::drivers(Arch::X64).join(format!("{driver}.sys")), driver)?;
+            rig.copy_driver(&layout::drivers(arguments.arch).join(format!("{driver}.sys")), driver)?;
             self.sc(rig.create_service(driver))?;
         }
 
@@ -158,7 +163,7 @@ impl Demo<'_> {
 
     /// Runs sluicectl and shows what it printed.
     fn sluicectl(&self, arguments: &[&str]) -> Result<Outcome> {
-        let outcome = self.rig.run("sluicectl.exe", arguments, CLASSIFY_LIMIT)?;
+        let outcome = self.rig.run("sluicectl.exe", arguments, self.rig.scaled(CLASSIFY_LIMIT))?;
         self.prompt(&outcome.line);
         let lines: Vec<&str> = outcome.stdout.trim_end().lines().collect();
         // Of a long table the start, and the line with the sum at its end.
@@ -183,7 +188,7 @@ impl Demo<'_> {
 
     /// Runs sluicectl for a check.
     fn quietly(&self, arguments: &[&str]) -> Result<Outcome> {
-        let outcome = self.rig.run("sluicectl.exe", arguments, CLASSIFY_LIMIT)?;
+        let outcome = self.rig.run("sluicectl.exe", arguments, self.rig.scaled(CLASSIFY_LIMIT))?;
         self.succeeds(&outcome).with_context(|| outcome.stderr.clone())?;
         self.shown.set(self.rig.events()?.len());
         Ok(outcome)

@@ -40,6 +40,15 @@ impl From<Arch> for driver_check::Arch {
     }
 }
 
+impl From<Arch> for sluice_rig::Arch {
+    fn from(arch: Arch) -> Self {
+        match arch {
+            Arch::X64 => Self::X64,
+            Arch::Arm64 => Self::Arm64,
+        }
+    }
+}
+
 impl fmt::Display for Arch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -57,12 +66,12 @@ pub(crate) fn root() -> &'static Path {
 
 /// What a user installs: sluice.sys, probe.sys, their symbols, and the programs that go with them.
 pub(crate) fn drivers(arch: Arch) -> PathBuf {
-    root().join("target/drivers").join(arch.to_string())
+    sluice_rig::Arch::from(arch).drivers()
 }
 
 /// What stands in for Windows and must never get onto one: netio.sys and what else Wine lacks.
 pub(crate) fn rig(arch: Arch) -> PathBuf {
-    root().join("target/rig").join(arch.to_string())
+    sluice_rig::Arch::from(arch).rig()
 }
 
 /// The WDK content root that is made from the headers of mingw-w64.

@@ -13,6 +13,7 @@ mod coverage;
 mod crt;
 mod demo;
 mod dist;
+mod emulator;
 mod hooks;
 mod import_library;
 mod layout;
@@ -42,7 +43,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Install what building and running the drivers needs
-    Setup,
+    Setup(setup::Arguments),
     /// Build the drivers into target/drivers/ARCH/
     Build(build::Arguments),
     /// Lint what `cargo clippy` does not see on this host: drivers, and programs for Windows
@@ -93,7 +94,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Setup => setup::run(),
+        Command::Setup(arguments) => setup::run(&arguments),
         Command::Build(arguments) => build::run(&arguments),
         Command::Clippy => build::lint(),
         Command::CheckImage(arguments) => check_image::run(&arguments),

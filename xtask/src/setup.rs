@@ -10,6 +10,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
+use crate::emulator;
 use crate::layout::{self, Arch};
 use crate::run::{self, line, output, program, succeeds};
 
@@ -98,16 +99,26 @@ impl Tool {
     }
 }
 
+/// The arguments of `cargo xtask setup`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The processor architecture of the drivers; for arm64 also an emulator and a Wine to run them, in this checkout
+    #[arg(long, value_enum, default_value_t = Arch::X64)]
+    arch: Arch,
+}
+
 /// `cargo xtask setup`.
 ///
 /// # Errors
 /// Something is missing and cannot be installed.
-pub(crate) fn run() -> Result<()> {
-    let mut tools = ensure(Arch::X64)?;
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let arch = arguments.arch;
+    let mut tools = ensure(arch)?;
     // Another command is content with what there is; a person who asks gets the pinned tool chain where it can be had.
-    if tools.rust.build_std && rustup_target_add(Arch::X64) {
-        tools = ensure(Arch::X64)?;
+    if tools.rust.build_std && rustup_target_add(arch) {
+        tools = ensure(arch)?;
     }
+    emulator::ensure(arch)?;
     let library = if tools.rust.build_std { "built from source with" } else { "of" };
     println!("Everything is there. The core library for Windows is {library} {}.", tools.rust.rustc.display());
     Ok(())

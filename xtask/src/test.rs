@@ -10,10 +10,12 @@ use serde_json::Value;
 
 use crate::layout::Arch;
 use crate::run::{cargo, line, output, run as run_command};
-use crate::{build, check_image};
+use crate::{build, check_image, emulator};
 
 /// The packages whose tests run the drivers.
 const SYSTEM: [&str; 4] = ["--package", "system-tests", "--package", "hostile"];
+/// The tests that run drivers of the rig.
+const RIG: [&str; 4] = ["--package", "sluice-rig", "--test", "rig"];
 
 /// The arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -21,6 +23,9 @@ pub(crate) struct Arguments {
     /// Run the tests whose names contain this, at whichever level they are, and nothing else
     #[arg(long, value_name = "FILTER")]
     only: Option<String>,
+    /// The processor architecture of the drivers; with arm64, only the tests that run drivers are run
+    #[arg(long, value_enum, default_value_t = Arch::X64)]
+    arch: Arch,
 }
 
 /// `cargo xtask test`.
@@ -29,23 +34,38 @@ pub(crate) struct Arguments {
 /// Something does not build, or a test fails.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.only {
-        Some(filter) => only(filter),
-        None => all(),
+        Some(filter) => only(filter, arguments.arch),
+        None => all(arguments.arch),
     }
 }
 
-fn all() -> Result<()> {
+fn all(arch: Arch) -> Result<()> {
     let mut steps = Steps::default();
-    steps.step("Host tests", || run_command(&mut cargo(&["test"])))?;
-    // Three targets, 20 seconds each; without a fuzzer, which takes a C++ compiler.
-    steps.step("Fuzzing, for a minute", || {
-        run_command(cargo(&["test", "--package", "sluice-core", "--test", "fuzz"]).env("FUZZ_SECONDS", "20"))
-    })?;
-    steps.step("Drivers", || build::build(Arch::X64))?;
-    steps.step("Driver images", || check_image::check_drivers(Arch::X64))?;
-    steps.step("System tests", || run_command(cargo(&["test"]).args(SYSTEM)))?;
+    if arch == Arch::X64 {
+        steps.step("Host tests", || run_command(&mut cargo(&["test"])))?;
+        // Three targets, 20 seconds each; without a fuzzer, which takes a C++ compiler.
+        steps.step("Fuzzing, for a minute", || {
+            run_command(cargo(&["test", "--package", "sluice-core", "--test", "fuzz"]).env("FUZZ_SECONDS", "20"))
+        })?;
+    }
+    steps.step("Drivers", || built_for(arch))?;
+    steps.step("Driver images", || check_image::check_drivers(arch))?;
+    steps.step("The rig", || run_command(on(arch, &mut cargo(&["test"])).args(RIG)))?;
+    steps.step("System tests", || run_command(on(arch, &mut cargo(&["test"])).args(SYSTEM)))?;
     steps.report();
     Ok(())
+}
+
+/// Builds the drivers, and sets up what runs them.
+fn built_for(arch: Arch) -> Result<()> {
+    emulator::ensure(arch)?;
+    build::build(arch).map(drop)
+}
+
+/// Has the tests that `command` runs make rigs of that architecture.
+fn on(arch: Arch, command: &mut Command) -> &mut Command {
+    let (variable, value) = sluice_rig::Arch::from(arch).variable();
+    command.env(variable, value)
 }
 
 /// What has been done, and how long it took.
@@ -72,20 +92,21 @@ impl Steps {
 }
 
 /// Runs the tests with `filter` in their names. The drivers are built only if one of them is a system test.
-fn only(filter: &str) -> Result<()> {
-    let host = matching(&[], filter)?;
-    let system = matching(&SYSTEM, filter)?;
+fn only(filter: &str, arch: Arch) -> Result<()> {
+    let host = if arch == Arch::X64 { matching(&[], filter)? } else { BTreeSet::new() };
+    let mut system = matching(&SYSTEM, filter)?;
+    system.extend(matching(&RIG, filter)?);
     if host.is_empty() && system.is_empty() {
         bail!("expected a part of the name of a test, found {filter:?}; `cargo test -- --list` lists the names");
     }
     for target in &host {
-        target.run(filter)?;
+        target.run(filter, arch)?;
     }
     if !system.is_empty() {
-        build::build(Arch::X64)?;
+        built_for(arch)?;
     }
     for target in &system {
-        target.run(filter)?;
+        target.run(filter, arch)?;
     }
     Ok(())
 }
@@ -98,11 +119,11 @@ struct Target {
 }
 
 impl Target {
-    fn run(&self, filter: &str) -> Result<()> {
+    fn run(&self, filter: &str, arch: Arch) -> Result<()> {
         let mut command = cargo(&["test", "--quiet", "--package", &self.package]);
         command.args(&self.arguments).arg(filter);
         println!("\n$ {}", line(&command));
-        run_command(&mut command)
+        run_command(on(arch, &mut command))
     }
 }
 

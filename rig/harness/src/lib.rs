@@ -21,16 +21,19 @@
 //! The drivers have to be built: `cargo xtask build`.
 #![forbid(unsafe_code)]
 
+mod arch;
 mod event;
 mod prefix;
 mod process;
 mod rig;
+mod speed;
 mod wine;
 
 use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+pub use arch::Arch;
 pub use event::{Event, Left};
 pub use process::Outcome;
 pub use rig::{Rig, State};

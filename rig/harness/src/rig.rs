@@ -11,17 +11,19 @@ use std::{fs, thread};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::arch::Arch;
 use crate::event::{Event, Left};
 use crate::process::{self, Outcome};
 use crate::wine::Wine;
-use crate::{prefix, root};
+use crate::{prefix, speed};
 
-/// How long `sc` may take. The service manager of Wine gives up on a driver after 10 s.
+/// How long `sc` may take, [scaled](Rig::scaled). The service manager of Wine gives up on a driver after 10 s.
 const SC_LIMIT: Duration = Duration::from_secs(60);
-/// How long an event may be on its way into the log.
+/// How long an event may be on its way into the log, [scaled](Rig::scaled).
 const EVENT_LIMIT: Duration = Duration::from_secs(5);
-/// How long the server may take to start, or to end all that runs in it.
-const SERVER_LIMIT: Duration = Duration::from_secs(60);
+/// How long the server may take to start or to end all that runs in it, and the service manager to start: before the
+/// speed of the machine is known.
+const FIRST_LIMIT: Duration = Duration::from_secs(300);
 /// How often a start is tried that Wine itself does not manage.
 const START_ATTEMPTS: u32 = 5;
 /// How long to wait before the service manager is asked again.
@@ -42,6 +44,7 @@ pub enum State {
 
 /// A Windows of its own, with netio.sys running. Ended when it is dropped. Several threads may use it at once.
 pub struct Rig {
+    arch: Arch,
     wine: Wine,
     prefix: PathBuf,
     output: PathBuf,
@@ -53,29 +56,33 @@ impl Rig {
     ///
     /// # Errors
     /// Wine or a file of the build is missing, or Wine does not work.
-    pub fn new(name: &str) -> Result<Self> {
-        let wine = Wine::find()?;
-        let prefix = prefix::fresh(&wine, name)?;
+    pub fn new(arch: Arch, name: &str) -> Result<Self> {
+        let wine = Wine::find(arch)?;
+        let prefix = prefix::fresh(arch, &wine, name)?;
         let output = prefix.join("output");
         fs::create_dir(&output).with_context(|| format!("cannot make {}", output.display()))?;
-        let rig = Self { wine, prefix, output, commands: AtomicUsize::new(0) };
+        let rig = Self { arch, wine, prefix, output, commands: AtomicUsize::new(0) };
         // It goes into the background when it is ready: a program that is run before that may fail. Should this process
         // be killed, the server ends by itself that many seconds after the last program.
         rig.server("--persistent=120")?;
         fs::create_dir_all(rig.path("rig")).context("cannot make C:\\rig")?;
-        rig.copy(&built("rig", "netio.sys"), "windows/system32/drivers/netio.sys")?;
-        // What Rust's standard library needs and Wine 8.0 lacks.
-        rig.copy(&built("rig", "bcryptprimitives.dll"), "windows/system32/bcryptprimitives.dll")?;
+        rig.copy(&rig.part("netio.sys"), "windows/system32/drivers/netio.sys")?;
+        if arch == Arch::X64 {
+            // What Rust's standard library needs and Wine 8.0 lacks.
+            rig.copy(&rig.part("bcryptprimitives.dll"), "windows/system32/bcryptprimitives.dll")?;
+        }
         rig.wait_for_service_manager()?;
+        let [program, arguments @ ..] = speed::PROBE;
+        speed::measure(|| rig.run(program, &arguments, speed::PROBE_LIMIT).map(drop))?;
         Ok(rig)
     }
 
     /// The first program starts the service manager and, on a busy machine, is sometimes faster than it.
     fn wait_for_service_manager(&self) -> Result<()> {
-        let deadline = Instant::now() + SERVER_LIMIT;
+        let deadline = Instant::now() + FIRST_LIMIT;
         while self.sc(&["query", "netio"])?.stderr.contains("failed to open service manager") {
             if Instant::now() >= deadline {
-                let error = anyhow::anyhow!("no service manager after {} s", SERVER_LIMIT.as_secs());
+                let error = anyhow::anyhow!("no service manager after {} s", FIRST_LIMIT.as_secs());
                 return Err(self.explain(error));
             }
             thread::sleep(SERVICE_MANAGER_POLL);
@@ -83,23 +90,42 @@ impl Rig {
         Ok(())
     }
 
-    /// A rig with netio.sys running.
+    /// A rig of the architecture that `SLUICE_ARCH` names, or x64, with netio.sys running.
     ///
     /// # Errors
     /// As for [`Self::new`], or netio.sys does not start.
     pub fn boot(name: &str) -> Result<Self> {
-        let rig = Self::new(name)?;
+        let rig = Self::new(Arch::chosen()?, name)?;
         rig.create_service("netio")?;
         rig.start("netio")?;
         Ok(rig)
     }
 
-    /// Copies a driver of the product, `target/drivers/x64/<name>.sys`, and makes a service of that name for it.
+    /// A file that a user installs, as `cargo xtask build` made it for this rig: `target/drivers/<arch>/<file>`.
+    #[must_use]
+    pub fn product(&self, file: &str) -> PathBuf {
+        self.arch.drivers().join(file)
+    }
+
+    /// A part of the rig itself, as `cargo xtask build` made it: `target/rig/<arch>/<file>`.
+    #[must_use]
+    pub fn part(&self, file: &str) -> PathBuf {
+        self.arch.rig().join(file)
+    }
+
+    /// A time limit, written down for an idle machine of 2023, as it is for this machine: what starting a program takes is
+    /// measured whenever a rig is made.
+    #[must_use]
+    pub fn scaled(&self, limit: Duration) -> Duration {
+        speed::scaled(limit)
+    }
+
+    /// Copies a driver of the product, `target/drivers/<arch>/<name>.sys`, and makes a service of that name for it.
     ///
     /// # Errors
     /// The file is missing, or `sc create` fails.
     pub fn install(&self, name: &str) -> Result<()> {
-        self.install_file(&built("drivers", &format!("{name}.sys")), name)
+        self.install_file(&self.product(&format!("{name}.sys")), name)
     }
 
     /// Copies the driver that does what `behaviour` says wrong (see rig/drivers/misfit), and makes a service of that
@@ -108,7 +134,7 @@ impl Rig {
     /// # Errors
     /// As for [`Self::install`].
     pub fn install_misfit(&self, behaviour: &str) -> Result<()> {
-        self.install_file(&built("rig", "misfit.sys"), behaviour)
+        self.install_file(&self.part("misfit.sys"), behaviour)
     }
 
     /// Copies a driver file to `C:\windows\system32\drivers\<service>.sys` and makes a service for it.
@@ -233,7 +259,7 @@ impl Rig {
     /// # Errors
     /// It cannot be run, or it hangs.
     pub fn sc(&self, arguments: &[&str]) -> Result<Outcome> {
-        self.run("sc", arguments, SC_LIMIT)
+        self.run("sc", arguments, self.scaled(SC_LIMIT))
     }
 
     /// Runs a program of Windows, or one copied with [`Self::copy_file`], with `C:\rig` as its folder.
@@ -267,16 +293,17 @@ impl Rig {
     /// Waits until the events are as wanted, and returns them.
     ///
     /// # Errors
-    /// They are not after 5 s: the error says that `what` did not happen.
+    /// They are not after 5 s, [scaled](Self::scaled): the error says that `what` did not happen.
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&[Event]) -> bool) -> Result<Vec<Event>> {
-        let deadline = Instant::now() + EVENT_LIMIT;
+        let limit = self.scaled(EVENT_LIMIT);
+        let deadline = Instant::now() + limit;
         loop {
             let events = self.events()?;
             if wanted(&events) {
                 return Ok(events);
             }
             if Instant::now() > deadline {
-                return Err(self.explain(anyhow::anyhow!("{what} did not happen within {} s", EVENT_LIMIT.as_secs())));
+                return Err(self.explain(anyhow::anyhow!("{what} did not happen within {} s", limit.as_secs())));
             }
             thread::sleep(Duration::from_millis(5));
         }
@@ -290,7 +317,7 @@ impl Rig {
         let reports = |events: &[Event]| events.iter().filter(|event| event.is("netio", "report")).count();
         let before = reports(&self.events()?);
         // Opening its device is the question; the answer is in the log.
-        self.run("cmd", &["/c", "type", "\\\\.\\netio"], SC_LIMIT)?;
+        self.run("cmd", &["/c", "type", "\\\\.\\netio"], self.scaled(SC_LIMIT))?;
         let events = self.wait_for("the report of netio.sys", |events| reports(events) > before)?;
         Ok(events.iter().rfind(|event| event.is("netio", "report")).map(Left::of).unwrap_or_default())
     }
@@ -391,7 +418,7 @@ impl Rig {
         let mut command = self.wine.server(&self.prefix);
         let quiet = command.arg(option).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut server = quiet.spawn().context("cannot run the server of Wine")?;
-        let status = process::wait(&mut server, SERVER_LIMIT)?;
+        let status = process::wait(&mut server, FIRST_LIMIT)?;
         let status = status.with_context(|| format!("`wineserver {option}` did not end in time"))?;
         ensure!(status.success(), "`wineserver {option}` ended with {status}");
         Ok(())
@@ -411,11 +438,6 @@ impl Drop for Rig {
             eprintln!("warning: {error:#}");
         }
     }
-}
-
-/// A file that `cargo xtask build` has made, below `target/<folder>/x64`.
-fn built(folder: &str, file: &str) -> PathBuf {
-    root().join("target").join(folder).join("x64").join(file)
 }
 
 /// A command as a person would type it: arguments with spaces in quotes.

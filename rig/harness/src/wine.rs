@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
+use crate::arch::Arch;
+
 /// Where Debian and others keep what is not in PATH.
 const FOLDERS: [&str; 5] = [
     "/usr/lib/wine",
@@ -34,9 +36,14 @@ impl Wine {
     ///
     /// # Errors
     /// Wine is not installed.
-    pub(crate) fn find() -> Result<Self> {
-        let programs = locate(&folders());
-        let (loader, server) = programs.context("Wine (64-bit) is not installed; `cargo xtask setup` installs it")?;
+    pub(crate) fn find(arch: Arch) -> Result<Self> {
+        let (loader, server) = match arch {
+            Arch::X64 => {
+                locate(&folders()).context("Wine (64-bit) is not installed; `cargo xtask setup` installs it")?
+            }
+            Arch::Arm64 => emulated()
+                .context("Wine for ARM64 is not in this checkout; `cargo xtask setup --arch arm64` puts it there")?,
+        };
         let fixed = fixed("true").stdout(Stdio::null()).stderr(Stdio::null()).status();
         Ok(Self { loader, server, fixed: fixed.is_ok_and(|status| status.success()) })
     }
@@ -79,6 +86,13 @@ impl Wine {
 #[must_use]
 pub fn loader() -> Option<PathBuf> {
     locate(&folders()).map(|(loader, _)| loader)
+}
+
+/// The loader and the server of Wine for ARM64: scripts that have the emulator run them.
+fn emulated() -> Option<(PathBuf, PathBuf)> {
+    let folder = Arch::Arm64.rig().join("wine/bin");
+    let (loader, server) = (folder.join("wine"), folder.join("wineserver"));
+    (loader.is_file() && server.is_file()).then_some((loader, server))
 }
 
 /// Where Wine may lie, best first.
