@@ -13,7 +13,7 @@
  * change it meanwhile, and aligned for any structure. On STATUS_SUCCESS AnswerLength is how long the answer is. */
 
 /* Whether the input is a whole batch: every byte of every packet lies in it, behind the entries. */
-static NTSTATUS CheckBatch(const VOID *Input, ULONG InputLength)
+static NTSTATUS CheckBatch(_In_reads_bytes_(InputLength) const VOID *Input, ULONG InputLength)
 {
     const PROBE_BATCH_REQUEST *request = Input;
     const PROBE_BATCH_ENTRY *entries = (const PROBE_BATCH_ENTRY *)(request + 1);
@@ -43,7 +43,9 @@ static NTSTATUS CheckBatch(const VOID *Input, ULONG InputLength)
     return STATUS_SUCCESS;
 }
 
-static NTSTATUS Classify(VOID *Buffer, ULONG InputLength, ULONG OutputLength, ULONG_PTR *AnswerLength)
+_IRQL_requires_max_(PASSIVE_LEVEL)
+static NTSTATUS AnswerClassify(_Inout_ VOID *Buffer, ULONG InputLength, ULONG OutputLength,
+                               _Inout_ ULONG_PTR *AnswerLength)
 {
     const PROBE_BATCH_REQUEST *request = Buffer;
     const PROBE_BATCH_ENTRY *entries = (const PROBE_BATCH_ENTRY *)(request + 1);
@@ -92,7 +94,9 @@ static NTSTATUS Classify(VOID *Buffer, ULONG InputLength, ULONG OutputLength, UL
     return status;
 }
 
-static NTSTATUS Status(VOID *Buffer, ULONG InputLength, ULONG OutputLength, ULONG_PTR *AnswerLength)
+_IRQL_requires_max_(PASSIVE_LEVEL)
+static NTSTATUS AnswerStatus(_Inout_ VOID *Buffer, ULONG InputLength, ULONG OutputLength,
+                             _Inout_ ULONG_PTR *AnswerLength)
 {
     PROBE_STATUS answer = {{PROBE_CONTROL_VERSION, sizeof(answer)}, 0, 0, 0};
     VOID *providers = (PROBE_STATUS *)Buffer + 1;
@@ -114,7 +118,9 @@ static NTSTATUS Status(VOID *Buffer, ULONG InputLength, ULONG OutputLength, ULON
 
 /* ---- The dispatch routines --------------------------------------------------------------------------------------- */
 
+_Dispatch_type_(IRP_MJ_CREATE) _Dispatch_type_(IRP_MJ_CLEANUP) _Dispatch_type_(IRP_MJ_CLOSE)
 static DRIVER_DISPATCH DispatchCreateClose;
+_Dispatch_type_(IRP_MJ_DEVICE_CONTROL)
 static DRIVER_DISPATCH DispatchDeviceControl;
 
 static NTSTATUS Complete(IRP *Irp, NTSTATUS Status, ULONG_PTR Information)
@@ -145,10 +151,10 @@ static NTSTATUS NTAPI DispatchDeviceControl(DEVICE_OBJECT *DeviceObject, IRP *Ir
 
     switch (stack->Parameters.DeviceIoControl.IoControlCode) {
     case IOCTL_PROBE_CLASSIFY:
-        status = Classify(Irp->AssociatedIrp.SystemBuffer, inputLength, outputLength, &answerLength);
+        status = AnswerClassify(Irp->AssociatedIrp.SystemBuffer, inputLength, outputLength, &answerLength);
         break;
     case IOCTL_PROBE_STATUS:
-        status = Status(Irp->AssociatedIrp.SystemBuffer, inputLength, outputLength, &answerLength);
+        status = AnswerStatus(Irp->AssociatedIrp.SystemBuffer, inputLength, outputLength, &answerLength);
         break;
     default:
         break;

@@ -56,7 +56,7 @@ fn no_lock_file_has_a_package_twice() {
 
 /// What is tested on Windows: all that plain `cargo test` tests, but for what is not for that host.
 #[test]
-fn the_lists_of_packages_for_windows_are_complete() {
+fn the_list_of_packages_for_windows_is_complete() {
     const NOT_FOR_WINDOWS: [&str; 2] = ["sluice-rig", "xtask"];
     let metadata =
         output(Command::new("cargo").args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(root()));
@@ -68,18 +68,15 @@ fn the_lists_of_packages_for_windows_are_complete() {
     let mut expected: Vec<&str> = tested.filter(|name| !NOT_FOR_WINDOWS.contains(name)).collect();
     expected.sort_unstable();
 
+    // The workflow runs this task.
     let makefile = fs::read_to_string(root().join("Makefile.toml")).unwrap();
-    let workflow = fs::read_to_string(root().join(".github/workflows/windows.yml")).unwrap();
     let task = makefile.split("[tasks.test.windows]").nth(1).and_then(|task| task.split(']').next()).unwrap();
-    let step = workflow.split("cargo test ").nth(1).and_then(|step| step.split("\n\n").next()).unwrap();
-    for list in [task, step] {
-        let words: Vec<&str> = list
-            .split(|character: char| character.is_whitespace() || "\",".contains(character))
-            .filter(|word| !word.is_empty())
-            .collect();
-        let named: Vec<&str> = words.windows(2).filter(|pair| pair[0] == "--package").map(|pair| pair[1]).collect();
-        assert_eq!(named, expected);
-    }
+    let words: Vec<&str> = task
+        .split(|character: char| character.is_whitespace() || "\",".contains(character))
+        .filter(|word| !word.is_empty())
+        .collect();
+    let named: Vec<&str> = words.windows(2).filter(|pair| pair[0] == "--package").map(|pair| pair[1]).collect();
+    assert_eq!(named, expected);
 }
 
 #[test]
@@ -149,7 +146,8 @@ impl Windows {
         let tools = tools.map(|tool| ("bin", tool)).into_iter().chain([("out/package", "sluicectl.exe")]);
         for (place, tool) in tools {
             let path = format!("{place}/{tool}");
-            write(&path, &format!("#!/bin/sh\necho \"RUN {tool} $*\"\n"));
+            let environment = "[${PSModulePath-}] [${CARGO_ENCODED_RUSTFLAGS-}]";
+            write(&path, &format!("#!/bin/sh\necho \"RUN {tool} $*\"\necho \"WITH {tool} {environment}\"\n"));
             fs::set_permissions(folder.join(path), fs::Permissions::from_mode(0o755)).unwrap();
         }
         Self(folder)
@@ -157,6 +155,15 @@ impl Windows {
 
     /// The tools that `task` runs, with their arguments.
     fn run(&self, task: &str, target: &str) -> Vec<String> {
+        self.lines("RUN ", task, target)
+    }
+
+    /// The tools that `task` runs, with what matters of their environment.
+    fn run_with(&self, task: &str, target: &str) -> Vec<String> {
+        self.lines("WITH ", task, target)
+    }
+
+    fn lines(&self, prefix: &str, task: &str, target: &str) -> Vec<String> {
         let mut path = vec![self.0.join("bin")];
         path.extend(env::split_paths(&env::var_os("PATH").unwrap()));
         let mut command = cargo_make(&self.0);
@@ -168,8 +175,10 @@ impl Windows {
         ] {
             command.arg("--env").arg(format!("{name}={value}"));
         }
+        // What PowerShell 7 leaves to the programs that it starts.
+        command.env("PSModulePath", "C:\\Program Files\\PowerShell\\7\\Modules");
         let text = output(command.arg(task).env("PATH", env::join_paths(path).unwrap()));
-        text.lines().filter_map(|line| line.strip_prefix("RUN ")).map(str::to_owned).collect()
+        text.lines().filter_map(|line| line.strip_prefix(prefix)).map(str::to_owned).collect()
     }
 }
 
@@ -194,7 +203,9 @@ fn package_stamps_checks_signs_and_catalogues_each_driver() {
             format!("stampinf -f out/package/{driver}/{driver}.inf -d * -a arm64 -c {driver}.cat -v 1.2.3.0"),
             format!("infverif /v /w out/package/{driver}/{driver}.inf"),
             format!("signtool sign /v /fd SHA256 /s My /n Sluice test certificate out/package/{driver}/{driver}.sys"),
-            format!("inf2cat /driver:out/package/{driver} /os:10_CO_ARM64 /uselocaltime"),
+            format!(
+                "inf2cat /driver:out/package/{driver} /os:10_VB_ARM64,10_CO_ARM64,10_NI_ARM64,10_GE_ARM64 /uselocaltime"
+            ),
             format!("signtool sign /v /fd SHA256 /s My /n Sluice test certificate out/package/{driver}/{driver}.cat"),
         ]
     };
@@ -202,6 +213,65 @@ fn package_stamps_checks_signs_and_catalogues_each_driver() {
     for file in ["sluice/sluice.sys", "probe/probe.pdb", "sluicectl.exe", "sluice_npi.h", "sluice.cer"] {
         assert!(windows.0.join("out/package").join(file).is_file(), "{file}");
     }
+}
+
+#[test]
+fn windows_powershell_gets_no_module_path_of_another_one() {
+    if !is_installed("cargo-make") {
+        return;
+    }
+    let windows = Windows::new("modules");
+    let with = windows.run_with("package", "x86_64-pc-windows-msvc");
+    let powershell: Vec<_> = with.iter().filter(|line| line.starts_with("powershell ")).collect();
+    assert!(matches!(powershell[..], [one] if one.starts_with("powershell [] ")), "{powershell:?}");
+}
+
+#[test]
+fn drivers_are_built_with_neutral_names_for_the_folders_of_the_machine() {
+    if !is_installed("cargo-make") {
+        return;
+    }
+    let windows = Windows::new("paths");
+    for task in ["build", "clients"] {
+        let with = windows.run_with(task, "x86_64-pc-windows-msvc");
+        let flags = with[0].strip_prefix("tool-cargo [] [").unwrap().strip_suffix(']').unwrap();
+        let flags: Vec<&str> = flags.split('\u{1f}').collect();
+        let here = windows.0.canonicalize().unwrap();
+        let [target, cargo, source] = flags[..] else { panic!("{task}: {flags:?}") };
+        // The variable replaces the flags of this file.
+        assert!(fs::read_to_string(root().join(".cargo/config.toml")).unwrap().contains(&format!("[\"{target}\"]")));
+        assert!(cargo.starts_with("--remap-path-prefix=/") && cargo.ends_with("=/cargo"), "{task}: {cargo}");
+        assert_eq!(source, format!("--remap-path-prefix={}=/sluice", here.display()), "{task}");
+    }
+}
+
+/// The release tells its user what the makefile does.
+#[test]
+fn catalogues_are_for_the_same_versions_of_windows_in_both_places() {
+    let lists = |file: &str, before: &str| -> Vec<String> {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        let behind = text.split(before).skip(1).map(|rest| rest.split(['"', '\'']).next().unwrap().to_owned());
+        let mut lists: Vec<String> = behind.filter(|list| list.contains("10_VB")).collect();
+        lists.sort();
+        lists
+    };
+    let makefile = lists("Makefile.toml", "-pc-windows-msvc\" = \"");
+    assert_eq!(makefile.len(), 2);
+    assert_eq!(lists("xtask/src/dist/README.md", "/os:"), makefile);
+}
+
+/// ApiValidator may refuse the functions of NMR and nothing else.
+#[test]
+fn the_windows_workflow_lets_the_nine_functions_pass() {
+    let names = |file: &str| -> std::collections::BTreeSet<String> {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        words.filter(|word| word.len() > 5 && word.starts_with("Nmr")).map(str::to_owned).collect()
+    };
+    let workflow = names(".github/workflows/windows.yml");
+    assert_eq!(workflow.len(), 9);
+    let declared = names("crates/wdk-nmr-sys/src/lib.rs");
+    assert!(workflow.is_subset(&declared), "{workflow:?}");
 }
 
 #[test]
