@@ -91,13 +91,47 @@ pub(crate) fn lint() -> Result<()> {
         println!("The drivers are not linted: the pinned tool chain has no target for Windows here.");
         return Ok(());
     }
-    content_root::make(&tools, Arch::X64)?;
-    let cargo = Cargo::new(&tools)?;
+    for mut clippy in for_windows(&tools, "clippy")? {
+        // clippy lies beside the rustc that builds.
+        let bin = tools.rust.rustc.parent().map(Path::to_path_buf);
+        let path = env::var_os("PATH").unwrap_or_default();
+        clippy.env("PATH", env::join_paths(bin.into_iter().chain(env::split_paths(&path)))?);
+        run_command(clippy.args(["--", "--deny", "warnings"]))?;
+    }
+    Ok(())
+}
+
+/// `cargo check` of what plain `cargo check` on this host leaves out, for one message format of cargo's. Nothing is
+/// installed for it: none where the tools are missing.
+///
+/// # Errors
+/// A file cannot be written, or a tool fails.
+pub(crate) fn check_commands(message_format: &str) -> Result<Option<Vec<Command>>> {
+    let Some(tools) = setup::present(Arch::X64) else { return Ok(None) };
+    let mut commands = for_windows(&tools, "check")?;
+    for command in &mut commands {
+        command.args(["--keep-going", "--message-format", message_format]);
+    }
+    Ok(Some(commands))
+}
+
+/// A cargo command for all crates that are for Windows alone.
+fn for_windows(tools: &Tools, subcommand: &str) -> Result<Vec<Command>> {
+    content_root::make(tools, Arch::X64)?;
+    let cargo = Cargo::new(tools)?;
+    let mut commands = Vec::new();
     // Each rig driver by itself, as it is built: together, they would share features that one of them cannot have.
     for packages in [&["sluice", "probe", "sluice-wdm"][..], &["netio"], &["misfit"]] {
-        cargo.lint(cargo.driver_command("clippy", Arch::X64), packages)?;
+        commands.push((cargo.driver_command(subcommand, Arch::X64), packages));
     }
-    cargo.lint(cargo.program_command("clippy", Arch::X64)?, &["sluicectl", "hostile"])
+    commands.push((cargo.program_command(subcommand, Arch::X64)?, &["sluicectl", "hostile"]));
+    let with_packages = commands.into_iter().map(|(mut command, packages)| {
+        for package in packages {
+            command.args(["--package", package]);
+        }
+        command
+    });
+    Ok(with_packages.collect())
 }
 
 /// cargo, set up to build for Windows.
@@ -106,13 +140,17 @@ struct Cargo<'a> {
     workspace: PathBuf,
     /// Links drivers: lld, called by a script.
     link: PathBuf,
+    /// Makes import libraries of programs: that of mingw-w64, called by a script.
+    dlltool: PathBuf,
 }
 
 impl<'a> Cargo<'a> {
     fn new(tools: &'a Tools) -> Result<Self> {
         let link = layout::cargo_target().join("link");
         write_link_script(&link, &tools.linker)?;
-        Ok(Self { tools, workspace: twin::make()?, link })
+        let dlltool = layout::cargo_target().join("dlltool");
+        write_dlltool_script(&dlltool, &tools.mingw_gcc)?;
+        Ok(Self { tools, workspace: twin::make()?, link, dlltool })
     }
 
     /// Names the folders of this machine neutrally in panic messages and symbols.
@@ -194,7 +232,12 @@ impl<'a> Cargo<'a> {
     fn program_command(&self, subcommand: &str, arch: Arch) -> Result<Command> {
         let mut flags: Vec<OsString> = vec!["-Ctarget-feature=+crt-static".into()];
         let linker = match arch {
-            Arch::X64 => &self.tools.mingw_gcc,
+            Arch::X64 => {
+                let mut dlltool = OsString::from("-Cdlltool=");
+                dlltool.push(&self.dlltool);
+                flags.push(dlltool);
+                &self.tools.mingw_gcc
+            }
             Arch::Arm64 => {
                 flags.push("-Clinker-flavor=lld-link".into());
                 flags.push(link_argument("/LIBPATH:", &crt::make(self.tools)?));
@@ -211,17 +254,6 @@ impl<'a> Cargo<'a> {
 
     fn program(&self, package: &str, arch: Arch) -> Result<()> {
         run_command(self.program_command("build", arch)?.args(["--package", package]))
-    }
-
-    /// Runs clippy, which lies beside the rustc that builds.
-    fn lint(&self, mut clippy: Command, packages: &[&str]) -> Result<()> {
-        let bin = self.tools.rust.rustc.parent().map(Path::to_path_buf);
-        let path = env::var_os("PATH").unwrap_or_default();
-        clippy.env("PATH", env::join_paths(bin.into_iter().chain(env::split_paths(&path)))?);
-        for package in packages {
-            clippy.args(["--package", package]);
-        }
-        run_command(clippy.args(["--", "--deny", "warnings"]))
     }
 
     /// Copies what cargo made of a driver package, under the names that a driver has.
@@ -281,11 +313,12 @@ const KEEP_EXPORTS: &str = "KEEP_EXPORTS";
 /// repository they are the same wherever that lies.
 fn write_link_script(path: &Path, linker: &Path) -> Result<()> {
     link(linker, &path.with_file_name("rust-lld"))?;
-    let root = layout::root().display();
+    let root = shell_quoted(layout::root());
     let script = format!(
         r#"#!/bin/sh
-# Links a driver: lld, without the list of exports that rustc makes unless {KEEP_EXPORTS} is set, and without {root}.
-root='{root}'
+# Links a driver: lld, without the list of exports that rustc makes unless {KEEP_EXPORTS} is set, and with every path
+# from the root of the repository.
+root={root}
 for argument do
     shift
     case ${{{KEEP_EXPORTS}:-}}$argument in /DEF:*) continue ;; esac
@@ -297,6 +330,34 @@ cd "$root" && exec target/rig/cargo/rust-lld "$@" /pdbsourcepath:{SOURCE}
     );
     write_executable(path, &script)?;
     Ok(())
+}
+
+/// Writes the program that rustc calls to make an import library for mingw-w64.
+///
+/// The dlltool of GNU binutils calls an assembler through a shell, without quoting the paths that it hands on. Run in
+/// the root of the repository with paths from there, it does not see a space in the path of the repository.
+fn write_dlltool_script(path: &Path, gcc: &Path) -> Result<()> {
+    let gcc = gcc.file_name().unwrap_or_default().to_string_lossy();
+    let program = gcc.strip_suffix("gcc").unwrap_or("x86_64-w64-mingw32-").to_owned() + "dlltool";
+    let root = shell_quoted(layout::root());
+    let script = format!(
+        r#"#!/bin/sh
+# Makes an import library: {program}, with every path from the root of the repository.
+root={root}
+for argument do
+    shift
+    set -- "$@" "${{argument#"$root/"}}"
+done
+cd "$root" && exec {program} "$@"
+"#
+    );
+    write_executable(path, &script)?;
+    Ok(())
+}
+
+/// A path as one word of a shell.
+fn shell_quoted(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
 }
 
 /// Builds what Rust's standard library asks of Windows and older versions of Wine lack.
@@ -311,4 +372,18 @@ fn bcryptprimitives(tools: &Tools, to: &Path) -> Result<PathBuf> {
     gcc.args(["-shared", "-Os", "-s", "-Wall", "-Werror", "-nostdlib", "-Wl,--entry=0", "-o"]);
     run_command(gcc.arg(&library).arg(&source).args(["-ladvapi32", "-lkernel32"]))?;
     Ok(library)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_of_a_shell() {
+        for path in ["/r/Schleuse für Treiber", "/r/it's $HOME", "/r/\"a\""] {
+            let echo =
+                Command::new("sh").args(["-c", &format!("printf %s {}", shell_quoted(Path::new(path)))]).output();
+            assert_eq!(String::from_utf8(echo.unwrap().stdout).unwrap(), path);
+        }
+    }
 }

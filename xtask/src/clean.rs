@@ -67,15 +67,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         freed += size;
     }
-    println!(
-        "{:>6} MB given back, {} MB left in target/",
-        megabytes(freed),
-        megabytes(size(&target, &mut HashSet::new()))
-    );
+    println!("{:>6} MB given back, {} MB left in target/", megabytes(freed), megabytes(used(&target)));
     Ok(())
 }
 
-fn megabytes(bytes: u64) -> u64 {
+pub(crate) fn megabytes(bytes: u64) -> u64 {
     bytes.div_ceil(1 << 20)
 }
 
@@ -84,12 +80,17 @@ fn remove(folder: &Path) -> Result<u64> {
     if !folder.is_dir() {
         return Ok(0);
     }
-    let size = size(folder, &mut HashSet::new());
+    let size = used(folder);
     fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     Ok(size)
 }
 
-/// What the files below `path` take on the disk. Of hard links, such as those in Wine prefixes, one counts.
+/// What the files below a folder take on the disk, in bytes.
+pub(crate) fn used(folder: &Path) -> u64 {
+    size(folder, &mut HashSet::new())
+}
+
+/// The same, but for files that were seen before. Of hard links, such as those in Wine prefixes, one counts.
 fn size(path: &Path, seen: &mut HashSet<(u64, u64)>) -> u64 {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     let sizes = entries.map(|entry| match entry.metadata() {
@@ -131,9 +132,9 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("xtask-clean-{}", std::process::id()));
         fs::create_dir_all(folder.join("a/b")).unwrap();
         fs::write(folder.join("a/file"), vec![1; 100_000]).unwrap();
-        let one = size(&folder, &mut HashSet::new());
+        let one = used(&folder);
         fs::hard_link(folder.join("a/file"), folder.join("a/b/link")).unwrap();
-        let linked = size(&folder, &mut HashSet::new());
+        let linked = used(&folder);
         let removed = remove(&folder).unwrap();
         assert!(one >= 100_000, "{one}");
         assert_eq!((linked, removed), (one, one));

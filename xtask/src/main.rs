@@ -5,6 +5,7 @@
 
 mod bench;
 mod build;
+mod check;
 mod check_image;
 mod check_inf;
 mod clean;
@@ -17,6 +18,7 @@ mod emulator;
 mod hooks;
 mod import_library;
 mod layout;
+mod machines;
 mod models;
 mod probe_c;
 mod run;
@@ -46,6 +48,8 @@ enum Command {
     Setup(setup::Arguments),
     /// Build the drivers into target/drivers/ARCH/
     Build(build::Arguments),
+    /// Check that everything compiles, drivers included
+    Check(check::Arguments),
     /// Lint what `cargo clippy` does not see on this host: drivers, and programs for Windows
     Clippy,
     /// Check that Windows accepts driver images, and that nothing is in them that should not be
@@ -75,6 +79,8 @@ enum Command {
     /// What that hook does
     #[command(hide = true)]
     PreCommit,
+    /// Type the commands of the README on new machines with Debian 12, 13 and sid
+    Machines(machines::Arguments),
     /// Remove what was built and is not needed to go on
     Clean(clean::Arguments),
     /// Measure, beside what others reach
@@ -96,6 +102,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Setup(arguments) => setup::run(&arguments),
         Command::Build(arguments) => build::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Clippy => build::lint(),
         Command::CheckImage(arguments) => check_image::run(&arguments),
         Command::CheckInf(arguments) => check_inf::run(&arguments),
@@ -110,6 +117,7 @@ fn run(command: Command) -> Result<()> {
         Command::Style(arguments) => style::run(&arguments),
         Command::Hooks => hooks::install(),
         Command::PreCommit => hooks::pre_commit(),
+        Command::Machines(arguments) => machines::run(&arguments),
         Command::Clean(arguments) => clean::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     }

@@ -54,10 +54,8 @@ const COMPILE_ARGUMENTS: &[&str] = &[
     "-DNTDDI_VERSION=0x0A000000",
     // mingw-w64 has neither this flag nor its function; rig/wdk/include declares the function alone.
     "-DPOOL_FLAG_NON_PAGED=0x40",
-    // Headers of mingw-w64 clash with clang's own for Microsoft's dialect and for Intel AMX.
+    // Headers of mingw-w64 clash with clang's own for Microsoft's dialect.
     "-fno-ms-compatibility",
-    "-D__AMXTILEINTRIN_H",
-    "-D__AMXINTRIN_H",
 ];
 
 const LINK_ARGUMENTS: &[&str] = &[
@@ -120,6 +118,8 @@ pub(crate) fn build(tools: &Tools, linker: &Path, arch: Arch) -> Result<[PathBuf
         for folder in ["km", "km/crt", "shared", "um"] {
             compile.arg("-isystem").arg(headers.join(folder));
         }
+        // Newer versions of clang write the name into the symbols, by default with the folder that they run in.
+        compile.args(["-Xclang", &format!("-object-file-name={name}.obj")]);
         run(compile.arg("-c").arg(source.join(format!("{name}.c"))).arg("-o").arg(&object))?;
         link.arg(object);
     }

@@ -4,11 +4,11 @@
 //! nothing is missing. What a tool is and which Debian package has it is said once, in [`Tool`]; what is to be done
 //! about missing ones is decided by [`plan`], a function of facts, and carried out by [`install`].
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{self, Command};
+use std::{fs, io};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::emulator;
 use crate::layout::{self, Arch};
@@ -129,6 +129,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// # Errors
 /// Something is missing and cannot be installed.
 pub(crate) fn ensure(arch: Arch) -> Result<Tools> {
+    let target = layout::root().join("target");
+    is_writable(&target).with_context(|| {
+        format!(
+            "expected a checkout that can be written to, for {}: drivers and Wine prefixes are made there",
+            target.display()
+        )
+    })?;
     match find(arch) {
         Ok(tools) => Ok(tools),
         Err(missing) => {
@@ -136,6 +143,19 @@ pub(crate) fn ensure(arch: Arch) -> Result<Tools> {
             find(arch).or_else(|missing| bail!("still missing after the installation:\n{}", list(&missing)))
         }
     }
+}
+
+/// The tools for drivers of `arch`, if all are there.
+pub(crate) fn present(arch: Arch) -> Option<Tools> {
+    find(arch).ok()
+}
+
+/// Whether files can be made in a folder, which is made if it is not there.
+fn is_writable(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let file = folder.join(format!(".writable-{}", process::id()));
+    fs::write(&file, "")?;
+    fs::remove_file(file)
 }
 
 /// The targets that must be there for drivers of `arch` and the programs that go with them.
@@ -275,7 +295,10 @@ struct Host {
 enum Right {
     Root,
     SudoWithoutPassword,
-    None,
+    /// sudo asks for a password, which is for the person to type.
+    Sudo,
+    /// There is no sudo; root has a password.
+    Su,
 }
 
 /// What to do about missing tools.
@@ -297,13 +320,16 @@ fn plan(missing: &[Tool], host: Host) -> Plan {
             list(missing)
         ));
     }
+    let line = format!(
+        "apt-get update && {}apt-get install -y --no-install-recommends {}",
+        if host.right == Right::Sudo { "sudo " } else { "" },
+        packages.join(" ")
+    );
     match host.right {
         Right::Root => Plan::Install { prefix: &[], packages },
         Right::SudoWithoutPassword => Plan::Install { prefix: &["sudo", "-n"], packages },
-        Right::None => Plan::Ask(format!(
-            "sudo apt-get update && sudo apt-get install -y --no-install-recommends {}",
-            packages.join(" ")
-        )),
+        Right::Sudo => Plan::Ask(format!("sudo {line}")),
+        Right::Su => Plan::Ask(format!("su -c '{line}'")),
     }
 }
 
@@ -342,8 +368,10 @@ fn host() -> Host {
         Right::Root
     } else if succeeds(Command::new("sudo").args(["-n", "true"])) {
         Right::SudoWithoutPassword
+    } else if program("sudo").is_some() {
+        Right::Sudo
     } else {
-        Right::None
+        Right::Su
     };
     Host { apt: program("apt-get").is_some(), right }
 }
@@ -395,11 +423,13 @@ mod tests {
 
     #[test]
     fn without_the_right_the_person_gets_one_line_to_type() {
-        let host = Host { apt: true, right: Right::None };
-        let Plan::Ask(line) = plan(&[Tool::Llvm, Tool::Clang], host) else { panic!("nobody is asked") };
-        assert_eq!(line.lines().count(), 1);
-        assert!(line.ends_with(" llvm clang"), "{line}");
-        assert!(line.contains("apt-get update &&"), "{line}");
+        for (right, expected) in [
+            (Right::Sudo, "sudo apt-get update && sudo apt-get install -y --no-install-recommends llvm clang"),
+            (Right::Su, "su -c 'apt-get update && apt-get install -y --no-install-recommends llvm clang'"),
+        ] {
+            let host = Host { apt: true, right };
+            assert_eq!(plan(&[Tool::Llvm, Tool::Clang], host), Plan::Ask(expected.to_owned()));
+        }
     }
 
     #[test]

@@ -249,7 +249,7 @@ impl BuilderExt for bindgen::Builder {
             Some(value) => format!("-D{name}={value}"),
             None => format!("-D{name}"),
         });
-        let builder = bindgen::Builder::default()
+        let mut builder = bindgen::Builder::default()
             .use_core()
             .derive_default(true)
             .generate_cstr(true)
@@ -263,8 +263,6 @@ impl BuilderExt for bindgen::Builder {
             .clang_args(["--target=x86_64-w64-windows-gnu", "-fms-extensions", "-nostdinc", "-w", "-fno-builtin"])
             .clang_args(definitions)
             .clang_args(config.include_paths()?.map(|path| format!("-isystem{}", path.display())));
-        // Intel AMX: clang's header gets packed as well as aligned by the DDK's, which Rust cannot say.
-        let mut builder = builder.blocklist_item("_*tile1024i.*");
         // The pool functions that ExAllocatePool2 replaced: wdk-sys leaves them out, so that no driver uses them.
         for deprecated in
             ["ExAllocatePool", "ExAllocatePoolWithTag", "ExAllocatePoolWithQuotaTag", "ExAllocatePoolWithTagPriority"]

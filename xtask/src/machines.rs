@@ -1,0 +1,266 @@
+//! `cargo xtask machines`: the two commands of the README on new machines, one for each release of Debian.
+//!
+//! A machine is a root file system that mmdebstrap makes under target/machines/, with what the README takes for
+//! granted: git, a C compiler, and a Rust tool chain, for which that of this host is mounted read-only. What cargo has
+//! fetched on this host is copied, so that a machine needs the network for Debian's packages only. In it:
+//!
+//! 1. a user without root, sudo or tools types the demo, and gets one line that root is to type;
+//! 2. root types both commands in a clone of this repository, with the tools missing;
+//! 3. the user types both in another clone, whose path has a space and letters outside ASCII.
+//!
+//! Nothing of the host is written to. The mounts are those of a namespace of their own and end with it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
+
+use crate::clean::{megabytes, used};
+use crate::layout;
+use crate::run::{output, program, run as run_command};
+
+/// The arguments of `cargo xtask machines`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The releases of Debian
+    #[arg(value_enum, value_name = "RELEASE", default_values_t = [Release::Bookworm, Release::Trixie, Release::Sid])]
+    releases: Vec<Release>,
+    /// Type the demo only, not the tests
+    #[arg(long)]
+    demo: bool,
+    /// Use the machine that is there instead of making a new one
+    #[arg(long)]
+    keep: bool,
+    /// A mirror of Debian [default: the one that apt uses here]
+    #[arg(long, value_name = "URL")]
+    mirror: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Release {
+    /// Debian 12
+    #[value(alias = "12")]
+    Bookworm,
+    /// Debian 13
+    #[value(alias = "13")]
+    Trixie,
+    /// What becomes the next Debian
+    #[value(alias = "unstable")]
+    Sid,
+}
+
+impl Release {
+    /// Debian's own name for it.
+    fn suite(self) -> &'static str {
+        match self {
+            Self::Bookworm => "bookworm",
+            Self::Trixie => "trixie",
+            Self::Sid => "sid",
+        }
+    }
+}
+
+/// What a machine has before the first command.
+const PACKAGES: &str = "ca-certificates,gcc,git,libc6-dev,passwd";
+
+/// The user who is not root.
+const USER: &str = "schleuse";
+
+/// Where the clones lie in a machine.
+const OF_ROOT: &str = "/root/sluice";
+const OF_USER: &str = "/home/schleuse/Schleuse für Treiber";
+
+/// `cargo xtask machines`.
+///
+/// # Errors
+/// A machine cannot be made, or a command fails in one.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    ensure!(
+        output(Command::new("id").arg("-u"))?.trim_end() == "0",
+        "expected root, who may mount, found another user"
+    );
+    ensure!(
+        program("mmdebstrap").is_some(),
+        "mmdebstrap is not installed, which makes the machines; `apt-get install mmdebstrap` installs it"
+    );
+    let rust = HostRust::find()?;
+    let mut report = Vec::new();
+    for release in &arguments.releases {
+        let machine = Machine { root: layout::root().join("target/machines").join(release.suite()), rust: &rust };
+        if !arguments.keep || !machine.root.join("etc/debian_version").is_file() {
+            let mirror = arguments.mirror.clone().map_or_else(mirror_of_apt, Ok)?;
+            let took = machine.make(*release, &mirror)?;
+            report.push(format!("{:<9} made in {} s", release.suite(), took.as_secs()));
+        }
+        for line in machine.try_commands(!arguments.demo)? {
+            report.push(format!("{:<9} {line}", release.suite()));
+        }
+    }
+    println!("\n== What was seen ==\n{}", report.join("\n"));
+    Ok(())
+}
+
+/// The mirror of Debian that apt uses on this host.
+fn mirror_of_apt() -> Result<String> {
+    let mut apt = Command::new("apt-get");
+    apt.args(["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian", "Label: Debian"]);
+    let mirrors = output(&mut apt)?;
+    let mirror = mirrors.lines().next().map(str::to_owned);
+    mirror.context("apt knows no mirror of Debian here; --mirror names one")
+}
+
+/// What a machine has of this host for Rust.
+struct HostRust {
+    /// The tool chain of this repository.
+    toolchain: PathBuf,
+    /// cargo's folder, with what it has fetched.
+    cargo: PathBuf,
+}
+
+impl HostRust {
+    fn find() -> Result<Self> {
+        let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(layout::root()))?;
+        let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+        let home = home.or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")));
+        Ok(Self {
+            toolchain: PathBuf::from(sysroot.trim_end()),
+            cargo: home.context("neither HOME nor CARGO_HOME is set")?,
+        })
+    }
+}
+
+/// A root file system, and what it borrows from this host.
+struct Machine<'a> {
+    root: PathBuf,
+    rust: &'a HostRust,
+}
+
+impl Machine<'_> {
+    /// Makes the machine, in the place of one that is there, and returns how long that took.
+    fn make(&self, release: Release, mirror: &str) -> Result<Duration> {
+        let start = Instant::now();
+        println!("\n== {}: a new machine ==", release.suite());
+        if self.root.exists() {
+            fs::remove_dir_all(&self.root).with_context(|| format!("cannot remove {}", self.root.display()))?;
+        }
+        if let Some(folder) = self.root.parent() {
+            fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        let mut mmdebstrap = Command::new("mmdebstrap");
+        mmdebstrap.args(["--quiet", "--variant=minbase", &format!("--include={PACKAGES}"), release.suite()]);
+        run_command(mmdebstrap.arg(&self.root).arg(mirror))?;
+        self.within("root", "/", "useradd --create-home --shell /bin/sh schleuse")?;
+        for user in ["root", USER] {
+            self.give_crates(user)?;
+        }
+        Ok(start.elapsed())
+    }
+
+    fn home(user: &str) -> &'static str {
+        if user == "root" { "/root" } else { "/home/schleuse" }
+    }
+
+    /// Copies what cargo has fetched on this host, and how it is configured, to a user of the machine.
+    fn give_crates(&self, user: &str) -> Result<()> {
+        let home = Self::home(user);
+        let cargo = self.root.join(home.trim_start_matches('/')).join(".cargo");
+        fs::create_dir_all(cargo.join("registry"))?;
+        for part in ["config.toml", "registry/cache", "registry/index"] {
+            let (from, to) = (self.rust.cargo.join(part), cargo.join(part));
+            if from.exists() {
+                run_command(Command::new("cp").arg("-a").arg(from).arg(to))?;
+            }
+        }
+        self.within("root", "/", &format!("chown -R {user}: {home}"))
+    }
+
+    /// Types the commands as the three kinds of users, and returns what was measured.
+    fn try_commands(&self, tests: bool) -> Result<Vec<String>> {
+        let mut report = Vec::new();
+        for (user, clone) in [("root", OF_ROOT), (USER, OF_USER)] {
+            self.clone_to(user, clone)?;
+        }
+
+        println!("\n== {}: a user without tools ==", self.root.display());
+        let refused = self.command(USER, OF_USER, "cargo xtask demo").output().context("cannot enter the machine")?;
+        let text = String::from_utf8_lossy(&refused.stderr);
+        if !refused.status.success() && text.contains("su -c 'apt-get update && apt-get install") {
+            report.push("a user without tools is told what root has to type".to_owned());
+        } else if !refused.status.success() {
+            bail!("expected one line for root to type, found:\n{text}");
+        }
+
+        for (user, clone) in [("root", OF_ROOT), (USER, OF_USER)] {
+            let commands: &[&str] =
+                if tests { &["cargo xtask demo", "cargo xtask test"] } else { &["cargo xtask demo"] };
+            for command in commands {
+                println!("\n== {}: {user} types {command} ==", self.root.display());
+                let start = Instant::now();
+                self.within(user, clone, command)?;
+                let target = self.root.join(clone.trim_start_matches('/')).join("target");
+                report.push(format!(
+                    "{user:<8} {command:<16} {:>5.1} minutes, target/ has {} MB, the machine {} MB",
+                    start.elapsed().as_secs_f64() / 60.0,
+                    megabytes(used(&target)),
+                    megabytes(used(&self.root)),
+                ));
+            }
+        }
+        Ok(report)
+    }
+
+    /// Clones this repository, as it was committed, to a folder of the machine; or brings the clone there up to date.
+    fn clone_to(&self, user: &str, clone: &str) -> Result<()> {
+        let folder = self.root.join(clone.trim_start_matches('/'));
+        let git = || {
+            let mut git = Command::new("git");
+            // The clone belongs to a user of the machine.
+            git.args(["-c", "safe.directory=*", "-C"]);
+            git
+        };
+        if folder.join(".git").is_dir() {
+            run_command(git().arg(&folder).args(["fetch", "--quiet"]).arg(layout::root()).arg("HEAD"))?;
+            run_command(git().arg(&folder).args(["reset", "--quiet", "--hard", "FETCH_HEAD"]))?;
+        } else {
+            run_command(git().arg(layout::root()).args(["clone", "--quiet", "--no-hardlinks", "."]).arg(&folder))?;
+        }
+        self.within("root", "/", &format!("chown -R {user}: '{clone}'"))
+    }
+
+    fn within(&self, user: &str, folder: &str, command: &str) -> Result<()> {
+        let mut command = self.command(user, folder, command);
+        ensure!(command.status().context("cannot enter the machine")?.success(), "failed in {}", self.root.display());
+        Ok(())
+    }
+
+    /// A line that `user` types in a folder of the machine.
+    fn command(&self, user: &str, folder: &str, line: &str) -> Command {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-euc", ENTER, "enter"]);
+        command.arg(&self.root).arg(&self.rust.toolchain);
+        command.args([user, Self::home(user), folder, line]);
+        command
+    }
+}
+
+/// Enters a machine. The arguments: its root; the Rust tool chain of the host; the user, the user's home, the folder to
+/// work in, the line to run.
+///
+/// The machine reaches the network as the host does: by its resolver, its certificates and its proxies.
+const ENTER: &str = r#"
+root=$1 toolchain=$2 user=$3 home=$4 folder=$5 line=$6
+bind() { mkdir -p "$root$2" && mount --bind "$1" "$root$2" && mount -o remount,bind,ro "$root$2"; }
+bind "$toolchain" /opt/rust
+[ ! -d /etc/ssl/certs ] || bind /etc/ssl/certs /etc/ssl/certs
+for file in /etc/resolv.conf /etc/hosts; do cat "$file" > "$root$file"; done
+mount --rbind /dev "$root/dev"
+mount -t proc proc "$root/proc"
+variables=$(env | grep -iE '^(https?_proxy|no_proxy|ssl_cert_file|ssl_cert_dir|git_ssl_cainfo|curl_ca_bundle)=' || true)
+exec chroot "$root" setpriv --reuid "$user" --regid "$user" --init-groups env -i $variables \
+    HOME="$home" USER="$user" LANG=C.UTF-8 \
+    PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    sh -c 'cd "$1" && eval "$2"' sh "$folder" "$line"
+"#;
