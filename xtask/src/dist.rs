@@ -28,6 +28,7 @@ const PACKAGES: [&str; 3] = ["sluice", "probe", "sluicectl"];
 /// Files of the repository that are in the zip, and where.
 const FILES: &[(&str, &str)] = &[
     ("xtask/src/dist/README.md", "README.md"),
+    ("xtask/src/dist/verify-on-windows.ps1", "verify-on-windows.ps1"),
     ("CHANGELOG.md", "CHANGELOG.md"),
     ("LICENSE-APACHE", "LICENSE-APACHE"),
     ("LICENSE-MIT", "LICENSE-MIT"),

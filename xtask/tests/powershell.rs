@@ -295,3 +295,30 @@ fn the_identifier_of_the_trace_is_the_same_everywhere() {
     }
     assert!(named > 0);
 }
+
+/// The rule classes of Driver Verifier are the same by hand, by cargo make and by the script.
+#[test]
+fn driver_verifier_is_asked_for_the_same_everywhere() {
+    let classes = |text: &str| -> BTreeSet<String> {
+        let mut lists = BTreeSet::new();
+        for option in ["/ruleclasses", "/rc"] {
+            for rest in text.split(option).skip(1) {
+                let end = rest.find(|c: char| !(c.is_ascii_digit() || " ,'\"".contains(c))).unwrap_or(rest.len());
+                let numbers: Vec<&str> =
+                    rest[..end].split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty()).collect();
+                if !numbers.is_empty() {
+                    lists.insert(numbers.join(" "));
+                }
+            }
+        }
+        lists
+    };
+    let page = classes(&read("docs/test-vm.md"));
+    assert_eq!(page.len(), 3, "{page:?}");
+    assert_eq!(classes(&read("Makefile.toml")), page);
+    assert_eq!(classes(&read("xtask/src/dist/verify-on-windows.ps1")), page);
+    // The matrix of runs names them.
+    let matrix = read("docs/windows.md");
+    let standard = page.iter().find(|list| list.len() > 20 && !list.contains(" 3 ")).unwrap();
+    assert!(matrix.contains(&format!("`{standard}`")) && matrix.contains("`33 36`"));
+}

@@ -297,6 +297,7 @@ fn drivers_are_installed_started_verified_and_stopped_in_order() {
         ["verifier /ruleclasses 1 2 3 4 5 6 8 9 12 18 20 26 /driver sluice.sys probe.sys"]
     );
     assert_eq!(run("verify-low-resources"), [format!("{verify} --low-resources")]);
+    assert_eq!(run("verify-isolation-on"), ["verifier /onecheck /rc 33 36 /driver sluice.sys probe.sys"]);
     assert_eq!(run("verify-off"), ["verifier /reset"]);
     assert_eq!(run("uninstall")[..2], ["sc.exe stop probe", "sc.exe stop sluice"]);
     assert!(run("clients")[1].ends_with("probe-c.vcxproj /p:Configuration=Release /p:Platform=x64"));
