@@ -1,13 +1,14 @@
 //! sluice.sys and its clients find each other and part from each other, in every order, and leave nothing behind.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use rstest::rstest;
 use sluice_rig::{Event, Rig, State};
 use system_tests::{
-    BOTH, C, Clients, RUST, calls, end, hostile, install_second, machine, sluicectl, sluicectl_ok, started, stop,
-    verdicts, verdicts_offline,
+    BOTH, C, Clients, EndOfRequests, RUST, arbitrary_requests, calls, end, install_second, machine, sluicectl,
+    sluicectl_ok, started, stop, verdicts, verdicts_offline,
 };
 
 /// All are attached, and packets go through.
@@ -191,18 +192,26 @@ fn a_client_with_a_table_of_an_unknown_version_is_refused_and_nothing_else_happe
 
 #[rstest]
 fn the_provider_comes_and_goes_while_requests_pour_in(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
+    // At least that many times, and for at least that long.
+    const ROUNDS: u32 = 2;
+    const TIME: Duration = Duration::from_secs(6);
     let rig = started("load", clients)?;
+    let longest = rig.scaled(10 * TIME);
     let report = thread::scope(|scope| {
-        let requests = scope.spawn(|| hostile(&rig, &["random", clients.first(), "6", "7"]));
+        let end = EndOfRequests::new(&rig)?;
+        let requests = scope.spawn(|| arbitrary_requests(&rig, clients.first(), longest, 7));
+        let start = Instant::now();
         let mut rounds = 0;
-        while !requests.is_finished() {
+        while !requests.is_finished() && (rounds < ROUNDS || start.elapsed() < TIME) {
             sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
             stop(&rig, "sluice")?;
             rig.start("sluice")?;
             rounds += 1;
         }
-        assert!(rounds > 1, "the requests ended too soon");
-        requests.join().expect("hostile() does not panic")
+        drop(end);
+        let report = requests.join().expect("arbitrary_requests() does not panic")?;
+        ensure!(rounds >= ROUNDS, "expected {ROUNDS} rounds in {} s, found {rounds}", longest.as_secs());
+        Ok(report)
     })?;
     // Some came while sluice was there.
     assert!(report.contains("PROBE_CLASSIFY: done: "), "{report}");

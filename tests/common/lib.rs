@@ -10,7 +10,7 @@ use sluice_rig::Event;
 
 pub use clients::{BOTH, C, Clients, RUST};
 pub use machine::{data, end, install_second, machine, started, stop};
-pub use programs::{hostile, hostile_for, sluicectl, sluicectl_ok, verdicts, verdicts_offline};
+pub use programs::{EndOfRequests, arbitrary_requests, hostile, sluicectl, sluicectl_ok, verdicts, verdicts_offline};
 
 /// How often NMR has called a callback of a driver.
 #[must_use]

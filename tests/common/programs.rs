@@ -1,12 +1,16 @@
 //! The programs that the tests run, and what they answer.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use sluice_rig::{Outcome, Rig};
 
 /// How long sluicectl may take.
 const LIMIT: Duration = Duration::from_secs(120);
+/// The file that ends arbitrary requests (see rig/hostile).
+const END: &str = "end";
 
 /// Runs sluicectl, whether it succeeds or not.
 ///
@@ -31,17 +35,47 @@ pub fn sluicectl_ok(rig: &Rig, arguments: &[&str]) -> Result<String> {
 /// # Errors
 /// It cannot be run, or the device breaks a rule.
 pub fn hostile(rig: &Rig, arguments: &[&str]) -> Result<String> {
-    hostile_for(rig, arguments, Duration::ZERO)
+    run_hostile(rig, arguments, rig.scaled(LIMIT))
 }
 
-/// As [`hostile`], for a run that is meant to last that long.
+/// Sends a device arbitrary requests until an [`EndOfRequests`] is dropped, but not for longer than `longest`; returns
+/// the report.
 ///
 /// # Errors
 /// As for [`hostile`].
-pub fn hostile_for(rig: &Rig, arguments: &[&str], time: Duration) -> Result<String> {
-    let outcome = rig.run("hostile.exe", arguments, rig.scaled(LIMIT) + time)?;
+pub fn arbitrary_requests(rig: &Rig, device: &str, longest: Duration, seed: u64) -> Result<String> {
+    let (seconds, seed) = (longest.as_secs().to_string(), seed.to_string());
+    run_hostile(rig, &["random", device, &seconds, &seed], longest + rig.scaled(LIMIT))
+}
+
+fn run_hostile(rig: &Rig, arguments: &[&str], limit: Duration) -> Result<String> {
+    let outcome = rig.run("hostile.exe", arguments, limit)?;
     ensure!(outcome.succeeded(), "`{}` ended with {:?}: {}", outcome.line, outcome.code, outcome.stderr);
     Ok(outcome.stdout)
+}
+
+/// Ends all [`arbitrary_requests`] of a rig when it is dropped, also when a test fails in the middle.
+pub struct EndOfRequests<'a>(&'a Rig);
+
+impl<'a> EndOfRequests<'a> {
+    /// Lets requests begin.
+    ///
+    /// # Errors
+    /// The file that ended earlier ones cannot be removed.
+    pub fn new(rig: &'a Rig) -> Result<Self> {
+        match fs::remove_file(rig.file(END)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error).context("cannot remove C:\\rig\\end"),
+            _ => Ok(Self(rig)),
+        }
+    }
+}
+
+impl Drop for EndOfRequests<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = fs::write(self.0.file(END), "") {
+            eprintln!("warning: the requests go on: {error}");
+        }
+    }
 }
 
 /// The verdicts on the demo's capture through the client of that name, one JSON object a line.

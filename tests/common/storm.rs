@@ -1,14 +1,17 @@
 //! Everything at once, for as long as one likes: arbitrary requests from several programs while policies are loaded,
 //! persisted and cleared, and clients come and go.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
 use anyhow::{Result, ensure};
 use sluice_rig::Rig;
 
-use crate::{Clients, end, hostile_for, install_second, sluicectl_ok, started, stop, verdicts, verdicts_offline};
+use crate::{
+    Clients, EndOfRequests, arbitrary_requests, end, install_second, sluicectl_ok, started, stop, verdicts,
+    verdicts_offline,
+};
 
 /// What was done.
 #[derive(Clone, Debug, Default)]
@@ -30,76 +33,112 @@ impl fmt::Display for Report {
     }
 }
 
-/// Runs all of it on a new machine for that long. At the end everything works as before, and nothing is left.
+/// How much longer a storm may take than it is asked to, [scaled](Rig::scaled).
+const GRACE: Duration = Duration::from_secs(60);
+/// How often each change is made at least, on however slow a machine.
+const LEAST: u64 = 2;
+
+/// Runs all of it on a new machine for that long, and until every change was made twice. At the end everything works as
+/// before, and nothing is left.
 ///
 /// # Errors
-/// A driver broke a rule, does not work any more, or left something behind.
+/// A driver broke a rule, does not work any more, or left something behind; or the machine is too slow for it.
 pub fn storm(clients: Clients, time: Duration, seed: u64) -> Result<Report> {
     let rig = started("storm", clients)?;
     let second = install_second(&rig, clients.first())?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
-    let deadline = Instant::now() + time;
-    // One side that fails ends the others.
-    let failed = AtomicBool::new(false);
-    let goes_on = || Instant::now() < deadline && !failed.load(Ordering::Relaxed);
-    let noted = |outcome: Result<u64>| outcome.inspect_err(|_| failed.store(true, Ordering::Relaxed));
+    let storm = Storm::new(&rig, time);
     let report = thread::scope(|scope| {
-        let devices: Vec<&str> = clients.names().iter().copied().chain(["Sluice"]).collect();
-        let senders: Vec<_> =
-            devices.iter().map(|device| (device, scope.spawn(|| requests(&rig, device, time, seed)))).collect();
-        let loads = scope.spawn(|| noted(policies(&rig, goes_on)));
-        let lives = scope.spawn(|| noted(lives(&rig, &second, goes_on)));
+        let end = EndOfRequests::new(&rig)?;
+        let devices = clients.names().iter().copied().chain(["Sluice"]);
+        let senders: Vec<_> = devices
+            .map(|device| {
+                let storm = &storm;
+                (device, scope.spawn(move || storm.noted(storm.requests(device, seed))))
+            })
+            .collect();
+        let loads = scope.spawn(|| storm.noted(storm.policies()));
+        let lives = scope.spawn(|| storm.noted(storm.lives(&second)));
         let joined = "the thread does not panic";
+        let (loads, lives) = (loads.join().expect(joined), lives.join().expect(joined));
+        drop(end);
         let mut report = Report::default();
         for (device, sender) in senders {
             let (answers, requests) = sender.join().expect(joined)?;
             report.answers += &format!("{device}:\n{answers}");
             report.requests += requests;
         }
-        report.loads = loads.join().expect(joined)?;
-        report.lives = lives.join().expect(joined)?;
+        (report.loads, report.lives) = (loads?, lives?);
         Ok::<_, anyhow::Error>(report)
     })?;
+    ensure!(report.loads >= LEAST && report.lives >= LEAST, "expected every change {LEAST} times, found {report}");
     sluicectl_ok(&rig, &["policy", "clear", "--persist"])?;
     ensure!(clients.verdicts(&rig)? == verdicts_offline(&rig, None)?, "the verdicts are not the right ones any more");
     end(&rig, clients)?;
     Ok(report)
 }
 
-/// Arbitrary requests to one device. Returns how they were answered, and how many there were.
-fn requests(rig: &Rig, device: &str, time: Duration, seed: u64) -> Result<(String, u64)> {
-    let (seconds, seed) = (time.as_secs().to_string(), seed.to_string());
-    let report = hostile_for(rig, &["random", device, &seconds, &seed], time)?;
-    // Some requests are right, so the dispatchers were not kept from their work by a check in front of them.
-    ensure!(report.contains(": done: "), "no request to {device} succeeded:\n{report}");
-    let count = report.lines().find_map(|line| line.strip_prefix("requests: ")?.trim().parse().ok());
-    Ok((report.replace("\r\n", "\n"), count.unwrap_or(0)))
+/// A storm that is raging, for all of its threads.
+struct Storm<'a> {
+    rig: &'a Rig,
+    started: Instant,
+    time: Duration,
+    /// However few changes were made by then, it ends.
+    longest: Duration,
+    loads: AtomicU64,
+    lives: AtomicU64,
+    /// One thread that fails ends the others.
+    failed: AtomicBool,
 }
 
-/// Changes the policy in every way, one after the other. Returns how often.
-fn policies(rig: &Rig, goes_on: impl Fn() -> bool) -> Result<u64> {
-    let ways: [&[&str]; 4] = [
-        &["policy", "load", "demo.toml"],
-        &["policy", "load", "demo.toml", "--persist"],
-        &["policy", "clear"],
-        &["policy", "clear", "--persist"],
-    ];
-    let mut count = 0;
-    for way in ways.iter().cycle().take_while(|_| goes_on()) {
-        sluicectl_ok(rig, way)?;
-        count += 1;
+impl<'a> Storm<'a> {
+    fn new(rig: &'a Rig, time: Duration) -> Self {
+        let (loads, lives, failed) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+        Self { rig, started: Instant::now(), time, longest: time + rig.scaled(GRACE), loads, lives, failed }
     }
-    Ok(count)
-}
 
-/// Starts and stops a client. Returns how often.
-fn lives(rig: &Rig, client: &str, goes_on: impl Fn() -> bool) -> Result<u64> {
-    let mut count = 0;
-    while goes_on() {
-        rig.start(client)?;
-        verdicts(rig, client)?;
-        stop(rig, client)?;
-        count += 1;
+    fn goes_on(&self) -> bool {
+        let passed = self.started.elapsed();
+        let enough = [&self.loads, &self.lives].iter().all(|count| count.load(Ordering::Relaxed) >= LEAST);
+        !self.failed.load(Ordering::Relaxed) && passed < self.longest && (passed < self.time || !enough)
     }
-    Ok(count)
+
+    fn noted<T>(&self, outcome: Result<T>) -> Result<T> {
+        outcome.inspect_err(|_| self.failed.store(true, Ordering::Relaxed))
+    }
+
+    /// Arbitrary requests to one device. Returns how they were answered, and how many there were.
+    fn requests(&self, device: &str, seed: u64) -> Result<(String, u64)> {
+        let report = arbitrary_requests(self.rig, device, self.longest, seed)?;
+        // Some requests are well-formed, so the dispatchers were not spared their work by a check in front of them.
+        ensure!(report.contains(": done: "), "no request to {device} succeeded:\n{report}");
+        let count = report.lines().find_map(|line| line.strip_prefix("requests: ")?.trim().parse().ok());
+        Ok((report.replace("\r\n", "\n"), count.unwrap_or(0)))
+    }
+
+    /// Changes the policy in every way, one after the other. Returns how often.
+    fn policies(&self) -> Result<u64> {
+        let ways: [&[&str]; 4] = [
+            &["policy", "load", "demo.toml"],
+            &["policy", "load", "demo.toml", "--persist"],
+            &["policy", "clear"],
+            &["policy", "clear", "--persist"],
+        ];
+        for way in ways.iter().cycle().take_while(|_| self.goes_on()) {
+            sluicectl_ok(self.rig, way)?;
+            self.loads.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(self.loads.load(Ordering::Relaxed))
+    }
+
+    /// Starts and stops a client. Returns how often.
+    fn lives(&self, client: &str) -> Result<u64> {
+        while self.goes_on() {
+            self.rig.start(client)?;
+            verdicts(self.rig, client)?;
+            stop(self.rig, client)?;
+            self.lives.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(self.lives.load(Ordering::Relaxed))
+    }
 }

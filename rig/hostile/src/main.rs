@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! hostile sizes DEVICE                 every control code with every small input and output size
-//! hostile random DEVICE SECONDS SEED   arbitrary requests from four threads, which open and close the device
+//! hostile random DEVICE SECONDS SEED   arbitrary requests from four threads, which open and close the device; they
+//!                                      end early when there is a file `end` in the current folder
 //! hostile deaths DEVICE COUNT          programs that are killed in the middle of large requests
 //! hostile handles DEVICE COUNT         handles that are open at once, each used from another thread
 //! hostile victim DEVICE                large requests until it is killed: what `deaths` starts

@@ -1,6 +1,7 @@
 //! The ways in which requests are sent.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -50,7 +51,12 @@ pub(crate) fn sizes(name: &str) -> Result<String, String> {
     Ok(counts.to_string())
 }
 
-/// Arbitrary requests for that many seconds.
+/// The file that ends arbitrary requests.
+const END: &str = "end";
+/// After how many requests of a thread it is looked for.
+const END_POLL: u64 = 32;
+
+/// Arbitrary requests for that many seconds, or until there is a file [`END`].
 pub(crate) fn random(name: &str, seconds: u64, seed: u64) -> Result<String, String> {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let table = table(name)?;
@@ -154,7 +160,10 @@ fn storm(name: &str, table: &[u8], deadline: Instant, seed: u64) -> Result<Reque
     let mut random = Random::new(seed);
     let mut counts = RequestCounts::default();
     let mut device = open(name)?;
-    while Instant::now() < deadline {
+    for sent in 0_u64.. {
+        if Instant::now() >= deadline || sent % END_POLL == 0 && Path::new(END).exists() {
+            break;
+        }
         let (code_name, code) = CODES[random.below(CODES.len())];
         let mut request = right(code, table, &mut random);
         if random.below(4) > 0 {
