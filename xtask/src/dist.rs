@@ -29,6 +29,10 @@ const PACKAGES: [&str; 3] = ["sluice", "probe", "sluicectl"];
 const FILES: &[(&str, &str)] = &[
     ("xtask/src/dist/README.md", "README.md"),
     ("xtask/src/dist/verify-on-windows.ps1", "verify-on-windows.ps1"),
+    ("crates/wdk-nmr/debug/wdk_nmr.js", "debug/wdk_nmr.js"),
+    ("crates/wdk-nmr/debug/wdk_nmr.natvis", "debug/wdk_nmr.natvis"),
+    ("src/sluice.natvis", "debug/sluice.natvis"),
+    ("src/sluice.wprp", "debug/sluice.wprp"),
     ("CHANGELOG.md", "CHANGELOG.md"),
     ("LICENSE-APACHE", "LICENSE-APACHE"),
     ("LICENSE-MIT", "LICENSE-MIT"),
