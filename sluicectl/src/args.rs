@@ -13,6 +13,9 @@ Exit codes:
   1  the machine is not ready: a driver is not loaded, or access is denied
   2  the input is wrong: the arguments, a policy or a capture";
 
+/// The driver's limit for the size of a table, unless it is told otherwise, in bytes.
+const TABLE_LIMIT: usize = 64 << 20;
+
 /// Controls the Sluice driver and classifies packets with it.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES, arg_required_else_help = true, max_term_width = 100)]
@@ -82,15 +85,10 @@ pub(crate) struct StatsArgs {
 pub(crate) enum PolicyCommand {
     /// Check a policy file, without a driver.
     #[command(
-        after_help = "Examples:\n  sluicectl policy check office.toml\n  sluicectl policy check office.toml --json"
+        after_help = "Examples:\n  sluicectl policy check office.toml --strict\n  sluicectl policy check - --json < \
+         office.toml"
     )]
-    Check {
-        /// The policy, in TOML (docs/policy.md).
-        file: PathBuf,
-        /// Write one JSON object.
-        #[arg(long)]
-        json: bool,
-    },
+    Check(CheckArgs),
     /// Put a policy in force. If anything is wrong with it, the previous policy stays in force.
     #[command(
         after_help = "Examples:\n  sluicectl policy load office.toml\n  sluicectl policy load office.toml --persist"
@@ -132,6 +130,22 @@ Examples:
   sluicectl policy test office.toml --protocol udp --destination 192.0.2.53 --name www.example.com
   sluicectl policy test office.toml --capture trace.pcap --packet 7")]
     Test(TestArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The policy, in TOML (docs/policy.md); - is standard input.
+    pub(crate) file: PathBuf,
+    /// Fail if there are warnings as well: exit code 2.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Warn of a table with more bytes than this: the driver's limit, 64 MiB unless its registry value TableLimit says
+    /// otherwise.
+    #[arg(long, value_name = "BYTES", default_value_t = TABLE_LIMIT)]
+    pub(crate) limit: usize,
+    /// Write one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -288,4 +302,14 @@ fn icmp(text: &str) -> Result<(u8, u8), String> {
         text.parse().map_err(|_| "expected a type from 0 to 255, or type and code, such as 8 or 3/4".to_owned())
     };
     Ok((byte(kind)?, byte(code)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_is_that_of_the_driver() {
+        assert_eq!(TABLE_LIMIT, sluice_engine::DEFAULT_TABLE_LIMIT);
+    }
 }

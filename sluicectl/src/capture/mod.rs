@@ -36,8 +36,8 @@ pub(crate) struct RecordedPacket {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// A capture file, read packet by packet. It ends with the first error. Packets of link types that are not supported are
-/// left out, and counted.
+/// A capture file, read packet by packet. It ends with the first error. Packets of link types that are not supported
+/// are left out, and counted.
 pub(crate) struct Capture {
     path: PathBuf,
     blocks: Box<dyn PcapReaderIterator + Send>,

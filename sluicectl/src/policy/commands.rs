@@ -7,12 +7,14 @@ use anstream::stdout;
 use comfy_table::Cell;
 use serde_json::{Value, json};
 use sluice_control::message::PolicyAnswer;
+use sluice_control::settings::TABLE_LIMIT;
 use sluice_core::{Decision, Policy};
 
 use super::checked::{Checked, check, load as load_table, plural};
-use super::diagnostic::Severity;
+use super::diagnostic::Diagnostic;
 use super::explain;
-use crate::args::PolicyCommand;
+use super::file::ListRecord;
+use crate::args::{CheckArgs, PolicyCommand};
 use crate::device::Sluice;
 use crate::failure::Failure;
 use crate::record::action_name;
@@ -20,7 +22,7 @@ use crate::table;
 
 pub(crate) fn run(command: PolicyCommand) -> Result<(), Failure> {
     match command {
-        PolicyCommand::Check { file, json } => check_only(&file, json),
+        PolicyCommand::Check(args) => check_only(&args),
         PolicyCommand::Load { file, persist, json } => load(&file, persist, json),
         PolicyCommand::Show { compare, json } => show(compare.as_deref(), json),
         PolicyCommand::Clear { persist, json } => clear(persist, json),
@@ -28,33 +30,61 @@ pub(crate) fn run(command: PolicyCommand) -> Result<(), Failure> {
     }
 }
 
-fn check_only(path: &Path, json: bool) -> Result<(), Failure> {
-    let checked = check(path)?;
-    if json {
-        write_json(&report(&checked))?;
-        return if checked.table.is_some() { Ok(()) } else { Err(Failure::Reported) };
+fn check_only(args: &CheckArgs) -> Result<(), Failure> {
+    let mut checked = check(&args.file)?;
+    checked.warn_of_shadowed();
+    if let Some(table) = &checked.table
+        && table.len() > args.limit
+    {
+        let (length, limit) = (table.len(), args.limit);
+        let message = format!(
+            "the table of {length} bytes exceeds the limit of {limit} bytes; the registry value {TABLE_LIMIT} of the \
+             driver can raise it"
+        );
+        checked.diagnostics.push(Diagnostic::warning(0..0, message));
     }
-    let path = checked.path.clone();
-    let warnings = checked.diagnostics.iter().filter(|found| found.severity == Severity::Warning).count();
-    let (file, table) = checked.require()?;
-    let rules = plural(file.rules.len(), "rule");
-    let default = action_name(file.default.number());
-    write_line(&format!(
-        "{path}: {rules}, default {default}; table of {} bytes; {}",
-        table.len(),
-        plural(warnings, "warning")
-    ))
+    let is_strict_failure = args.strict && checked.diagnostics.warnings() > 0;
+    let outcome = if checked.table.is_none() || is_strict_failure { Err(Failure::Reported) } else { Ok(()) };
+    if args.json {
+        write_json(&report(&checked, args.limit))?;
+        return outcome;
+    }
+    checked.show_all();
+    if let Some(table) = &checked.table {
+        let name = &checked.source.name;
+        for list in &checked.file.lists {
+            write_line(&format!("{name}: {}", list.text()))?;
+        }
+        let rules = plural(checked.file.rules.len(), "rule");
+        let default = action_name(checked.file.default.number());
+        let percent = table.len() as f64 * 100.0 / args.limit as f64;
+        write_line(&format!(
+            "{name}: {rules}, default {default}; table of {} bytes, {percent:.1} % of the limit; {}",
+            table.len(),
+            plural(checked.diagnostics.warnings(), "warning")
+        ))?;
+    }
+    outcome
 }
 
 /// The outcome of a check, for a program.
-fn report(checked: &Checked) -> Value {
-    let records: Vec<_> = checked.diagnostics.iter().map(|diagnostic| diagnostic.record(&checked.source)).collect();
+fn report(checked: &Checked, limit: usize) -> Value {
+    let shown = checked.diagnostics.shown();
+    let records: Vec<_> = shown.iter().map(|diagnostic| diagnostic.record(&checked.source)).collect();
+    let list = |list: &ListRecord| {
+        let ListRecord { path, taken, left_out, widened, .. } = list;
+        json!({ "path": path, "taken": taken, "left_out": left_out, "widened": widened })
+    };
     json!({
-        "file": checked.path,
+        "file": checked.source.name,
         "valid": checked.table.is_some(),
         "rules": checked.file.rules.len(),
         "default": action_name(checked.file.default.number()),
         "table_length": checked.table.as_ref().map(Vec::len),
+        "limit": limit,
+        "lists": checked.file.lists.iter().map(list).collect::<Vec<_>>(),
+        "errors": checked.diagnostics.errors(),
+        "warnings": checked.diagnostics.warnings(),
         "diagnostics": records,
     })
 }

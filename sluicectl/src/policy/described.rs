@@ -6,7 +6,7 @@ use sluice_core::ether_type;
 use sluice_core::protocol::{self, DCCP, ICMP, ICMPV6, SCTP, TCP, UDP, UDP_LITE};
 use sluice_npi::{direction, link_type};
 
-use super::value::host_name;
+use super::host_name::host_name;
 use crate::args::Described;
 use crate::capture::RecordedPacket;
 use crate::failure::Failure;

@@ -47,7 +47,7 @@ struct PassedOver<'a> {
 
 pub(crate) fn run(args: &TestArgs) -> Result<(), Failure> {
     let checked = check(&args.file)?;
-    checked.show();
+    checked.show_errors();
     let Some(table) = checked.table.clone() else { return Err(Failure::Reported) };
     let classifier = Offline::new(Some(table))?;
     let packets: Box<dyn Iterator<Item = Result<RecordedPacket, Failure>>> = match &args.capture {
@@ -95,7 +95,7 @@ fn explain<'a>(
     let decider = rules.iter().position(|entry| Some(entry.rule.id) == record.rule);
     let text = |entry: &Entry, key: &'static str| Condition {
         key,
-        value: entry.keys.get(key).and_then(|span| checked.source.get(span.clone())).unwrap_or_default(),
+        value: entry.keys.get(key).and_then(|span| checked.source.text.get(span.clone())).unwrap_or_default(),
     };
     let mut passed_over = Vec::new();
     if in_detail {

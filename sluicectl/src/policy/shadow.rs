@@ -5,42 +5,49 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 
-use sluice_core::compile::{Conditions, Fragment, Icmp, Prefix};
+use sluice_core::compile::{Conditions, Fragment, Prefix};
 
-use super::value::mask;
+use super::address::{mask, merged as merged_addresses};
 
-/// How many pairs of rules are compared at most. The index leaves few of them for rules with addresses.
-const MOST_COMPARISONS: usize = 20_000_000;
+/// How many items of rules are compared at most: about a second. The index leaves few rules to compare with those that
+/// have addresses.
+const MOST_WORK: usize = 20_000_000;
 
 /// How many places of the index one rule may take.
 const MOST_PLACES: usize = 64;
 
 /// What was found.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Shadows {
+pub(super) struct Shadows {
     /// The position of each rule that never decides, and that of the first earlier rule that covers it.
-    pub(crate) pairs: Vec<(usize, usize)>,
+    pub(super) pairs: Vec<(usize, usize)>,
     /// How many rules were checked, from the first on: all, unless there are too many.
-    pub(crate) checked: usize,
+    pub(super) checked: usize,
 }
 
 /// Compares the rules of a policy, in their order.
-pub(crate) fn find<'a>(rules: impl IntoIterator<Item = &'a Conditions>) -> Shadows {
+pub(super) fn find<'a>(rules: impl IntoIterator<Item = &'a Conditions>) -> Shadows {
     let mut index = Index::default();
     let mut shadows = Shadows { pairs: Vec::new(), checked: 0 };
-    let mut comparisons = 0;
-    let mut earlier: Vec<&Conditions> = Vec::new();
+    let mut work = 0;
+    let mut earlier: Vec<Prepared<'_>> = Vec::new();
     for (position, rule) in rules.into_iter().enumerate() {
         let candidates = index.candidates(rule);
-        comparisons += candidates.iter().map(|list| list.len()).sum::<usize>();
-        if comparisons > MOST_COMPARISONS {
-            break;
+        let rule = Prepared::new(rule);
+        let mut covering = None;
+        for other in candidates.into_iter().flatten().copied() {
+            work += 1;
+            if covering.is_none_or(|first| other < first) && earlier[other].covers(&rule, &mut work) {
+                covering = Some(other);
+            }
+            if work > MOST_WORK {
+                return shadows;
+            }
         }
-        let covering = candidates.into_iter().flatten().copied().filter(|&other| covers(earlier[other], rule));
-        match covering.min() {
+        match covering {
             Some(other) => shadows.pairs.push((position, other)),
             // What a covered rule covers is covered by the rule that covers it.
-            None => index.insert(position, rule),
+            None => index.insert(position, rule.conditions),
         }
         earlier.push(rule);
         shadows.checked = position + 1;
@@ -92,35 +99,85 @@ fn choices(prefixes: &[Prefix]) -> Vec<Option<Prefix>> {
     if prefixes.is_empty() { vec![None] } else { prefixes.iter().copied().map(Some).collect() }
 }
 
-/// Whether `wide` matches every packet that `narrow` matches.
-pub(crate) fn covers(wide: &Conditions, narrow: &Conditions) -> bool {
-    same_or_unset(wide.direction, narrow.direction)
-        && all_in(&wide.link_types, &narrow.link_types, PartialEq::eq)
-        && same_or_unset(wide.tagged, if narrow.vlans.is_empty() { narrow.tagged } else { Some(true) })
-        && ranges_cover(&wide.vlans, &narrow.vlans)
-        && all_in(&wide.ether_types, &narrow.ether_types, PartialEq::eq)
-        && wide.ip_version.is_none_or(|version| has_version(narrow, version))
-        && all_in(&wide.sources, &narrow.sources, contains)
-        && all_in(&wide.destinations, &narrow.destinations, contains)
-        && all_in(&wide.protocols, &narrow.protocols, PartialEq::eq)
-        && ranges_cover(&wide.source_ports, &narrow.source_ports)
-        && ranges_cover(&wide.destination_ports, &narrow.destination_ports)
-        && all_in(&wide.icmp, &narrow.icmp, |wide: &Icmp, narrow: &Icmp| {
-            wide.kind == narrow.kind && same_or_unset(wide.code, narrow.code)
+/// A rule with its longer lists in a form that is fast to compare.
+struct Prepared<'a> {
+    conditions: &'a Conditions,
+    sources: Addresses,
+    destinations: Addresses,
+    names: HashSet<&'a str>,
+}
+
+/// Addresses of IPv4 and of IPv6, as ranges in order.
+type Addresses = [Vec<RangeInclusive<u128>>; 2];
+
+impl<'a> Prepared<'a> {
+    fn new(conditions: &'a Conditions) -> Self {
+        let addresses = |prefixes: &[Prefix]| [true, false].map(|is_ipv4| merged_addresses(prefixes, is_ipv4));
+        Self {
+            conditions,
+            sources: addresses(&conditions.sources),
+            destinations: addresses(&conditions.destinations),
+            names: conditions.names.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// Whether this rule matches every packet that `narrow` matches. Adds the number of items compared to `work`.
+    fn covers(&self, narrow: &Self, work: &mut usize) -> bool {
+        let (of_narrow, wide) = (narrow, self.conditions);
+        let narrow = narrow.conditions;
+        same_or_unset(wide.direction, narrow.direction)
+            && same_or_unset(wide.tagged, if narrow.vlans.is_empty() { narrow.tagged } else { Some(true) })
+            && same_or_unset(wide.malformed, narrow.malformed)
+            && same_or_unset(wide.truncated, narrow.truncated)
+            && wide.ip_version.is_none_or(|version| has_version(narrow, version))
+            && wide.tcp_flags.is_none_or(|wide| {
+                narrow
+                    .tcp_flags
+                    .is_some_and(|narrow| wide.mask & !narrow.mask == 0 && narrow.value & wide.mask == wide.value)
+            })
+            && wide.fragment.is_none_or(|wide| {
+                narrow.fragment.is_some_and(|narrow| wide == narrow || wide == Fragment::Any && narrow != Fragment::No)
+            })
+            && all_in(&wide.protocols, &narrow.protocols, PartialEq::eq, work)
+            && all_in(&wide.link_types, &narrow.link_types, PartialEq::eq, work)
+            && all_in(&wide.ether_types, &narrow.ether_types, PartialEq::eq, work)
+            && ranges_cover(&wide.vlans, &narrow.vlans, work)
+            && ranges_cover(&wide.source_ports, &narrow.source_ports, work)
+            && ranges_cover(&wide.destination_ports, &narrow.destination_ports, work)
+            && all_in(
+                &wide.icmp,
+                &narrow.icmp,
+                |wide, narrow| wide.kind == narrow.kind && same_or_unset(wide.code, narrow.code),
+                work,
+            )
+            && (wide.sources.is_empty()
+                || !narrow.sources.is_empty() && contain(&self.sources, &of_narrow.sources, work))
+            && (wide.destinations.is_empty()
+                || !narrow.destinations.is_empty() && contain(&self.destinations, &of_narrow.destinations, work))
+            && (wide.names.is_empty() || !narrow.names.is_empty() && self.have_names(&narrow.names, work))
+    }
+
+    /// Whether each name is one of this rule, or below one.
+    fn have_names(&self, names: &[String], work: &mut usize) -> bool {
+        names.iter().all(|name| {
+            let mut labels = std::iter::successors(Some(name.as_str()), |name| Some(name.split_once('.')?.1));
+            labels.any(|name| {
+                *work += 1;
+                self.names.contains(name)
+            })
         })
-        && wide.tcp_flags.is_none_or(|wide| {
-            narrow
-                .tcp_flags
-                .is_some_and(|narrow| wide.mask & !narrow.mask == 0 && narrow.value & wide.mask == wide.value)
+    }
+}
+
+/// Whether all addresses of `narrow` are in `wide`.
+fn contain(wide: &Addresses, narrow: &Addresses, work: &mut usize) -> bool {
+    wide.iter().zip(narrow).all(|(wide, narrow)| {
+        narrow.iter().all(|narrow| {
+            *work += 1;
+            let before = wide.partition_point(|wide| wide.start() <= narrow.start());
+            before.checked_sub(1).is_some_and(|at| narrow.end() <= wide[at].end())
         })
-        && all_in(&wide.names, &narrow.names, |wide: &String, narrow: &String| {
-            narrow.strip_suffix(wide.as_str()).is_some_and(|below| below.is_empty() || below.ends_with('.'))
-        })
-        && wide.fragment.is_none_or(|wide| {
-            narrow.fragment.is_some_and(|narrow| wide == narrow || wide == Fragment::Any && narrow != Fragment::No)
-        })
-        && same_or_unset(wide.malformed, narrow.malformed)
-        && same_or_unset(wide.truncated, narrow.truncated)
+    })
 }
 
 fn same_or_unset<T: PartialEq>(wide: Option<T>, narrow: Option<T>) -> bool {
@@ -128,12 +185,9 @@ fn same_or_unset<T: PartialEq>(wide: Option<T>, narrow: Option<T>) -> bool {
 }
 
 /// Whether `wide` is not a condition, or each item of `narrow` lies in one of its items.
-fn all_in<T>(wide: &[T], narrow: &[T], lies_in: fn(&T, &T) -> bool) -> bool {
+fn all_in<T>(wide: &[T], narrow: &[T], lies_in: fn(&T, &T) -> bool, work: &mut usize) -> bool {
+    *work += wide.len() * narrow.len();
     wide.is_empty() || !narrow.is_empty() && narrow.iter().all(|narrow| wide.iter().any(|wide| lies_in(wide, narrow)))
-}
-
-fn contains(wide: &Prefix, narrow: &Prefix) -> bool {
-    wide.length <= narrow.length && mask(narrow.address, wide.length) == wide.address
 }
 
 /// Whether the rule matches packets of this version of IP alone, because it names it or because of its addresses.
@@ -144,7 +198,8 @@ fn has_version(rule: &Conditions, version: u8) -> bool {
     rule.ip_version == Some(version) || all_have_it(&rule.sources) || all_have_it(&rule.destinations)
 }
 
-fn ranges_cover(wide: &[RangeInclusive<u16>], narrow: &[RangeInclusive<u16>]) -> bool {
+fn ranges_cover(wide: &[RangeInclusive<u16>], narrow: &[RangeInclusive<u16>], work: &mut usize) -> bool {
+    *work += wide.len() * narrow.len();
     if wide.is_empty() {
         return true;
     }
@@ -177,11 +232,15 @@ mod tests {
     use proptest::option;
     use proptest::prelude::*;
     use proptest::sample::select;
-    use sluice_core::compile::{Rule, TcpFlags, compile};
+    use sluice_core::compile::{Icmp, Rule, TcpFlags, compile};
     use sluice_core::{Action, Direction, Policy};
     use sluice_npi::{Flow, flags, link_type};
 
     use super::*;
+
+    fn covers(wide: &Conditions, narrow: &Conditions) -> bool {
+        Prepared::new(wide).covers(&Prepared::new(narrow), &mut 0)
+    }
 
     fn prefix(address: &str, length: u8) -> Prefix {
         Prefix { address: address.parse().unwrap(), length }

@@ -1,43 +1,79 @@
-//! Single values of a policy: what may be written, and what it means.
+//! Values of a policy: what may be written, and what it means.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
-use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use sluice_core::compile::{Fragment, Icmp, Prefix};
 use sluice_core::{Action, Direction, ether_type, protocol};
 use sluice_npi::link_type;
 use toml::de::{DeInteger, DeValue};
 
-use crate::terms::{TCP_FLAGS, ether_type_number, link_type_number, protocol_number};
+use super::hint::unknown;
+use super::host_name::host_name;
+use super::{address, list_file};
+use crate::terms::{
+    ICMP_TYPES, ICMPV6_TYPES, SERVICES, TCP_FLAGS, ether_type_number, link_type_number, number_of, protocol_number,
+};
 
-/// A kind of value.
-pub(crate) struct Kind<T> {
+/// A kind of single value.
+pub(super) struct Kind<T> {
     /// Reads the value; the error says why it cannot be read.
-    pub(crate) parse: fn(&DeValue<'_>) -> Result<T, String>,
+    pub(super) parse: fn(&DeValue<'_>) -> Result<T, String>,
     /// What may be written, in words.
-    pub(crate) allowed: fn() -> String,
+    pub(super) allowed: fn() -> String,
 }
 
-pub(crate) const ACTION: Kind<Action> = Kind {
+/// A kind of values that come in lists.
+pub(super) struct ListKind<T: 'static> {
+    /// Reads a value, which may stand for several items; the error says why it cannot be read.
+    pub(super) parse: fn(&DeValue<'_>) -> Result<Vec<T>, String>,
+    /// What may be written, in words.
+    pub(super) allowed: fn() -> String,
+    /// What `!` before a value means, if it may stand there.
+    pub(super) negation: Option<Negation<T>>,
+    /// Reads a file of such values, if there is a format for that.
+    pub(super) file: Option<list_file::Format<T>>,
+    /// What is odd about an item that is allowed.
+    pub(super) oddity: fn(&T) -> Option<String>,
+}
+
+/// How values are excluded.
+pub(super) struct Negation<T> {
+    pub(super) everything: fn() -> Vec<T>,
+    /// The first items without the second.
+    pub(super) without: fn(&[T], &[T]) -> Vec<T>,
+}
+
+const fn list_kind<T>(
+    parse: fn(&DeValue<'_>) -> Result<Vec<T>, String>,
+    allowed: fn() -> String,
+    negation: Option<Negation<T>>,
+) -> ListKind<T> {
+    ListKind { parse, allowed, negation, file: None, oddity: |_| None }
+}
+
+pub(super) const ACTION: Kind<Action> = Kind {
     parse: |value| match text(value)? {
         "permit" => Ok(Action::Permit),
         "block" => Ok(Action::Block),
-        _ => Err("unknown action".into()),
+        "allow" | "accept" | "pass" => Err("unknown action; did you mean \"permit\"?".into()),
+        "deny" | "drop" | "reject" => Err("unknown action; did you mean \"block\"?".into()),
+        other => Err(unknown("unknown action", other, ["permit", "block"])),
     },
     allowed: || r#""permit" or "block""#.into(),
 };
 
-pub(crate) const DIRECTION: Kind<Direction> = Kind {
+pub(super) const DIRECTION: Kind<Direction> = Kind {
     parse: |value| match text(value)? {
         "inbound" => Ok(Direction::Inbound),
         "outbound" => Ok(Direction::Outbound),
-        _ => Err("unknown direction".into()),
+        "in" | "input" | "ingress" => Err("unknown direction; did you mean \"inbound\"?".into()),
+        "out" | "output" | "egress" => Err("unknown direction; did you mean \"outbound\"?".into()),
+        other => Err(unknown("unknown direction", other, ["inbound", "outbound"])),
     },
     allowed: || r#""inbound" or "outbound"; leave the key out for both"#.into(),
 };
 
-pub(crate) const FRAGMENT: Kind<Fragment> = Kind {
+pub(super) const FRAGMENT: Kind<Fragment> = Kind {
     parse: |value| match value {
         DeValue::Boolean(true) => Ok(Fragment::Any),
         DeValue::Boolean(false) => Ok(Fragment::No),
@@ -46,23 +82,23 @@ pub(crate) const FRAGMENT: Kind<Fragment> = Kind {
             "any" => Ok(Fragment::Any),
             "first" => Ok(Fragment::First),
             "later" => Ok(Fragment::Later),
-            _ => Err("unknown kind of fragment".into()),
+            other => Err(unknown("unknown kind of fragment", other, ["any", "first", "later"])),
         },
     },
     allowed: || r#""no", "any", "first" or "later""#.into(),
 };
 
-pub(crate) const BOOLEAN: Kind<bool> = Kind {
+pub(super) const BOOLEAN: Kind<bool> = Kind {
     parse: |value| value.as_bool().ok_or_else(|| mismatch("a boolean", value)),
     allowed: || "true or false".into(),
 };
 
-pub(crate) const RULE_ID: Kind<u32> = Kind {
+pub(super) const RULE_ID: Kind<u32> = Kind {
     parse: |value| number(value, 1..=u32::MAX),
     allowed: || format!("an integer from 1 to {}, different for every rule", u32::MAX),
 };
 
-pub(crate) const IP_VERSION: Kind<u8> = Kind {
+pub(super) const IP_VERSION: Kind<u8> = Kind {
     parse: |value| match number(value, 0..=u8::MAX)? {
         version @ (4 | 6) => Ok(version),
         _ => Err("unknown version of IP".into()),
@@ -70,94 +106,175 @@ pub(crate) const IP_VERSION: Kind<u8> = Kind {
     allowed: || "4 or 6".into(),
 };
 
-pub(crate) const TEXT: Kind<String> =
+pub(super) const TEXT: Kind<String> =
     Kind { parse: |value| text(value).map(str::to_owned), allowed: || "a string".into() };
 
-pub(crate) const ADDRESS: Kind<Prefix> = Kind {
-    parse: |value| prefix(text(value)?),
+pub(super) const ADDRESS: ListKind<Prefix> = ListKind {
+    parse: |value| address::parse(text(value)?),
     allowed: || {
-        "an IPv4 or IPv6 address or prefix such as \"192.0.2.1\", \"192.0.2.0/24\", \"2001:db8::/32\", or \"@\" and \
-         the name of a set of [sets.addresses]"
+        "an IPv4 or IPv6 address, prefix or range such as \"192.0.2.1\", \"192.0.2.0/24\", \"2001:db8::/32\", \
+         \"192.0.2.10-192.0.2.99\", \"@\" and the name of a set of [sets.addresses], or \"@file:\" and a path; with \
+         \"!\" before it for all others"
             .into()
     },
-};
-
-pub(crate) const PORT: Kind<RangeInclusive<u16>> = Kind {
-    parse: |value| range(value, 0..=u16::MAX),
-    allowed: || {
-        r#"a port from 0 to 65535, a range such as "8000-8999", or "@" and the name of a set of [sets.ports]"#.into()
+    negation: Some(Negation { everything: address::everything, without: address::without }),
+    file: Some(list_file::ADDRESSES),
+    oddity: |prefix| {
+        let ipv4 = address::unmapped(prefix)?;
+        Some(format!("no packet has an IPv4 address in its IPv6 header; did you mean \"{ipv4}\"?"))
     },
 };
 
-pub(crate) const VLAN: Kind<RangeInclusive<u16>> = Kind {
-    parse: |value| range(value, 0..=4095),
-    allowed: || {
-        r#"a VLAN id from 0 to 4095, a range such as "100-199"; true for any tagged packet, false for any untagged one"#
-            .into()
-    },
-};
-
-pub(crate) const PROTOCOL: Kind<u8> = Kind {
-    parse: |value| match value {
-        DeValue::Integer(_) => number(value, 0..=u8::MAX),
-        _ => protocol_number(text(value)?).ok_or_else(|| "unknown protocol".into()),
-    },
-    allowed: || format!("an IANA protocol number from 0 to 255 or one of {}", names(protocol::NAMES)),
-};
-
-pub(crate) const ETHER_TYPE: Kind<u16> = Kind {
-    parse: |value| match value {
-        DeValue::Integer(_) => number(value, 0x0600..=u16::MAX),
-        _ => ether_type_number(text(value)?).ok_or_else(|| "unknown EtherType".into()),
-    },
-    allowed: || format!("an EtherType from 0x0600 to 0xFFFF or one of {}", names(ether_type::NAMES)),
-};
-
-pub(crate) const LINK_TYPE: Kind<u16> = Kind {
-    parse: |value| match value {
-        DeValue::Integer(_) => {
-            let number = number(value, 0..=u16::MAX)?;
-            let known = link_type::is_known(number);
-            if known { Ok(number) } else { Err("this link type is not supported".into()) }
+pub(super) const PORT: ListKind<RangeInclusive<u16>> = list_kind(
+    |value| match value {
+        DeValue::String(text) if text.starts_with(|first: char| first.is_ascii_alphabetic()) => {
+            let number = number_of(SERVICES, text)
+                .ok_or_else(|| unknown("unknown service", text, SERVICES.into_iter().map(|(_, name)| name)))?;
+            Ok(vec![number..=number])
         }
-        _ => link_type_number(text(value)?).ok_or_else(|| "unknown link type".into()),
+        _ => Ok(vec![range(value, 0..=u16::MAX)?]),
     },
-    allowed: || link_type::NAMES.map(|(number, name)| format!("{number} or \"{name}\"")).join(", "),
-};
+    || {
+        "a port from 0 to 65535, a range such as \"8000-8999\", the name of a service such as \"https\", or \"@\" and \
+         the name of a set of [sets.ports]; with \"!\" before it for all others"
+            .into()
+    },
+    Some(Negation { everything: || vec![0..=u16::MAX], without: ranges_without }),
+);
 
-pub(crate) const ICMP: Kind<Icmp> = Kind {
-    parse: |value| match value {
-        DeValue::Integer(_) => Ok(Icmp { kind: number(value, 0..=u8::MAX)?, code: None }),
+pub(super) const VLAN: ListKind<RangeInclusive<u16>> = list_kind(
+    |value| Ok(vec![range(value, 0..=4095)?]),
+    || {
+        "a VLAN id from 0 to 4095, a range such as \"100-199\", with \"!\" before it for all others; true for any \
+         tagged packet, false for any untagged one"
+            .into()
+    },
+    Some(Negation { everything: || vec![0..=4095], without: ranges_without }),
+);
+
+pub(super) const PROTOCOL: ListKind<u8> = list_kind(
+    |value| match value {
+        DeValue::String(text) if !text.starts_with(|first: char| first.is_ascii_digit()) => {
+            let number = protocol_number(text)
+                .ok_or_else(|| unknown("unknown protocol", text, protocol::NAMES.into_iter().map(|(_, name)| name)))?;
+            Ok(vec![number])
+        }
+        DeValue::String(text) => Ok(vec![in_range(text.parse().ok(), 0..=u8::MAX)?]),
+        DeValue::Integer(_) => Ok(vec![number(value, 0..=u8::MAX)?]),
+        _ => Err(mismatch("a string or an integer", value)),
+    },
+    || {
+        format!(
+            "an IANA protocol number from 0 to 255 or one of {}; with \"!\" before it for all others",
+            names(protocol::NAMES)
+        )
+    },
+    Some(Negation {
+        everything: || (0..=u8::MAX).collect(),
+        without: |included, excluded| included.iter().copied().filter(|number| !excluded.contains(number)).collect(),
+    }),
+);
+
+pub(super) const ETHER_TYPE: ListKind<u16> = list_kind(
+    |value| match value {
+        DeValue::Integer(_) => Ok(vec![number(value, 0x0600..=u16::MAX)?]),
         _ => {
             let text = text(value)?;
-            let (kind, code) = text.split_once('/').map_or((text, None), |(kind, code)| (kind, Some(code)));
-            let byte = |text: &str| {
-                text.parse::<u8>().map_err(|_| "expected a type, or type and code, from 0 to 255".to_owned())
-            };
-            Ok(Icmp { kind: byte(kind)?, code: code.map(byte).transpose()? })
+            let known = ether_type::NAMES.into_iter().map(|(_, name)| name);
+            Ok(vec![ether_type_number(text).ok_or_else(|| unknown("unknown EtherType", text, known))?])
         }
     },
-    allowed: || r#"an ICMP type from 0 to 255, or type and code such as "3/4""#.into(),
-};
+    || format!("an EtherType from 0x0600 to 0xFFFF or one of {}", names(ether_type::NAMES)),
+    None,
+);
+
+pub(super) const LINK_TYPE: ListKind<u16> = list_kind(
+    |value| match value {
+        DeValue::Integer(_) => {
+            let number = number(value, 0..=u16::MAX)?;
+            let known = link_type::NAMES.iter().any(|(known, _)| *known == number);
+            if known { Ok(vec![number]) } else { Err("this link type is not supported".into()) }
+        }
+        _ => {
+            let text = text(value)?;
+            let known = link_type::NAMES.into_iter().map(|(_, name)| name);
+            Ok(vec![link_type_number(text).ok_or_else(|| unknown("unknown link type", text, known))?])
+        }
+    },
+    || link_type::NAMES.map(|(number, name)| format!("{number} or \"{name}\"")).join(", "),
+    None,
+);
+
+/// A type of ICMP or ICMPv6 messages, or a type and a code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum IcmpValue {
+    Number(Icmp),
+    /// A name, which stands for different numbers in the two protocols; either may have no such type.
+    Name {
+        /// As it is written.
+        text: String,
+        icmp: Option<u8>,
+        icmpv6: Option<u8>,
+        code: Option<u8>,
+    },
+}
+
+pub(super) const ICMP: ListKind<IcmpValue> = list_kind(
+    |value| {
+        if let DeValue::Integer(_) = value {
+            return Ok(vec![IcmpValue::Number(Icmp { kind: number(value, 0..=u8::MAX)?, code: None })]);
+        }
+        let text = text(value)?;
+        let (kind, code) = text.split_once('/').map_or((text, None), |(kind, code)| (kind, Some(code)));
+        let byte =
+            |text: &str| text.parse::<u8>().map_err(|_| "expected a type, or type and code, from 0 to 255".to_owned());
+        let code = code.map(byte).transpose()?;
+        if !kind.starts_with(|first: char| first.is_ascii_alphabetic()) {
+            return Ok(vec![IcmpValue::Number(Icmp { kind: byte(kind)?, code })]);
+        }
+        let (icmp, icmpv6) = (number_of(ICMP_TYPES, kind), number_of(ICMPV6_TYPES, kind));
+        if icmp.is_none() && icmpv6.is_none() {
+            let known = ICMP_TYPES.into_iter().chain(ICMPV6_TYPES).map(|(_, name)| name);
+            return Err(unknown("unknown type of ICMP messages", kind, known));
+        }
+        Ok(vec![IcmpValue::Name { text: text.to_owned(), icmp, icmpv6, code }])
+    },
+    || {
+        "an ICMP type from 0 to 255 or a name such as \"echo-request\", or type and code such as \"3/4\"; with the \
+         protocol, icmp or ipv6-icmp"
+            .into()
+    },
+    None,
+);
 
 /// A bit of the TCP flags, and whether it has to be set.
-pub(crate) const TCP_FLAG: Kind<(u8, bool)> = Kind {
-    parse: |value| {
+pub(super) const TCP_FLAG: ListKind<(u8, bool)> = list_kind(
+    |value| {
         let text = text(value)?;
         let (name, set) = text.strip_prefix('!').map_or((text, true), |name| (name, false));
         let bit = TCP_FLAGS.iter().position(|known| known.eq_ignore_ascii_case(name));
-        bit.map(|bit| (1 << bit, set)).ok_or_else(|| "unknown TCP flag".into())
+        Ok(vec![(1 << bit.ok_or_else(|| unknown("unknown TCP flag", name, TCP_FLAGS))?, set)])
     },
-    allowed: || format!("flags that are set, or with \"!\" before them are not set: {}", TCP_FLAGS.join(", ")),
-};
+    || format!("flags that are set, or with \"!\" before them are not set: {}", TCP_FLAGS.join(", ")),
+    None,
+);
 
-pub(crate) const NAME: Kind<String> = Kind {
-    parse: |value| host_name(text(value)?),
+pub(super) const NAME: ListKind<String> = ListKind {
+    parse: |value| {
+        let text = text(value)?;
+        if text.starts_with('!') {
+            return Err("names cannot be excluded; an earlier rule with the other action can name them".into());
+        }
+        Ok(vec![host_name(text)?])
+    },
     allowed: || {
-        "a host name such as \"example.com\", which stands for the names below it as well, or \"@\" and the name \
-         of a set of [sets.names]"
+        "a host name such as \"example.com\", which stands for the names below it as well, \"@\" and the name of a \
+         set of [sets.names], or \"@file:\" and a path"
             .into()
     },
+    negation: None,
+    file: Some(list_file::NAMES),
+    oddity: |_| None,
 };
 
 fn names<T, const N: usize>(terms: [(T, &str); N]) -> String {
@@ -170,7 +287,7 @@ fn mismatch(expected: &str, value: &DeValue<'_>) -> String {
     format!("expected {expected}, found {article} {}", value.type_str())
 }
 
-pub(crate) fn text<'a>(value: &'a DeValue<'_>) -> Result<&'a str, String> {
+fn text<'a>(value: &'a DeValue<'_>) -> Result<&'a str, String> {
     value.as_str().ok_or_else(|| mismatch("a string", value))
 }
 
@@ -215,53 +332,17 @@ fn range(value: &DeValue<'_>, allowed: RangeInclusive<u16>) -> Result<RangeInclu
     Ok(range)
 }
 
-fn prefix(text: &str) -> Result<Prefix, String> {
-    let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
-    let address: IpAddr = address.parse().map_err(|_| "expected an IP address".to_owned())?;
-    let longest: u8 = if address.is_ipv4() { 32 } else { 128 };
-    let length = match length {
-        None => longest,
-        Some(length) => {
-            let plain = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
-            let length = if plain { length.parse().ok() } else { None };
-            length
-                .filter(|length| *length <= longest)
-                .ok_or_else(|| format!("expected a prefix length from 0 to {longest}"))?
-        }
+/// The numbers of the first ranges that are not in the second.
+fn ranges_without(included: &[RangeInclusive<u16>], excluded: &[RangeInclusive<u16>]) -> Vec<RangeInclusive<u16>> {
+    let is_left = |number: &u16| {
+        included.iter().any(|range| range.contains(number)) && !excluded.iter().any(|range| range.contains(number))
     };
-    let first = mask(address, length);
-    if first != address {
-        return Err(format!("bits beyond the prefix are set; did you mean \"{first}/{length}\"?"));
-    }
-    Ok(Prefix { address, length })
-}
-
-/// The first address of the prefix of this length that contains `address`.
-pub(crate) fn mask(address: IpAddr, length: u8) -> IpAddr {
-    match address {
-        IpAddr::V4(v4) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
-            Ipv4Addr::from_bits(v4.to_bits() & mask).into()
-        }
-        IpAddr::V6(v6) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
-            Ipv6Addr::from_bits(v6.to_bits() & mask).into()
+    let mut left: Vec<RangeInclusive<u16>> = Vec::new();
+    for number in (0..=u16::MAX).filter(is_left) {
+        match left.last_mut() {
+            Some(last) if last.end() + 1 == number => *last = *last.start()..=number,
+            _ => left.push(number..=number),
         }
     }
-}
-
-/// The name in its ASCII form (RFC 5891), in lower case.
-pub(crate) fn host_name(text: &str) -> Result<String, String> {
-    if let Some(parent) = text.strip_prefix("*.").or_else(|| text.strip_prefix('.')) {
-        return Err(format!("did you mean \"{parent}\"? It stands for the names below it as well"));
-    }
-    let name = Uts46::new()
-        .to_ascii(text.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::VerifyAllowRootDot)
-        .map_err(|_| "expected a host name: labels of 1 to 63 characters, 253 in all".to_owned())?;
-    // Host names have no underscores, but many names that DNS is asked for have them.
-    if let Some(wrong) = name.chars().find(|&c| !c.is_ascii_alphanumeric() && !"-_.".contains(c)) {
-        return Err(format!("{wrong:?} is not allowed in a host name"));
-    }
-    let name = name.trim_end_matches('.');
-    if name.is_empty() { Err("the name is empty".into()) } else { Ok(name.to_ascii_lowercase()) }
+    left
 }

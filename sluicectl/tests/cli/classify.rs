@@ -34,11 +34,12 @@ fn every_packet_is_an_object_with_all_keys() {
     let policy = folder.file("p.toml", POLICY);
     let run = sluicectl(["classify", "--offline", &capture, "--policy", &policy, "--json"]);
     run.done();
-    let nothing = json!({"number": 0, "time": "1970-01-01T00:00:00Z", "direction": null, "action": "permit", "rule": null,
-        "ether_type": null, "vlan": null, "protocol": null, "source": null, "destination": null, "source_port": null,
-        "destination_port": null, "icmp_type": null, "icmp_code": null, "tcp_flags": null, "name": null,
-        "name_kind": null, "fragment": null, "truncated": false, "malformed": false, "network_offset": null,
-        "transport_offset": null, "payload_offset": null, "payload_length": null, "name_offset": null});
+    let nothing = json!({"number": 0, "time": "1970-01-01T00:00:00Z", "direction": null, "action": "permit",
+        "rule": null, "ether_type": null, "vlan": null, "protocol": null, "source": null, "destination": null,
+        "source_port": null, "destination_port": null, "icmp_type": null, "icmp_code": null, "tcp_flags": null,
+        "name": null, "name_kind": null, "fragment": null, "truncated": false, "malformed": false,
+        "network_offset": null, "transport_offset": null, "payload_offset": null, "payload_length": null,
+        "name_offset": null});
     let with = |members: Value| {
         let mut record = nothing.clone();
         record.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());

@@ -60,8 +60,8 @@ fn a_bad_policy_is_refused_with_every_mistake() {
     assert_eq!(
         report["diagnostics"][2],
         json!({"severity": "error", "line": 6, "column": 8, "key": "vlan", "value": "5000",
-            "allowed": "a VLAN id from 0 to 4095, a range such as \"100-199\"; true for any tagged packet, false for \
-                        any untagged one",
+            "allowed": "a VLAN id from 0 to 4095, a range such as \"100-199\", with \"!\" before it for all others; \
+             true for any tagged packet, false for any untagged one",
             "message": "rule 1: `vlan` cannot be 5000: expected a number from 0 to 4095"})
     );
 }
@@ -101,6 +101,143 @@ fn a_warning_does_not_keep_a_policy_from_being_used() {
     assert_eq!(run.code, 0);
     assert!(run.stderr.contains("rule 2 never decides: rule 1 comes first"), "{}", run.stderr);
     assert!(run.stdout.contains("1 warning"), "{}", run.stdout);
+}
+
+#[test]
+fn warnings_are_shown_by_a_check_alone_and_fail_a_strict_one() {
+    let folder = Folder::new();
+    let file = folder.file("p.toml", "[[rule]]\nid = 1\naction = 'block'\n[[rule]]\nid = 2\naction = 'permit'\n");
+    let capture = folder.file("a.pcap", pcap(101, &[&udp([192, 0, 2, 2], 80, b"")]));
+    sluicectl(["classify", "--offline", &capture, "--policy", &file]).done();
+    sluicectl(["policy", "test", &file, "--protocol", "tcp"]).done();
+    let run = sluicectl(["policy", "check", &file, "--strict"]);
+    run.failed(2, &["rule 2 never decides"]);
+    assert!(run.stdout.contains("1 warning"), "{}", run.stdout);
+    let run = sluicectl(["policy", "check", &file, "--strict", "--json"]);
+    run.failed(2, &[]);
+    assert_eq!((&run.json()[0]["valid"], &run.json()[0]["warnings"]), (&json!(true), &json!(1)));
+}
+
+#[test]
+fn many_warnings_are_counted_and_take_no_time() {
+    let folder = Folder::new();
+    let rule = |id: u32| format!("[[rule]]\nid = {id}\naction = 'block'\nname = 'h{id}.example'\n");
+    let rules: String = (2..=10_000).map(rule).collect();
+    let file = folder.file("p.toml", format!("[[rule]]\nid = 1\naction = 'block'\n{rules}"));
+    let start = std::time::Instant::now();
+    let run = sluicectl(["policy", "check", &file]);
+    // 30 s once.
+    assert!(start.elapsed().as_secs() < 8, "{:?}", start.elapsed());
+    assert_eq!(run.code, 0);
+    assert_eq!(run.stderr.matches("never decides").count(), 50);
+    assert!(run.stderr.contains("9949 more warnings not shown"), "{}", &run.stderr[run.stderr.len() - 200..]);
+    assert!(run.stdout.contains("9999 warnings"), "{}", run.stdout);
+}
+
+#[test]
+fn a_policy_comes_from_the_standard_input() {
+    let run = sluicectl_with_input(["policy", "check", "-"], b"default = 'block'\n");
+    run.done();
+    assert!(run.stdout.starts_with("standard input: 0 rules, default block"), "{}", run.stdout);
+    let run = sluicectl_with_input(["policy", "check", "-"], b"default = 'blok'\n");
+    run.failed(2, &["standard input:1:11", "did you mean \"block\"?"]);
+}
+
+#[test]
+fn a_table_beyond_the_limit_of_the_driver_is_a_warning() {
+    let folder = Folder::new();
+    let file = folder.file("p.toml", "[[rule]]\nid = 1\naction = 'block'\nprotocol = 'tcp'\n");
+    let run = sluicectl(["policy", "check", &file, "--limit", "100"]);
+    assert_eq!(run.code, 0);
+    assert!(
+        run.stderr.contains("exceeds the limit of 100 bytes") && run.stderr.contains("TableLimit"),
+        "{}",
+        run.stderr
+    );
+    sluicectl(["policy", "check", &file, "--limit", "100", "--strict"]).failed(2, &["exceeds the limit"]);
+    let run = sluicectl(["policy", "check", &file]);
+    run.done();
+    assert!(run.stdout.contains("0.0 % of the limit"), "{}", run.stdout);
+}
+
+#[test]
+fn utf16_is_named() {
+    let folder = Folder::new();
+    let text = "default = 'block'\r\n";
+    let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    for bytes in
+        [[&[0xFF, 0xFE], &little[..]].concat(), [&[0xFE, 0xFF], &big[..]].concat(), little.clone(), big.clone()]
+    {
+        sluicectl(["policy", "check", &folder.file("p.toml", bytes)]).failed(2, &["UTF-16", "-Encoding utf8"]);
+    }
+    // A byte order mark of UTF-8 is no mistake.
+    sluicectl(["policy", "check", &folder.file("p.toml", format!("\u{FEFF}{text}"))]).done();
+}
+
+#[test]
+fn lists_come_from_files_beside_the_policy() {
+    let folder = Folder::new();
+    let ads = "! Title: ads\n||ads.example.com^\n||x.example^$third-party\n0.0.0.0 tracker.example\nexample.com##.ad\n";
+    folder.file("ads.txt", ads);
+    folder.file("drop.txt.gz", gzip(b"; drop\n192.0.2.0/24 ; SBL1\n198.51.100.4-198.51.100.7\nnot an address\n"));
+    let policy = folder.file(
+        "p.toml",
+        "[sets.names]\nads = ['@file:ads.txt', 'more.example']\n[[rule]]\nid = 1\naction = 'block'\nname = '@ads'\n\
+         [[rule]]\nid = 2\naction = 'block'\nsource = ['@file:drop.txt.gz', '!192.0.2.7']\n",
+    );
+    let run = sluicectl(["policy", "check", &policy]);
+    run.done();
+    for part in [
+        "ads.txt: 2 names; left out: 1 cosmetic rules, 1 rules with options",
+        "drop.txt.gz: 2 prefixes; left out: 1 lines that are not addresses",
+    ] {
+        assert!(run.stdout.contains(part), "{part}: {}", run.stdout);
+    }
+    let run = sluicectl(["policy", "check", &policy, "--json"]);
+    assert_eq!(
+        run.json()[0]["lists"][0],
+        json!({"path": "ads.txt", "taken": 2, "left_out": {"cosmetic rules": 1, "rules with options": 1},
+            "widened": {}})
+    );
+    for (packet, rule) in [
+        (&["--protocol", "udp", "--name", "www.tracker.example"][..], json!(1)),
+        (&["--protocol", "udp", "--name", "more.example"], json!(1)),
+        (&["--protocol", "udp", "--name", "x.example"], json!(null)),
+        (&["--protocol", "tcp", "--source", "198.51.100.5"], json!(2)),
+        (&["--protocol", "tcp", "--source", "192.0.2.7"], json!(null)),
+    ] {
+        let run = sluicectl(["policy", "test", &policy, "--json"].into_iter().chain(packet.iter().copied()));
+        run.done();
+        assert_eq!(run.json()[0]["rule"], rule, "{packet:?}");
+    }
+    folder.file("empty.txt", "# nothing\n");
+    for (name, part) in [("missing.txt", "missing.txt"), ("empty.txt", "the file has no names")] {
+        let rule = format!("[[rule]]\nid = 1\naction = 'block'\nname = '@file:{name}'\n");
+        sluicectl(["policy", "check", &folder.file("bad.toml", rule)]).failed(2, &["bad.toml:4:8", part]);
+    }
+}
+
+#[test]
+fn rules_with_too_many_combinations_are_named_at_once() {
+    let folder = Folder::new();
+    let list = |count: u32| {
+        let lines = (0..count).map(|number| format!("{}\n", std::net::Ipv4Addr::from_bits(0x0A00_0000 + 2 * number)));
+        lines.collect::<String>()
+    };
+    folder.file("many.txt", list(150_000));
+    let ports = (0..10).map(|port| format!("{}", port * 2)).collect::<Vec<_>>().join(", ");
+    let policy = folder.file(
+        "p.toml",
+        format!("[[rule]]\nid = 7\naction = 'block'\nsource = '@file:many.txt'\ndestination_port = [{ports}]\n"),
+    );
+    let start = std::time::Instant::now();
+    let run = sluicectl(["policy", "check", &policy]);
+    run.failed(
+        2,
+        &["p.toml:2:6", "rule 7: its lists have 1500000 combinations", "at most 1048576", "rules of their own"],
+    );
+    assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
 }
 
 #[test]

@@ -83,8 +83,8 @@ impl NameTable {
 
     /// Enters all suffixes. Answers whether there was room for each where a lookup finds it.
     ///
-    /// A suffix takes the slot of one that is nearer to its first slot, which moves on (Robin Hood hashing, Celis 1986): so
-    /// none gets far, and the table can be fuller.
+    /// A suffix takes the slot of one that is nearer to its first slot, which moves on (Robin Hood hashing, Celis
+    /// 1986): so none gets far, and the table can be fuller.
     fn fill(&mut self) -> bool {
         let size = self.slots.len() as u32;
         let number_bits = names::number_bits(self.suffixes.len() as u32);

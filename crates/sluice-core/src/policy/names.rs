@@ -1,6 +1,7 @@
 //! Rules with host names: a hash table from name suffixes to trees of the rules that name them.
 //!
-//! Suffixes that the same rules name share a pair of trees, so that a long list of names takes little more than its text.
+//! Suffixes that the same rules name share a pair of trees, so that a long list of names takes little more than its
+//! text.
 
 use sluice_npi::{Flow, name_kind};
 
@@ -105,8 +106,8 @@ pub(crate) fn text<'table>(table: &Table<'table>, suffix: &Suffix) -> Option<&'t
     table.bytes.get(start..)?.get(..usize::try_from(suffix.length).ok()?)
 }
 
-/// The bits of a slot that hold the number of a suffix, from 1; 0 is an empty slot. The bits above are those of its hash, so
-/// that other suffixes are told apart without a look at them.
+/// The bits of a slot that hold the number of a suffix, from 1; 0 is an empty slot. The bits above are those of its
+/// hash, so that other suffixes are told apart without a look at them.
 pub(crate) fn number_bits(suffixes: u32) -> u32 {
     u32::MAX.checked_shr(suffixes.leading_zeros()).unwrap_or(0)
 }
