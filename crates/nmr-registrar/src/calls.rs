@@ -1,5 +1,5 @@
-//! The calls that modules make into each other, as far as a test reports them: they pass by NMR, so R29, R43, R44 and R50
-//! can be checked only with somebody's help.
+//! The calls that modules make into each other, as far as a test reports them: they pass by NMR, so R29, R43, R44 and
+//! R50 can be checked only with somebody's help.
 //!
 //! Nothing is reported that could be right. A module counts a call before it makes it, and the registrar sees it later:
 //! while a detach is pending, a call on another thread may have been counted before.
@@ -104,7 +104,7 @@ impl Calls {
             44,
             [
                 "the detach callback returned without STATUS_PENDING although a call into the peer was in progress",
-                "the detach callback returned without STATUS_PENDING although a pended call into the peer was not complete",
+                "the detach callback returned without STATUS_PENDING although a pended call was not complete",
             ],
             SUCCESS_IF_IDLE,
         )

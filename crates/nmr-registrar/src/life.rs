@@ -1,5 +1,5 @@
-//! The life of one binding: the table at the end of docs/nmr-rules.md as a type. It knows nothing of callbacks, locks or
-//! tables; the registrar asks it what an event means and does what it answers.
+//! The life of one binding: the table at the end of docs/nmr-rules.md as a type. It knows nothing of callbacks, locks
+//! or tables; the registrar asks it what an event means and does what it answers.
 
 use wdk_nmr_sys::{NTSTATUS, STATUS_PENDING, STATUS_SUCCESS};
 

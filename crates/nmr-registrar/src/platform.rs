@@ -16,8 +16,8 @@ pub const APC_LEVEL: u8 = 1;
 /// DISPATCH_LEVEL, at which code may neither wait nor touch pageable memory.
 pub const DISPATCH_LEVEL: u8 = 2;
 
-/// Mutual exclusion, usable at DISPATCH_LEVEL. It is never held across a callback or a wait. Memory is allocated while it
-/// is held, so a kernel's allocator has to work at the level that the lock raises to.
+/// Mutual exclusion, usable at DISPATCH_LEVEL. It is never held across a callback or a wait. Memory is allocated while
+/// it is held, so a kernel's allocator has to work at the level that the lock raises to.
 pub trait Lock<T>: Send + Sync {
     /// A lock around `value`.
     fn new(value: T) -> Self;
@@ -97,9 +97,9 @@ pub trait Platform: Sync {
     fn elsewhere(&self, job: &mut (dyn FnMut() + Send)) {
         job();
     }
-    /// A Complete function has ended a detach, and its cleanup callbacks are due. If true, they do not run in that call:
-    /// the platform owes exactly one call of [`Registrar::clean_up`](crate::Registrar::clean_up). No module may depend on
-    /// when they run (R53, R56).
+    /// A Complete function has ended a detach, and its cleanup callbacks are due. If true, they do not run in that
+    /// call: the platform owes exactly one call of [`Registrar::clean_up`](crate::Registrar::clean_up). No module may
+    /// depend on when they run (R53, R56).
     fn delays_cleanup(&self, function: Function, binding: usize) -> bool {
         let _ = (function, binding);
         false

@@ -1,5 +1,5 @@
-//! The fuzz target's function with a random generator: bounded, seeded, in every test run. `FUZZ_ROUNDS` and `FUZZ_SEED`
-//! make it longer and different.
+//! The fuzz target's function with a random generator: bounded, seeded, in every test run. `FUZZ_ROUNDS` and
+//! `FUZZ_SEED` make it longer and different.
 
 mod support;
 

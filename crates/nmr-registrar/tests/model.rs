@@ -1,9 +1,9 @@
 //! Random histories of many modules against the life of a binding in docs/nmr-rules.md.
 //!
 //! One test runs histories on one thread and predicts, after every call, which registrations and bindings exist and in
-//! what state. Two run them on several threads, and check what every module sees against the table: one with threads that
-//! the system schedules, the other with threads that a seed does, so that a history that fails fails again and is made
-//! smaller.
+//! what state. Two run them on several threads, and check what every module sees against the table: one with threads
+//! that the system schedules, the other with threads that a seed does, so that a history that fails fails again and is
+//! made smaller.
 
 mod support;
 use std::collections::{BTreeMap, VecDeque};

@@ -109,6 +109,26 @@ fn a_panic_of_a_thread_ends_the_run_with_its_message() {
 }
 
 #[test]
+fn a_thread_that_gives_way_lets_the_others_go_on_in_the_fixed_order_too() {
+    let session = Session::new();
+    let done = AtomicUsize::new(0);
+    let mut threads = session.threads();
+    for name in ["one", "two"] {
+        threads.add(name, || {
+            while done.load(Ordering::SeqCst) == 0 {
+                Threads::give_way();
+            }
+        });
+    }
+    threads.add("three", || done.store(1, Ordering::SeqCst));
+    let steps = threads.run();
+    assert_eq!(
+        steps.iter().map(|step| step.thread.as_str()).collect::<Vec<_>>(),
+        ["one", "two", "three", "one", "two"]
+    );
+}
+
+#[test]
 fn threads_outside_of_a_schedule_wake_those_in_it() {
     let session = Session::new();
     let log = Log::default();

@@ -1,5 +1,5 @@
-//! What a report of a violation says: the rule, where it was noticed, whose module it was, which binding, what it did and
-//! what was expected.
+//! What a report of a violation says: the rule, where it was noticed, whose module it was, which binding, what it did
+//! and what was expected.
 
 mod support;
 use std::ptr::null_mut;

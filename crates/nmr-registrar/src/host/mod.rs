@@ -10,10 +10,11 @@ mod symbols;
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
+use std::io::Write;
 use std::string::{String, ToString};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread_local;
 use std::time::Instant;
-use std::{eprintln, thread_local};
 
 use schedule::Point;
 use session::Control;
@@ -63,8 +64,15 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A spin lock, as it would be in a kernel: what happens under it is short. A thread that finds it taken yields. It lies on
-/// cache lines of its own, so that interfaces in different shards do not slow each other down.
+/// Writes a line to stderr itself, not to what a test harness has put in its place: the process may be about to end, or
+/// the test to hang, and what the harness keeps until a test has failed would be lost.
+fn say(line: core::fmt::Arguments<'_>) {
+    // Nobody is left to tell if that fails.
+    let _ = writeln!(std::io::stderr(), "nmr-registrar: {line}");
+}
+
+/// A spin lock, as it would be in a kernel: what happens under it is short. A thread that finds it taken yields. It
+/// lies on cache lines of its own, so that interfaces in different shards do not slow each other down.
 #[repr(align(128))]
 pub struct HostLock<T>(SpinMutex<T, Yield>);
 
@@ -133,7 +141,7 @@ impl Platform for Host {
         match self.control() {
             Some(control) => control.record(violation),
             None => {
-                eprintln!("nmr-registrar: {violation}");
+                say(format_args!("{violation}"));
                 // A callback of C cannot be unwound through, and no session knows which test this is.
                 std::process::abort();
             }
@@ -143,7 +151,7 @@ impl Platform for Host {
     fn slow_wait(&self, wait: &SlowWait) {
         match self.control() {
             Some(control) => control.slow_wait(wait),
-            None => eprintln!("nmr-registrar: {wait}"),
+            None => say(format_args!("{wait}")),
         }
     }
 

@@ -1,5 +1,5 @@
-//! Threads of a test that run one at a time: at every Nmr* function and callback boundary the session's seed chooses who
-//! goes on. So a history of several threads is repeated by its seed.
+//! Threads of a test that run one at a time: at every Nmr* function and callback boundary the session's seed chooses
+//! who goes on. So a history of several threads is repeated by its seed.
 
 use core::cell::RefCell;
 use core::fmt;
@@ -9,11 +9,12 @@ use std::boxed::Box;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::string::String;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread_local;
+use std::time::Instant;
 use std::vec::Vec;
-use std::{eprintln, thread_local};
 
-use super::locked;
-use super::session::PATIENCE;
+use super::session::patience;
+use super::{locked, say};
 use crate::order::Order;
 use crate::platform::When;
 use crate::violation::{Callback, Function};
@@ -69,6 +70,8 @@ struct State {
     /// The thread that runs. `None`: all are waiting or have ended.
     running: Option<usize>,
     steps: Vec<Step>,
+    /// When a thread came to another place than [`Point::GaveWay`] for the last time.
+    moved: Instant,
 }
 
 pub(crate) struct Schedule {
@@ -140,25 +143,52 @@ impl Schedule {
         self.changed.notify_all();
     }
 
+    /// In the fixed order a thread that gives way lets the next one go on: it may be waiting for that one.
+    fn choose_after(&self, state: &mut State, thread: usize) {
+        if self.seed.is_some() {
+            return self.choose(state);
+        }
+        let count = state.status.len();
+        let others = (1..=count).map(|step| (thread + step) % count);
+        state.running = others.into_iter().find(|other| state.status[*other] == Status::Ready);
+        self.changed.notify_all();
+    }
+
     /// A thread has come to a point, and another one may go on.
     fn come_to(&self, state: &mut State, thread: usize, point: Point, status: Status) {
-        state.steps.push(Step { thread: self.names[thread].clone(), point });
+        let step = Step { thread: self.names[thread].clone(), point };
         state.status[thread] = status;
-        self.choose(state);
+        if point == Point::GaveWay {
+            if state.moved.elapsed() > patience() {
+                self.stand_still(state, "all give way");
+            }
+            // A loop that waits for another thread is one step, however often it looks.
+            if state.steps.last() != Some(&step) {
+                state.steps.push(step);
+            }
+            self.choose_after(state, thread);
+        } else {
+            state.moved = Instant::now();
+            state.steps.push(step);
+            self.choose(state);
+        }
+    }
+
+    /// The threads wait for each other. This may be inside a callback of C, which cannot be unwound through.
+    fn stand_still(&self, state: &State, at: &str) -> ! {
+        let seed = self.seed.map_or_else(|| "the fixed order".to_owned(), |seed| std::format!("seed {seed}"));
+        say(format_args!("the threads of the test stand still ({seed}); running: {at}; their last steps:"));
+        state.steps.iter().rev().take(20).rev().for_each(|step| say(format_args!("  {step}")));
+        std::process::abort();
     }
 
     fn wait_for_turn(&self, thread: usize) {
         let state = locked(&self.state);
         let stuck = |state: &mut State| state.running != Some(thread);
         let (state, waited) =
-            self.changed.wait_timeout_while(state, PATIENCE, stuck).unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait_timeout_while(state, patience(), stuck).unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
-            let at = state.running.map_or("none can go on", |running| &self.names[running]);
-            let seed = self.seed.map_or_else(|| "the fixed order".to_owned(), |seed| std::format!("seed {seed}"));
-            eprintln!("nmr-registrar: the threads of the test stand still ({seed}); running: {at}; their last steps:");
-            state.steps.iter().rev().take(20).rev().for_each(|step| eprintln!("  {step}"));
-            // This may be inside a callback of C, which cannot be unwound through.
-            std::process::abort();
+            self.stand_still(&state, state.running.map_or("none can go on", |running| &self.names[running]));
         }
     }
 }
@@ -167,9 +197,10 @@ type Job<'a> = Box<dyn FnOnce() + Send + 'a>;
 
 /// Threads that a session is to run; made by [`Session::threads`](super::session::Session::threads).
 ///
-/// They run one at a time. At every call of an Nmr* function, at every callback boundary and in every wait the seed of the
-/// session chooses which of them goes on (without a seed: the one that was added first, until it waits). What a thread
-/// must not do is wait for another one in a way that the registrar does not see: use [`Self::give_way`] in a loop there.
+/// They run one at a time. At every call of an Nmr* function, at every callback boundary and in every wait the seed of
+/// the session chooses which of them goes on (without a seed: the one that was added first, until it waits). What a
+/// thread must not do is wait for another one in a way that the registrar does not see: use [`Self::give_way`] in a
+/// loop there.
 pub struct Threads<'a> {
     seed: Option<u64>,
     names: Vec<String>,
@@ -187,19 +218,28 @@ impl<'a> Threads<'a> {
         self.jobs.push(Box::new(job));
     }
 
-    /// Lets another thread go on, if the calling one belongs to a schedule.
+    /// Lets another thread go on: of the schedule, if the calling one belongs to one, else of the system.
     pub fn give_way() {
-        reach(Point::GaveWay);
+        if place().is_some() {
+            reach(Point::GaveWay);
+        } else {
+            std::thread::yield_now();
+        }
     }
 
-    /// Runs all of them to their end and returns what happened in which order: with the same seed and the same jobs, the
-    /// same.
+    /// Runs all of them to their end and returns what happened in which order: with the same seed and the same jobs,
+    /// the same.
     ///
     /// # Panics
     /// If one of them has panicked, with its message.
     pub fn run(self) -> Vec<Step> {
         let Self { seed, names, jobs } = self;
-        let state = State { status: jobs.iter().map(|_| Status::Ready).collect(), running: None, steps: Vec::new() };
+        let state = State {
+            status: jobs.iter().map(|_| Status::Ready).collect(),
+            running: None,
+            steps: Vec::new(),
+            moved: Instant::now(),
+        };
         let order = Order::default();
         order.set(seed);
         let schedule = Arc::new(Schedule { names, seed, order, state: Mutex::new(state), changed: Condvar::new() });

@@ -13,7 +13,7 @@ use std::{eprintln, format};
 use wdk_nmr_sys::NTSTATUS;
 
 use super::schedule::Threads;
-use super::{irql, locked, registrar};
+use super::{irql, locked, registrar, say};
 use crate::platform::{PausePoint, When};
 use crate::registrar::Strictness;
 use crate::report::{Report, SlowWait};
@@ -21,8 +21,19 @@ use crate::violation::{Callback, Function, Violation};
 
 /// How long a wait lasts before it is reported, unless a session says otherwise.
 pub(crate) const SLOW_WAIT: Duration = Duration::from_secs(10);
+/// How long a test waits for a thread to reach a pause point, or its turn, unless a session says otherwise.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The same as the running session has it, in milliseconds.
+static PATIENCE_NOW: AtomicU64 = AtomicU64::new(PATIENCE.as_millis() as u64);
+
 /// How long a test waits for a thread to reach a pause point, or its turn, before it fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) fn patience() -> Duration {
+    Duration::from_millis(PATIENCE_NOW.load(Ordering::Relaxed))
+}
+
+fn set_patience(limit: Duration) {
+    PATIENCE_NOW.store(limit.as_millis().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+}
 
 /// What a session asks of the platform.
 #[derive(Default)]
@@ -77,7 +88,7 @@ impl Control {
     }
 
     pub(crate) fn slow_wait(&self, wait: &SlowWait) {
-        eprintln!("nmr-registrar: {wait}");
+        say(format_args!("{wait}"));
         locked(&self.slow_waits).push(wait.clone());
     }
 
@@ -239,6 +250,12 @@ impl Session {
         registrar().set_slow_wait(Some(limit));
     }
 
+    /// Sets how long a test waits for a thread to reach a pause point ([`Watch::wait_until_reached`]), or for its
+    /// threads to move on ([`Threads::run`]), before it fails: half a minute unless this is called.
+    pub fn set_patience(&self, limit: Duration) {
+        set_patience(limit);
+    }
+
     /// Prints no violation when it happens, only at the end: for tests that provoke very many.
     pub fn silence(&self) {
         self.control.is_silent.store(true, Ordering::Relaxed);
@@ -267,9 +284,9 @@ impl Session {
         Pause { gate, control: self.control.clone() }
     }
 
-    /// Puts off the cleanup callbacks that would run inside `function`, one of the two Complete functions, after `after`
-    /// that run in time: the function returns, and the binding lives on until [`Delay::release`]. What a module may rely
-    /// on is that its wait covers them.
+    /// Puts off the cleanup callbacks that would run inside `function`, one of the two Complete functions, after
+    /// `after` that run in time: the function returns, and the binding lives on until [`Delay::release`]. What a module
+    /// may rely on is that its wait covers them.
     ///
     /// # Panics
     /// If `function` is another one.
@@ -360,6 +377,7 @@ impl Session {
         registrar.set_strictness(Strictness::Strict);
         registrar.set_order(None);
         registrar.set_slow_wait(Some(SLOW_WAIT));
+        set_patience(PATIENCE);
         registrar.platform().set_control(None);
         Outcome { violations: core::mem::take(&mut *locked(&self.control.violations)), leaks }
     }
@@ -422,7 +440,7 @@ impl Watch {
     #[must_use]
     pub fn wait_until_reached(&self) -> Option<PausePoint> {
         let armed = |state: &mut GateState| *state == GateState::Armed;
-        let waited = self.gate.changed.wait_timeout_while(locked(&self.gate.state), PATIENCE, armed);
+        let waited = self.gate.changed.wait_timeout_while(locked(&self.gate.state), patience(), armed);
         match *waited.unwrap_or_else(PoisonError::into_inner).0 {
             GateState::Reached(point) => Some(point),
             GateState::Armed | GateState::Open => None,
@@ -443,7 +461,7 @@ impl Pause {
     /// If none has come after half a minute.
     pub fn wait_until_reached(&self) -> PausePoint {
         self.watch().wait_until_reached().unwrap_or_else(|| {
-            panic!("no thread came to {:?} {} within {PATIENCE:?}", self.gate.when, self.gate.callback.name());
+            panic!("no thread came to {:?} {} within {:?}", self.gate.when, self.gate.callback.name(), patience());
         })
     }
 

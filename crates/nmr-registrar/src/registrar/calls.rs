@@ -12,8 +12,8 @@ use crate::violation::Place;
 
 impl<P: Platform> Registrar<P> {
     /// Tells the registrar that `caller` begins a call into its peer, through the dispatch table of this binding. Calls
-    /// pass by NMR, so whoever wants R29, R43, R44 and R50 checked reports them: the dispatch functions of a test's peer
-    /// for the module under test, or a dispatch table in between. Returns whether the call is allowed; if not, the
+    /// pass by NMR, so whoever wants R29, R43, R44 and R50 checked reports them: the dispatch functions of a test's
+    /// peer for the module under test, or a dispatch table in between. Returns whether the call is allowed; if not, the
     /// violation has been reported.
     ///
     /// With `STATUS_PENDING` as its result a call is in progress until [`Self::call_completes`] (R50).

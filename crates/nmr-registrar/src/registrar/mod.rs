@@ -28,8 +28,8 @@ use crate::tables::Shard;
 pub enum Strictness {
     /// Every one.
     Strict,
-    /// All but those that Windows is known to put up with, or that an interface may allow: docs/registrar.md lists them.
-    /// The handle variable of a registration that fails is left as it was (R9).
+    /// All but those that Windows is known to put up with, or that an interface may allow: docs/registrar.md lists
+    /// them. The handle variable of a registration that fails is left as it was (R9).
     Lenient,
 }
 

@@ -74,7 +74,7 @@ impl<P: Platform> Registrar<P> {
         }
         if let Some(callback) = inside {
             let found = Cow::Owned(format!(
-                "this thread is inside {}, for a binding of the registration that it waits for: the wait could never end",
+                "this thread is inside {} of the registration that it waits for: the wait could never end",
                 callback.name()
             ));
             broken(74, false, found, "the wait on a thread that is in no callback of the registration");
