@@ -77,19 +77,24 @@ int nmr_registrar_wait_until_paused(uint32_t pause);
 void nmr_registrar_resume(uint32_t number);
 
 /* Puts off the cleanup callbacks that would run inside one of the two Complete functions, after `after` that run in
- * time, until nmr_registrar_resume, which runs them. Returns a number for that, or 0 if the function is another one or no
- * session is running. */
+ * time, until nmr_registrar_resume, which runs them. Returns a number for that, or 0 if the function is another one or
+ * no session is running. */
 uint32_t nmr_registrar_delay(enum nmr_registrar_function function, size_t after);
 
-/* Adds a thread that nmr_registrar_run_threads is to run. Returns 0, or -1 if `run` is NULL or no session is running. */
+/* Adds a thread that nmr_registrar_run_threads is to run. Returns 0, or -1 if `run` is NULL or no session is
+ * running. */
 int nmr_registrar_thread(void (*run)(void *argument), void *argument);
-/* Runs the threads to their end, one at a time: at every call of an Nmr* function, at every callback boundary and in every
- * wait the seed chooses which one goes on, so that the seed repeats all of it. They must not wait for each other in a way
- * that the registrar does not see. Returns how many such choices there were. */
+/* Runs the threads to their end, one at a time: at every call of an Nmr* function, at every callback boundary and in
+ * every wait the seed chooses which one goes on, so that the seed repeats all of it. They must not wait for each other
+ * in a way that the registrar does not see: in a loop around nmr_registrar_give_way they may. Returns how many such
+ * choices there were. */
 size_t nmr_registrar_run_threads(void);
+/* Lets another thread go on: of nmr_registrar_run_threads, if the calling one belongs to it, else of the system. */
+void nmr_registrar_give_way(void);
 
-/* Calls between modules pass by NMR. A test that wants R29, R43, R44 and R50 checked tells of them, best in the dispatch
- * functions of its own modules. `from_client`: 1 for a call of the client into the provider, 0 for the other direction.
+/* Calls between modules pass by NMR. A test that wants R29, R43, R44 and R50 checked tells of them, best in the
+ * dispatch functions of its own modules. `from_client`: 1 for a call of the client into the provider, 0 for the other
+ * direction.
  *
  * A call begins. Returns 0, or -1 if it is not allowed; then the violation has been reported. */
 int nmr_registrar_call_begins(void *binding, int from_client);
@@ -100,8 +105,8 @@ int nmr_registrar_call_completes(void *binding, int from_client);
 
 /* Gives a name to the image whose code lies there, for reports. Returns 0, or -1 without a name or session. */
 int nmr_registrar_name_image(const char *name, const void *base, size_t size);
-/* Says that this image is unloaded: what it leaves behind is a violation of R65, and none of its callbacks is called any
- * more. Returns how many registrations it left. */
+/* Says that this image is unloaded: what it leaves behind is a violation of R65, and none of its callbacks is called
+ * any more. Returns how many registrations it left. */
 size_t nmr_registrar_unload_image(const void *base, size_t size);
 
 /* How many violations were reported and not expected yet. */

@@ -1,59 +1,89 @@
-//! The C ABI: the example in `examples/c` is compiled, linked with the static library, and run. Needs a C compiler; `CC`
-//! names one, else `cc` is taken.
+//! The C ABI, the headers and the examples in C and C++: compiled, linked with the static library, and run. `CC` and
+//! `CXX` name the compilers, else they are `cc` and `c++`. Without a C++ compiler what needs one does nothing but say
+//! so.
 #![cfg(unix)]
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
+fn package() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 /// Runs a command, which must succeed.
 fn run(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}"));
-    assert!(output.status.success(), "{command:?} failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    let text = [&*output.stdout, &*output.stderr].map(String::from_utf8_lossy).concat();
+    assert!(output.status.success(), "{command:?} failed:\n{text}");
     output
 }
 
-/// Compiles a test of the example driver and links it with the static library.
-fn build(name: &str, test: &Path) -> PathBuf {
-    static TARGET: LazyLock<PathBuf> = LazyLock::new(|| {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c-abi");
-        run(Command::new(env!("CARGO"))
-            .args(["build", "--offline", "--package", "nmr-registrar-capi", "--target-dir"])
-            .arg(&target)
-            .current_dir(env!("CARGO_MANIFEST_DIR")));
-        target
-    });
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+#[derive(Clone, Copy)]
+enum Language {
+    C,
+    Cpp,
+}
+
+/// What compiles `language`, unless it is C++ and there is nothing.
+fn compiler(language: Language) -> Option<Command> {
+    let (variable, usual, standard) = match language {
+        Language::C => ("CC", "cc", "-std=gnu11"),
+        Language::Cpp => ("CXX", "c++", "-std=gnu++14"),
+    };
+    let program = env::var_os(variable).unwrap_or_else(|| usual.into());
+    let works = Command::new(&program).arg("--version").output().is_ok_and(|output| output.status.success());
+    if matches!(language, Language::Cpp) && !works {
+        eprintln!("not tested: there is no C++ compiler (set CXX to its path)");
+        return None;
+    }
+    let mut command = Command::new(program);
+    command.args([standard, "-g", "-Wall", "-Wextra", "-Werror", "-Wno-multichar"]);
+    for folder in ["include/km", "include", "examples/c"] {
+        command.arg("-I").arg(package().join(folder));
+    }
+    Some(command)
+}
+
+/// The folder for what is built, with the static library in it.
+static TARGET: LazyLock<PathBuf> = LazyLock::new(|| {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c-abi");
+    run(Command::new(env!("CARGO"))
+        .args(["build", "--offline", "--package", "nmr-registrar-capi", "--target-dir"])
+        .arg(&target)
+        .current_dir(package()));
+    target
+});
+
+/// Compiles a test, with the example driver if it is about that, and links it with the static library.
+fn build(language: Language, name: &str, test: &Path, with_driver: bool) -> Option<PathBuf> {
+    let mut compile = compiler(language)?;
     let executable = TARGET.join(name);
-    run(Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()))
-        .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-I"])
-        .arg(root.join("include"))
-        .arg("-I")
-        .arg(root.join("examples/c"))
-        .arg(test)
-        .arg(root.join("examples/c/driver.c"))
-        .arg(TARGET.join("debug/libnmr_registrar_c.a"))
-        .args(["-lpthread", "-ldl", "-lm", "-o"])
-        .arg(&executable));
-    executable
+    if with_driver {
+        let driver = executable.with_extension("o");
+        let source = package().join("examples/c/driver.c");
+        run(compiler(Language::C)?.arg("-c").arg(source).arg("-o").arg(&driver));
+        compile.arg(driver);
+    }
+    match language {
+        Language::C => compile.arg(test),
+        // A test in C is one in C++ too.
+        Language::Cpp => compile.arg("-xc++").arg(test).arg("-xnone"),
+    };
+    compile.arg(TARGET.join("debug/libnmr_registrar_c.a")).args(["-lpthread", "-ldl", "-lm", "-o"]).arg(&executable);
+    run(&mut compile);
+    Some(executable)
+}
+
+fn build_c(name: &str, test: &Path) -> PathBuf {
+    build(Language::C, name, test, true).expect("a C compiler")
 }
 
 /// The example, built.
 fn example() -> &'static Path {
-    static EXAMPLE: LazyLock<PathBuf> =
-        LazyLock::new(|| build("driver-test", &Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/c/test.c")));
+    static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| build_c("driver-test", &package().join("examples/c/test.c")));
     &EXAMPLE
-}
-
-#[test]
-fn the_c_example_of_the_documentation_runs() {
-    let documentation = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/registrar.md");
-    let text = std::fs::read_to_string(documentation).expect("the documentation is there");
-    let (_, rest) = text.split_once("```c\n").expect("it has an example in C");
-    let (code, _) = rest.split_once("```").expect("the example ends");
-    let test = Path::new(env!("CARGO_TARGET_TMPDIR")).join("documentation.c");
-    std::fs::write(&test, code).expect("the target directory can be written to");
-    run(&mut Command::new(build("documentation-test", &test)));
 }
 
 #[test]
@@ -64,18 +94,51 @@ fn c_code_is_tested_by_linking_it() {
 }
 
 #[test]
+fn the_first_test_of_the_manual_runs() {
+    run(&mut Command::new(build_c("first", &package().join("examples/c/first.c"))));
+}
+
+#[test]
 fn c_code_that_breaks_a_rule_fails_and_says_which() {
     let output = Command::new(example()).arg("wrong-handle").output().expect("the example runs");
     assert_eq!(output.status.code(), Some(1));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains("R52 broken in NmrClientDetachProviderComplete"), "{errors}");
+    assert!(errors.contains("see docs/nmr-rules.md#r52"), "{errors}");
     assert!(errors.contains("still alive"), "{errors}");
 }
 
 #[test]
 fn every_control_function_can_be_used_from_c() {
-    let test = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/controls.c");
-    let output = Command::new(build("controls", &test)).env("NMR_REGISTRAR_SEED", "17").output().expect("it runs");
-    let printed = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    let test = package().join("tests/c/controls.c");
+    run(Command::new(build_c("controls", &test)).env("NMR_REGISTRAR_SEED", "17"));
+}
+
+#[test]
+fn cpp_code_tests_a_driver_with_objects_that_end_with_their_scope() {
+    let Some(test) = build(Language::Cpp, "cpp-test", &package().join("examples/cpp/test.cpp"), true) else { return };
+    run(&mut Command::new(&test));
+    let output = Command::new(&test).arg("unfinished").output().expect("the example runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && errors.contains("ended without finish()"), "{errors}");
+}
+
+#[test]
+fn the_kernel_functions_for_hosts_do_what_drivers_expect_in_c_and_cpp() {
+    for (language, name) in [(Language::C, "kernel-c"), (Language::Cpp, "kernel-cpp")] {
+        let Some(test) = build(language, name, &package().join("tests/c/kernel.c"), false) else { continue };
+        run(&mut Command::new(&test));
+        for (mistake, says) in [
+            ("other-tag", "ExFreePoolWithTag: the block was allocated with another tag"),
+            ("paged-at-dispatch", "ExAllocatePool*: called at DISPATCH_LEVEL or above"),
+            ("wait-at-dispatch", "KeWaitForSingleObject: called at DISPATCH_LEVEL or above"),
+            ("free-lock", "KeReleaseSpinLock: nobody holds that lock"),
+            ("free-rundown", "ExReleaseRundownProtection: nobody has acquired that protection"),
+            ("assertion", "Spin == 7 does not hold"),
+        ] {
+            let output = Command::new(&test).arg(mistake).output().expect("the test runs");
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(!output.status.success() && errors.contains(says), "{mistake}: {errors}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
-//! The C headers of NMR are C and C++, for Windows on both architectures and for this host. What they declare is compared
-//! with Rust by the layout test of wdk-nmr-sys. Needs clang, which `CLANG` names; without it the test does nothing but say
-//! so.
+//! The C headers of NMR are C and C++, for Windows on both architectures and for this host. What they declare is
+//! compared with Rust by the layout test of wdk-nmr-sys. Needs clang, which `CLANG` names; without it the test does
+//! nothing but say so.
 
 use std::env;
 use std::fs;

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nmr_registrar::{
-    Callback, Delay, Function, HANDLE, Outcome, Pause, Session, Side, Strictness, When, irql, registrar,
+    Callback, Delay, Function, HANDLE, Outcome, Pause, Session, Side, Strictness, Threads, When, irql, registrar,
 };
 
 /// What `nmr_registrar_resume` lets go on.
@@ -213,6 +213,12 @@ extern "C" fn nmr_registrar_run_threads() -> usize {
 
 fn caller(from_client: i32) -> Side {
     if from_client == 0 { Side::Provider } else { Side::Client }
+}
+
+// SAFETY: the prefix is this library's own.
+#[unsafe(no_mangle)]
+extern "C" fn nmr_registrar_give_way() {
+    Threads::give_way();
 }
 
 // SAFETY: the prefix is this library's own.

@@ -1,9 +1,12 @@
-/* A driver in miniature: what the test needs to load and unload it. */
-#include "netioddk.h"
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * A driver in miniature: what its tests need beside DriverEntry.
+ */
+#include <ntddk.h>
+#include <netioddk.h>
 
-NTSTATUS DriverEntry(void);
-void DriverUnload(void);
+DRIVER_INITIALIZE DriverEntry;
 /* The last call into the provider has returned: ends a detach that is pending. */
 void DriverCallsDone(void);
 /* Makes DriverCallsDone pass the registration handle, as a driver that shipped did. */
-extern int WrongHandle;
+extern BOOLEAN WrongHandle;

@@ -1,8 +1,10 @@
-/*
- * Tests driver.c with the registrar:
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * Tests driver.c with a provider that it attaches to:
  *
  *     cargo build -p nmr-registrar-capi
- *     cc -I crates/nmr-registrar/include crates/nmr-registrar/examples/c/test.c crates/nmr-registrar/examples/c/driver.c \
+ *     cc -I crates/nmr-registrar/include/km -I crates/nmr-registrar/include \
+ *        crates/nmr-registrar/examples/c/test.c crates/nmr-registrar/examples/c/driver.c \
  *        target/debug/libnmr_registrar_c.a -lpthread -ldl -lm -o driver-test && ./driver-test
  *
  * With an argument the driver makes a mistake, and the test fails and says which.
@@ -25,8 +27,17 @@ static NTSTATUS AttachClient(HANDLE Binding, PVOID Context, PNPI_REGISTRATION_IN
     *Dispatch = &Attached;
     return STATUS_SUCCESS;
 }
-static NTSTATUS DetachClient(PVOID Context) { (void)Context; return STATUS_SUCCESS; }
-static VOID Cleanup(PVOID Context) { (void)Context; Cleaned++; }
+static NTSTATUS DetachClient(PVOID Context)
+{
+    (void)Context;
+    return STATUS_SUCCESS;
+}
+
+static VOID Cleanup(PVOID Context)
+{
+    (void)Context;
+    Cleaned++;
+}
 
 static const NPI_PROVIDER_CHARACTERISTICS Provider = {
     0, sizeof Provider, AttachClient, DetachClient, Cleanup,
@@ -37,6 +48,7 @@ static const NPI_PROVIDER_CHARACTERISTICS Provider = {
 
 int main(int argc, char **argv)
 {
+    DRIVER_OBJECT Driver = {0};
     HANDLE ProviderHandle;
     char report[4096];
 
@@ -46,10 +58,10 @@ int main(int argc, char **argv)
 
     /* Memory runs out while the driver registers. */
     CHECK(nmr_registrar_fail(NMR_REGISTER_CLIENT, 0, STATUS_INSUFFICIENT_RESOURCES) == 0);
-    CHECK(DriverEntry() == STATUS_INSUFFICIENT_RESOURCES);
+    CHECK(DriverEntry(&Driver, NULL) == STATUS_INSUFFICIENT_RESOURCES);
 
     /* The provider leaves, at DISPATCH_LEVEL, while the driver is calling it. */
-    CHECK(DriverEntry() == STATUS_SUCCESS);
+    CHECK(DriverEntry(&Driver, NULL) == STATUS_SUCCESS);
     CHECK(NmrRegisterProvider(&Provider, NULL, &ProviderHandle) == STATUS_SUCCESS);
     CHECK(Attached == 1);
     nmr_registrar_set_irql(DISPATCH_LEVEL);
@@ -62,7 +74,8 @@ int main(int argc, char **argv)
     if (nmr_registrar_violations() == 0) {
         CHECK(NmrWaitForProviderDeregisterComplete(ProviderHandle) == STATUS_SUCCESS);
         CHECK(Cleaned == 1);
-        DriverUnload();
+        Driver.DriverUnload(&Driver);
+        CHECK(km_pool_blocks() == 0);
     }
     return nmr_registrar_end() == 0 ? 0 : 1;
 }

@@ -29,6 +29,7 @@ static const NPI_PROVIDER_CHARACTERISTICS Provider = {
 #define CHECK(condition) \
     if (!(condition)) { printf("%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition); return 1; }
 
+static DRIVER_OBJECT Driver;
 static HANDLE ProviderHandle;
 
 static void RegisterProvider(void *argument)
@@ -39,7 +40,7 @@ static void RegisterProvider(void *argument)
 
 static void LoadDriver(void *argument)
 {
-    *(NTSTATUS *)argument = DriverEntry();
+    *(NTSTATUS *)argument = DriverEntry(&Driver, NULL);
 }
 
 int main(void)
@@ -85,7 +86,7 @@ int main(void)
     CHECK(strstr(report, "in driver.sys"));
     CHECK(nmr_registrar_unload_image(0, (size_t)-1) == 1);
     CHECK(nmr_registrar_expect(65) == 0);
-    DriverUnload();
+    Driver.DriverUnload(&Driver);
     CHECK(nmr_registrar_end() == 0);
     return 0;
 }
