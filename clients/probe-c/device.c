@@ -131,10 +131,16 @@ static NTSTATUS Complete(IRP *Irp, NTSTATUS Status, ULONG_PTR Information)
     return Status;
 }
 
-/* There is no state per handle. */
+/* There is no state per handle, and nothing behind the device that a longer name could mean. */
 static NTSTATUS NTAPI DispatchCreateClose(DEVICE_OBJECT *DeviceObject, IRP *Irp)
 {
+    const IO_STACK_LOCATION *stack = IoGetCurrentIrpStackLocation(Irp);
+
     UNREFERENCED_PARAMETER(DeviceObject);
+
+    if (stack->MajorFunction == IRP_MJ_CREATE && stack->FileObject != NULL && stack->FileObject->FileName.Length != 0) {
+        return Complete(Irp, STATUS_OBJECT_NAME_NOT_FOUND, 0);
+    }
     return Complete(Irp, STATUS_SUCCESS, 0);
 }
 

@@ -6,9 +6,10 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use wdk_sys::ntddk::{IoCreateDevice, IoCreateSymbolicLink, IoDeleteDevice, IoDeleteSymbolicLink, IofCompleteRequest};
 use wdk_sys::{
-    DEVICE_OBJECT, DRIVER_OBJECT, FILE_DEVICE_SECURE_OPEN, FILE_DEVICE_UNKNOWN, IO_NO_INCREMENT, IO_STACK_LOCATION,
+    DEVICE_OBJECT, DRIVER_OBJECT, FILE_DEVICE_NETWORK, FILE_DEVICE_SECURE_OPEN, IO_NO_INCREMENT, IO_STACK_LOCATION,
     IRP, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL, STATUS_DEVICE_NOT_READY,
-    STATUS_INVALID_DEVICE_REQUEST, STATUS_NAME_TOO_LONG, STATUS_SUCCESS,
+    STATUS_INVALID_DEVICE_REQUEST, STATUS_NAME_TOO_LONG, STATUS_OBJECT_NAME_NOT_FOUND,
+    STATUS_SUCCESS,
 };
 
 use super::security::admit_administrators_only;
@@ -68,7 +69,7 @@ impl<R: Sync> ControlDevice<R> {
                 driver,
                 size_of::<Extension<R>>() as u32,
                 &raw mut device_name,
-                FILE_DEVICE_UNKNOWN,
+                FILE_DEVICE_NETWORK,
                 FILE_DEVICE_SECURE_OPEN,
                 0,
                 &raw mut object,
@@ -96,7 +97,8 @@ impl<R: Sync> ControlDevice<R> {
         if status != STATUS_SUCCESS {
             return undo(status);
         }
-        for major in [IRP_MJ_CREATE, IRP_MJ_CLEANUP, IRP_MJ_CLOSE] {
+        driver.MajorFunction[IRP_MJ_CREATE as usize] = Some(create);
+        for major in [IRP_MJ_CLEANUP, IRP_MJ_CLOSE] {
             driver.MajorFunction[major as usize] = Some(succeed);
         }
         driver.MajorFunction[IRP_MJ_DEVICE_CONTROL as usize] = Some(device_control::<R>);
@@ -148,7 +150,20 @@ unsafe fn extension<'a, R>(device: *const DEVICE_OBJECT) -> &'a Extension<R> {
     unsafe { &*extension.cast::<Extension<R>>() }
 }
 
-/// Answers create, cleanup and close: there is no state per handle.
+/// Opens the device, and refuses every name behind it (`\\.\Sluice\x`), which could mean nothing.
+unsafe extern "C" fn create(_device: *mut DEVICE_OBJECT, irp: *mut IRP) -> NTSTATUS {
+    // SAFETY: the request is ours until it is completed.
+    let stack = unsafe { current_stack_location(irp) };
+    // SAFETY: the stack location belongs to the request.
+    let file = unsafe { (*stack).FileObject };
+    // SAFETY: the file object of a request to open, if there is one, is there as long as the request.
+    let has_name = unsafe { file.as_ref() }.is_some_and(|file| file.FileName.Length != 0);
+    let status = if has_name { STATUS_OBJECT_NAME_NOT_FOUND } else { STATUS_SUCCESS };
+    // SAFETY: the I/O manager hands the request to this driver, which completes it here and nowhere else.
+    unsafe { complete(irp, status, 0) }
+}
+
+/// Answers cleanup and close: there is no state per handle.
 unsafe extern "C" fn succeed(_device: *mut DEVICE_OBJECT, irp: *mut IRP) -> NTSTATUS {
     // SAFETY: the I/O manager hands the request to this driver, which completes it here and nowhere else.
     unsafe { complete(irp, STATUS_SUCCESS, 0) }
