@@ -1,6 +1,7 @@
 //! The machine that the engine runs on: this one.
 
 use sluice_engine::{Event, Machine};
+use sluice_wdm::KernelRegion;
 
 use crate::policy_file::PolicyFile;
 use crate::trace;
@@ -12,6 +13,7 @@ pub(crate) struct Kernel {
 
 impl Machine for Kernel {
     type Storage = PolicyFile;
+    type Region = KernelRegion;
 
     fn processors(&self) -> usize {
         sluice_wdm::processors()

@@ -8,16 +8,16 @@ extern crate wdk_panic;
 mod kernel;
 mod policy_file;
 mod provider;
+mod settings;
 mod trace;
 
 use alloc::boxed::Box;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use policy_file::Settings;
 use provider::Classifier;
 use sluice_control::{RequestHandler, name};
-use sluice_wdm::{Driver, DriverImage, StartError};
+use sluice_wdm::{Driver, DriverImage};
 use wdk::println;
 use wdk_alloc::WdkAllocator;
 use wdk_nmr::Passive;
@@ -35,15 +35,13 @@ static DRIVER: AtomicPtr<Driver<Classifier>> = AtomicPtr::new(ptr::null_mut());
 ///
 /// The I/O manager calls it, once, at PASSIVE_LEVEL.
 #[unsafe(export_name = "DriverEntry")]
-pub unsafe extern "system" fn driver_entry(driver: &mut DRIVER_OBJECT, registry_path: &UNICODE_STRING) -> NTSTATUS {
+pub unsafe extern "system" fn driver_entry(driver: &mut DRIVER_OBJECT, _registry_path: &UNICODE_STRING) -> NTSTATUS {
     // SAFETY: DriverEntry runs at PASSIVE_LEVEL and in no callback.
     let passive = unsafe { Passive::new() };
     // SAFETY: once in the life of an image. It is stopped below if the driver does not start, or in DriverUnload.
     unsafe { trace::start() };
-    // SAFETY: the I/O manager made the string, and it stays for the call.
-    let registry_path = unsafe { sluice_wdm::units_of(registry_path) };
-    let started = Settings::read(registry_path).map_err(StartError::Memory).and_then(|settings| {
-        let register = |driver: &mut DRIVER_OBJECT| provider::register(settings, DriverImage::hold(driver), passive);
+    let started = provider::start(driver).and_then(|engine| {
+        let register = |driver: &mut DRIVER_OBJECT| provider::register(engine, DriverImage::hold(driver), passive);
         Driver::start(driver, name::SLUICE.encode_utf16(), Classifier::answer, register)
     });
     match started {

@@ -13,25 +13,12 @@
 //! | clients that are there already attach before it returns, others later (R4, R6) | it is the last thing that can fail in DriverEntry |
 
 use sluice_engine::{Engine, RunningEngine};
-use sluice_wdm::DriverImage;
+use sluice_wdm::{DriverImage, StartError};
 use wdk_nmr::{Passive, RegisterError};
+use wdk_sys::DRIVER_OBJECT;
 
 use crate::kernel::Kernel;
-use crate::policy_file::Settings;
-
-/// What sluice.sys is while it runs.
-pub(crate) type Classifier = RunningEngine<Kernel, DriverImage>;
-
-/// Registers the provider with NMR, with the policy in force that the settings name.
-pub(crate) fn register(
-    settings: Settings,
-    image: DriverImage,
-    passive: Passive<'_>,
-) -> Result<Classifier, RegisterError> {
-    let engine = Engine::new(Kernel { policy_file: settings.policy_file }, settings.table_limit);
-    let registration = engine.register(image, sluice_wdm::uptime_ms, passive)?;
-    Ok(RunningEngine::new(registration, VERSION))
-}
+use crate::settings::Settings;
 
 /// Major, minor, patch, 0.
 const VERSION: [u16; 4] = [
@@ -40,6 +27,30 @@ const VERSION: [u16; 4] = [
     number(env!("CARGO_PKG_VERSION_PATCH")),
     0,
 ];
+
+/// What sluice.sys is while it runs.
+pub(crate) type Classifier = RunningEngine<Kernel, DriverImage>;
+
+/// Reads the settings and puts the persisted policy in force. PASSIVE_LEVEL, in DriverEntry.
+///
+/// # Errors
+///
+/// As [`Settings::read`] and [`Engine::start`]; it has been reported.
+pub(crate) fn start(driver: &mut DRIVER_OBJECT) -> Result<Engine<Kernel>, StartError> {
+    let Settings { policy_file, table_limit, on_policy_error } = Settings::read(driver)?;
+    Engine::start(Kernel { policy_file }, table_limit, on_policy_error)
+        .map_err(|status| StartError::Unusable { what: "the persisted policy", status })
+}
+
+/// Registers the provider with NMR.
+pub(crate) fn register(
+    engine: Engine<Kernel>,
+    image: DriverImage,
+    passive: Passive<'_>,
+) -> Result<Classifier, RegisterError> {
+    let registration = engine.register(image, sluice_wdm::uptime_ms, passive)?;
+    Ok(RunningEngine::new(registration, VERSION))
+}
 
 /// The number at one place of a version.
 const fn number(digits: &str) -> u16 {

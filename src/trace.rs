@@ -50,6 +50,18 @@ pub(crate) fn driver_not_loaded(status: i32) {
     write_event!(PROVIDER, "DriverLoadFailed", level(Error), keyword(keyword::DRIVER), win_ntstatus("Status", &status));
 }
 
+/// A setting cannot be used, so that the driver does not start.
+pub(crate) fn setting_rejected(name: &str, status: i32) {
+    write_event!(
+        PROVIDER,
+        "SettingReject",
+        level(Error),
+        keyword(keyword::DRIVER),
+        str8("Name", name),
+        win_ntstatus("Status", &status)
+    );
+}
+
 /// The driver has stopped.
 pub(crate) fn driver_unloaded(outcome: &Result<(), Leaked>) {
     write_event!(
@@ -103,12 +115,13 @@ pub(crate) fn write(event: &Event<'_>) {
             u16("DefaultAction", &default.number()),
             bool8("Persisted", &persisted)
         ),
-        Event::PersistedPolicyDamaged { status } => write_event!(
+        Event::PolicyError { status, reaction } => write_event!(
             PROVIDER,
-            "PersistedPolicyDamaged",
+            "PolicyError",
             level(Error),
             keyword(keyword::POLICY),
-            win_ntstatus("Status", &status)
+            win_ntstatus("Status", &status),
+            u16("Reaction", &reaction.number())
         ),
         Event::RequestRejected { code, status, unreported } => write_event!(
             PROVIDER,

@@ -1,4 +1,4 @@
-//! A policy that is persisted, in a file that the registry names.
+//! A policy that is persisted, in the data directory of the driver or in a file that the registry names.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rstest::rstest;
-use sluice_rig::Rig;
+use sluice_rig::{Event, Rig};
 use system_tests::{BOTH, C, Clients, RUST, end, machine, sluicectl, sluicectl_ok, stop, verdicts_offline};
 
 const REG_LIMIT: Duration = Duration::from_secs(60);
@@ -20,13 +20,32 @@ fn set(rig: &Rig, name: &str, kind: &str, data: &str) -> Result<()> {
     Ok(())
 }
 
-/// A machine with all drivers running, where the policy is persisted in `C:\rig\persisted.policy`.
+/// Where the driver persists the policy if it is not told where, seen from `C:\rig`.
+const OWN_FILE: &str = "../windows/system32/drivers/DriverData/sluice/policy";
+const OWN_NEW_FILE: &str = "../windows/system32/drivers/DriverData/sluice/policy.new";
+
+/// A machine with all drivers running.
 fn started(name: &str, clients: Clients) -> Result<Rig> {
     let rig = machine(name)?;
-    set(&rig, "PolicyFile", "REG_SZ", r"C:\rig\persisted.policy")?;
     rig.start("sluice")?;
     clients.start(&rig)?;
     Ok(rig)
+}
+
+/// The newest event of the trace with that name.
+fn traced(rig: &Rig, name: &str) -> Result<Event> {
+    let events = rig.events()?;
+    events.into_iter().rfind(|event| event.get("event") == Some(name)).with_context(|| format!("no event {name}"))
+}
+
+/// `sc start` of a driver whose DriverEntry fails, which leaves nothing.
+fn assert_does_not_start(rig: &Rig, why: &str) -> Result<()> {
+    let refused = rig.start("sluice").expect_err("the driver starts").to_string();
+    let printed = rig.printed("sluice")?;
+    assert!(printed.last().is_some_and(|line| line.contains(why)), "{why} is not in {printed:?} ({refused})");
+    let alive = rig.alive()?;
+    assert!(alive.is_nothing(), "{alive}");
+    Ok(())
 }
 
 /// Stops sluice.sys and starts it again.
@@ -48,14 +67,14 @@ fn assert_status(rig: &Rig, generation: u64, persisted: bool, damaged: bool) -> 
 #[rstest]
 fn a_persisted_policy_is_in_force_again_after_a_restart(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
     let rig = started("persist", clients)?;
-    let persisted = rig.file("persisted.policy");
+    let persisted = rig.file(OWN_FILE);
     sluicectl_ok(&rig, &["policy", "load", "demo.toml", "--persist"])?;
     let with_policy = verdicts_offline(&rig, Some("demo.toml"))?;
     assert_eq!(clients.verdicts(&rig)?, with_policy);
     assert_status(&rig, 1, true, false)?;
     let mode = fs::metadata(&persisted).context("the persisted policy")?.permissions().mode();
     assert_eq!(mode & 0o007, 0, "others than administrators may use the file: {mode:o}");
-    assert!(!rig.file("persisted.policy.new").exists());
+    assert!(!rig.file(OWN_NEW_FILE).exists());
     for _ in 0..2 {
         restart(&rig)?;
         assert_status(&rig, 1, true, false)?;
@@ -67,81 +86,121 @@ fn a_persisted_policy_is_in_force_again_after_a_restart(#[values(RUST, C, BOTH)]
     restart(&rig)?;
     assert_eq!(clients.verdicts(&rig)?, with_policy, "clear without --persist removes nothing");
     sluicectl_ok(&rig, &["policy", "clear", "--persist"])?;
-    assert!(!persisted.exists());
+    assert_eq!(fs::read(&persisted)?, b"SLUICEP\x01\0\0\0\0", "the seal of no table");
     restart(&rig)?;
     assert_status(&rig, 0, false, false)?;
     assert_eq!(clients.verdicts(&rig)?, verdicts_offline(&rig, None)?);
     end(&rig, clients)
 }
 
-#[rstest]
-fn a_damaged_file_is_reported_and_the_driver_starts_without_a_policy(
-    #[values(RUST, C, BOTH)] clients: Clients,
-) -> Result<()> {
-    let rig = started("damaged", clients)?;
-    let persisted = rig.file("persisted.policy");
+#[test]
+fn on_a_damaged_file_the_driver_does_not_start_unless_it_is_told_otherwise() -> Result<()> {
+    let rig = machine("damaged")?;
+    rig.start("sluice")?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml", "--persist"])?;
+    stop(&rig, "sluice")?;
+    let persisted = rig.file(OWN_FILE);
     let whole = fs::read(&persisted)?;
     let mut changed = whole.clone();
     changed[whole.len() / 2] ^= 0x20;
     for damaged in [&changed[..], &whole[..whole.len() - 1], b""] {
-        stop(&rig, "sluice")?;
         fs::write(&persisted, damaged)?;
-        rig.start("sluice")?;
-        assert_status(&rig, 0, false, true)?;
-        assert!(sluicectl_ok(&rig, &["status"])?.contains("damaged and not in force"));
-        assert_eq!(clients.verdicts(&rig)?, verdicts_offline(&rig, None)?);
-        let trace = rig.events()?;
-        let reported = |event: &sluice_rig::Event| event.get("event") == Some("PersistedPolicyDamaged");
-        assert!(trace.iter().rev().take_while(|event| !event.is("sluice", "load")).any(reported));
+        assert_does_not_start(&rig, "the persisted policy cannot be used")?;
+        let event = traced(&rig, "PolicyError")?;
+        assert_eq!((event.get("Status"), event.get("Reaction")), (Some("0xc0000102"), Some("0")), "{event:?}");
     }
+    for (reaction, default) in [("1", "permit"), ("2", "block")] {
+        set(&rig, "OnPolicyError", "REG_DWORD", reaction)?;
+        rig.start("sluice")?;
+        rig.start("probe")?;
+        assert_eq!(traced(&rig, "PolicyError")?.get("Reaction"), Some(reaction));
+        let status = sluicectl_ok(&rig, &["status", "--json"])?;
+        for part in [&format!(r#""default":"{default}""#), r#""persisted_damaged":true"#] {
+            assert!(status.contains(part), "{part} is not in {status}");
+        }
+        let verdicts = RUST.verdicts(&rig)?;
+        let action = format!(r#""action":"{default}""#);
+        assert!(verdicts.lines().all(|verdict| verdict.contains(&action)), "{verdicts}");
+        stop(&rig, "probe")?;
+        stop(&rig, "sluice")?;
+    }
+    rig.start("sluice")?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml", "--persist"])?;
-    assert_status(&rig, 1, true, false)?;
     assert_eq!(fs::read(&persisted)?, whole);
-    end(&rig, clients)
+    stop(&rig, "sluice")
+}
+
+#[test]
+fn a_file_that_is_named_has_to_be_there() -> Result<()> {
+    let rig = machine("named")?;
+    for path in [r"C:\rig\my.policy", r"C:\nowhere\my.policy", r"X:\my.policy"] {
+        set(&rig, "PolicyFile", "REG_SZ", path)?;
+        assert_does_not_start(&rig, "the persisted policy cannot be used")?;
+    }
+    // It is written by a driver that starts without.
+    set(&rig, "PolicyFile", "REG_SZ", r"C:\rig\my.policy")?;
+    set(&rig, "OnPolicyError", "REG_DWORD", "2")?;
+    rig.start("sluice")?;
+    sluicectl_ok(&rig, &["policy", "load", "demo.toml", "--persist"])?;
+    assert!(rig.file("my.policy").is_file() && !rig.file("my.policy.new").exists());
+    assert!(!rig.file(OWN_FILE).exists());
+    set(&rig, "OnPolicyError", "REG_DWORD", "0")?;
+    restart(&rig)?;
+    assert_status(&rig, 1, true, false)?;
+    sluicectl_ok(&rig, &["policy", "clear", "--persist"])?;
+    restart(&rig)?;
+    assert_status(&rig, 0, false, false)?;
+    stop(&rig, "sluice")
 }
 
 #[rstest]
 fn a_file_that_cannot_be_written_leaves_everything_as_it_was(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
     let rig = machine("unwritable")?;
     set(&rig, "PolicyFile", "REG_SZ", r"C:\nowhere\persisted.policy")?;
+    set(&rig, "OnPolicyError", "REG_DWORD", "1")?;
     rig.start("sluice")?;
     clients.start(&rig)?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
     let before = clients.verdicts(&rig)?;
     fs::write(rig.file("other.toml"), "default = \"block\"\n")?;
-    let outcome = sluicectl(&rig, &["policy", "load", "other.toml", "--persist"])?;
-    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("PolicyFile"), "{}", outcome.stderr);
-    assert_status(&rig, 1, false, false)?;
-    assert_eq!(clients.verdicts(&rig)?, before);
-    // There is nothing to remove.
-    sluicectl_ok(&rig, &["policy", "clear", "--persist"])?;
+    for change in [&["policy", "load", "other.toml", "--persist"][..], &["policy", "clear", "--persist"]] {
+        let outcome = sluicectl(&rig, change)?;
+        assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("PolicyFile"), "{}", outcome.stderr);
+        assert_status(&rig, 1, false, true)?;
+        assert_eq!(clients.verdicts(&rig)?, before);
+    }
     end(&rig, clients)
 }
 
 #[rstest]
 fn what_a_crash_left_behind_does_no_harm(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
     let rig = started("leftover", clients)?;
-    fs::write(rig.file("persisted.policy.new"), "half of a policy")?;
+    fs::write(rig.file(OWN_NEW_FILE), "half of a policy")?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml", "--persist"])?;
-    assert!(!rig.file("persisted.policy.new").exists());
+    assert!(!rig.file(OWN_NEW_FILE).exists());
     restart(&rig)?;
     assert_status(&rig, 1, true, false)?;
     end(&rig, clients)
 }
 
 #[test]
-fn without_a_setting_the_file_is_in_the_folder_of_the_drivers() -> Result<()> {
-    let rig = machine("default-file")?;
-    // A value of another type counts as not set.
-    set(&rig, "PolicyFile", "REG_DWORD", "7")?;
+fn a_setting_that_is_not_allowed_keeps_the_driver_from_starting() -> Result<()> {
+    let rig = machine("settings")?;
+    let wrong = [
+        ("PolicyFile", "REG_DWORD", "7", "REG_SZ", r"C:\rig\my.policy"),
+        ("PolicyFile", "REG_SZ", "my.policy", "REG_SZ", r"C:\rig\my.policy"),
+        ("TableLimit", "REG_SZ", "7", "REG_DWORD", "1000000"),
+        ("OnPolicyError", "REG_DWORD", "3", "REG_DWORD", "1"),
+        ("OnPolicyError", "REG_SZ", "block", "REG_DWORD", "1"),
+    ];
+    for (name, kind, data, right_kind, right) in wrong {
+        set(&rig, name, kind, data)?;
+        assert_does_not_start(&rig, name)?;
+        assert_eq!(traced(&rig, "SettingReject")?.get("Name"), Some(name));
+        set(&rig, name, right_kind, right)?;
+    }
     rig.start("sluice")?;
-    assert!(rig.printed("sluice")?.iter().any(|line| line.contains("PolicyFile")));
-    sluicectl_ok(&rig, &["policy", "load", "demo.toml", "--persist"])?;
-    assert!(rig.file("../windows/system32/drivers/sluice.policy").is_file());
-    restart(&rig)?;
-    assert_status(&rig, 1, true, false)?;
     stop(&rig, "sluice")
 }
 

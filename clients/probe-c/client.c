@@ -5,7 +5,8 @@
  * A binding, the connection to one provider, lives in a PROBE_BINDING. It is made in ClientAttachProvider and freed in
  * ClientCleanupBindingContext, nowhere else. Between the two:
  *
- *   - callers find it in the list, and enter its guard while they hold the list's lock;
+ *   - callers find it in the list, and enter its guard while they hold the list's lock. From before that until they have
+ *     left it they are in a critical region: a thread that was suspended in between would hold up the detach;
  *   - ClientDetachProvider takes it out of the list, so that it cannot be found any more, and closes the guard;
  *   - whoever is last, that callback or the last caller, ends the detach.
  */
@@ -162,14 +163,22 @@ static VOID LeaveBinding(PROBE_BINDING *Binding)
 
 NTSTATUS ClientClassify(const SLUICE_PACKET *Packets, UINT32 Count, SLUICE_VERDICT *Verdicts)
 {
-    PROBE_BINDING *binding = EnterFirstBinding();
-    NTSTATUS status;
+    /* At DISPATCH_LEVEL there are no APCs, and a critical region must not be entered. */
+    const BOOLEAN suspendable = KeGetCurrentIrql() < DISPATCH_LEVEL;
+    NTSTATUS status = STATUS_DEVICE_NOT_READY;
+    PROBE_BINDING *binding;
 
-    if (binding == NULL) {
-        return STATUS_DEVICE_NOT_READY;
+    if (suspendable) {
+        KeEnterCriticalRegion();
     }
-    status = binding->Provider->Classify(binding->ProviderContext, Packets, Count, Verdicts);
-    LeaveBinding(binding);
+    binding = EnterFirstBinding();
+    if (binding != NULL) {
+        status = binding->Provider->Classify(binding->ProviderContext, Packets, Count, Verdicts);
+        LeaveBinding(binding);
+    }
+    if (suspendable) {
+        KeLeaveCriticalRegion();
+    }
     return status;
 }
 

@@ -44,8 +44,9 @@ static NTSTATUS Classify(void *Context, const SLUICE_PACKET *Packets, UINT32 Cou
     UINT32 i;
 
     provider->Inside++;
-    /* The client may not be here once its part of the detach is done. */
+    /* The client may not be here once its part of the detach is done, nor can its thread be suspended here. */
     CHECK(provider->Cleaned == 0);
+    CHECK(CriticalRegions == (KeGetCurrentIrql() < DISPATCH_LEVEL ? 1 : 0));
     while (provider->Hold) {
         sched_yield();
     }
@@ -132,6 +133,7 @@ static NTSTATUS Ask(void)
     NTSTATUS status = ClientClassify(&packet, 1, &verdict);
 
     CHECK(status == STATUS_SUCCESS ? verdict.RuleId == 77 : status == STATUS_DEVICE_NOT_READY);
+    CHECK(CriticalRegions == 0);
     return status;
 }
 
@@ -154,7 +156,11 @@ static void attaches_detaches_and_attaches_again(void)
     CHECK(Ask() == STATUS_SUCCESS && first.Calls == 1);
     ProviderStart(&second);
     CHECK(Ask() == STATUS_SUCCESS && first.Calls == 2);
-    CHECK(ClientListProviders(&listed, 1) == 2 && listed.Statistics.Packets == 2);
+    /* At DISPATCH_LEVEL a critical region must not be entered: see ntifs.h. */
+    nmr_registrar_set_irql(DISPATCH_LEVEL);
+    CHECK(Ask() == STATUS_SUCCESS && first.Calls == 3);
+    nmr_registrar_set_irql(PASSIVE_LEVEL);
+    CHECK(ClientListProviders(&listed, 1) == 2 && listed.Statistics.Packets == 3);
     CHECK(listed.ModuleIdType == MIT_GUID && memcmp(listed.ModuleId, &ProviderId.Guid, 16) == 0);
     ProviderStop(&first);
     CHECK(Ask() == STATUS_SUCCESS && second.Calls == 1);

@@ -117,6 +117,28 @@ static inline void KeReleaseSpinLock(KSPIN_LOCK *lock, KIRQL irql)
     nmr_registrar_set_irql(irql);
 }
 
+/* ---- Critical regions -------------------------------------------------------------------------------------------- */
+
+/* In how many of them the thread is. */
+static __thread long CriticalRegions;
+
+static inline KIRQL KeGetCurrentIrql(void)
+{
+    return (KIRQL)nmr_registrar_irql();
+}
+
+static inline void KeEnterCriticalRegion(void)
+{
+    assert(nmr_registrar_irql() < DISPATCH_LEVEL);
+    CriticalRegions++;
+}
+
+static inline void KeLeaveCriticalRegion(void)
+{
+    assert(nmr_registrar_irql() < DISPATCH_LEVEL && CriticalRegions > 0);
+    CriticalRegions--;
+}
+
 /* ---- Lists ------------------------------------------------------------------------------------------------------- */
 
 typedef struct _LIST_ENTRY {

@@ -10,10 +10,10 @@ use sluice_control::{Completion, List, NTSTATUS, Request, RequestHandler};
 use sluice_npi::{
     CallSluice, ClientCharacteristics, Header, PacketRef, SluiceClient, SluiceNpi, Verdict, client_dispatch,
 };
-use sluice_wdm::DriverImage;
+use sluice_wdm::{DriverImage, KernelRegion};
 use wdk_nmr::{
-    Client, ClientCall, ClientRegistration, ClientTable, GUID, Leaked, ModuleId, Passive, ProviderOffer, Refusal,
-    RegisterError, RegistrationOptions, ShardIndex, Sharded,
+    Client, ClientCall, ClientRegistration, ClientTable, GUID, InCriticalRegion, Leaked, ModuleId, Passive,
+    ProviderOffer, Refusal, RegisterError, RegistrationOptions, ShardIndex, Sharded,
 };
 
 /// What probe.sys calls itself in NMR: 918576ed-61a6-4846-bdb1-1c7dab032993.
@@ -46,7 +46,7 @@ impl ShardIndex for Processor {
 impl Client for Probe {
     type Npi = SluiceNpi;
     type Binding = Sluice;
-    type Guard = Sharded<Processor, 16>;
+    type Guard = InCriticalRegion<KernelRegion, Sharded<Processor, 16>>;
     const DISPATCH: ClientTable<Self> = client_dispatch::<Self>();
 
     fn attach(&self, offer: &ProviderOffer<'_, SluiceNpi>) -> Result<Sluice, Refusal> {

@@ -339,6 +339,7 @@ fn a_table_tells_its_rules_in_their_order() {
     let expected = rules.map(|rule| Decision { action: rule.action, rule_id: rule.id });
     assert_eq!(policy.rules().collect::<Vec<_>>(), expected);
     assert_eq!(Policy::permit_everything([]).rules().count(), 0);
+    assert_eq!(Policy::block_everything([0_u8; 0]).default_action(), Action::Block);
 }
 
 #[test]

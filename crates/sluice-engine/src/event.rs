@@ -4,6 +4,7 @@ use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
 
 use sluice_control::NTSTATUS;
+use sluice_control::settings::OnPolicyError;
 use sluice_core::Action;
 use wdk_nmr::ModuleId;
 
@@ -52,10 +53,12 @@ pub enum Event<'a> {
         /// Whether the driver starts with it the next time.
         persisted: bool,
     },
-    /// The persisted policy cannot be used: the driver starts without one. PASSIVE_LEVEL.
-    PersistedPolicyDamaged {
+    /// The driver starts, and the persisted policy cannot be put in force. PASSIVE_LEVEL.
+    PolicyError {
         /// Why the file could not be read, or STATUS_FILE_CORRUPT_ERROR.
         status: NTSTATUS,
+        /// What the driver does about it.
+        reaction: OnPolicyError,
     },
     /// A control request has been refused. At most one of these a second. PASSIVE_LEVEL.
     RequestRejected {

@@ -1,11 +1,15 @@
 //! What the engine needs from the machine it runs on.
 
+use wdk_nmr::CriticalRegion;
+
 use crate::{Event, Storage};
 
 /// Processors, time, storage and a listener. A driver asks the kernel; a test answers what it likes.
 pub trait Machine: Send + Sync + 'static {
     /// Where a policy is persisted.
     type Storage: Storage;
+    /// How a thread keeps itself from being suspended.
+    type Region: CriticalRegion;
 
     /// How many processors there are; at least 1. PASSIVE_LEVEL.
     fn processors(&self) -> usize;

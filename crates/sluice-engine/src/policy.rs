@@ -1,22 +1,24 @@
 //! The policy in force, and how another one takes its place while packets are being classified.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use sluice_control::NTSTATUS;
+use sluice_control::settings::OnPolicyError;
 use sluice_control::status::{
     STATUS_FILE_CORRUPT_ERROR, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER, STATUS_QUOTA_EXCEEDED,
 };
 use sluice_core::Policy;
 use sluice_swap::Swap;
+use wdk_nmr::Region;
 
-use crate::{Event, Machine, Storage, storage};
+use crate::{Event, Machine, storage};
 
 /// The largest table, in bytes of non-paged pool, unless the driver is told otherwise.
 pub const DEFAULT_TABLE_LIMIT: usize = 64 << 20;
 
-/// How many groups of processors read without sharing a cache line. Each takes 128 bytes, also of DriverEntry's stack,
-/// on which the engine is made.
+/// How many groups of processors read without sharing a cache line. Each takes 128 bytes.
 const SHARDS: usize = 16;
 
 /// A policy and its generation, which are read together.
@@ -29,8 +31,10 @@ pub(crate) struct InstalledPolicy {
 
 /// The policy in force, and how it is replaced.
 pub(crate) struct CurrentPolicy {
-    current: Swap<InstalledPolicy, SHARDS>,
-    /// Set while a thread derives a generation from the last one, or changes what is persisted.
+    /// In memory of its own: DriverEntry's stack is too small for it.
+    current: Box<Swap<InstalledPolicy, SHARDS>>,
+    /// Set while a thread derives a generation from the last one, or changes what is persisted. That thread is in a
+    /// critical region: suspended, it would hold up all others.
     replacing: AtomicBool,
     /// What was persisted could not be used when the driver started, and nothing has taken its place since.
     persisted_is_damaged: AtomicBool,
@@ -38,21 +42,24 @@ pub(crate) struct CurrentPolicy {
 }
 
 impl CurrentPolicy {
-    /// Generation 0, which has no table and permits everything.
-    pub(crate) const fn new(table_limit: usize) -> Self {
+    /// Generation 0, which has no table and permits everything. `None` if there is no memory.
+    pub(crate) fn try_new(table_limit: usize) -> Option<Self> {
         let first = InstalledPolicy { generation: 0, policy: Policy::permit_everything(Vec::new()), persisted: false };
-        Self {
-            current: Swap::new(first),
+        Some(Self {
+            current: Swap::try_boxed(first)?,
             replacing: AtomicBool::new(false),
             persisted_is_damaged: AtomicBool::new(false),
             table_limit,
-        }
+        })
     }
 
-    /// Calls `reader` with the policy in force. Up to DISPATCH_LEVEL; without a lock.
+    /// Calls `reader` with the policy in force, and tells it on which processor that is done. Up to DISPATCH_LEVEL,
+    /// without a lock. The thread cannot be suspended meanwhile, since a replacement waits for it.
     #[inline]
-    pub(crate) fn read<R>(&self, processor: usize, reader: impl FnOnce(&InstalledPolicy) -> R) -> R {
-        self.current.read(processor, reader)
+    pub(crate) fn read<M: Machine, R>(&self, machine: &M, reader: impl FnOnce(usize, &InstalledPolicy) -> R) -> R {
+        let _region = Region::<M::Region>::enter();
+        let processor = machine.processor();
+        self.current.read(processor, |installed| reader(processor, installed))
     }
 
     /// Whether what was persisted could not be used.
@@ -60,17 +67,28 @@ impl CurrentPolicy {
         self.persisted_is_damaged.load(Ordering::Relaxed)
     }
 
-    /// Puts the persisted policy in force. If it is damaged, that is reported and remembered, and there is none.
-    /// PASSIVE_LEVEL.
-    pub(crate) fn restore(&self, machine: &impl Machine) {
+    /// Puts the persisted policy in force, if there is one. If that fails, it is reported and remembered, and
+    /// `reaction` says what comes of it. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    ///
+    /// The driver must not start, for this reason.
+    pub(crate) fn restore<M: Machine>(&self, reaction: OnPolicyError, machine: &M) -> Result<(), NTSTATUS> {
         let restored = storage::persisted(machine.storage(), self.table_limit).and_then(|table| {
             let Some(table) = table else { return Ok(()) };
             let policy = Policy::new(table).map_err(|_| STATUS_FILE_CORRUPT_ERROR)?;
             self.replace(InstalledPolicy { generation: 0, policy, persisted: true }, |_| Ok(()), machine).map(drop)
         });
-        if let Err(status) = restored {
-            self.persisted_is_damaged.store(true, Ordering::Relaxed);
-            machine.report(&Event::PersistedPolicyDamaged { status });
+        let Err(status) = restored else { return Ok(()) };
+        self.persisted_is_damaged.store(true, Ordering::Relaxed);
+        machine.report(&Event::PolicyError { status, reaction });
+        match reaction {
+            OnPolicyError::DoNotStart => Err(status),
+            OnPolicyError::Permit => Ok(()),
+            OnPolicyError::Block => {
+                let policy = Policy::block_everything(Vec::new());
+                self.replace(InstalledPolicy { generation: 0, policy, persisted: false }, |_| Ok(()), machine).map(drop)
+            }
         }
     }
 
@@ -97,18 +115,19 @@ impl CurrentPolicy {
         self.replace(InstalledPolicy { generation: 0, policy, persisted: persist }, first, machine)
     }
 
-    /// Goes back to no table; if `persist`, removes what is persisted first. PASSIVE_LEVEL. Returns the new generation.
+    /// Goes back to no table; if `persist`, persists that first. PASSIVE_LEVEL. Returns the new generation.
     ///
     /// # Errors
     ///
-    /// What is persisted could not be removed. What was in force stays in force.
+    /// It could not be persisted. What was in force stays in force, and what was persisted stays persisted.
     pub(crate) fn clear<M: Machine>(&self, persist: bool, machine: &M) -> Result<u64, NTSTATUS> {
         let policy = Policy::permit_everything(Vec::new());
-        let first = |_: &InstalledPolicy| if persist { self.settled(machine.storage().remove()) } else { Ok(()) };
+        let first =
+            |_: &InstalledPolicy| if persist { self.settled(storage::persist(machine.storage(), &[])) } else { Ok(()) };
         self.replace(InstalledPolicy { generation: 0, policy, persisted: false }, first, machine)
     }
 
-    /// What is persisted has been replaced or removed, if `outcome` says so: it is not damaged any more.
+    /// What is persisted has been replaced, if `outcome` says so: it is not damaged any more.
     fn settled(&self, outcome: Result<(), NTSTATUS>) -> Result<(), NTSTATUS> {
         outcome.inspect(|()| self.persisted_is_damaged.store(false, Ordering::Relaxed))
     }
@@ -116,17 +135,18 @@ impl CurrentPolicy {
     /// Does what has to succeed `first`, then puts `next` in force under a generation of its own. Who comes in between
     /// waits, so that what is persisted belongs to what is in force. Returns when nobody reads the policy that was in
     /// force any more, and it is gone.
-    fn replace(
+    fn replace<M: Machine>(
         &self,
         mut next: InstalledPolicy,
         first: impl FnOnce(&InstalledPolicy) -> Result<(), NTSTATUS>,
-        machine: &impl Machine,
+        machine: &M,
     ) -> Result<u64, NTSTATUS> {
+        let _region = Region::<M::Region>::enter();
         while self.replacing.swap(true, Ordering::Acquire) {
             machine.pause();
         }
         let replaced = first(&next).map(|()| {
-            let generation = self.read(machine.processor(), |current| current.generation).wrapping_add(1);
+            let generation = self.read(machine, |_, current| current.generation).wrapping_add(1);
             next.generation = generation;
             let event = Event::PolicyChanged {
                 generation,

@@ -2,14 +2,17 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use sluice_control::NTSTATUS;
+use sluice_control::settings::OnPolicyError;
+use sluice_control::status::STATUS_INSUFFICIENT_RESOURCES;
 use sluice_core::{CapturedPacket, Direction};
 use sluice_npi::{
     Answered, CallClient, ClassifyCall, Flow, Header, Invalid, MAX_BATCH, PacketRef, ProviderCharacteristics,
     SluiceNpi, SluiceProvider, Statistics, Verdict, direction, flags, link_type, provider_dispatch,
 };
 use wdk_nmr::{
-    ClientOffer, GUID, ModuleId, Passive, Provider, ProviderRegistration, ProviderTable, Refusal, RegisterError,
-    RegistrationOptions, Resident, Single,
+    ClientOffer, GUID, InCriticalRegion, ModuleId, Passive, Provider, ProviderRegistration, ProviderTable, Refusal,
+    RegisterError, RegistrationOptions, Resident, Single,
 };
 
 use crate::counters::Counters;
@@ -55,14 +58,20 @@ impl AttachedClient {
 }
 
 impl<M: Machine> Engine<M> {
-    /// An engine that permits everything until it is told otherwise, and takes no table of more than `table_limit`
-    /// bytes ([`DEFAULT_TABLE_LIMIT`](crate::DEFAULT_TABLE_LIMIT)).
-    pub const fn new(machine: M, table_limit: usize) -> Self {
-        Self { machine, policy: CurrentPolicy::new(table_limit) }
+    /// An engine with the persisted policy in force, or none if there is none: then it permits everything. It takes no
+    /// table of more than `table_limit` bytes ([`DEFAULT_TABLE_LIMIT`](crate::DEFAULT_TABLE_LIMIT)). PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    ///
+    /// STATUS_INSUFFICIENT_RESOURCES; or why the persisted policy cannot be put in force, if `on_policy_error` says
+    /// that the driver does not start then.
+    pub fn start(machine: M, table_limit: usize, on_policy_error: OnPolicyError) -> Result<Self, NTSTATUS> {
+        let policy = CurrentPolicy::try_new(table_limit).ok_or(STATUS_INSUFFICIENT_RESOURCES)?;
+        policy.restore(on_policy_error, &machine)?;
+        Ok(Self { machine, policy })
     }
 
-    /// Puts the persisted policy in force and registers with NMR, which offers the engine to all clients that are
-    /// there and to all that come.
+    /// Registers with NMR, which offers the engine to all clients that are there and to all that come.
     ///
     /// # Errors
     ///
@@ -73,7 +82,6 @@ impl<M: Machine> Engine<M> {
         clock: fn() -> u64,
         passive: Passive<'_>,
     ) -> Result<ProviderRegistration<Self, R>, RegisterError> {
-        self.policy.restore(&self.machine);
         let characteristics =
             ProviderCharacteristics { header: Header::of::<ProviderCharacteristics>(), max_batch: MAX_BATCH };
         ProviderRegistration::register(
@@ -89,7 +97,7 @@ impl<M: Machine> Provider for Engine<M> {
     type Npi = SluiceNpi;
     type Binding = AttachedClient;
     // A client is called when the policy changes, and by one thread at a time.
-    type Guard = Single;
+    type Guard = InCriticalRegion<M::Region, Single>;
     const DISPATCH: ProviderTable<Self> = provider_dispatch::<Self>();
 
     /// Accepts every client that says who it is (M20, M21).
@@ -135,16 +143,15 @@ impl<M: Machine> SluiceProvider for Engine<M> {
         if !call.packets().iter().all(|packet| link_type::is_known(packet.link_type())) {
             return Err(Invalid);
         }
-        let processor = self.machine.processor();
         let mut counts = client.counters.start_call();
-        let answered = self.policy.read(processor, |in_force| {
-            call.answer(|packets, verdicts| {
+        Ok(self.policy.read(&self.machine, |processor, in_force| {
+            let answered = call.answer(|packets, verdicts| {
                 judge(in_force, packets, verdicts);
                 verdicts.iter().for_each(|verdict| counts.add(verdict));
-            })
-        });
-        counts.finish(processor);
-        Ok(answered)
+            });
+            counts.finish(processor);
+            answered
+        }))
     }
 
     fn statistics(&self, client: &AttachedClient) -> Statistics {

@@ -91,7 +91,7 @@ impl<M: Machine, R: Resident> Operations for RunningEngine<M, R> {
         }
         let policy = &self.engine().policy;
         let damaged = if policy.persisted_is_damaged() { status_flags::PERSISTED_DAMAGED } else { 0 };
-        policy.read(machine.processor(), |in_force| Status {
+        policy.read(machine, |_, in_force| Status {
             header: header_of::<Status>(),
             flags: damaged | if in_force.persisted { status_flags::PERSISTED } else { 0 },
             driver_version: self.driver_version,
@@ -122,7 +122,7 @@ impl<M: Machine, R: Resident> Operations for RunningEngine<M, R> {
 
     fn read_policy(&self, place: &mut [u8]) -> PolicyInForce {
         let engine = self.engine();
-        engine.policy.read(engine.machine.processor(), |in_force| {
+        engine.policy.read(&engine.machine, |_, in_force| {
             let table = in_force.policy.bytes();
             if let Some(place) = place.get_mut(..table.len()) {
                 place.copy_from_slice(table);

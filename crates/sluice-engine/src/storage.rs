@@ -8,40 +8,24 @@ use alloc::vec::Vec;
 use sluice_control::NTSTATUS;
 use sluice_control::status::{STATUS_FILE_CORRUPT_ERROR, STATUS_QUOTA_EXCEEDED};
 
-/// The file of the persisted policy, and a second one in which its successor is written. PASSIVE_LEVEL; the engine
-/// does one thing at a time with it.
+/// The file of the persisted policy. PASSIVE_LEVEL; the engine does one thing at a time with it.
 pub trait Storage: Send + Sync + 'static {
-    /// Reads the file, if there is one. One that has more than `limit` bytes is not read: STATUS_QUOTA_EXCEEDED.
+    /// Reads the file; `None` if none has ever been written. One that has more than `limit` bytes is not read:
+    /// STATUS_QUOTA_EXCEEDED.
     ///
     /// # Errors
     ///
-    /// It cannot be read, or there is no memory for it.
+    /// It cannot be read, there is none although one was expected, or there is no memory for it.
     fn read(&self, limit: usize) -> Result<Option<Vec<u8>>, NTSTATUS>;
 
-    /// Makes a new file that only administrators and the system can open, writes the parts one behind the other, and
-    /// returns when they are on the disk. The file of the persisted policy is left alone.
-    ///
-    /// # Errors
-    ///
-    /// The new file may be there in part.
-    fn write_new(&self, parts: &[&[u8]]) -> Result<(), NTSTATUS>;
-
-    /// Puts the new file in the place of the old one, at once: whenever the machine fails, one of them is there, whole.
+    /// Puts a file that only administrators and the system can open in the place of the old one, with the parts one
+    /// behind the other, and returns when it is on the disk. Whenever the machine fails, one of the two is there,
+    /// whole.
     ///
     /// # Errors
     ///
     /// The old file is what it was.
-    fn replace(&self) -> Result<(), NTSTATUS>;
-
-    /// Removes the new file, if there is one and it can be.
-    fn discard_new(&self);
-
-    /// Removes the file, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// It is still there.
-    fn remove(&self) -> Result<(), NTSTATUS>;
+    fn replace(&self, parts: &[&[u8]]) -> Result<(), NTSTATUS>;
 }
 
 /// What stands behind the table.
@@ -60,17 +44,16 @@ impl Seal {
     }
 }
 
-/// Persists `table` in the place of what was persisted before.
+/// Persists `table` in the place of what was persisted before. An empty one says that there is no policy.
 ///
 /// # Errors
 ///
 /// What was persisted before still is, whole.
 pub(crate) fn persist(storage: &impl Storage, table: &[u8]) -> Result<(), NTSTATUS> {
-    let written = storage.write_new(&[table, &Seal::of(table)]);
-    written.and_then(|()| storage.replace()).inspect_err(|_| storage.discard_new())
+    storage.replace(&[table, &Seal::of(table)])
 }
 
-/// The persisted table, if there is one. That it is a table of a policy is left to the reader.
+/// The persisted table; `None` if there is no policy. That it is a table of a policy is left to the reader.
 ///
 /// # Errors
 ///
@@ -86,7 +69,7 @@ pub(crate) fn persisted(storage: &impl Storage, limit: usize) -> Result<Option<V
     }
     let length = table.len();
     file.truncate(length);
-    Ok(Some(file))
+    Ok((!file.is_empty()).then_some(file))
 }
 
 #[cfg(test)]
@@ -100,15 +83,8 @@ mod tests {
         fn read(&self, limit: usize) -> Result<Option<Vec<u8>>, NTSTATUS> {
             if self.0.len() > limit { Err(STATUS_QUOTA_EXCEEDED) } else { Ok(Some(self.0.clone())) }
         }
-        fn write_new(&self, _: &[&[u8]]) -> Result<(), NTSTATUS> {
-            unreachable!("nothing is written")
-        }
-        fn replace(&self) -> Result<(), NTSTATUS> {
+        fn replace(&self, _: &[&[u8]]) -> Result<(), NTSTATUS> {
             unreachable!("nothing is replaced")
-        }
-        fn discard_new(&self) {}
-        fn remove(&self) -> Result<(), NTSTATUS> {
-            unreachable!("nothing is removed")
         }
     }
 
@@ -126,6 +102,7 @@ mod tests {
     fn what_was_sealed_is_read_back() {
         assert_eq!(persisted(&File(sealed(b"a table")), 7), Ok(Some(b"a table".to_vec())));
         assert_eq!(persisted(&File(sealed(b"a table")), 6), Err(STATUS_QUOTA_EXCEEDED));
+        assert_eq!(persisted(&File(sealed(b"")), 7), Ok(None));
     }
 
     #[test]

@@ -20,8 +20,16 @@
 //! ```
 #![no_std]
 
+extern crate alloc;
+
 mod sync;
 
+#[cfg(not(loom))]
+use alloc::alloc::alloc_zeroed;
+#[cfg(not(loom))]
+use alloc::boxed::Box;
+#[cfg(not(loom))]
+use core::alloc::Layout;
 use core::mem::MaybeUninit;
 
 use sync::{AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence_if_modelled};
@@ -78,6 +86,27 @@ impl<T, const SHARDS: usize> Swap<T, SHARDS> {
             slots: [UnsafeCell::new(MaybeUninit::new(value)), UnsafeCell::new(MaybeUninit::uninit())],
             writing: AtomicBool::new(false),
         }
+    }
+
+    /// Starts with `value`, in memory of the global allocator and without ever being on the stack, where it would need
+    /// 128 bytes a shard. `None` if there is no memory.
+    #[cfg(not(loom))]
+    #[must_use]
+    pub fn try_boxed(value: T) -> Option<Box<Self>> {
+        const { assert!(align_of::<Self>() <= 16, "the pool of a driver aligns to 16 bytes") };
+        // SAFETY: the layout is not that of nothing: there are counters in it.
+        let swap = unsafe { alloc_zeroed(Layout::new::<Self>()) }.cast::<Self>();
+        if swap.is_null() {
+            return None;
+        }
+        // SAFETY: allocated for a `Swap`.
+        let slots = unsafe { &raw mut (*swap).slots };
+        let first = slots.cast::<UnsafeCell<MaybeUninit<T>>>();
+        // SAFETY: the first slot lies in that memory, which nobody else knows.
+        unsafe { first.write(UnsafeCell::new(MaybeUninit::new(value))) };
+        // SAFETY: from the global allocator, with this layout. All counters and flags are 0, the first slot is current and
+        // holds a value: a `Swap` at its beginning.
+        Some(unsafe { Box::from_raw(swap) })
     }
 
     /// Starts with `value`.

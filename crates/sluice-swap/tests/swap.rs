@@ -1,6 +1,7 @@
 //! What a `Swap` promises, on real threads.
 #![cfg(not(loom))]
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -104,4 +105,15 @@ fn a_reader_that_panics_is_counted_out() {
         waits += 1;
         assert!(waits < 1000, "waits for a reader that is gone");
     });
+}
+
+#[test]
+fn a_swap_in_memory_of_its_own_is_like_any_other() {
+    let counted = Arc::new(());
+    let swap = Swap::<_, 4>::try_boxed((counted.clone(), 1)).unwrap();
+    assert_eq!(swap.read(3, |value| value.1), 1);
+    drop(swap.replace((counted.clone(), 2), thread::yield_now));
+    assert_eq!((swap.read(0, |value| value.1), Arc::strong_count(&counted)), (2, 2));
+    drop(swap);
+    assert_eq!(Arc::strong_count(&counted), 1);
 }

@@ -3,7 +3,8 @@
 //!
 //! Everything that can go wrong without a kernel is on this level, builds on any host and is tested there: names
 //! ([`DeviceName`], [`ObjectName`]), the buffers of a control request ([`Request`]), the records that the kernel takes
-//! and gives (`record`), reading and writing in pieces (`transfer`). What calls the kernel is in `kernel`, behind the
+//! and gives (`record`), reading and writing in pieces (`transfer`), the
+//! replacement of a file (`replacement`). What calls the kernel is in `kernel`, behind the
 //! feature of that name.
 #![no_std]
 
@@ -19,6 +20,8 @@ mod descriptor;
 #[cfg(any(test, feature = "kernel"))]
 mod record;
 #[cfg(any(test, feature = "kernel"))]
+mod replacement;
+#[cfg(any(test, feature = "kernel"))]
 mod transfer;
 
 #[cfg(feature = "kernel")]
@@ -26,8 +29,8 @@ mod kernel;
 
 #[cfg(feature = "kernel")]
 pub use kernel::{
-    Answer, ControlDevice, Driver, DriverImage, File, Key, StartError, pause, processor, processors, units_of,
-    uptime_ms,
+    Answer, ControlDevice, Directory, Driver, DriverImage, KernelRegion, Key, ReplacedFile, StartError, pause,
+    processor, processors, units_of, uptime_ms,
 };
 pub use name::{DeviceName, MAX_NAME, ObjectName, service};
 pub use request::{Completion, Request};

@@ -42,6 +42,8 @@ impl DeviceName {
     }
 }
 
+const BACKSLASH: u16 = b'\\' as u16;
+
 /// The longest [`ObjectName`] in units: a UNICODE_STRING counts bytes in a u16.
 const MAX_UNITS: usize = u16::MAX as usize / size_of::<u16>();
 
@@ -81,6 +83,12 @@ impl ObjectName {
     pub fn units(&self) -> &[u16] {
         &self.0
     }
+
+    /// What stands behind the last backslash: the name within its folder.
+    #[must_use]
+    pub fn last_part(&self) -> &[u16] {
+        self.0.rsplit(|unit| *unit == BACKSLASH).next().unwrap_or_default()
+    }
 }
 
 /// The name of the service: the last part of the registry path that DriverEntry gets. `None` if that part is empty.
@@ -93,7 +101,6 @@ impl ObjectName {
 /// ```
 #[must_use]
 pub fn service(registry_path: &[u16]) -> Option<&[u16]> {
-    const BACKSLASH: u16 = b'\\' as u16;
     registry_path.rsplit(|unit| *unit == BACKSLASH).next().filter(|name| !name.is_empty())
 }
 
@@ -123,6 +130,13 @@ mod tests {
         let path: Vec<u16> = r"C:\ä.policy".encode_utf16().collect();
         assert_eq!(text(ObjectName::with_prefix(r"\GLOBAL??\", &path).unwrap()), r"\GLOBAL??\C:\ä.policy");
         assert_eq!(text(ObjectName::new(&path, ".new").unwrap()), r"C:\ä.policy.new");
+    }
+
+    #[test]
+    fn the_last_part_is_the_name_within_the_folder() {
+        let last = |name: &str| String::from_utf16(ObjectName::new(&[], name).unwrap().last_part()).unwrap();
+        assert_eq!(last(r"\GLOBAL??\C:\a b\x.policy"), "x.policy");
+        assert_eq!(last("x.policy"), "x.policy");
     }
 
     #[test]

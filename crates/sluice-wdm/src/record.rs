@@ -85,22 +85,35 @@ struct RenameInformation {
     name: u16,
 }
 
-/// The record that gives a file the name `name`, in place of a file that has it. The name has no root directory.
+/// The record that gives a file the name `name`, in the folder in which it is, in place of a file that has it. For
+/// FileRenameInformation `posix` is false, for FileRenameInformationEx it says whether handles of the replaced file
+/// stay good.
 ///
 /// # Errors
 ///
 /// STATUS_INSUFFICIENT_RESOURCES.
-pub(crate) fn rename_information(name: &[u16]) -> Result<Vec<u8>, NTSTATUS> {
-    /// ReplaceIfExists, which is one byte; FILE_RENAME_REPLACE_IF_EXISTS is the same bit.
+pub(crate) fn rename_information(name: &[u16], posix: bool) -> Result<Vec<u8>, NTSTATUS> {
+    /// FILE_RENAME_REPLACE_IF_EXISTS, and ReplaceIfExists of the old class, which is one byte.
     const REPLACE: u32 = 1;
+    const FILE_RENAME_POSIX_SEMANTICS: u32 = 2;
+    let flags = if posix { REPLACE | FILE_RENAME_POSIX_SEMANTICS } else { REPLACE };
     let name_length = size_of_val(name);
     let length = offset_of!(RenameInformation, name).saturating_add(name_length);
     let mut record = try_zeroed(length.max(size_of::<RenameInformation>()))?;
-    put(&mut record, offset_of!(RenameInformation, flags), REPLACE.to_le_bytes());
+    put(&mut record, offset_of!(RenameInformation, flags), flags.to_le_bytes());
     put(&mut record, offset_of!(RenameInformation, name_length), (name_length as u32).to_le_bytes());
     put(&mut record, offset_of!(RenameInformation, name), name.iter().flat_map(|unit| unit.to_le_bytes()));
     Ok(record)
 }
+
+/// FILE_DISPOSITION_INFORMATION_EX: FILE_DISPOSITION_DELETE, POSIX_SEMANTICS (the name is free at once) and
+/// IGNORE_READONLY_ATTRIBUTE.
+#[cfg(feature = "kernel")]
+pub(crate) const DELETE_POSIX: [u8; 4] = 0x13_u32.to_le_bytes();
+
+/// FILE_DISPOSITION_INFORMATION: the file goes when it is closed.
+#[cfg(feature = "kernel")]
+pub(crate) const DELETE_ON_CLOSE: [u8; 1] = [1];
 
 /// Writes bytes into a record, as far as it goes.
 fn put(record: &mut [u8], offset: usize, bytes: impl IntoIterator<Item = u8>) {
@@ -177,10 +190,13 @@ mod tests {
 
     #[test]
     fn a_new_name_stands_where_file_rename_information_has_it() {
-        let record = rename_information(&[0x61, 0x62]).unwrap();
-        assert_eq!(record, [&[1, 0, 0, 0], &[0; 12][..], &[4, 0, 0, 0, 0x61, 0, 0x62, 0]].concat());
+        let record = rename_information(&[0x61, 0x62], true).unwrap();
+        assert_eq!(record, [&[3, 0, 0, 0], &[0; 12][..], &[4, 0, 0, 0, 0x61, 0, 0x62, 0]].concat());
         // Never shorter than the structure, which is padded to 24 bytes.
-        assert_eq!(rename_information(&[0x61]).unwrap().len(), 24);
-        assert_eq!(rename_information(&[0; 3]).unwrap().len(), 26);
+        assert_eq!(
+            rename_information(&[0x61], false).unwrap()[..],
+            [[1].as_slice(), &[0; 15], &[2, 0, 0, 0, 0x61, 0, 0, 0]].concat()[..]
+        );
+        assert_eq!(rename_information(&[0; 3], false).unwrap().len(), 26);
     }
 }

@@ -1,32 +1,57 @@
-//! Files below `\SystemRoot`, a name that the kernel of Windows resolves and that of Wine does not.
+//! Names of files that the kernel of Windows resolves and that of Wine does not.
 
 use alloc::vec;
+use alloc::vec::Vec;
 use core::ffi::c_void;
 use core::mem::offset_of;
+use core::ptr::null_mut;
 
 use crate::sys;
 
-/// What the name stands for: where Wine has Windows.
-const SYSTEM_ROOT: &str = "\\SystemRoot\\";
-const WINDOWS: &str = "\\??\\C:\\windows\\";
+/// What such a name begins with, and what that stands for.
+const PREFIXES: [(&str, &str); 2] = [("\\SystemRoot\\", "\\??\\C:\\windows\\"), ("\\GLOBAL??\\", "\\??\\")];
 
-/// `FileRenameInformation`.
-const RENAME: u32 = 10;
+/// `FileRenameInformation`, `FileRenameInformationEx`.
+const RENAME: [u32; 2] = [10, 65];
 
 /// `FILE_RENAME_INFORMATION`: the name begins with `name`.
 #[repr(C)]
 struct RenameInformation {
-    replace: u8,
+    flags: u32,
     root: sys::Handle,
     name_length: u32,
     name: u16,
 }
 
-/// What a name below `\SystemRoot` stands for. None for every other name.
+/// What a name stands for. None for a name that Wine resolves itself.
 fn resolved(name: &[u16]) -> Option<sys::Wide> {
-    let (start, rest) = name.split_at_checked(SYSTEM_ROOT.len())?;
-    let same = |(&unit, byte): (&u16, u8)| u8::try_from(unit).is_ok_and(|unit| unit.eq_ignore_ascii_case(&byte));
-    start.iter().zip(SYSTEM_ROOT.bytes()).all(same).then(|| sys::Wide::of(WINDOWS.encode_utf16(), rest))
+    PREFIXES.iter().find_map(|(prefix, stands_for)| {
+        let (start, rest) = name.split_at_checked(prefix.len())?;
+        let same = |(&unit, byte): (&u16, u8)| u8::try_from(unit).is_ok_and(|unit| unit.eq_ignore_ascii_case(&byte));
+        start.iter().zip(prefix.bytes()).all(same).then(|| sys::Wide::of(stands_for.encode_utf16(), rest))
+    })
+}
+
+/// The name of a file in the folder in which another one is open. None if that has no name.
+///
+/// # Safety
+///
+/// `file` is open.
+unsafe fn beside(file: sys::Handle, name: &[u16]) -> Option<sys::Wide> {
+    const OBJECT_NAME_INFORMATION: u32 = 1;
+    const LONGEST: usize = 0x1_0000;
+    // In words of 8 bytes, for its alignment: a UNICODE_STRING and what it points to.
+    let mut information = vec![0_u64; LONGEST / 8];
+    let place = information.as_mut_ptr().cast::<c_void>();
+    // SAFETY: the caller guarantees the handle; the place is a local of that length.
+    let status = unsafe { sys::NtQueryObject(file, OBJECT_NAME_INFORMATION, place, LONGEST as u32, null_mut()) };
+    if status < 0 {
+        return None;
+    }
+    // SAFETY: the call has put a counted string there, which points into the same place.
+    let path = unsafe { sys::units(place.cast()) };
+    let folder = path.iter().rposition(|unit| *unit == u16::from(b'\\'))?;
+    Some(sys::Wide::of(path[..=folder].iter().copied(), name))
 }
 
 /// ZwCreateFile.
@@ -69,7 +94,7 @@ pub(crate) unsafe extern "system" fn create(
     }
 }
 
-/// ZwSetInformationFile: a file may be given a name below `\SystemRoot`.
+/// ZwSetInformationFile: a file may be given a name that Wine does not resolve, or one within its folder.
 pub(crate) unsafe extern "system" fn set_information(
     file: sys::Handle,
     status: *mut sys::IO_STATUS_BLOCK,
@@ -77,7 +102,7 @@ pub(crate) unsafe extern "system" fn set_information(
     length: u32,
     class: u32,
 ) -> sys::NtStatus {
-    if class == RENAME {
+    if RENAME.contains(&class) {
         let rename: *const RenameInformation = information.cast();
         // SAFETY: the driver passes that structure with this class.
         let header = unsafe { rename.read_unaligned() };
@@ -85,22 +110,31 @@ pub(crate) unsafe extern "system" fn set_information(
         let name = unsafe { &raw const (*rename).name };
         // SAFETY: the name follows, as long as the structure says.
         let name = unsafe { core::slice::from_raw_parts(name, header.name_length as usize / 2) };
-        if let Some(name) = resolved(name) {
-            let counted = name.counted();
-            let size = offset_of!(RenameInformation, name) + usize::from(counted.Length);
-            // In words of 8 bytes, for its alignment.
-            let mut changed = vec![0_u64; size.div_ceil(8).max(size_of::<RenameInformation>() / 8)];
-            let place: *mut RenameInformation = changed.as_mut_ptr().cast();
-            // SAFETY: there is room for the structure.
-            unsafe { place.write(RenameInformation { name_length: u32::from(counted.Length), ..header }) };
-            // SAFETY: only the address is taken.
-            let name_place = unsafe { &raw mut (*place).name };
-            // SAFETY: there is room for the name, which is elsewhere.
-            unsafe { name_place.copy_from_nonoverlapping(counted.Buffer, usize::from(counted.Length) / 2) };
+        let is_simple = header.root.is_null() && !name.contains(&u16::from(b'\\'));
+        // SAFETY: the driver's own handle.
+        let name = if is_simple { unsafe { beside(file, name) } } else { resolved(name) };
+        if let Some(name) = name {
+            let changed = renaming(&header, &name);
+            let length = (changed.len() * 8) as u32;
             // SAFETY: the driver's own arguments, but for the name.
-            return unsafe { sys::NtSetInformationFile(file, status, place.cast(), size as u32, class) };
+            return unsafe { sys::NtSetInformationFile(file, status, changed.as_ptr().cast(), length, class) };
         }
     }
     // SAFETY: the driver's own arguments.
     unsafe { sys::NtSetInformationFile(file, status, information, length, class) }
+}
+
+/// The same renaming with another name, in words of 8 bytes for its alignment.
+fn renaming(header: &RenameInformation, name: &sys::Wide) -> Vec<u64> {
+    let counted = name.counted();
+    let size = offset_of!(RenameInformation, name) + usize::from(counted.Length);
+    let mut changed = vec![0_u64; size.div_ceil(8).max(size_of::<RenameInformation>() / 8)];
+    let place: *mut RenameInformation = changed.as_mut_ptr().cast();
+    // SAFETY: there is room for the structure.
+    unsafe { place.write(RenameInformation { name_length: u32::from(counted.Length), ..*header }) };
+    // SAFETY: only the address is taken.
+    let name_place = unsafe { &raw mut (*place).name };
+    // SAFETY: there is room for the name, which is elsewhere.
+    unsafe { name_place.copy_from_nonoverlapping(counted.Buffer, usize::from(counted.Length) / 2) };
+    changed
 }

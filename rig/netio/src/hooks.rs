@@ -2,7 +2,7 @@
 
 use crate::bugcheck::bug_check;
 use crate::thunk::{self, Hook};
-use crate::{debug, entry, etw, file, irql, pool, system_routine, time};
+use crate::{debug, entry, etw, file, irql, pool, state, system_routine, time};
 
 macro_rules! hooks {
     ($($name:expr => $replacement:path;)*) => { &[$(Hook::new($name, $replacement as *const _)),*] };
@@ -31,6 +31,9 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "DbgPrintEx" => debug::dbg_print_ex;
     "vDbgPrintEx" => debug::v_dbg_print_ex;
     "vDbgPrintExWithPrefix" => debug::v_dbg_print_ex_with_prefix;
+
+    "IoGetDriverDirectory" => state::get_directory; // not in Wine
+    "IoOpenDriverRegistryKey" => state::open_registry_key; // not in Wine
 
     "KeBugCheck" => ke_bug_check;
     "KeBugCheckEx" => ke_bug_check_ex;

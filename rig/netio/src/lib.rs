@@ -40,6 +40,7 @@ mod nmr;
 mod pe;
 mod pool;
 mod report;
+mod state;
 mod sys;
 mod system_routine;
 mod teb;

@@ -11,6 +11,7 @@ pub(crate) type Handle = *mut c_void;
 pub(crate) type NtStatus = i32;
 
 pub(crate) const STATUS_SUCCESS: NtStatus = 0;
+pub(crate) const STATUS_INVALID_PARAMETER: NtStatus = 0xC000_000D_u32 as NtStatus;
 pub(crate) const STATUS_NOT_SUPPORTED: NtStatus = 0xC000_00BB_u32 as NtStatus;
 
 /// The pseudo handle of the process that calls.
@@ -68,7 +69,9 @@ pub(crate) type Dispatch = unsafe extern "system" fn(device: *mut c_void, irp: *
 /// `DRIVER_OBJECT`
 #[repr(C)]
 pub struct DriverObject {
-    before: [usize; 13],
+    before: [usize; 7],
+    pub(crate) name: UNICODE_STRING,
+    between: [usize; 4],
     pub(crate) unload: *const c_void,
     pub(crate) major_function: [Option<Dispatch>; IRP_MJ_COUNT],
 }
@@ -197,6 +200,14 @@ unsafe extern "system" {
         Information: *const c_void,
         Length: u32,
         Class: u32,
+    ) -> NtStatus;
+    pub(crate) fn NtOpenKey(Key: *mut Handle, Access: u32, Attributes: *const OBJECT_ATTRIBUTES) -> NtStatus;
+    pub(crate) fn NtQueryObject(
+        Handle: Handle,
+        Class: u32,
+        Information: *mut c_void,
+        Length: u32,
+        ReturnLength: *mut u32,
     ) -> NtStatus;
     pub(crate) fn NtClose(Handle: Handle) -> NtStatus;
 

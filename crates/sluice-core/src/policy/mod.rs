@@ -54,6 +54,15 @@ pub struct Policy<B> {
 impl<B> Policy<B> {
     /// The policy without rules that permits everything. `bytes` is kept and not looked at.
     pub const fn permit_everything(bytes: B) -> Self {
+        Self::without_rules(bytes, Action::Permit)
+    }
+
+    /// The policy without rules that blocks everything. `bytes` is kept and not looked at.
+    pub const fn block_everything(bytes: B) -> Self {
+        Self::without_rules(bytes, Action::Block)
+    }
+
+    const fn without_rules(bytes: B, default_action: Action) -> Self {
         let layout = Layout {
             counts: Counts {
                 rules: 0,
@@ -78,7 +87,7 @@ impl<B> Policy<B> {
             filters: 0,
             end: 0,
         };
-        Self { bytes, layout, default_action: Action::Permit }
+        Self { bytes, layout, default_action }
     }
 
     /// How many rules there are.

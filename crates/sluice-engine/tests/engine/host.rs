@@ -1,5 +1,6 @@
 //! What the tests share: a host in the place of the kernel, with a disk that fails when told to, clients, and requests.
 
+use std::cell::Cell;
 use std::fmt::Write;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use sluice_control::message::{ClientStatus, PolicyAnswer, PolicyRequest, Status, header_of};
+use sluice_control::settings::OnPolicyError;
 use sluice_control::status::STATUS_SUCCESS;
 use sluice_control::wire::Wire;
 use sluice_control::{Completion, NTSTATUS, Request, RequestHandler, code};
@@ -18,75 +20,79 @@ use sluice_npi::{
     direction, link_type,
 };
 use wdk_nmr::{
-    Client, ClientCall, ClientRegistration, ClientTable, GUID, ModuleId, Passive, ProviderOffer, Refusal,
-    RegistrationOptions, Resident, Single,
+    Client, ClientCall, ClientRegistration, ClientTable, CriticalRegion, GUID, ModuleId, Passive, ProviderOffer,
+    Refusal, RegistrationOptions, Resident, Single,
 };
 
-/// What happens to whoever uses the disk next.
+/// What happens to the next use of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Read,
-    /// So many bytes of the new file are written.
-    Write(usize),
     Replace,
-    Remove,
 }
 
 /// The status of every fault: STATUS_DISK_FULL.
 pub(crate) const BROKEN: NTSTATUS = 0xC000_007F_u32.cast_signed();
 
-/// A disk with two files, which stays when the driver is stopped.
+/// A disk with one file, which stays when the driver is stopped.
 #[derive(Default)]
 pub(crate) struct Disk {
     pub(crate) persisted: Mutex<Option<Vec<u8>>>,
-    pub(crate) new: Mutex<Option<Vec<u8>>>,
     pub(crate) fault: Mutex<Option<Fault>>,
 }
 
 impl Disk {
-    fn fails(&self, step: impl Fn(Fault) -> bool) -> Result<(), NTSTATUS> {
-        let mut fault = self.fault.lock().unwrap();
-        fault.take_if(|fault| step(*fault)).map_or(Ok(()), |_| Err(BROKEN))
+    fn fails(&self, fault: Fault) -> Result<(), NTSTATUS> {
+        let mut next = self.fault.lock().unwrap();
+        next.take_if(|next| *next == fault).map_or(Ok(()), |_| Err(BROKEN))
     }
 }
 
 impl Storage for Disk {
     fn read(&self, limit: usize) -> Result<Option<Vec<u8>>, NTSTATUS> {
-        self.fails(|fault| fault == Fault::Read)?;
+        self.fails(Fault::Read)?;
         let persisted = self.persisted.lock().unwrap().clone();
-        assert!(
-            persisted.as_ref().is_none_or(|persisted| persisted.len() <= limit),
-            "a test persists more than the limit"
-        );
+        assert!(persisted.as_ref().is_none_or(|file| file.len() <= limit), "a test persists more than the limit");
         Ok(persisted)
     }
 
-    fn write_new(&self, parts: &[&[u8]]) -> Result<(), NTSTATUS> {
-        let mut file = parts.concat();
-        let fault = self.fault.lock().unwrap().take_if(|fault| matches!(fault, Fault::Write(_)));
-        if let Some(Fault::Write(length)) = fault {
-            file.truncate(length);
-        }
-        *self.new.lock().unwrap() = Some(file);
-        fault.map_or(Ok(()), |_| Err(BROKEN))
-    }
-
-    fn replace(&self) -> Result<(), NTSTATUS> {
-        self.fails(|fault| fault == Fault::Replace)?;
-        let new = self.new.lock().unwrap().take();
-        assert!(new.is_some(), "nothing was written");
-        *self.persisted.lock().unwrap() = new;
+    fn replace(&self, parts: &[&[u8]]) -> Result<(), NTSTATUS> {
+        assert_eq!(Regions::depth(), 1, "a thread that is suspended here holds up all that change the policy");
+        self.fails(Fault::Replace)?;
+        *self.persisted.lock().unwrap() = Some(parts.concat());
         Ok(())
     }
+}
 
-    fn discard_new(&self) {
-        *self.new.lock().unwrap() = None;
+thread_local! {
+    static REGIONS: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+}
+
+/// The critical regions of this thread.
+pub(crate) struct Regions;
+
+impl Regions {
+    /// In how many the thread is.
+    pub(crate) fn depth() -> usize {
+        REGIONS.get().0
     }
 
-    fn remove(&self) -> Result<(), NTSTATUS> {
-        self.fails(|fault| fault == Fault::Remove)?;
-        *self.persisted.lock().unwrap() = None;
-        Ok(())
+    /// How many it has entered so far.
+    pub(crate) fn entered() -> usize {
+        REGIONS.get().1
+    }
+}
+
+impl CriticalRegion for Regions {
+    fn enter() -> bool {
+        let (depth, entered) = REGIONS.get();
+        REGIONS.set((depth + 1, entered + 1));
+        true
+    }
+
+    fn leave() {
+        let (depth, entered) = REGIONS.get();
+        REGIONS.set((depth - 1, entered));
     }
 }
 
@@ -108,6 +114,7 @@ impl Host {
 
 impl Machine for Host {
     type Storage = Disk;
+    type Region = Regions;
 
     fn processors(&self) -> usize {
         2
@@ -119,6 +126,7 @@ impl Machine for Host {
         self.now_ms.load(Ordering::Relaxed)
     }
     fn pause(&self) {
+        assert_eq!(Regions::depth(), 1, "a thread that is suspended here holds up all that change the policy");
         thread::yield_now();
     }
     fn storage(&self) -> &Disk {
@@ -146,7 +154,12 @@ pub(crate) fn start() -> Started {
 }
 
 pub(crate) fn start_on(host: &Host) -> Started {
-    let engine = Engine::new(host.clone(), DEFAULT_TABLE_LIMIT);
+    let engine = Engine::start(host.clone(), DEFAULT_TABLE_LIMIT, OnPolicyError::DoNotStart).expect("no policy error");
+    run(engine)
+}
+
+/// Registers an engine that has started.
+pub(crate) fn run(engine: Engine<Host>) -> Started {
     let registration = engine.register(Process, || 0, passive()).expect("the registrar takes a provider");
     RunningEngine::new(registration, [1, 2, 3, 0])
 }

@@ -10,12 +10,13 @@ use std::{ptr, thread};
 
 use nmr_registrar::Session;
 use sluice_control::message::client_state;
+use sluice_control::settings::OnPolicyError;
 use sluice_control::sluice::{Operations, PolicyInForce};
 use sluice_control::status::{STATUS_INVALID_PARAMETER, STATUS_QUOTA_EXCEEDED, STATUS_SUCCESS};
-use sluice_engine::{Engine, RunningEngine};
+use sluice_engine::Engine;
 use sluice_npi::{CallSluice, Header, Packet, Verdict, action, direction, link_type};
 
-use crate::host::{Host, Process, attach, blocking, classify, datagram, load, passive, start, status};
+use crate::host::{Host, Regions, attach, blocking, classify, datagram, load, passive, run, start, status};
 
 #[test]
 fn without_a_policy_everything_is_permitted_in_generation_0() {
@@ -216,11 +217,25 @@ fn a_table_above_the_limit_is_refused_whatever_is_in_it() {
     let _session = Session::new();
     let table = blocking(1, 1);
     for (limit, expected) in [(table.len() - 1, STATUS_QUOTA_EXCEEDED), (table.len(), STATUS_SUCCESS)] {
-        let registration = Engine::new(Host::default(), limit).register(Process, || 0, passive()).unwrap();
-        let engine = RunningEngine::new(registration, [1, 2, 3, 0]);
+        let engine = run(Engine::start(Host::default(), limit, OnPolicyError::DoNotStart).unwrap());
         assert_eq!(load(&engine, &table, 0), expected, "limit {limit}");
         engine.deregister(passive()).unwrap();
     }
+}
+
+#[test]
+fn a_thread_that_reads_the_policy_cannot_be_suspended() {
+    let _session = Session::new();
+    let engine = start();
+    let client = attach("client");
+    let before = Regions::entered();
+    classify(&client, &[53, 80]).unwrap();
+    assert_eq!(Regions::entered(), before + 1, "one region a call");
+    // The read of the generation and the replacement of the policy each have one, and so has the call of the client.
+    assert_eq!(load(&engine, &blocking(53, 11), 0), STATUS_SUCCESS);
+    assert_eq!((Regions::entered(), Regions::depth()), (before + 4, 0));
+    client.deregister(passive()).unwrap();
+    engine.deregister(passive()).unwrap();
 }
 
 /// The fuzz target's function with a random generator: bounded, seeded, in every test run.

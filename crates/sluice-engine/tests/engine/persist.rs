@@ -5,10 +5,14 @@ use std::thread;
 use nmr_registrar::Session;
 use sluice_control::message::policy_flags::PERSIST;
 use sluice_control::message::status_flags;
-use sluice_control::status::{STATUS_INVALID_PARAMETER, STATUS_SUCCESS};
+use sluice_control::settings::OnPolicyError;
+use sluice_control::status::{STATUS_FILE_CORRUPT_ERROR, STATUS_INVALID_PARAMETER, STATUS_SUCCESS};
+use sluice_engine::{DEFAULT_TABLE_LIMIT, Engine};
 use sluice_npi::action;
 
-use crate::host::{BROKEN, Fault, Host, Started, attach, blocking, classify, clear, load, passive, start_on, status};
+use crate::host::{
+    BROKEN, Fault, Host, Started, attach, blocking, classify, clear, load, passive, run, start_on, status,
+};
 
 /// Which rule decides on datagrams to ports 53 and 80, asked by a client that attaches for it.
 fn rules() -> [u32; 2] {
@@ -58,34 +62,34 @@ fn a_policy_that_is_not_persisted_leaves_the_persisted_one_for_the_next_start() 
 }
 
 #[test]
-fn clearing_with_persist_removes_the_persisted_policy() {
+fn clearing_with_persist_persists_that_there_is_no_policy() {
     let _session = Session::new();
     let host = Host::default();
     let engine = start_on(&host);
     assert_eq!(load(&engine, &blocking(53, 11), PERSIST), STATUS_SUCCESS);
     assert_eq!(clear(&engine, PERSIST), STATUS_SUCCESS);
-    assert_eq!(*host.disk.persisted.lock().unwrap(), None);
+    assert!(host.disk.persisted.lock().unwrap().is_some(), "a file that is gone is not one that says so");
     let engine = restart(engine, &host);
-    assert_eq!((rules(), flags(&engine)), ([0, 0], 0));
+    assert_eq!((rules(), flags(&engine), status(&engine).0.generation), ([0, 0], 0, 0));
     engine.deregister(passive()).unwrap();
 }
 
 #[test]
-fn wherever_persisting_fails_the_old_policy_stays_in_force_and_persisted() {
+fn if_persisting_fails_the_old_policy_stays_in_force_and_persisted() {
     let _session = Session::new();
     let next = blocking(80, 12);
-    let writes = (0..next.len()).step_by(97).map(Fault::Write);
-    for fault in writes.chain([Fault::Replace]) {
+    let changes: [&dyn Fn(&Started) -> i32; 2] =
+        [&|engine| load(engine, &next, PERSIST), &|engine| clear(engine, PERSIST)];
+    for change in changes {
         let host = Host::default();
         let engine = start_on(&host);
         assert_eq!(load(&engine, &blocking(53, 11), PERSIST), STATUS_SUCCESS);
         let persisted = host.disk.persisted.lock().unwrap().clone();
-        *host.disk.fault.lock().unwrap() = Some(fault);
-        assert_eq!(load(&engine, &next, PERSIST), BROKEN, "{fault:?}");
+        *host.disk.fault.lock().unwrap() = Some(Fault::Replace);
+        assert_eq!(change(&engine), BROKEN);
         let in_force = status(&engine).0;
         assert_eq!((rules(), in_force.generation, in_force.flags), ([11, 0], 1, status_flags::PERSISTED));
-        assert_eq!(*host.disk.persisted.lock().unwrap(), persisted, "{fault:?}");
-        assert_eq!(*host.disk.new.lock().unwrap(), None, "{fault:?}: what was begun is still there");
+        assert_eq!(*host.disk.persisted.lock().unwrap(), persisted);
         // The disk is well again.
         assert_eq!(load(&engine, &next, PERSIST), STATUS_SUCCESS);
         let engine = restart(engine, &host);
@@ -104,73 +108,75 @@ fn a_table_that_is_not_valid_is_not_persisted() {
     engine.deregister(passive()).unwrap();
 }
 
-#[test]
-fn a_persisted_policy_that_cannot_be_removed_stays_in_force() {
-    let _session = Session::new();
+/// What can have become of the file while the driver was stopped.
+const DAMAGES: [fn(&Host); 4] = [
+    |host| *host.disk.persisted.lock().unwrap().as_mut().unwrap().last_mut().unwrap() ^= 1,
+    |host| host.disk.persisted.lock().unwrap().as_mut().unwrap()[70] ^= 0x10,
+    |host| *host.disk.persisted.lock().unwrap() = Some(Vec::new()),
+    |host| *host.disk.fault.lock().unwrap() = Some(Fault::Read),
+];
+
+/// Persists a policy, stops the driver, damages the file, and starts again.
+fn start_on_damage(damage: fn(&Host), reaction: OnPolicyError) -> (Host, Result<Started, i32>) {
     let host = Host::default();
     let engine = start_on(&host);
     assert_eq!(load(&engine, &blocking(53, 11), PERSIST), STATUS_SUCCESS);
-    *host.disk.fault.lock().unwrap() = Some(Fault::Remove);
-    assert_eq!(clear(&engine, PERSIST), BROKEN);
-    assert_eq!((rules(), flags(&engine)), ([11, 0], status_flags::PERSISTED));
     engine.deregister(passive()).unwrap();
-}
-
-/// Stops the driver, does something to the disk, and starts again with a policy that cannot be used.
-fn starts_without(host: &Host, engine: Started, damage: impl FnOnce(&Host)) -> Started {
-    engine.deregister(passive()).unwrap();
-    damage(host);
+    damage(&host);
     let _ = host.take_events();
-    let engine = start_on(host);
+    let started = Engine::start(host.clone(), DEFAULT_TABLE_LIMIT, reaction);
     let events = host.take_events();
-    assert!(events.iter().any(|event| event.starts_with("PersistedPolicyDamaged")), "{events:?}");
-    let started = status(&engine).0;
-    assert_eq!((started.generation, started.table_length, started.default_action), (0, 0, action::PERMIT));
-    assert_eq!(started.flags, status_flags::PERSISTED_DAMAGED);
-    assert_eq!(rules(), [0, 0]);
-    engine
+    assert!(events[0].starts_with("PolicyError") && events[0].contains(&format!("{reaction:?}")), "{events:?}");
+    (host, started.map(run))
 }
 
 #[test]
-fn a_damaged_policy_is_reported_until_another_one_is_persisted_or_it_is_removed() {
+fn on_a_policy_error_the_driver_does_not_start_unless_it_is_told_otherwise() {
     let _session = Session::new();
-    let host = Host::default();
-    let mut engine = start_on(&host);
-    let damages: [fn(&Host); 4] = [
-        |host| *host.disk.persisted.lock().unwrap().as_mut().unwrap().last_mut().unwrap() ^= 1,
-        |host| host.disk.persisted.lock().unwrap().as_mut().unwrap()[70] ^= 0x10,
-        |host| *host.disk.persisted.lock().unwrap() = Some(Vec::new()),
-        |host| *host.disk.fault.lock().unwrap() = Some(Fault::Read),
-    ];
-    for damage in damages {
-        assert_eq!(load(&engine, &blocking(53, 11), PERSIST), STATUS_SUCCESS);
-        engine = starts_without(&host, engine, damage);
+    for damage in DAMAGES {
+        let (_, started) = start_on_damage(damage, OnPolicyError::default());
+        let status = started.err().expect("the driver starts without its policy");
+        assert!([STATUS_FILE_CORRUPT_ERROR, BROKEN].contains(&status), "{status:#x}");
+    }
+}
+
+#[test]
+fn a_driver_that_starts_on_a_policy_error_permits_or_blocks_everything() {
+    let _session = Session::new();
+    for damage in DAMAGES {
+        for (reaction, action) in [(OnPolicyError::Permit, action::PERMIT), (OnPolicyError::Block, action::BLOCK)] {
+            let (_, started) = start_on_damage(damage, reaction);
+            let engine = started.expect("the driver is told to start");
+            let fixed = status(&engine).0;
+            assert_eq!((fixed.table_length, fixed.default_action), (0, action));
+            assert_eq!(fixed.flags, status_flags::PERSISTED_DAMAGED);
+            let client = attach("client");
+            let verdicts = classify(&client, &[53, 80]).unwrap();
+            assert!(verdicts.iter().all(|verdict| (verdict.action, verdict.rule_id) == (action, 0)));
+            client.deregister(passive()).unwrap();
+            engine.deregister(passive()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_policy_error_is_shown_until_another_policy_is_persisted() {
+    let _session = Session::new();
+    for damage in DAMAGES {
+        let (_, started) = start_on_damage(damage, OnPolicyError::Block);
+        let engine = started.unwrap();
         // A policy that is only in force changes nothing about what is persisted.
         assert_eq!(load(&engine, &blocking(80, 12), 0), STATUS_SUCCESS);
         assert_eq!(flags(&engine), status_flags::PERSISTED_DAMAGED);
         assert_eq!(load(&engine, &blocking(80, 12), PERSIST), STATUS_SUCCESS);
         assert_eq!(flags(&engine), status_flags::PERSISTED);
+        engine.deregister(passive()).unwrap();
+        let (_, started) = start_on_damage(damage, OnPolicyError::Permit);
+        let engine = started.unwrap();
+        assert_eq!(clear(&engine, PERSIST), STATUS_SUCCESS);
+        assert_eq!(flags(&engine), 0);
+        engine.deregister(passive()).unwrap();
     }
-    engine = starts_without(&host, engine, damages[0]);
-    assert_eq!(clear(&engine, PERSIST), STATUS_SUCCESS);
-    assert_eq!(flags(&engine), 0);
-    engine.deregister(passive()).unwrap();
-}
-
-#[test]
-fn what_a_crash_left_of_a_new_file_is_in_nobodys_way() {
-    let _session = Session::new();
-    let host = Host::default();
-    let engine = start_on(&host);
-    assert_eq!(load(&engine, &blocking(53, 11), PERSIST), STATUS_SUCCESS);
-    engine.deregister(passive()).unwrap();
-    *host.disk.new.lock().unwrap() = Some(b"half of a".to_vec());
-    let engine = start_on(&host);
-    assert_eq!(rules(), [11, 0]);
-    assert_eq!(load(&engine, &blocking(80, 12), PERSIST), STATUS_SUCCESS);
-    let engine = restart(engine, &host);
-    assert_eq!(rules(), [0, 12]);
-    engine.deregister(passive()).unwrap();
 }
 
 #[test]

@@ -24,6 +24,13 @@ pub enum StartError {
     Device(NTSTATUS),
     /// There is no memory for the driver's state.
     Memory(NTSTATUS),
+    /// Something that the driver was told to use cannot be used.
+    Unusable {
+        /// A setting, for example.
+        what: &'static str,
+        /// Why.
+        status: NTSTATUS,
+    },
     /// There is no registration.
     Registration(RegisterError),
 }
@@ -33,7 +40,7 @@ impl StartError {
     #[must_use]
     pub const fn status(&self) -> NTSTATUS {
         match self {
-            Self::Device(status) | Self::Memory(status) => *status,
+            Self::Device(status) | Self::Memory(status) | Self::Unusable { status, .. } => *status,
             Self::Registration(error) => error.status(),
         }
     }
@@ -44,6 +51,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Device(status) => write!(f, "the control device could not be made (status {status:#010x})"),
             Self::Memory(_) => f.write_str("no memory for the driver"),
+            Self::Unusable { what, status } => write!(f, "{what} cannot be used (status {status:#010x})"),
             Self::Registration(error) => error.fmt(f),
         }
     }

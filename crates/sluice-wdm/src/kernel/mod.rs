@@ -5,6 +5,7 @@ mod driver;
 mod file;
 mod image;
 mod object;
+mod region;
 mod registry;
 mod security;
 mod string;
@@ -12,8 +13,9 @@ mod system;
 
 pub use device::{Answer, ControlDevice};
 pub use driver::{Driver, StartError};
-pub use file::File;
+pub use file::{Directory, ReplacedFile};
 pub use image::DriverImage;
+pub use region::KernelRegion;
 pub use registry::Key;
 pub use string::units_of;
 pub use system::{pause, processor, processors, uptime_ms};

@@ -7,9 +7,10 @@ use wdk_sys::{HANDLE, OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE, OBJECT_ATTRIBUTES
 
 use crate::{NTSTATUS, ObjectName};
 
-/// Calls `open` with the attributes of an object of this name, whose handle will be the kernel's own. `security` is a
-/// security descriptor for an object that is made, or NULL.
+/// Calls `open` with the attributes of an object of this name, below `root` if that is one, whose handle will be the
+/// kernel's own. `security` is a security descriptor for an object that is made, or NULL.
 pub(crate) fn with_attributes<R>(
+    root: Option<&Handle>,
     name: &ObjectName,
     security: *mut core::ffi::c_void,
     open: impl FnOnce(&mut OBJECT_ATTRIBUTES) -> R,
@@ -18,7 +19,7 @@ pub(crate) fn with_attributes<R>(
     let mut name = UNICODE_STRING { Length: bytes, MaximumLength: bytes, Buffer: name.units().as_ptr().cast_mut() };
     open(&mut OBJECT_ATTRIBUTES {
         Length: size_of::<OBJECT_ATTRIBUTES>() as u32,
-        RootDirectory: ptr::null_mut(),
+        RootDirectory: root.map_or(ptr::null_mut(), Handle::get),
         ObjectName: &raw mut name,
         Attributes: OBJ_KERNEL_HANDLE | OBJ_CASE_INSENSITIVE,
         SecurityDescriptor: security,
@@ -28,6 +29,11 @@ pub(crate) fn with_attributes<R>(
 
 /// A handle of the kernel's own, closed when it is dropped. PASSIVE_LEVEL.
 pub(crate) struct Handle(HANDLE);
+
+// SAFETY: a handle of the kernel's own belongs to no thread and to no process; it is closed once.
+unsafe impl Send for Handle {}
+// SAFETY: a shared reference only gives access to its number, which the kernel takes on any thread.
+unsafe impl Sync for Handle {}
 
 impl Handle {
     /// Takes what `open` has put into its argument, if it succeeded.

@@ -1,30 +1,45 @@
 //! Settings in the registry. PASSIVE_LEVEL.
 
 use alloc::vec::Vec;
-use core::ptr;
 
 use wdk_sys::_KEY_VALUE_INFORMATION_CLASS::KeyValuePartialInformation;
-use wdk_sys::ntddk::{ZwOpenKey, ZwQueryValueKey};
-use wdk_sys::{KEY_READ, STATUS_NAME_TOO_LONG, STATUS_OBJECT_NAME_NOT_FOUND};
+use wdk_sys::ntddk::ZwQueryValueKey;
+use wdk_sys::{DRIVER_OBJECT, HANDLE, KEY_READ};
 
-use super::object::{Handle, with_attributes};
+use super::object::Handle;
 use super::string::unicode_string;
 use crate::record::{self, REG_DWORD, REG_SZ};
-use crate::{DeviceName, NTSTATUS, ObjectName};
+use crate::status::{STATUS_NAME_TOO_LONG, STATUS_OBJECT_NAME_NOT_FOUND};
+use crate::{DeviceName, NTSTATUS};
 
 /// An open key.
 pub struct Key(Handle);
 
+unsafe extern "system" {
+    /// Opens a key of the driver's own (wdm.h, Windows 10 version 1803; wdk-sys does not declare it). PASSIVE_LEVEL, on
+    /// a system thread ("IoOpenDriverRegistryKey").
+    fn IoOpenDriverRegistryKey(
+        driver: *mut DRIVER_OBJECT,
+        kind: u32,
+        access: u32,
+        flags: u32,
+        key: *mut HANDLE,
+    ) -> NTSTATUS;
+}
+
+/// `DriverRegKeyParameters`: what an administrator or the INF has set for the driver, which only reads it.
+const DRIVER_REG_KEY_PARAMETERS: u32 = 0;
+
 impl Key {
-    /// Opens a key to read from it; `None` if there is none.
+    /// Opens the driver's key Parameters to read from it; `None` if there is none. PASSIVE_LEVEL, in DriverEntry.
     ///
     /// # Errors
     ///
-    /// What ZwOpenKey returned.
-    pub fn open(name: &ObjectName) -> Result<Option<Self>, NTSTATUS> {
-        let opened = with_attributes(name, ptr::null_mut(), |attributes| {
-            // SAFETY: handle and attributes live through the call.
-            Handle::from_call(|handle| unsafe { ZwOpenKey(handle, KEY_READ, attributes) })
+    /// What IoOpenDriverRegistryKey returned.
+    pub fn parameters(driver: &mut DRIVER_OBJECT) -> Result<Option<Self>, NTSTATUS> {
+        // SAFETY: the driver object is that of this driver, and the handle lives through the call.
+        let opened = Handle::from_call(|handle| unsafe {
+            IoOpenDriverRegistryKey(driver, DRIVER_REG_KEY_PARAMETERS, KEY_READ, 0, handle)
         });
         match opened {
             Ok(handle) => Ok(Some(Self(handle))),

@@ -8,8 +8,8 @@ use wdk_sys::{ALL_PROCESSOR_GROUPS, LARGE_INTEGER};
 /// `_MODE::KernelMode`: the wait is the kernel's own.
 const KERNEL_MODE: i8 = 0;
 
-/// One millisecond from now, in the units of a relative time-out.
-const ONE_MILLISECOND: LARGE_INTEGER = LARGE_INTEGER { QuadPart: -10_000 };
+/// One millisecond in the units of a time-out, which is relative if it is negative.
+const MILLISECOND: i64 = -10_000;
 
 /// The number of the processor that runs this code, from 0. At any IRQL; below DISPATCH_LEVEL it may be out of date as
 /// soon as it is returned, so it may choose between equals and nothing else.
@@ -38,7 +38,12 @@ pub fn uptime_ms() -> u64 {
 
 /// Lets other threads run for about a millisecond. At PASSIVE_LEVEL.
 pub fn pause() {
-    let mut interval = ONE_MILLISECOND;
+    wait(1);
+}
+
+/// Lets other threads run for about that many milliseconds. At PASSIVE_LEVEL.
+pub(crate) fn wait(milliseconds: u32) {
+    let mut interval = LARGE_INTEGER { QuadPart: MILLISECOND.saturating_mul(milliseconds.into()) };
     // SAFETY: the interval is ours for the duration of the call.
     let _ = unsafe { KeDelayExecutionThread(KERNEL_MODE, 0, &raw mut interval) };
 }
