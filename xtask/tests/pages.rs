@@ -307,3 +307,49 @@ fn no_product_source_names_a_file_of_the_rig_or_the_tools() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// Commands of xtask that pages and comments of Markdown name.
+#[test]
+fn every_command_of_xtask_that_a_page_names_exists() {
+    let main = fs::read_to_string(root().join("xtask/src/main.rs")).unwrap();
+    // `CheckImage(..)` is `check-image`.
+    let commands: BTreeSet<String> = main
+        .split_once("enum Command {")
+        .unwrap()
+        .1
+        .split("\n}")
+        .next()
+        .unwrap()
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with(char::is_uppercase))
+        .map(|line| {
+            let name = line.split(|c: char| !c.is_alphanumeric()).next().unwrap();
+            name.chars().fold(String::new(), |mut name, c| {
+                if c.is_uppercase() && !name.is_empty() {
+                    name.push('-');
+                }
+                name.extend(c.to_lowercase());
+                name
+            })
+        })
+        .collect();
+    assert!(commands.contains("check-image") && commands.len() > 10, "{commands:?}");
+    let mut named = 0;
+    let mut wrong = Vec::new();
+    for page in files(&["*.md"]) {
+        let text = fs::read_to_string(root().join(&page)).unwrap().replace('\n', " ");
+        for rest in text.split("cargo xtask ").skip(1) {
+            let name: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
+            if !name.starts_with(char::is_lowercase) {
+                continue;
+            }
+            named += 1;
+            if !commands.contains(&name) {
+                wrong.push(format!("{page}: cargo xtask {name}"));
+            }
+        }
+    }
+    assert!(named > 20);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use pulldown_cmark::{CodeBlockKind, Event, Parser as Markdown, Tag, TagEnd};
+use pulldown_cmark::{CodeBlockKind, Event, Options, Parser as Markdown, Tag, TagEnd};
 use tree_sitter::{Node, Parser};
 
 fn root() -> &'static Path {
@@ -78,12 +78,34 @@ fn workflow_scripts(workflow: &str) -> Vec<String> {
     scripts
 }
 
+/// What is set in code within the text of a page and is a command for Windows.
+fn commands(page: &str) -> Vec<String> {
+    let text = read(page);
+    let codes = Markdown::new_ext(&text, Options::ENABLE_TABLES).filter_map(|event| match event {
+        Event::Code(code) => Some(code.into_string()),
+        _ => None,
+    });
+    codes.filter(|code| code.contains(' ') && is_for_windows(code)).collect()
+}
+
+/// Whether a line starts with a program of Windows, a path of it, or a cmdlet.
+fn is_for_windows(line: &str) -> bool {
+    let first = line.split_whitespace().next().unwrap_or_default();
+    let is_cmdlet = first.split_once('-').is_some_and(|(verb, noun)| {
+        [verb, noun].iter().all(|part| {
+            part.starts_with(|c: char| c.is_ascii_uppercase()) && part.chars().all(|c| c.is_ascii_alphanumeric())
+        })
+    });
+    WINDOWS_PROGRAMS.contains(&first) || first.starts_with(".\\") || is_cmdlet
+}
+
 /// Everything, with where it is from.
 fn scripts() -> Vec<(String, String)> {
     let mut all = Vec::new();
     for page in files("*.md") {
         let blocks = code_blocks(&page).into_iter().filter(|(language, _)| language == "powershell");
         all.extend(blocks.map(|(_, code)| (page.clone(), code)));
+        all.extend(commands(&page).into_iter().map(|code| (page.clone(), code)));
     }
     all.extend(makefile_scripts().into_iter().map(|script| ("Makefile.toml".to_owned(), script)));
     for workflow in files(".github/workflows/*.yml") {
@@ -199,11 +221,7 @@ fn commands_of_windows_are_marked_as_powershell() {
     let mut unmarked = Vec::new();
     for page in files("*.md") {
         for (language, code) in code_blocks(&page) {
-            let is_typed = |line: &str| {
-                let first = line.split_whitespace().next().unwrap_or_default();
-                WINDOWS_PROGRAMS.contains(&first) || first.starts_with(".\\") || first.starts_with("Get-")
-            };
-            if language != "powershell" && code.lines().any(is_typed) {
+            if language != "powershell" && code.lines().any(is_for_windows) {
                 unmarked.push(format!("{page}: {}", code.lines().next().unwrap_or_default()));
             }
         }
