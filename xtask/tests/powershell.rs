@@ -282,9 +282,16 @@ fn pages_and_scripts_name_the_services_that_there_are() {
 #[test]
 fn the_settings_that_are_described_are_those_that_are_read() {
     let code = read("crates/sluice-control/src/settings.rs");
-    let is_value = |line: &&str| line.starts_with("pub const ") && line.contains(": &str = \"") && !line.contains('\\');
-    let read_values: BTreeSet<&str> =
-        code.lines().filter(is_value).map(|line| line.split('"').nth(1).unwrap()).collect();
+    // A value is a constant whose documentation gives its type.
+    let mut is_value = false;
+    let mut read_values = BTreeSet::new();
+    for line in code.lines() {
+        if line.starts_with("///") {
+            is_value |= line.contains("REG_");
+        } else if std::mem::take(&mut is_value) && line.starts_with("pub const ") {
+            read_values.insert(line.split('"').nth(1).unwrap());
+        }
+    }
     let page = read("docs/control.md");
     let (_, settings) = page.split_once("## Settings").unwrap();
     let settings = settings.split("\n## ").next().unwrap();
