@@ -39,6 +39,10 @@ pub(crate) struct Record {
     pub(crate) name: Option<String>,
     /// `dns`, `tls` or `http`.
     pub(crate) name_kind: Option<&'static str>,
+    /// The packet begins a conversation that names a host, and a name in it was not read.
+    pub(crate) name_missing: bool,
+    /// There is an Encrypted ClientHello, so that the name is the outer one.
+    pub(crate) ech: bool,
     /// `first` or `later`.
     pub(crate) fragment: Option<&'static str>,
     pub(crate) truncated: bool,
@@ -86,6 +90,8 @@ impl Record {
             name_kind: name.is_some().then(|| name_kind_name(flow.name_kind)).flatten(),
             name_offset: name.is_some().then_some(flow.name_offset),
             name,
+            name_missing: flow.has(flags::NAME_MISSING),
+            ech: flow.has(flags::ECH),
             fragment: match () {
                 () if flow.has(flags::LATER_FRAGMENT) => Some("later"),
                 () if flow.has(flags::FRAGMENT) => Some("first"),

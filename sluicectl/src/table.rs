@@ -80,9 +80,13 @@ impl PacketTable {
 
 fn row(record: &Record) -> Row {
     let mut remarks = Vec::new();
-    for (is_so, remark) in
-        [(record.fragment.is_some(), "fragment"), (record.truncated, "truncated"), (record.malformed, "malformed")]
-    {
+    for (is_so, remark) in [
+        (record.name_missing, "name missing"),
+        (record.ech, "ech"),
+        (record.fragment.is_some(), "fragment"),
+        (record.truncated, "truncated"),
+        (record.malformed, "malformed"),
+    ] {
         if is_so {
             remarks.push(remark);
         }

@@ -115,6 +115,8 @@ fn rule(rng: &mut Rng, id: u32, density: Density) -> Rule {
                 TcpFlags { mask, value: mask & rng.u8(0..4) }
             }),
             names: list(rng, density.names, |rng| NAMES[rng.usize(0..NAMES.len())].into()),
+            name_missing: chance(rng, rare).then(|| rng.bool()),
+            ech: chance(rng, rare).then(|| rng.bool()),
             fragment: chance(rng, rare)
                 .then(|| [Fragment::No, Fragment::Any, Fragment::First, Fragment::Later][rng.usize(0..4)]),
             malformed: chance(rng, rare).then(|| rng.bool()),
@@ -131,7 +133,8 @@ fn packet(rng: &mut Rng) -> (Vec<u8>, Flow) {
         flow.vlan_count = rng.u8(1..3);
         flow.vlan_ids[0] = rng.u16(0..6);
     }
-    for (bit, percent) in [(flags::MALFORMED, 10), (flags::TRUNCATED, 10)] {
+    for (bit, percent) in [(flags::MALFORMED, 10), (flags::TRUNCATED, 10), (flags::NAME_MISSING, 20), (flags::ECH, 20)]
+    {
         flow.flags |= if chance(rng, percent) { bit } else { 0 };
     }
     if chance(rng, 10) {

@@ -233,6 +233,8 @@ fn constants() -> Vec<Constant> {
         SLUICE_FLOW_QUIC = flags::QUIC,
         SLUICE_FLOW_DNS = flags::DNS,
         SLUICE_FLOW_ETHER_TYPE = flags::ETHER_TYPE,
+        SLUICE_FLOW_NAME_MISSING = flags::NAME_MISSING,
+        SLUICE_FLOW_ECH = flags::ECH,
         SLUICE_NAME_KIND_NONE = name_kind::NONE,
         SLUICE_NAME_KIND_DNS = name_kind::DNS,
         SLUICE_NAME_KIND_TLS = name_kind::TLS,
@@ -403,6 +405,8 @@ fn no_declaration_is_in_rust_alone() {
                 // A list of the others declares nothing new.
                 && !of.starts_with('[')
                 && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+                // What people call the link types, which C has no use for.
+                && name != "NAMES"
             {
                 constants_declared.insert(format!("{module}::{name}"));
             } else if let Some(name) = line.strip_prefix("pub struct ") {

@@ -149,6 +149,8 @@ fn parts(all: &Conditions) -> Vec<(&'static str, Conditions)> {
     part!("icmp", icmp, !all.icmp.is_empty());
     part!("tcp_flags", tcp_flags, all.tcp_flags.is_some());
     part!("name", names, !all.names.is_empty());
+    part!("name_missing", name_missing, all.name_missing.is_some());
+    part!("ech", ech, all.ech.is_some());
     part!("fragment", fragment, all.fragment.is_some());
     part!("malformed", malformed, all.malformed.is_some());
     part!("truncated", truncated, all.truncated.is_some());

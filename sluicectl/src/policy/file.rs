@@ -20,7 +20,7 @@ use super::{hint, impossible, list_file};
 
 pub(super) const POLICY_KEYS: [&str; 3] = ["default", "rule", "sets"];
 pub(super) const SET_KEYS: [&str; 3] = ["addresses", "names", "ports"];
-pub(super) const RULE_KEYS: [&str; 19] = [
+pub(super) const RULE_KEYS: [&str; 21] = [
     "id",
     "action",
     "description",
@@ -38,6 +38,8 @@ pub(super) const RULE_KEYS: [&str; 19] = [
     "tcp_flags",
     "name",
     "fragment",
+    "name_missing",
+    "ech",
     "malformed",
     "truncated",
 ];
@@ -299,6 +301,8 @@ impl Reader<'_> {
                 "tcp_flags" => conditions.tcp_flags = self.tcp_flags(place, value),
                 "name" => conditions.names = self.list(place, value, &NAME, Some(&sets.names)),
                 "fragment" => conditions.fragment = self.one(place, value, &FRAGMENT),
+                "name_missing" => conditions.name_missing = self.one(place, value, &BOOLEAN),
+                "ech" => conditions.ech = self.one(place, value, &BOOLEAN),
                 "malformed" => conditions.malformed = self.one(place, value, &BOOLEAN),
                 "truncated" => conditions.truncated = self.one(place, value, &BOOLEAN),
                 // Already reported.

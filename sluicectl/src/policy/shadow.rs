@@ -127,6 +127,8 @@ impl<'a> Prepared<'a> {
         let narrow = narrow.conditions;
         same_or_unset(wide.direction, narrow.direction)
             && same_or_unset(wide.tagged, if narrow.vlans.is_empty() { narrow.tagged } else { Some(true) })
+            && same_or_unset(wide.name_missing, narrow.name_missing)
+            && same_or_unset(wide.ech, narrow.ech)
             && same_or_unset(wide.malformed, narrow.malformed)
             && same_or_unset(wide.truncated, narrow.truncated)
             && wide.ip_version.is_none_or(|version| has_version(narrow, version))
@@ -281,6 +283,10 @@ mod tests {
             (
                 Conditions { malformed: Some(true), ..all() },
                 Conditions { malformed: Some(true), truncated: Some(true), ..all() },
+            ),
+            (
+                Conditions { ech: Some(true), ..all() },
+                Conditions { ech: Some(true), name_missing: Some(false), ..all() },
             ),
         ];
         for (wide, narrow) in &wide_and_narrow {

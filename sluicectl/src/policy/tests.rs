@@ -93,6 +93,8 @@ fn every_key_becomes_its_condition() {
         ("fragment = 'later'", Conditions { fragment: Some(Fragment::Later), ..nothing() }),
         ("fragment = true", Conditions { fragment: Some(Fragment::Any), ..nothing() }),
         ("malformed = true", Conditions { malformed: Some(true), ..nothing() }),
+        ("name_missing = true", Conditions { name_missing: Some(true), ..nothing() }),
+        ("ech = false", Conditions { ech: Some(false), ..nothing() }),
         ("truncated = false", Conditions { truncated: Some(false), ..nothing() }),
     ] {
         assert_eq!(conditions(lines), expected, "{lines}");

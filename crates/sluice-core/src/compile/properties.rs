@@ -77,5 +77,11 @@ pub(super) fn properties(c: &Conditions) -> Option<Properties> {
     if let Some(truncated) = c.truncated {
         need(flags::TRUNCATED, if truncated { flags::TRUNCATED } else { 0 });
     }
+    if let Some(missing) = c.name_missing {
+        need(meta::NAME_MISSING, if missing { meta::NAME_MISSING } else { 0 });
+    }
+    if let Some(ech) = c.ech {
+        need(meta::ECH, if ech { meta::ECH } else { 0 });
+    }
     (!contradiction).then_some(Properties { value, mask })
 }

@@ -56,6 +56,11 @@ pub struct Conditions {
     /// in one, at a label boundary: `example.com` stands for itself and for `www.example.com`. ASCII (an international
     /// name in its `xn--` form), upper and lower case alike, a dot at the end is allowed and means nothing.
     pub names: Vec<String>,
+    /// Whether the packet begins a conversation that names a host, without a name that was read: see
+    /// [`NAME_MISSING`](sluice_npi::flags::NAME_MISSING).
+    pub name_missing: Option<bool>,
+    /// Whether the packet has an Encrypted ClientHello, so that its name is the outer one.
+    pub ech: Option<bool>,
     /// Whether and which fragment the packet is.
     pub fragment: Option<Fragment>,
     /// Whether the packet contradicts itself.

@@ -1,11 +1,19 @@
-//! Which application protocol a payload may be of.
+//! Which application protocol a payload may be of, and what is noted of its names.
 
 use core::hint::select_unpredictable;
 
-use sluice_npi::Flow;
+use sluice_npi::{Flow, flags};
 
-use super::{Parser, dns, http, quic, tls};
+use super::{Ends, Parser, dns, http, quic, tls};
 use crate::protocol;
+
+/// Whether a stream that starts like this may be TLS or HTTP: a few control characters more than those of either, in
+/// two comparisons. Type 23, of which most records of TLS are, is not among them.
+#[inline]
+fn may_be_over_tcp(first: u8) -> bool {
+    const { assert!(tls::may_start_with(20) && tls::may_start_with(22) && !tls::may_start_with(23)) };
+    matches!(first, b'\n'..=22) | first.is_ascii_graphic()
+}
 
 /// Whether the payload may be of a protocol that is looked into, by its first byte and its ports.
 ///
@@ -17,7 +25,7 @@ pub(super) fn may_be_known(packet: &[u8], flow: &Flow) -> bool {
     };
     let first = select_unpredictable(flow.payload_length == 0, 0, first);
     let ports = [flow.source_port, flow.destination_port];
-    let over_tcp = tls::may_start_with(first) | http::may_start_with(first);
+    let over_tcp = may_be_over_tcp(first);
     let over_udp = quic::may_start_with(first, ports);
     let known = select_unpredictable(flow.protocol == protocol::TCP, u32::from(over_tcp), u32::from(over_udp));
     known | u32::from(dns::is_port(ports[0]) | dns::is_port(ports[1])) != 0
@@ -27,36 +35,61 @@ impl<'packet> Parser<'packet, '_> {
     /// Looks into the payload of a flow whose headers were read.
     pub(super) fn application(&mut self, payload: &'packet [u8]) {
         match self.flow.protocol {
-            _ if payload.is_empty() => {}
             protocol::TCP => self.tcp_payload(payload),
             protocol::UDP => self.udp_payload(payload),
             _ => {}
         }
     }
 
+    /// A port says nothing about who is on the other end, so that the bytes decide. Where they can be read as DNS over
+    /// TCP as well, nobody can tell what the receiver takes them for.
     #[inline]
     fn tcp_payload(&mut self, payload: &'packet [u8]) {
-        // A name is in the first segment of a stream, and needs more than this.
-        if payload.len() <= 12 {
-            return;
-        }
-        if dns::is_port(self.flow.source_port) || dns::is_port(self.flow.destination_port) {
-            return self.dns_over_tcp(payload);
-        }
-        // Most payloads are neither, and their first byte says so.
-        match payload.first() {
-            Some(&tls::HANDSHAKE) if tls::may_be_client_hello(payload) => self.tls(payload),
-            Some(b'A'..=b'Z') if http::may_be_request(payload) => self.http(payload),
-            _ => {}
+        let begins = match payload.first() {
+            None => return,
+            Some(&first) if tls::may_start_with(first) => self.tls(payload),
+            Some(&first) if http::may_start_with(first) => self.http(payload),
+            Some(_) => false,
+        };
+        if self.is_on_dns_port() {
+            self.dns_over_tcp(payload, begins);
         }
     }
 
     #[inline]
     fn udp_payload(&mut self, payload: &'packet [u8]) {
-        if dns::is_port(self.flow.source_port) || dns::is_port(self.flow.destination_port) {
+        if self.is_on_dns_port() && (dns::is_message(payload) || !quic::has_known_version(payload)) {
             self.dns_over_udp(payload);
-        } else if quic::may_be_long_header(payload) {
+        } else {
             self.quic(payload);
+        }
+    }
+
+    fn is_on_dns_port(&self) -> bool {
+        dns::is_port(self.flow.source_port) || dns::is_port(self.flow.destination_port)
+    }
+
+    /// Notes a name, which is a part of the payload.
+    pub(super) fn text_name(&mut self, kind: u8, payload: &'packet [u8], name: &'packet [u8]) {
+        let front = name.as_ptr().addr().wrapping_sub(payload.as_ptr().addr());
+        self.flow.name_offset = self.offset(payload).wrapping_add(front as u32);
+        self.flow.name_length = name.len() as u16;
+        self.flow.name_kind = kind;
+    }
+
+    /// A name was not read, though nothing of it need lie behind the end of the packet.
+    #[cold]
+    pub(super) fn name_missing(&mut self) {
+        self.set(flags::NAME_MISSING);
+    }
+
+    /// A name lies behind the end of what is here, or goes on there: in the next segment, in the other fragments, or
+    /// behind the end of the capture.
+    #[cold]
+    pub(super) fn name_behind_end(&mut self) {
+        self.set(flags::NAME_MISSING);
+        if self.ends == Ends::Capture {
+            self.set(flags::TRUNCATED);
         }
     }
 }

@@ -2,19 +2,34 @@
 
 use sluice_npi::{flags, name_kind};
 
-use super::{Parser, be16};
+use super::{Ends, Parser, be16};
 
 /// The longest name, with the lengths of its labels and the final empty one (RFC 1035, 2.3.4).
 const MAX_NAME: usize = 255;
+
+/// How many messages of a segment are looked at.
+const MAX_MESSAGES: u32 = 16;
+
+/// The bytes of a header, and of the shortest message with a question.
+const HEADER: usize = 12;
+const SHORTEST: usize = HEADER + 5;
+
+/// Bits of the third byte of a header.
+const RESPONSE: u8 = 0x80;
+const OPCODE: u8 = 0x78;
+
+/// The port of multicast DNS, whose messages may have several questions (RFC 6762, 5.3).
+const MULTICAST: u16 = 5353;
 
 /// DNS, multicast DNS (RFC 6762) and LLMNR (RFC 4795).
 #[inline]
 pub(super) fn is_port(port: u16) -> bool {
     // 5353 and 5355 differ in one bit.
-    (port == 53) | (port & !2 == 5353)
+    (port == 53) | (port & !2 == MULTICAST)
 }
 
 /// What is wrong with a question.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Fault {
     /// The message goes on behind the end of what is here.
     Short,
@@ -22,14 +37,50 @@ enum Fault {
     Malformed,
 }
 
-/// The length of the name at the start of `bytes` without its final empty label, and what follows.
-fn name(bytes: &[u8]) -> Result<(usize, &[u8]), Fault> {
+/// A message, as far as it was read.
+struct Message<'packet> {
+    /// How many questions there are by the header.
+    questions: u16,
+    /// It is a standard query, without records but additional ones, or the answer to one.
+    is_plain: bool,
+    /// From the first question on.
+    rest: &'packet [u8],
+}
+
+/// The name of a question without its final empty label, and the type that is asked for.
+struct Question<'packet> {
+    name: &'packet [u8],
+    kind: u16,
+}
+
+impl<'packet> Message<'packet> {
+    fn read(message: &'packet [u8]) -> Option<Self> {
+        let (header, rest) = message.split_first_chunk::<HEADER>()?;
+        let [_, _, flags, _, questions @ .., a, b, c, d, _, _] = header;
+        let has_records = [*a, *b, *c, *d] != [0; 4];
+        let is_plain = flags & OPCODE == 0 && (flags & RESPONSE != 0 || !has_records);
+        Some(Self { questions: be16(*questions), is_plain, rest })
+    }
+
+    /// The first question.
+    fn question(&self) -> Result<Question<'packet>, Fault> {
+        let length = name_length(self.rest)?;
+        let (name, behind) = self.rest.split_at_checked(length).ok_or(Fault::Short)?;
+        let [0, a, b, _, _, ..] = behind else {
+            return Err(Fault::Short);
+        };
+        Ok(Question { name, kind: be16([*a, *b]) })
+    }
+}
+
+/// The length of the name at the start of `bytes` without its final empty label.
+fn name_length(bytes: &[u8]) -> Result<usize, Fault> {
     let mut rest = bytes;
     // A label has at least 2 bytes, so that a name which is not too long ends this loop.
     while let Some((length, behind)) = rest.split_first() {
         let taken = bytes.len().wrapping_sub(rest.len());
         if *length == 0 {
-            return Ok((taken, behind));
+            return Ok(taken);
         }
         // The two high bits are a compression pointer, which the first name of a message has nothing to point to, or
         // reserved (RFC 6891, 5).
@@ -41,45 +92,111 @@ fn name(bytes: &[u8]) -> Result<(usize, &[u8]), Fault> {
     Err(Fault::Short)
 }
 
+/// Whether a datagram can be read as a message.
+pub(super) fn is_message(datagram: &[u8]) -> bool {
+    Message::read(datagram).is_some_and(|message| match message.questions {
+        0 => true,
+        1 => message.question().is_ok(),
+        _ => false,
+    })
+}
+
 impl<'packet> Parser<'packet, '_> {
-    pub(super) fn dns_over_udp(&mut self, message: &'packet [u8]) {
-        match self.question(message) {
-            Ok(()) => {}
-            Err(Fault::Short) => self.short_datagram(),
-            Err(Fault::Malformed) => self.malformed(),
-        }
-    }
-
-    /// The first message of a stream has its length in front of it (RFC 1035, 4.2.2). It may go on in the next segment.
-    pub(super) fn dns_over_tcp(&mut self, stream: &'packet [u8]) {
-        let Some((length, message)) = stream.split_first_chunk::<2>() else {
+    pub(super) fn dns_over_udp(&mut self, datagram: &'packet [u8]) {
+        // There may be a message in the other fragments.
+        if datagram.is_empty() && self.ends == Ends::Packet {
             return;
+        }
+        let Some(message) = Message::read(datagram) else {
+            return self.no_question(Fault::Short);
         };
-        let length = usize::from(be16(*length));
-        // Not the first segment of a stream, then, or no DNS: nothing can be concluded from that.
-        if length < 12 {
-            return;
-        }
-        match self.question(message) {
-            Ok(()) => {}
-            Err(Fault::Short) if length > message.len() => self.short_stream(),
-            Err(Fault::Short | Fault::Malformed) => {}
+        match message.question() {
+            _ if message.questions == 0 => {}
+            Ok(question) => self.question(datagram, &message, &question),
+            Err(fault) => self.no_question(fault),
         }
     }
 
-    fn question(&mut self, message: &'packet [u8]) -> Result<(), Fault> {
-        let (header, question) = message.split_first_chunk::<12>().ok_or(Fault::Short)?;
-        let questions = be16([header[4], header[5]]);
-        if questions == 0 {
-            return Ok(());
+    /// A datagram without the question that it announces.
+    #[cold]
+    fn no_question(&mut self, fault: Fault) {
+        self.name_missing();
+        match fault {
+            Fault::Short => self.short_datagram(),
+            Fault::Malformed => self.malformed(),
         }
-        let (length, behind) = name(question)?;
-        let kind = behind.first_chunk::<4>().ok_or(Fault::Short)?;
-        self.flow.name_offset = self.offset(question);
-        self.flow.name_length = length as u16;
-        self.flow.name_kind = name_kind::DNS;
-        self.flow.dns_type = be16([kind[0], kind[1]]);
+    }
+
+    fn question(&mut self, payload: &'packet [u8], message: &Message<'_>, question: &Question<'packet>) {
+        self.text_name(name_kind::DNS, payload, question.name);
+        self.flow.dns_type = question.kind;
         self.set(flags::DNS);
-        Ok(())
+        if message.questions > 1 {
+            self.name_missing();
+            // Nobody but multicast DNS has more than one (RFC 9619, 4; RFC 4795, 2.1.1).
+            if self.flow.source_port != MULTICAST && self.flow.destination_port != MULTICAST {
+                self.malformed();
+            }
+        }
+    }
+
+    /// Each message of a stream has its length in front of it (RFC 1035, 4.2.2), and clients need not wait for the
+    /// answer to one before they send the next (RFC 7766, 6.2.1.1).
+    ///
+    /// Few segments on these ports are the first of a stream, so that bytes which are no message prove nothing.
+    /// `is_other` says that they begin another protocol, too.
+    pub(super) fn dns_over_tcp(&mut self, stream: &'packet [u8], is_other: bool) {
+        let mut rest = stream;
+        let mut first: Option<&[u8]> = None;
+        for _ in 0..MAX_MESSAGES {
+            let Some((length, behind)) = rest.split_first_chunk::<2>() else {
+                if !rest.is_empty() && !is_other {
+                    self.name_behind_end();
+                }
+                return;
+            };
+            let length = usize::from(be16(*length));
+            let (bytes, next) = behind.split_at_checked(length).unwrap_or((behind, &[]));
+            let is_whole = bytes.len() == length;
+            let is_believed = first.is_some();
+            match Message::read(bytes).map(|message| (message.question(), message)) {
+                None if is_whole && !is_believed => return,
+                None if is_whole => {}
+                None if is_other || length < SHORTEST => return,
+                None => return self.name_behind_end(),
+                Some((_, message)) if message.questions == 0 => {}
+                Some((Ok(_), message)) if is_other => {
+                    // What the receiver takes it for is not to be seen here.
+                    if message.questions == 1 {
+                        self.malformed();
+                    }
+                    return;
+                }
+                Some((Ok(question), message)) => match first {
+                    Some(name) if name.eq_ignore_ascii_case(question.name) => {}
+                    Some(_) => return self.name_missing(),
+                    None if message.questions == 1 || message.is_plain => {
+                        self.question(stream, &message, &question);
+                        first = Some(question.name);
+                    }
+                    None => return,
+                },
+                Some((Err(_), _)) if is_other => return,
+                Some((Err(Fault::Short), message)) if !is_whole && (is_believed || message.questions == 1) => {
+                    return self.name_behind_end();
+                }
+                Some((Err(_), message)) => {
+                    if is_believed || is_whole && message.is_plain && message.questions == 1 {
+                        self.name_missing();
+                        self.malformed();
+                    }
+                    return;
+                }
+            }
+            rest = next;
+        }
+        if !rest.is_empty() && !is_other {
+            self.name_missing();
+        }
     }
 }

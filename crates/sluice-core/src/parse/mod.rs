@@ -80,7 +80,7 @@ pub fn parse(link_type: u16, packet: &[u8], wire_length: u32) -> Result<Flow, Un
 /// # Errors
 ///
 /// As [`parse`]; `flow` then is [`Flow::default`].
-#[inline]
+#[inline(always)]
 pub fn parse_into(link_type: u16, packet: &[u8], wire_length: u32, flow: &mut Flow) -> Result<(), UnknownLinkType> {
     if link_type == link_type::ETHERNET && plain::tcp(packet, flow) {
         return look_into_payload(packet, Ends::Packet, flow);
@@ -249,14 +249,6 @@ impl<'packet> Parser<'packet, '_> {
             Ends::Capture => self.set(flags::TRUNCATED),
             Ends::Packet => self.set(flags::MALFORMED),
             Ends::Fragment => {}
-        }
-    }
-
-    /// The part of a stream that this segment carries ends before what it announced: the next segment goes on.
-    #[cold]
-    fn short_stream(&mut self) {
-        if self.ends == Ends::Capture {
-            self.set(flags::TRUNCATED);
         }
     }
 

@@ -21,7 +21,7 @@ pub(crate) mod word {
     pub(crate) const DESTINATION6: usize = 6;
 }
 
-/// The bits of the word of a packet's properties: the low half of [`sluice_npi::Flow::flags`] with three additions.
+/// The bits of the word of a packet's properties: the low half of [`sluice_npi::Flow::flags`] with a few changes.
 pub(crate) mod meta {
     use sluice_npi::flags;
 
@@ -38,6 +38,14 @@ pub(crate) mod meta {
         | flags::ETHER_TYPE;
     /// There is a VLAN tag. The bit is one of a flag that no rule depends on.
     pub(crate) const TAGGED: u32 = flags::MACSEC;
+    /// Flags whose own bits are those of the direction move to those of flags that no rule depends on.
+    pub(crate) const MOVED: u32 = flags::NAME_MISSING | flags::ECH;
+    /// By how many bits they move.
+    pub(crate) const MOVED_BY: u32 = 4;
+    #[cfg(feature = "compile")]
+    pub(crate) const NAME_MISSING: u32 = flags::NAME_MISSING >> MOVED_BY;
+    #[cfg(feature = "compile")]
+    pub(crate) const ECH: u32 = flags::ECH >> MOVED_BY;
     /// Where the two bits of the direction are.
     pub(crate) const DIRECTION_SHIFT: u32 = 14;
     #[cfg(feature = "compile")]
@@ -49,7 +57,8 @@ pub(crate) mod meta {
     #[cfg(feature = "compile")]
     pub(crate) const PROTOCOL: u32 = 0xFF << PROTOCOL_SHIFT;
 
-    const _: () = assert!(FLOW_FLAGS & TAGGED == 0 && FLOW_FLAGS < 1 << DIRECTION_SHIFT);
+    const _: () = assert!(FLOW_FLAGS & (TAGGED | MOVED >> MOVED_BY) == 0 && FLOW_FLAGS < 1 << DIRECTION_SHIFT);
+    const _: () = assert!(MOVED >> MOVED_BY & TAGGED == 0);
 }
 
 /// The words of [`word`], with zeros for what the packet does not have.
@@ -221,6 +230,7 @@ fn ports(flow: &Flow) -> u32 {
 #[inline]
 fn properties(direction: Direction, flow: &Flow) -> u32 {
     flow.flags & meta::FLOW_FLAGS
+        | (flow.flags & meta::MOVED) >> meta::MOVED_BY
         | if flow.vlan_count == 0 { 0 } else { meta::TAGGED }
         | u32::from(direction.number()) << meta::DIRECTION_SHIFT
         | u32::from(flow.tcp_flags) << meta::TCP_FLAGS_SHIFT

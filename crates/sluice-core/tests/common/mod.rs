@@ -5,3 +5,4 @@ pub mod captures;
 pub mod classbench;
 pub mod layers;
 pub mod linear;
+pub mod packets;

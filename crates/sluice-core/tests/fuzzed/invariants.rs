@@ -1,5 +1,6 @@
 //! What holds for the flow of every packet.
 
+use sluice_core::protocol;
 use sluice_npi::{Flow, flags, link_type, name_kind};
 
 use super::by_layers::by_layers;
@@ -20,6 +21,10 @@ pub(super) fn parse(link_type: u16, packet: &[u8], wire_length: u32) {
     unless(flags::ETHER_TYPE, flow.ether_type == 0);
     unless(flags::DNS, flow.dns_type == 0 && flow.name_kind != name_kind::DNS);
     unless(flags::QUIC, flow.quic_version == 0);
+    assert!(flow.name_kind != name_kind::NONE || flow.name_length == 0 && flow.name_offset == 0);
+    assert!(!flow.has(flags::NAME_MISSING) || matches!(flow.protocol, protocol::TCP | protocol::UDP));
+    // A ClientHello and a request have a name, or one is missing.
+    assert!(!flow.has(flags::ECH) || flow.has(flags::NAME_MISSING) || flow.name_kind == name_kind::TLS);
     // No packet is two things at once.
     assert!(!flow.has(flags::PORTS | flags::ICMP));
     assert!(!flow.has(flags::LATER_FRAGMENT) || flow.has(flags::FRAGMENT));
@@ -38,7 +43,8 @@ fn headers_say_the_same(link_type: u16, packet: &[u8], wire_length: u32, flow: &
     let mut headers = Flow { reserved: [1; 3], ..*flow };
     sluice_core::parse_headers_into(link_type, packet, wire_length, &mut headers).expect("the link type is known");
     let added = flow.flags & !headers.flags;
-    assert_eq!(added & !(flags::DNS | flags::QUIC | flags::MALFORMED | flags::TRUNCATED), 0);
+    let of_payload = flags::DNS | flags::QUIC | flags::NAME_MISSING | flags::ECH;
+    assert_eq!(added & !(of_payload | flags::MALFORMED | flags::TRUNCATED), 0);
     let expected = Flow {
         flags: flow.flags & !added,
         dns_type: 0,

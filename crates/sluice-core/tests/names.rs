@@ -1,0 +1,484 @@
+//! Which names are found, and what is said where one is not: one test for each promise of docs/packets.md, "Names".
+
+mod common;
+
+use common::packets::{
+    WRONG, client_hello, ethernet, extension, hello, ipv4, ipv4_with, ipv6, name, over_tcp, over_udp, query, record,
+    server_name, tcp, udp, whole,
+};
+use sluice_core::parse;
+use sluice_npi::{Flow, flags, link_type, name_kind};
+
+/// What is wrong, and whether a name is missing.
+const SAID: u32 = WRONG | flags::NAME_MISSING;
+
+const CLIENT: u16 = 49152;
+
+// DNS
+
+#[test]
+fn the_question_of_dns_over_udp_is_found() {
+    for port in [53, 5353, 5355] {
+        let packet = ethernet(0x86DD, &ipv6(17, &udp((4000, port), &query())));
+        let flow = whole(link_type::ETHERNET, &packet);
+        assert!(flow.has(flags::DNS));
+        assert_eq!((flow.name_kind, flow.dns_type, flow.flags & SAID), (name_kind::DNS, 28, 0));
+        assert_eq!(name(&flow, &packet), b"\x03www\x07example\x03com");
+    }
+    let elsewhere = over_udp((4000, 54), &query());
+    assert!(!elsewhere.has(flags::DNS));
+}
+
+#[test]
+fn questions_that_cannot_be_are_malformed() {
+    let with_name = |name: &[u8]| {
+        let mut message = query();
+        message.truncate(12);
+        message.extend(name);
+        over_udp((4000, 53), &message)
+    };
+    assert!(with_name(b"\xC0\x0C\0\x01\0\x01").has(flags::MALFORMED), "a compression pointer to itself");
+    assert!(with_name(b"\x40a\0\0\x01\0\x01").has(flags::MALFORMED), "a reserved kind of label");
+    assert!(with_name(b"\x3fabc").has(flags::MALFORMED), "a label behind the end");
+    let long = [b"\x3f".to_vec(), vec![b'a'; 63]].concat().repeat(4);
+    assert!(with_name(&[long, b"\0\0\x01\0\x01".to_vec()].concat()).has(flags::MALFORMED), "257 bytes");
+    assert!(!with_name(b"\0\0\x02\0\x01").has(flags::MALFORMED), "the root is a name");
+    let longest = [vec![63], vec![b'a'; 63]].concat();
+    let longest = [longest.repeat(3), vec![61], vec![b'a'; 61], b"\0\0\x01\0\x01".to_vec()].concat();
+    let flow = with_name(&longest);
+    assert_eq!((flow.flags & SAID, flow.name_length), (0, 254), "255 bytes with the root");
+}
+
+#[test]
+fn a_question_that_the_capture_cuts_is_truncated() {
+    let packet = ipv4(17, &udp((4000, 53), &query()));
+    let flow = parse(link_type::RAW, &packet[..50], packet.len() as u32).unwrap();
+    assert_eq!(flow.flags & (SAID | flags::DNS), flags::TRUNCATED | flags::NAME_MISSING);
+}
+
+#[test]
+fn a_question_that_a_fragment_cuts_is_missing() {
+    let datagram = udp((4000, 53), &query());
+    for length in [8, 16, 24, 32] {
+        let flow = whole(link_type::RAW, &ipv4_with(17, &[], 0x2000, &datagram[..length]));
+        assert_eq!(flow.flags & SAID, flags::NAME_MISSING, "{length} bytes");
+    }
+}
+
+#[test]
+fn two_questions_are_malformed_but_in_multicast_dns() {
+    let mut message = query();
+    message[5] = 2;
+    message.extend(b"\x03bad\x07example\0\0\x01\0\x01");
+    for port in [53, 5355] {
+        let flow = over_udp((4000, port), &message);
+        assert_eq!((flow.flags & SAID, flow.name_kind), (flags::MALFORMED | flags::NAME_MISSING, name_kind::DNS));
+    }
+    assert_eq!(over_udp((5353, 5353), &message).flags & SAID, flags::NAME_MISSING, "RFC 6762, 5.3");
+}
+
+fn in_stream(message: &[u8]) -> Vec<u8> {
+    [(message.len() as u16).to_be_bytes().as_slice(), message].concat()
+}
+
+#[test]
+fn the_question_of_dns_over_tcp_is_found_in_the_first_segment() {
+    let message = [&[0, 200], query().as_slice()].concat();
+    let (flow, name) = over_tcp((4000, 53), &message);
+    assert_eq!((flow.dns_type, name.as_str(), flow.flags & SAID), (28, "\x03www\x07example\x03com", 0));
+    let whole = in_stream(&query());
+    for length in 1..whole.len() {
+        let (cut, _) = over_tcp((4000, 53), &whole[..length]);
+        let said = (cut.flags & (flags::DNS | SAID), cut.name_kind);
+        assert_eq!(said, (flags::NAME_MISSING, name_kind::NONE), "{length} bytes, and the next segment goes on");
+    }
+    assert_eq!(over_tcp((4000, 53), &[0, 3, 1, 2, 3]).0.flags & SAID, 0, "nothing that has a name is so short");
+}
+
+#[test]
+fn messages_one_behind_the_other_have_one_name_or_one_is_missing() {
+    let first = in_stream(&query());
+    let mut other = query();
+    other[12..16].copy_from_slice(b"\x03bad");
+    let said = |stream: &[u8]| over_tcp((4000, 53), stream).0.flags & SAID;
+    assert_eq!(said(&[first.as_slice(), &first].concat()), 0, "A and AAAA");
+    assert_eq!(said(&[first.as_slice(), &in_stream(&other)].concat()), flags::NAME_MISSING);
+    assert_eq!(said(&[first.as_slice(), &in_stream(&other)[..7]].concat()), flags::NAME_MISSING);
+    assert_eq!(said(&first.repeat(17)), flags::NAME_MISSING, "more messages than are looked at");
+    let (flow, name) = over_tcp((4000, 53), &[in_stream(&[0; 12]).as_slice(), &first].concat());
+    assert_eq!((name.as_str(), flow.flags & SAID), ("\x03www\x07example\x03com", 0), "behind one without a question");
+}
+
+#[test]
+fn a_question_over_tcp_that_cannot_be_is_malformed_where_all_else_is_dns() {
+    let mut message = query();
+    message[12] = 0x40;
+    assert_eq!(over_tcp((4000, 53), &in_stream(&message)).0.flags & SAID, flags::MALFORMED | flags::NAME_MISSING);
+    let mut two = query();
+    two[5] = 2;
+    let (flow, name) = over_tcp((4000, 53), &in_stream(&two));
+    assert_eq!((flow.flags & SAID, name.len()), (flags::MALFORMED | flags::NAME_MISSING, 16));
+    let middle = [0x5A; 1400];
+    assert_eq!(over_tcp((53, 4000), &middle).0.flags & SAID, 0, "the middle of a long answer");
+}
+
+#[test]
+fn a_port_of_dns_hides_no_other_name() {
+    let hello = client_hello(&server_name(b"bad.example"));
+    let request = b"GET / HTTP/1.1\r\nHost: bad.example\r\n\r\n";
+    let initial = [&[0xC3, 0, 0, 0, 1, 8], [1; 8].as_slice(), &[0, 0, 0x44, 0x9E], &[5; 1182]].concat();
+    for port in [53, 5353, 5355] {
+        for ports in [(port, 443), (CLIENT, port)] {
+            for payload in [hello.as_slice(), request] {
+                let (flow, name) = over_tcp(ports, payload);
+                assert_eq!((name.as_str(), flow.flags & SAID), ("bad.example", 0), "{ports:?}");
+            }
+            let flow = over_udp(ports, &initial);
+            assert_eq!((flow.quic_version, flow.flags & SAID), (1, flags::NAME_MISSING), "{ports:?}");
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_tls_and_dns_at_once_are_malformed() {
+    // The record is the length of a message, the ClientHello its header, and the random has a question.
+    let mut hello = client_hello(&server_name(b"good.example"));
+    hello[6..9].copy_from_slice(&[0, 1, 0]);
+    let question = b"\x03bad\x07example\0\0\x01\0\x01";
+    hello[14..14 + question.len()].copy_from_slice(question);
+    let (flow, _) = over_tcp((CLIENT, 53), &hello);
+    assert!(flow.has(flags::MALFORMED));
+    assert!(!over_tcp((CLIENT, 443), &hello).0.has(flags::DNS));
+}
+
+// TLS
+
+/// What is read of a stream that goes to port 443.
+fn tls(stream: &[u8]) -> (Flow, String) {
+    over_tcp((CLIENT, 443), stream)
+}
+
+fn assert_tls(stream: &[u8], expected: &str, said: u32) {
+    let (flow, name) = tls(stream);
+    assert_eq!((name.as_str(), flow.flags & SAID), (expected, said));
+}
+
+#[test]
+fn the_server_name_of_a_client_hello_is_found_on_any_port() {
+    let extensions = [&[0x0A, 0x0A, 0, 0, 0, 23, 0, 0], server_name(b"Example.com").as_slice()].concat();
+    let packet = ethernet(0x0800, &ipv4(6, &tcp((4000, 8443), 0x18, &client_hello(&extensions))));
+    let flow = whole(link_type::ETHERNET, &packet);
+    assert_eq!((flow.name_kind, flow.flags & SAID), (name_kind::TLS, 0));
+    assert_eq!(name(&flow, &packet), b"Example.com");
+}
+
+#[test]
+fn a_client_hello_that_the_segment_cuts_has_its_name_or_says_that_it_is_missing() {
+    let extensions = [server_name(b"example.com"), extension(21, &[0; 1024])].concat();
+    let hello = client_hello(&extensions);
+    let end = hello.windows(11).position(|bytes| bytes == b"example.com").unwrap() + 11;
+    for length in 1..hello.len() {
+        let expected = if length < end { ("", flags::NAME_MISSING) } else { ("example.com", 0) };
+        let (flow, name) = tls(&hello[..length]);
+        assert_eq!((name.as_str(), flow.flags & SAID), expected, "{length} bytes");
+    }
+    let packet = ipv4(6, &tcp((4000, 443), 0x18, &hello));
+    let flow = parse(link_type::RAW, &packet[..130], packet.len() as u32).unwrap();
+    assert_eq!((flow.name_kind, flow.flags & SAID), (name_kind::NONE, flags::TRUNCATED | flags::NAME_MISSING));
+}
+
+#[test]
+fn a_client_hello_whose_lengths_contradict_each_other_is_malformed() {
+    let base = client_hello(&server_name(b"example.com"));
+    // The lengths of session id, cipher suites, extensions, extension, list and name.
+    for at in [43, 76, 82, 86, 88, 91] {
+        let mut hello = base.clone();
+        hello[at] = 0xFF;
+        let (flow, _) = tls(&hello);
+        assert_eq!(flow.flags & SAID, flags::MALFORMED | flags::NAME_MISSING, "byte {at}");
+        assert_eq!(flow.name_kind, name_kind::NONE, "byte {at}");
+    }
+    assert_tls(&client_hello(&server_name(b"")), "", flags::MALFORMED | flags::NAME_MISSING);
+    let long = vec![b'a'; 256];
+    assert_tls(&client_hello(&server_name(&long)), "", flags::MALFORMED | flags::NAME_MISSING);
+    // Nothing may come behind the extensions.
+    let mut message = hello(&server_name(b"example.com"));
+    message.push(0);
+    message[3] += 1;
+    assert_tls(&record(22, &message), "example.com", flags::MALFORMED);
+    let mut version = base;
+    version[9] = 2;
+    assert_tls(&version, "", flags::MALFORMED | flags::NAME_MISSING);
+}
+
+#[test]
+fn a_client_hello_without_a_server_name_says_that_none_is_there() {
+    assert_tls(&client_hello(&[]), "", flags::NAME_MISSING);
+    assert_tls(&client_hello(&extension(43, &[2, 3, 4])), "", flags::NAME_MISSING);
+    let mut without_extensions = hello(&[]);
+    without_extensions.truncate(without_extensions.len() - 2);
+    without_extensions[3] -= 2;
+    assert_tls(&record(22, &without_extensions), "", flags::NAME_MISSING);
+}
+
+#[test]
+fn any_number_of_extensions_comes_before_the_server_name() {
+    for count in [0_u16, 1, 63, 64, 65, 300, 3900] {
+        let before: Vec<u8> = (0..count).flat_map(|kind| extension(0x7000 + kind, &[])).collect();
+        assert_tls(&client_hello(&[before, server_name(b"bad.example")].concat()), "bad.example", 0);
+    }
+}
+
+#[test]
+fn two_server_names_are_malformed() {
+    let two = [server_name(b"good.example"), server_name(b"bad.example")].concat();
+    assert_tls(&client_hello(&two), "good.example", flags::MALFORMED);
+    let list = |names: &[(u8, &[u8])]| {
+        let names: Vec<u8> =
+            names.iter().flat_map(|(kind, name)| [&[*kind, 0, name.len() as u8], *name].concat()).collect();
+        client_hello(&extension(0, &[(names.len() as u16).to_be_bytes().as_slice(), &names].concat()))
+    };
+    let (flow, _) = tls(&list(&[(0, b"good.example"), (0, b"bad.example")]));
+    assert!(flow.has(flags::MALFORMED));
+    assert_tls(&list(&[(7, b"?"), (0, b"bad.example")]), "bad.example", 0);
+    assert_tls(&list(&[(7, b"?")]), "", flags::NAME_MISSING);
+}
+
+#[test]
+fn a_client_hello_is_read_behind_what_may_come_before_it() {
+    let hello = client_hello(&server_name(b"bad.example"));
+    let change_cipher_spec = record(20, &[1]);
+    let (empty, alert) = (record(22, &[]), record(21, &[1, 90]));
+    for before in [
+        vec![],
+        change_cipher_spec.clone(),
+        empty.clone(),
+        alert.clone(),
+        [empty.as_slice(), &change_cipher_spec, &alert, &empty].concat(),
+        empty.repeat(100),
+    ] {
+        let stream = [before.as_slice(), &hello].concat();
+        assert_tls(&stream, "bad.example", 0);
+        for length in before.len() + 1..before.len() + 6 {
+            assert_tls(&stream[..length], "", flags::NAME_MISSING);
+        }
+    }
+    for said in [&change_cipher_spec[..5], &alert[..6]] {
+        assert_tls(said, "", flags::NAME_MISSING);
+    }
+    for alone in [&change_cipher_spec, &empty, &alert] {
+        assert_tls(alone, "", 0);
+    }
+    let encrypted = [change_cipher_spec.as_slice(), &record(22, &[1; 40])].concat();
+    assert_tls(&encrypted, "", 0);
+    assert_tls(&record(22, &[2, 0, 0, 77, 3, 3]), "", 0);
+    assert_tls(&record(23, &hello), "", 0);
+}
+
+#[test]
+fn a_client_hello_over_several_records_has_its_name_or_says_that_it_is_in_pieces() {
+    let message = hello(&[extension(43, &[2, 3, 4]), server_name(b"bad.example")].concat());
+    let start = message.windows(11).position(|bytes| bytes == b"bad.example").unwrap();
+    for cut in 1..message.len() {
+        let stream = [record(22, &message[..cut]), record(22, &[]), record(22, &message[cut..])].concat();
+        if (start + 1..start + 11).contains(&cut) {
+            assert_tls(&stream, "", flags::NAME_MISSING);
+        } else {
+            assert_tls(&stream, "bad.example", 0);
+        }
+        let mixed = [record(22, &message[..cut]), record(20, &[1]), record(22, &message[cut..])].concat();
+        assert!(tls(&mixed).0.has(flags::MALFORMED), "cut {cut}: another record between those of a message");
+    }
+    let bytes: Vec<u8> = message.iter().flat_map(|byte| record(22, &[*byte])).collect();
+    assert_tls(&bytes, "", flags::NAME_MISSING);
+    let mut too_long = record(22, &message);
+    too_long[3..5].copy_from_slice(&0x4001_u16.to_be_bytes());
+    assert_tls(&too_long, "", flags::MALFORMED | flags::NAME_MISSING);
+}
+
+#[test]
+fn an_encrypted_client_hello_is_said_to_be_one() {
+    let ech = extension(0xFE0D, &[0; 40]);
+    for extensions in [[ech.clone(), server_name(b"outer.example")], [server_name(b"outer.example"), ech]] {
+        let (flow, name) = tls(&client_hello(&extensions.concat()));
+        assert_eq!((name.as_str(), flow.flags & (SAID | flags::ECH)), ("outer.example", flags::ECH));
+    }
+    assert!(!tls(&client_hello(&server_name(b"example.com"))).0.has(flags::ECH));
+}
+
+// HTTP
+
+fn http(stream: &[u8]) -> (Flow, String) {
+    over_tcp((CLIENT, 80), stream)
+}
+
+fn assert_http(stream: &str, expected: &str, said: u32) {
+    let (flow, name) = http(stream.as_bytes());
+    assert_eq!((name.as_str(), flow.flags & SAID), (expected, said), "{stream:?}");
+    assert!(expected.is_empty() || flow.name_kind == name_kind::HTTP);
+}
+
+#[test]
+fn the_host_of_an_http_request_is_found_without_its_port() {
+    for (host, expected) in
+        [(" example.com:8080 ", "example.com"), ("EXAMPLE.com", "EXAMPLE.com"), ("\t[2001:db8::1]:80", "[2001:db8::1]")]
+    {
+        assert_http(&format!("GET / HTTP/1.1\r\nAccept: */*\r\nhOsT:{host}\r\n\r\n"), expected, 0);
+    }
+}
+
+#[test]
+fn a_request_that_the_segment_cuts_has_its_host_or_says_that_it_is_missing() {
+    let request = "GET /a?b=c HTTP/1.1\r\nAccept: */*\r\nHost: bad.example\r\nA: b\r\n\r\n";
+    let end = request.find("A: b").unwrap();
+    for length in 1..request.len() {
+        let expected = if length < end { ("", flags::NAME_MISSING) } else { ("bad.example", 0) };
+        assert_http(&request[..length], expected.0, expected.1);
+        assert_http(&format!("\r\n\n{}", &request[..length]), expected.0, expected.1);
+    }
+    for start in ["PROPFIN", "M-SEARC", "GET http://bad.exampl", "CONNECT bad.examp", "OPTIONS *", "GET  /a HTT"] {
+        assert_http(start, "", flags::NAME_MISSING);
+    }
+    for other in ["a", "hello", "220 mail.example ESMTP", "SSH-2.0-x\r\n", "return a / b", "\r\n", "QUIT\r\n", "\n\r\n"]
+    {
+        assert_http(other, "", 0);
+    }
+}
+
+#[test]
+fn any_token_is_a_method() {
+    for method in ["PROPFIND", "REPORT", "MKCOL", "M-SEARCH", "get", "x", "!#$%&'*+-.^_`|~09", &"A".repeat(300)] {
+        assert_http(&format!("{method} / HTTP/1.1\r\nHost: bad.example\r\n\r\n"), "bad.example", 0);
+    }
+    for other in ["GET / FTP/1.1", "(GET) / HTTP/1.1", "HTTP/1.1 200 OK", "EHLO bad.example", "GET bad.example"] {
+        assert_http(&format!("{other}\r\nHost: bad.example\r\n\r\n"), "", 0);
+    }
+    assert_http("GET /\r\n", "", flags::NAME_MISSING);
+    assert_http("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "", flags::NAME_MISSING);
+}
+
+#[test]
+fn empty_lines_before_a_request_are_skipped() {
+    for before in ["\r\n", "\n", "\r\n\r\n\n\r\n", &"\r\n".repeat(500)] {
+        assert_http(&format!("{before}GET / HTTP/1.1\r\nHost: bad.example\r\n\r\n"), "bad.example", 0);
+    }
+}
+
+#[test]
+fn the_host_is_found_wherever_it_is_in_the_segment() {
+    for length in [10, 2048, 40_000] {
+        let before = "x".repeat(length);
+        assert_http(&format!("GET /{before} HTTP/1.1\r\nHost: bad.example\r\n\r\n"), "bad.example", 0);
+        assert_http(&format!("GET / HTTP/1.1\r\nA: {before}\r\nHost: bad.example\r\n\r\n"), "bad.example", 0);
+    }
+}
+
+#[test]
+fn an_authority_in_the_target_wins() {
+    let with_host = |line: &str, host: &str| format!("{line} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    for line in [
+        "GET http://bad.example/",
+        "GET HTTP://bad.example",
+        "GET http://bad.example:80?a",
+        "GET https://bad.example#a",
+        "CONNECT bad.example:443",
+    ] {
+        assert_http(&with_host(line, "bad.example"), "bad.example", 0);
+        assert_http(&with_host(line, "good.example"), "bad.example", flags::MALFORMED);
+        assert_http(&format!("{line} HTTP/1.1\r\n"), "bad.example", 0);
+    }
+    assert_http("GET http://bad.example/\r\n", "bad.example", 0);
+    assert_http(&with_host("GET http://good.example@bad.example/", "bad.example"), "bad.example", flags::MALFORMED);
+    assert_http(&with_host("GET //good.example/", "bad.example"), "bad.example", 0);
+    assert_http(&with_host("GET /http://good.example/", "bad.example"), "bad.example", 0);
+    assert_http(&with_host("GET good.example", "bad.example"), "bad.example", flags::MALFORMED);
+    assert_http(&with_host("GET http:///", "bad.example"), "bad.example", 0);
+}
+
+#[test]
+fn a_head_that_servers_have_to_refuse_is_malformed() {
+    let head = |fields: &str| format!("GET / HTTP/1.1\r\n{fields}\r\n\r\n");
+    let both = flags::MALFORMED | flags::NAME_MISSING;
+    assert_http(&head("Host: a.example\r\nHost: b.example"), "a.example", flags::MALFORMED);
+    assert_http(&head("Host:\r\n bad.example"), "", both);
+    assert_http(&head(" Host: bad.example"), "bad.example", flags::MALFORMED);
+    assert_http(&head("A: b\r\n\tc\r\nHost: bad.example"), "bad.example", flags::MALFORMED);
+    assert_http(&head("Host : bad.example"), "bad.example", flags::MALFORMED);
+    assert_http(&head("A\r\nHost: bad.example"), "bad.example", flags::MALFORMED);
+    assert_http(&head("A: b\rHost: bad.example"), "", both);
+    assert_http(&head("Host: a.example, b.example"), "a.example, b.example", flags::MALFORMED);
+    assert_http(&head("Host: user@bad.example"), "bad.example", flags::MALFORMED);
+    assert_http(&head("Host: bad.example:x"), "bad.example", flags::MALFORMED);
+    assert_http(&head("Host: bad.example\r\nContent-Length: x"), "bad.example", flags::MALFORMED);
+    assert_http("GET  / HTTP/1.1\r\nHost: bad.example\r\n\r\n", "bad.example", flags::MALFORMED);
+    assert_http("GET / a HTTP/1.1\r\nHost: bad.example\r\n\r\n", "bad.example", flags::MALFORMED);
+    assert_http(&head(&format!("Host: {}", "a".repeat(256))), "", flags::NAME_MISSING);
+    assert_http(&head("Host: b%61d.example"), "b%61d.example", flags::NAME_MISSING);
+}
+
+#[test]
+fn a_host_in_the_body_is_none_and_a_second_request_is_said_to_be_there() {
+    let request = "GET / HTTP/1.1\r\nHost: good.example\r\n\r\n";
+    assert_http("POST / HTTP/1.1\r\nA: b\r\nContent-Length: 17\r\n\r\nHost: a.example\r\n", "", flags::NAME_MISSING);
+    assert_http(
+        &[request, "GET / HTTP/1.1\r\nHost: bad.example\r\n\r\n"].concat(),
+        "good.example",
+        flags::NAME_MISSING,
+    );
+    let post = |fields: &str, rest: &str| format!("POST / HTTP/1.1\r\nHost: good.example\r\n{fields}\r\n\r\n{rest}");
+    assert_http(&post("Content-Length: 5", "12345"), "good.example", 0);
+    assert_http(&post("Content-Length: 5", "123"), "good.example", 0);
+    assert_http(&post("Content-Length: 5", "12345GET"), "good.example", flags::NAME_MISSING);
+    let chunks = "5;a=b\r\n12345\r\n0\r\nTrailer: a\r\n\r\n";
+    assert_http(&post("Transfer-Encoding: chunked", chunks), "good.example", 0);
+    assert_http(&post("Transfer-Encoding: chunked", &chunks[..9]), "good.example", 0);
+    assert_http(&post("Transfer-Encoding: chunked", &[chunks, "P"].concat()), "good.example", flags::NAME_MISSING);
+    assert_http(&post("Transfer-Encoding: chunked\r\nContent-Length: 5", "12345"), "good.example", flags::MALFORMED);
+}
+
+// QUIC
+
+/// A long header with connection ids of four bytes and none.
+fn long(version: u32, first: u8, rest: &[u8]) -> Vec<u8> {
+    let mut datagram = vec![first];
+    datagram.extend(version.to_be_bytes());
+    datagram.extend([4, 1, 2, 3, 4, 0]);
+    datagram.extend(rest);
+    datagram
+}
+
+const VERSION_2: u32 = 0x6B33_43CF;
+
+#[test]
+fn a_quic_long_header_is_recognised_by_its_version() {
+    for (version, port) in [(1, 4433), (VERSION_2, 4433), (0xFF00_001D, 4433), (0, 443), (0x1A2A_3A4A, 443)] {
+        let flow = over_udp((4000, port), &long(version, 0xC0, &[0, 0]));
+        assert!(flow.has(flags::QUIC), "{version:#x}");
+        assert_eq!(flow.quic_version, version);
+    }
+    for (datagram, port) in [(long(1, 0x40, &[]), 443), (long(7, 0xC0, &[]), 4433), (long(1, 0x80, &[]), 4433)] {
+        let flow = over_udp((4000, port), &datagram);
+        assert_eq!(flow.flags & (flags::QUIC | SAID), 0, "{datagram:?}");
+    }
+}
+
+#[test]
+fn a_quic_initial_is_a_beginning_whose_name_is_missing() {
+    let missing = |port: u16, datagram: &[u8]| over_udp((4000, port), datagram).flags & SAID == flags::NAME_MISSING;
+    for port in [443, 4433] {
+        assert!(missing(port, &long(1, 0xC0, &[0, 2, 9, 9])) && missing(port, &long(VERSION_2, 0xD0, &[0, 2, 9, 9])));
+        for first in [0xD0, 0xE0, 0xF0] {
+            assert!(!missing(port, &long(1, first, &[2, 9, 9])), "0-RTT, Handshake, Retry");
+        }
+    }
+    assert!(missing(443, &long(0x1A2A_3A4A, 0xC0, &[])), "of a version that nobody knows");
+    assert!(!missing(443, &long(0, 0xC0, &[0, 0, 0, 1])), "Version Negotiation");
+    assert!(missing(443, &long(1, 0x80, &[0, 2, 9, 9])), "without the fixed bit (RFC 9287)");
+    // Behind others in the datagram, whose lengths have one, two or four bytes.
+    for length in [vec![2], vec![0x40, 2], vec![0x80, 0, 0, 2]] {
+        let before = long(1, 0xE0, &[length.as_slice(), &[9, 9]].concat());
+        assert!(missing(443, &[before.as_slice(), &long(1, 0xC0, &[0, 2, 9, 9])].concat()), "{length:?}");
+        assert!(!missing(443, &[before.as_slice(), &[0x40; 20]].concat()), "a short header ends the datagram");
+        assert!(missing(443, &before.repeat(9)), "more packets than are looked at");
+    }
+}
