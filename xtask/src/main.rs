@@ -26,13 +26,15 @@ mod sanitize;
 mod setup;
 mod sign;
 mod soak;
+mod sources;
 mod style;
 mod test;
 mod twin;
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -89,13 +91,26 @@ enum Command {
 
 fn main() -> ExitCode {
     // Before the arguments, whose default values are files of the checkout.
-    match sluice_rig::find_root().and_then(|_| run(Arguments::parse().command)) {
+    let outcome = sluice_rig::find_root().and_then(|root| is_of(&root)).and_then(|()| run(Arguments::parse().command));
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether this program is the one of that checkout.
+fn is_of(root: &Path) -> Result<()> {
+    let now = sources::fingerprint(root).context("cannot read the sources of xtask")?;
+    ensure!(
+        now.to_string() == env!("SOURCES"),
+        "expected the xtask of {}, found one that was built in another checkout, with which this one shares its target \
+         directory; `cargo clean --package xtask` has it built again, and without CARGO_TARGET_DIR each has its own",
+        root.display()
+    );
+    Ok(())
 }
 
 fn run(command: Command) -> Result<()> {

@@ -108,9 +108,10 @@ fn symlink(_: &Path, _: &Path) -> std::io::Result<()> {
     Err(std::io::Error::new(std::io::ErrorKind::Unsupported, "on Windows, drivers are built with `cargo make`"))
 }
 
-/// The cargo that runs this program, in the root of the repository.
+/// The cargo that runs this program, in the root of the repository and with target/ there for what it builds, since one
+/// that checkouts share may hold what was built from the files of another.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
-    command.args(arguments).current_dir(layout::root());
+    command.args(arguments).current_dir(layout::root()).env("CARGO_TARGET_DIR", layout::root().join("target"));
     command
 }
