@@ -5,8 +5,8 @@
  * A binding, the connection to one provider, lives in a PROBE_BINDING. It is made in ClientAttachProvider and freed in
  * ClientCleanupBindingContext, nowhere else. Between the two:
  *
- *   - callers find it in the list, and enter its guard while they hold the list's lock. From before that until they have
- *     left it they are in a critical region: a thread that was suspended in between would hold up the detach;
+ *   - callers find it in the list, and enter its guard while they hold the list's lock. From before that until they
+ *     have left it they are in a critical region: a thread that was suspended in between would hold up the detach;
  *   - ClientDetachProvider takes it out of the list, so that it cannot be found any more, and closes the guard;
  *   - whoever is last, that callback or the last caller, ends the detach.
  */

@@ -1,16 +1,16 @@
 /*
- * The C run-time library of programs for ARM64 that are built on Linux, where there is no other: mingw-w64 in Debian has
- * none, and Microsoft's comes with Visual Studio. It is as much of one as Rust's standard library asks for: an entry
- * point, thread-local storage, and the probe of large stack frames. memcpy and its like come from ntdll.dll.
+ * The C run-time library of programs for ARM64 that are built on Linux, where there is no other: mingw-w64 in Debian
+ * has none, and Microsoft's comes with Visual Studio. It is as much of one as Rust's standard library asks for: an
+ * entry point, thread-local storage, and the probe of large stack frames. memcpy and its like come from ntdll.dll.
  */
 
 /* The linker wants this symbol in every image that uses floating point. */
 int _fltused = 1;
 
 /*
- * Thread-local storage. The linker sorts sections by what follows the dollar sign, so the initial values of all variables
- * lie between _tls_start and _tls_end, and the functions that are called as threads come and go, Rust's destructors
- * among them, between xl_a and xl_z. The loader finds all that through _tls_used.
+ * Thread-local storage. The linker sorts sections by what follows the dollar sign, so the initial values of all
+ * variables lie between _tls_start and _tls_end, and the functions that are called as threads come and go, Rust's
+ * destructors among them, between xl_a and xl_z. The loader finds all that through _tls_used.
  */
 typedef void (*tls_callback)(void *image, unsigned long reason, void *reserved);
 
@@ -49,8 +49,8 @@ __declspec(noreturn) void mainCRTStartup(void)
 }
 
 /*
- * Called in front of a frame above 4 KiB, with its size in units of 16 bytes in x15: touches each page from the top down,
- * so that the guard page behind the stack moves on. It may change x16, x17 and the flags alone.
+ * Called in front of a frame above 4 KiB, with its size in units of 16 bytes in x15: touches each page from the top
+ * down, so that the guard page behind the stack moves on. It may change x16, x17 and the flags alone.
  */
 __asm__(".text\n"
         ".globl __chkstk\n"

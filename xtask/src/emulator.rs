@@ -1,8 +1,8 @@
 //! Sets up what runs ARM64 drivers on an x64 machine: Wine for ARM64, and an emulator of the processor.
 //!
 //! Both are packages of Debian 13, downloaded by apt with a configuration of its own and unpacked into this checkout.
-//! Nothing is installed, so neither root nor a feature of the kernel is needed: Wine starts its programs through what it
-//! takes for its preloader, which is a script here that has the emulator run them.
+//! Nothing is installed, so neither root nor a feature of the kernel is needed: Wine starts its programs through what
+//! it takes for its preloader, which is a script here that has the emulator run them.
 //!
 //! ```text
 //! target/rig/arm64/wine/bin/          wine, wineserver, qemu-aarch64
@@ -78,8 +78,8 @@ fn write_programs(root: &Path, emulator: &Path) -> Result<()> {
     script(&bin.join("wineserver"), "..", r#""$root/usr/lib/wine/wineserver64" "$@""#)
 }
 
-/// Writes a script that has the emulator run a command. It finds the emulator by its own place, so that a checkout can be
-/// moved.
+/// Writes a script that has the emulator run a command. It finds the emulator by its own place, so that a checkout can
+/// be moved.
 fn script(path: &Path, root: &str, command: &str) -> Result<()> {
     let text = format!(
         "#!/bin/sh\nroot=$(cd \"${{0%/*}}/{root}\" && pwd -P)\n\

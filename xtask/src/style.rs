@@ -4,7 +4,7 @@
 //!   of a table, a line with a URL, and in TOML a key with one string.
 //! - A `use` has at most one pair of braces.
 //!
-//! Data (tests/data, fuzz/corpus) is left out.
+//! Data (tests/data, fuzz/corpus, sources that must not compile) is left out.
 
 use std::fmt;
 use std::fs;
@@ -21,8 +21,8 @@ const COLUMNS: usize = 120;
 /// The files that people read, by their extensions.
 const EXTENSIONS: [&str; 6] = ["c", "h", "md", "rs", "toml", "yml"];
 
-/// Folders of data.
-const DATA: [&str; 2] = ["fuzz/corpus", "tests/data"];
+/// Folders of data. The sources that must not compile are data, too: what rustc says of them quotes them.
+const DATA: [&str; 3] = ["crates/wdk-nmr/tests/compile_fail", "fuzz/corpus", "tests/data"];
 
 /// The arguments of `cargo xtask style`.
 #[derive(Debug, clap::Args)]

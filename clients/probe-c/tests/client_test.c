@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Tests client.c on a host, with the registrar of crates/nmr-registrar as NMR. Wine runs requests and service control on one
- * thread, so what happens when a provider leaves in the middle of a call can only be seen here.
+ * Tests client.c on a host, with the registrar of crates/nmr-registrar as NMR. Wine runs requests and service control
+ * on one thread, so what happens when a provider leaves in the middle of a call can only be seen here.
  *
  * crates/sluice-npi/tests/c_client.rs compiles this and runs it once for every test, with the test's name as argument.
  */
@@ -168,7 +168,7 @@ static void attaches_detaches_and_attaches_again(void)
     CHECK(Ask() == STATUS_DEVICE_NOT_READY);
 }
 
-/* R44, R45: the detach is pending as long as a call is inside, nobody else gets in, and the last caller completes it. */
+/* R44, R45: the detach is pending as long as a call is inside, nobody else gets in, and the last one out ends it. */
 static void r45_the_last_call_completes_a_pending_detach(void)
 {
     PROVIDER provider = {.Hold = 1};

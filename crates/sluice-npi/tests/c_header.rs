@@ -441,7 +441,8 @@ const GUID *const NpiId = &SLUICE_NPI_ID;
 NTSTATUS Ask(const SLUICE_PROVIDER_DISPATCH *Provider, void *Context, const UINT8 *Data, UINT32 Length, UINT16 *Action);
 NTSTATUS Ask(const SLUICE_PROVIDER_DISPATCH *Provider, void *Context, const UINT8 *Data, UINT32 Length, UINT16 *Action)
 {
-    SLUICE_PACKET packet = {SLUICE_HEADER_OF(SLUICE_PACKET), SLUICE_LINK_TYPE_ETHERNET, SLUICE_DIRECTION_INBOUND, 0, 0, NULL};
+    SLUICE_PACKET packet = {
+        SLUICE_HEADER_OF(SLUICE_PACKET), SLUICE_LINK_TYPE_ETHERNET, SLUICE_DIRECTION_INBOUND, 0, 0, NULL};
     SLUICE_VERDICT verdict;
     NTSTATUS status;
     packet.CapturedLength = Length;

@@ -104,8 +104,8 @@ impl<T, const SHARDS: usize> Swap<T, SHARDS> {
         let first = slots.cast::<UnsafeCell<MaybeUninit<T>>>();
         // SAFETY: the first slot lies in that memory, which nobody else knows.
         unsafe { first.write(UnsafeCell::new(MaybeUninit::new(value))) };
-        // SAFETY: from the global allocator, with this layout. All counters and flags are 0, the first slot is current and
-        // holds a value: a `Swap` at its beginning.
+        // SAFETY: from the global allocator, with this layout. All counters and flags are 0, the first slot is current
+        // and holds a value: a `Swap` at its beginning.
         Some(unsafe { Box::from_raw(swap) })
     }
 

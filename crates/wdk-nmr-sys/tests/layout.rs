@@ -2,8 +2,8 @@
 //! targets of Windows.
 //!
 //! What Rust says is written as static assertions, which clang checks against the `netioddk.h` of nmr-registrar, and on
-//! Windows with a WDK against the real one. Without clang, a WDK or the rest of the repository the test in question does
-//! nothing but say so.
+//! Windows with a WDK against the real one. Without clang, a WDK or the rest of the repository the test in question
+//! does nothing but say so.
 
 use std::ffi::c_void;
 use std::fmt::Write as _;
@@ -66,7 +66,10 @@ macro_rules! structure {
         let (size, align) = (size_of::<$type>(), align_of::<$type>());
         check(&mut $text, &format!("sizeof({name}) == {size}"));
         check(&mut $text, &format!("_Alignof({name}) == {align}"));
-        $(check(&mut $text, &format!("__builtin_offsetof({name}, {}) == {}", stringify!($c), offset_of!($type, $field)));)*
+        $(
+            let offset = offset_of!($type, $field);
+            check(&mut $text, &format!("__builtin_offsetof({name}, {}) == {offset}", stringify!($c)));
+        )*
     };
 }
 
@@ -246,6 +249,7 @@ fn every_type_and_function_is_as_the_wdk_declares_it() {
     let mut options: Vec<_> =
         ["km", "shared", "km/crt", "um"].map(|folder| format!("-isystem{}", include.join(folder).display())).into();
     options.extend(["-fms-extensions".into(), "-w".into()]);
-    let text = "#if defined(_M_X64)\n#define _AMD64_\n#else\n#define _ARM64_\n#endif\n#include <ntddk.h>\n#include <netioddk.h>";
+    let text = "#if defined(_M_X64)\n#define _AMD64_\n#else\n#define _ARM64_\n#endif\n\
+                #include <ntddk.h>\n#include <netioddk.h>";
     compile(&clang, "wdk", text, &options).unwrap_or_else(|error| panic!("{error}"));
 }

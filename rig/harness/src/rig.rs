@@ -113,8 +113,8 @@ impl Rig {
         self.arch.rig().join(file)
     }
 
-    /// A time limit, written down for an idle machine of 2023, as it is for this machine: what starting a program takes is
-    /// measured whenever a rig is made.
+    /// A time limit, written down for an idle machine of 2023, as it is for this machine: what starting a program takes
+    /// is measured whenever a rig is made.
     #[must_use]
     pub fn scaled(&self, limit: Duration) -> Duration {
         speed::scaled(limit)

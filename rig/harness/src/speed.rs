@@ -1,7 +1,7 @@
 //! How fast this machine runs programs of Windows, which every time limit depends on.
 //!
-//! Limits are written down for a machine on which [`PROBE`] takes [`REFERENCE`]. A slower machine, one that is busy, or an
-//! emulated one gets as many times more.
+//! Limits are written down for a machine on which [`PROBE`] takes [`REFERENCE`]. A slower machine, one that is busy, or
+//! an emulated one gets as many times more.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
-//! Arbitrary bytes as a sequence of calls and of answers that callbacks give, right and wrong ones. Whatever the modules
-//! do, the registrar must not crash, hang or leak, and each side of a binding gets at most one detach and then at most
-//! one cleanup. Used by `tests/fuzz.rs` with a random generator and by the fuzz target with a fuzzer.
+//! Arbitrary bytes as a sequence of calls and of answers that callbacks give, right and wrong ones. Whatever the
+//! modules do, the registrar must not crash, hang or leak, and each side of a binding gets at most one detach and then
+//! at most one cleanup. Used by `tests/fuzz.rs` with a random generator and by the fuzz target with a fuzzer.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ptr::without_provenance_mut;

@@ -293,7 +293,8 @@ impl Module {
         if context.is_null() || context.addr() < 4096 {
             return;
         }
-        // SAFETY: `accept` allocated it as a `Binding`, and cleanup cannot have run before the attach callback returned.
+        // SAFETY: `accept` allocated it as a `Binding`, and cleanup cannot have run before the attach callback
+        // returned.
         let binding = unsafe { &*context.cast::<Binding>() };
         binding.peer_context.store(peer_context, Ordering::SeqCst);
         binding.peer_dispatch.store(peer_dispatch.cast_mut(), Ordering::SeqCst);

@@ -1,12 +1,13 @@
-/* DPDK's librte_acl on a ClassBench rule set: the peer of `cargo bench -p sluice-core`, which compiles and runs this where
- * libdpdk-dev is installed.
+/* DPDK's librte_acl on a ClassBench rule set: the peer of `cargo bench -p sluice-core`, which compiles and runs this
+ * where libdpdk-dev is installed.
  *
  *     rte_acl RULES TRACE
  *
  * RULES has a line for each rule: source, source length, destination, destination length, first and last source port,
- * first and last destination port, protocol, protocol mask; TRACE one for each packet: source, destination, source port,
- * destination port, protocol; all decimal. Prints nanoseconds a lookup (the fastest round) for one packet a call and for 32 with SSE, bytes of
- * the tables, milliseconds of the build, and the sum of the rules found, by which the answers are compared. */
+ * first and last destination port, protocol, protocol mask; TRACE one for each packet: source, destination, source
+ * port, destination port, protocol; all decimal. Prints nanoseconds a lookup (the fastest round) for one packet a call
+ * and for 32 with SSE, bytes of the tables, milliseconds of the build, and the sum of the rules found, by which the
+ * answers are compared. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,7 +126,7 @@ int main(int argc, char **argv)
 	rte_acl_set_ctx_classify(context, RTE_ACL_CLASSIFY_SSE);
 	double one = measure(context, pointers, count, 1, &sum);
 	double many = measure(context, pointers, count, 32, &sum);
-	printf("%.1f %.1f %zu %.1f %" PRIu64 "\n", one, many, after.heap_allocsz_bytes - before.heap_allocsz_bytes, build / 1e6,
-	       sum);
+	size_t bytes = after.heap_allocsz_bytes - before.heap_allocsz_bytes;
+	printf("%.1f %.1f %zu %.1f %" PRIu64 "\n", one, many, bytes, build / 1e6, sum);
 	return 0;
 }

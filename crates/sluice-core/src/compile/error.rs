@@ -74,13 +74,13 @@ impl fmt::Display for ErrorKind {
             Self::TooLarge => write!(f, "the rules need a table of more than {MAX_TABLE_SIZE} bytes"),
             Self::RuleTooLarge(combinations) => write!(
                 f,
-                "its lists have {combinations} combinations of addresses, ports and protocols, at most {MAX_EXPANDED} are \
-                 allowed: merge neighbouring prefixes, or give the addresses rules of their own"
+                "its lists have {combinations} combinations of addresses, ports and protocols, at most {MAX_EXPANDED} \
+                 are allowed: merge neighbouring prefixes, or give the addresses rules of their own"
             ),
             Self::TooManyCombinations => write!(
                 f,
-                "the rules up to this one have more than {MAX_EXPANDED} combinations of addresses, ports and protocols: \
-                 merge neighbouring prefixes, or give long lists of addresses rules of their own"
+                "the rules up to this one have more than {MAX_EXPANDED} combinations of addresses, ports and \
+                 protocols: merge neighbouring prefixes, or give long lists of addresses rules of their own"
             ),
             Self::TooManyOverlaps => write!(
                 f,

@@ -22,13 +22,13 @@ pub(crate) fn administrators_only() -> *mut c_void {
 
 /// Lets only SYSTEM and administrators open `device`. PASSIVE_LEVEL.
 ///
-/// A named device whose descriptor does not come from an INF file has to be made with IoCreateDeviceSecure, says the page
-/// of that function, so that there is no moment at which anybody may open it. That function is code of wdmsec.lib, not of
-/// the kernel, and no INF file can describe a device that is not one of Plug and Play. What it is there for holds here
-/// without it: the descriptor is set before DriverEntry returns, and until then nobody can open the device, because
-/// DO_DEVICE_INITIALIZING is set ("What does DO_DEVICE_INITIALIZING really do?"; the I/O manager clears it when
-/// DriverEntry has returned).
-/// Descriptor and device are the same afterwards, as is the failure: without a descriptor there is no device.
+/// A named device whose descriptor does not come from an INF file has to be made with IoCreateDeviceSecure, says the
+/// page of that function, so that there is no moment at which anybody may open it. That function is code of wdmsec.lib,
+/// not of the kernel, and no INF file can describe a device that is not one of Plug and Play. What it is there for
+/// holds here without it: the descriptor is set before DriverEntry returns, and until then nobody can open the device,
+/// because DO_DEVICE_INITIALIZING is set ("What does DO_DEVICE_INITIALIZING really do?"; the I/O manager clears it when
+/// DriverEntry has returned). Descriptor and device are the same afterwards, as is the failure: without a descriptor
+/// there is no device.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! The rules of docs/nmr-rules.md (R1 to R74) that concern a module, and the mistakes (M1 to M28), against nmr-registrar
-//! in its strict mode: a violation by the library or anything left behind fails the test.
+//! The rules of docs/nmr-rules.md (R1 to R74) that concern a module, and the mistakes (M1 to M28), against
+//! nmr-registrar in its strict mode: a violation by the library or anything left behind fails the test.
 //!
 //! A test is named after the rule or the mistake that it is about, `r40_...` or `m7_...`. Mistakes that do not compile
 //! are files of such a name in `tests/compile_fail`; races of the guard are models in `tests/loom.rs`, the instructions

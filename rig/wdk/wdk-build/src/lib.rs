@@ -12,8 +12,8 @@
 //!   expect.
 //! - The headers are read as those of x64 for every architecture: the DDK of mingw-w64 lacks ARM64. What drivers share
 //!   with the kernel (`DRIVER_OBJECT`, `DEVICE_OBJECT`, `IRP`, `MDL`, `KEVENT`, ...) has one layout on both. What
-//!   belongs to a processor (`CONTEXT`, `KPCR`, `KFLOATING_SAVE`, `SLIST_HEADER`) differs: an ARM64 driver that is built
-//!   here must not use it.
+//!   belongs to a processor (`CONTEXT`, `KPCR`, `KFLOATING_SAVE`, `SLIST_HEADER`) differs: an ARM64 driver that is
+//!   built here must not use it.
 //! - Only WDM drivers can be configured. mingw-w64 has no headers of the driver frameworks.
 
 use std::borrow::Borrow;
