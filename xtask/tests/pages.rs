@@ -353,3 +353,34 @@ fn every_command_of_xtask_that_a_page_names_exists() {
     assert!(named > 20);
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// Nothing but this asks for the last steps of the recipe.
+#[test]
+fn every_control_code_is_described_and_sent_at_random() {
+    let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
+    let code = read("crates/sluice-control/src/code.rs");
+    let codes: Vec<&str> = code
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub const ")?.split_once(": u32 = ctl_code").map(|(name, _)| name))
+        .collect();
+    assert!(codes.len() >= 6);
+    for file in ["docs/control.md", "rig/hostile/src/request.rs", "crates/sluice-engine/tests/engine/fuzzed.rs"] {
+        let text = read(file);
+        let words: BTreeSet<&str> = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+        let missing: Vec<&&str> = codes.iter().filter(|code| !words.contains(**code)).collect();
+        assert!(missing.is_empty(), "{file}: {missing:?}");
+    }
+}
+
+#[test]
+fn every_event_is_described() {
+    let trace = fs::read_to_string(root().join("src/trace.rs")).unwrap();
+    // The name is the second argument.
+    let written: BTreeSet<&str> =
+        trace.split("write_event!(").skip(1).map(|event| event.split('"').nth(1).unwrap()).collect();
+    assert!(written.len() >= 10, "{written:?}");
+    let described: BTreeSet<String> =
+        Page::read("docs/tracing.md").rows.iter().filter_map(|row| row.first()?.first().cloned()).collect();
+    let missing: Vec<_> = written.iter().filter(|event| !described.contains(**event)).collect();
+    assert!(missing.is_empty(), "docs/tracing.md: {missing:?}");
+}
