@@ -47,7 +47,10 @@ impl Client for Probe {
     type Npi = SluiceNpi;
     type Binding = Sluice;
     type Guard = InCriticalRegion<KernelRegion, Sharded<Processor, 16>>;
-    const DISPATCH: ClientTable<Self> = client_dispatch::<Self>();
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        client_dispatch()
+    }
 
     fn attach(&self, offer: &ProviderOffer<'_, SluiceNpi>) -> Result<Sluice, Refusal> {
         // Only a provider that describes itself as the contract says is taken for Sluice.
@@ -57,7 +60,7 @@ impl Client for Probe {
 }
 
 impl SluiceClient for Probe {
-    fn policy_changed(call: &ClientCall<Self>, generation: u64) {
+    fn policy_changed(call: &ClientCall<'_, Self>, generation: u64) {
         call.binding().generation.fetch_max(generation, Ordering::Relaxed);
     }
 }

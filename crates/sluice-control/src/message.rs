@@ -130,6 +130,8 @@ impl From<wdk_nmr::ModuleId> for ModuleId {
                 fill(&luid.to_ne_bytes());
                 module_id_kind::IF_LUID
             }
+            // Of a kind that this contract has no number for.
+            _ => 0,
         };
         Self { kind, value }
     }

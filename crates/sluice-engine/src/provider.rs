@@ -98,7 +98,10 @@ impl<M: Machine> Provider for Engine<M> {
     type Binding = AttachedClient;
     // A client is called when the policy changes, and by one thread at a time.
     type Guard = InCriticalRegion<M::Region, Single>;
-    const DISPATCH: ProviderTable<Self> = provider_dispatch::<Self>();
+
+    fn dispatch(&self) -> ProviderTable<Self> {
+        provider_dispatch()
+    }
 
     /// Accepts every client that says who it is (M20, M21).
     fn attach(&self, offer: &ClientOffer<'_, SluiceNpi>) -> Result<AttachedClient, Refusal> {

@@ -14,8 +14,8 @@ use core::mem::MaybeUninit;
 use core::slice;
 
 use wdk_nmr::{
-    Client, ClientCall, ClientTable, Form, Guard, NPIID, NTSTATUS, Npi, NpiStructure, Peer, Provider, ProviderCall,
-    ProviderTable,
+    Client, ClientCall, ClientTable, Guard, NPIID, NTSTATUS, Npi, NpiStructure, Peer, Provider, ProviderCall,
+    ProviderTable, StructureError, VersionAndSize,
 };
 
 use crate::{
@@ -40,7 +40,11 @@ macro_rules! structures {
         $(
             // SAFETY: `repr(C)`, starts with a `Header`; whoever hands one out under `NPI_ID` follows the contract.
             unsafe impl NpiStructure for $type {
-                const FORM: Form = Form::Versioned { oldest: VERSION, newest: VERSION };
+                type Header = VersionAndSize;
+
+                fn check(header: &VersionAndSize) -> Result<usize, StructureError> {
+                    header.check(VERSION..=VERSION)
+                }
             }
         )*
     };
@@ -291,15 +295,11 @@ pub trait SluiceProvider: Provider<Npi = SluiceNpi> {
 pub const fn provider_dispatch<P: SluiceProvider>() -> ProviderTable<P> {
     // SAFETY: the functions are called with contexts of bindings of `P`.
     unsafe {
-        ProviderTable::new(
-            &const {
-                ProviderDispatch {
-                    header: Header::of::<ProviderDispatch>(),
-                    classify: classify::<P>,
-                    query_statistics: query_statistics::<P>,
-                }
-            },
-        )
+        ProviderTable::new(ProviderDispatch {
+            header: Header::of::<ProviderDispatch>(),
+            classify: classify::<P>,
+            query_statistics: query_statistics::<P>,
+        })
     }
 }
 
@@ -357,7 +357,7 @@ fn finish<P: SluiceProvider>(caller: &ProviderCall<P>, result: Result<(), Invali
 pub trait SluiceClient: Client<Npi = SluiceNpi> {
     /// Policy `generation` is in force. At PASSIVE_LEVEL, perhaps before the client has attached (R28); the provider
     /// can be called back through `call`.
-    fn policy_changed(call: &ClientCall<Self>, generation: u64);
+    fn policy_changed(call: &ClientCall<'_, Self>, generation: u64);
 }
 
 /// The dispatch table of a client of Sluice's interface.
@@ -365,9 +365,7 @@ pub trait SluiceClient: Client<Npi = SluiceNpi> {
 pub const fn client_dispatch<C: SluiceClient>() -> ClientTable<C> {
     // SAFETY: the function is called with contexts of bindings of `C`.
     unsafe {
-        ClientTable::new(
-            &const { ClientDispatch { header: Header::of::<ClientDispatch>(), policy_changed: policy_changed::<C> } },
-        )
+        ClientTable::new(ClientDispatch { header: Header::of::<ClientDispatch>(), policy_changed: policy_changed::<C> })
     }
 }
 

@@ -45,7 +45,10 @@ impl Provider for Odd {
     type Npi = SluiceNpi;
     type Binding = Counters;
     type Guard = Single;
-    const DISPATCH: ProviderTable<Self> = provider_dispatch();
+
+    fn dispatch(&self) -> ProviderTable<Self> {
+        provider_dispatch()
+    }
 
     fn attach(&self, client: &ClientOffer<'_, SluiceNpi>) -> Result<Counters, Refusal> {
         assert_eq!(&client.characteristics()?.name[..4], b"test");
@@ -102,7 +105,10 @@ impl Client for Watcher {
     type Npi = SluiceNpi;
     type Binding = ();
     type Guard = Sharded<One, 2>;
-    const DISPATCH: ClientTable<Self> = client_dispatch();
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        client_dispatch()
+    }
 
     fn attach(&self, provider: &ProviderOffer<'_, SluiceNpi>) -> Result<(), Refusal> {
         assert_eq!(provider.characteristics()?.max_batch, MAX_BATCH);
@@ -111,7 +117,7 @@ impl Client for Watcher {
 }
 
 impl SluiceClient for Watcher {
-    fn policy_changed(call: &ClientCall<Self>, generation: u64) {
+    fn policy_changed(call: &ClientCall<'_, Self>, generation: u64) {
         let provider = call.provider().expect("attached");
         let packet = PacketRef::new(link_type::ETHERNET, direction::INBOUND, &[1], 1).unwrap();
         assert_eq!(provider.classify(&[packet], &mut [MaybeUninit::uninit()]).unwrap()[0].action, action::BLOCK);

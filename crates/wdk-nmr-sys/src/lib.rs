@@ -49,6 +49,20 @@ pub struct GUID {
     pub Data4: [u8; 8],
 }
 
+impl GUID {
+    /// The identifier that is written with these digits: `GUID::from_u128(0x6c6f23f6_1a1b_4a3e_8e01_020304050607)` is
+    /// {6c6f23f6-1a1b-4a3e-8e01-020304050607}.
+    #[must_use]
+    pub const fn from_u128(digits: u128) -> Self {
+        Self {
+            Data1: (digits >> 96) as u32,
+            Data2: (digits >> 80) as u16,
+            Data3: (digits >> 64) as u16,
+            Data4: (digits as u64).to_be_bytes(),
+        }
+    }
+}
+
 /// The identifier of a Network Programming Interface. NMR offers modules to each other whose identifiers are equal
 /// (R2).
 pub type NPIID = GUID;

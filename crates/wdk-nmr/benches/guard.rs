@@ -24,9 +24,9 @@ use std::time::Instant;
 use guard::{DispatchGuard, Entry, Guard, PerProcessor, ShardIndex, Sharded, Single};
 use nmr_registrar as _;
 use wdk_nmr::{
-    Client, ClientOffer, ClientRegistration, ClientTable, Dispatch, Form, GUID, ModuleId, NPIID, Npi, NpiStructure,
-    Passive, Provider, ProviderOffer, ProviderRegistration, ProviderTable, Refusal, RegistrationOptions, Resident,
-    provider_table,
+    Client, ClientOffer, ClientRegistration, ClientTable, Dispatch, GUID, ModuleId, NPIID, Npi, NpiStructure, Passive,
+    Provider, ProviderCall, ProviderOffer, ProviderRegistration, ProviderTable, Refusal, RegistrationOptions, Resident,
+    StructureError, VersionAndSize, provider_table,
 };
 
 /// Few enough for a run to fit between two interruptions by whatever else the machine does.
@@ -294,7 +294,11 @@ struct Testing;
 
 // SAFETY: starts with version and size.
 unsafe impl NpiStructure for Table {
-    const FORM: Form = Form::Versioned { oldest: 1, newest: 1 };
+    type Header = VersionAndSize;
+
+    fn check(header: &VersionAndSize) -> Result<usize, StructureError> {
+        header.check(1..=1)
+    }
 }
 
 // SAFETY: the two modules below.
@@ -309,7 +313,7 @@ unsafe impl Npi for Testing {
 struct Callee;
 
 impl Callee {
-    fn call(&self, (): &(), number: u32) -> u32 {
+    fn call(_: ProviderCall<'_, Self>, number: u32) -> u32 {
         number.wrapping_add(1)
     }
 }
@@ -318,11 +322,10 @@ impl Provider for Callee {
     type Npi = Testing;
     type Binding = ();
     type Guard = wdk_nmr::Single;
-    const DISPATCH: ProviderTable<Self> = provider_table!(Callee, Table {
-        version: 1,
-        size: size_of::<Table>() as u16,
-        call: fn(number: u32) -> u32 = Callee::call,
-    });
+
+    fn dispatch(&self) -> ProviderTable<Self> {
+        provider_table!(Self, Table { version: 1, size: size_of::<Table>() as u16, call: fn Self::call })
+    }
 
     fn attach(&self, _: &ClientOffer<'_, Testing>) -> Result<(), Refusal> {
         Ok(())
@@ -335,7 +338,10 @@ impl<G: wdk_nmr::Guard> Client for Caller<G> {
     type Npi = Testing;
     type Binding = ();
     type Guard = G;
-    const DISPATCH: ClientTable<Self> = ClientTable::none();
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        ClientTable::none()
+    }
 
     fn attach(&self, _: &ProviderOffer<'_, Testing>) -> Result<(), Refusal> {
         Ok(())

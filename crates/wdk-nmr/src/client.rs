@@ -1,9 +1,8 @@
 //! Clients: modules that use an interface.
 
 use core::ffi::c_void;
-use core::iter;
 use core::marker::PhantomData;
-use core::ptr::{self, NonNull};
+use core::ptr;
 
 use wdk_nmr_sys::{
     HANDLE, NPI_CLIENT_CHARACTERISTICS, NPI_REGISTRATION_INSTANCE, NPIID, NTSTATUS, NmrClientAttachProvider,
@@ -15,14 +14,17 @@ use crate::diagnosis::Bindings;
 use crate::guard::{AtDispatch, DispatchGuard, Guard};
 use crate::header::ROLE_CLIENT;
 use crate::irql::{AtPassiveLevel, Dispatch, Passive};
-use crate::npi::{self, Npi};
+use crate::npi::Npi;
 use crate::offer::{Offer, Refusal};
+use crate::part::{Absent, Part};
 use crate::peer::{HeldPeer, Peer, Peers};
 use crate::registration::{
     Deregistration, Leaked, RegisterError, Registration, RegistrationBlock, RegistrationOptions, Resident, Role,
 };
 use crate::slab;
 use crate::slot::Slot;
+use crate::structure::StructureError;
+use crate::table::Side;
 
 /// A provider that a client may accept or refuse.
 pub type ProviderOffer<'a, N> = Offer<'a, <N as Npi>::ProviderCharacteristics>;
@@ -55,10 +57,23 @@ pub trait Client: Send + Sync + Sized + 'static {
     /// calls are made below DISPATCH_LEVEL on threads that can be suspended, any of them within
     /// [`InCriticalRegion`](crate::InCriticalRegion).
     type Guard: Guard;
-    /// What providers get to call.
-    const DISPATCH: ClientTable<Self>;
-    /// What is tried, in this order, with a provider that answers [`Client::DISPATCH`] with STATUS_NOINTERFACE (R25).
-    const OLDER_DISPATCH: &'static [ClientTable<Self>] = &[];
+    /// How many further tables [`Client::older_dispatch`] has.
+    const OLDER_DISPATCHES: usize = 0;
+
+    /// What providers get to call: [`client_table!`](crate::client_table) writes it, and [`ClientTable::none`] is for
+    /// an interface without.
+    ///
+    /// Called once for each registration, at PASSIVE_LEVEL, before NMR knows of it. The table is kept in the memory of
+    /// the registration and is the same for all providers. The client has its final place by then, so a table may point
+    /// to what is in it.
+    fn dispatch(&self) -> ClientTable<Self>;
+
+    /// What is tried, from index 0 to [`Client::OLDER_DISPATCHES`] less 1, with a provider that answers the table of
+    /// [`Client::dispatch`] with STATUS_NOINTERFACE (R25). Called as that.
+    fn older_dispatch(&self, index: usize) -> ClientTable<Self> {
+        let _ = index;
+        self.dispatch()
+    }
 
     /// Accepts or refuses a provider, at PASSIVE_LEVEL. If it accepts, the library asks the provider in turn.
     ///
@@ -70,9 +85,18 @@ pub trait Client: Send + Sync + Sized + 'static {
     /// What NMR gets to see.
     fn attach(&self, provider: &ProviderOffer<'_, Self::Npi>) -> Result<Self::Binding, Refusal>;
 
-    /// The provider has agreed and can be called, at PASSIVE_LEVEL, still in the attach callback.
-    fn attached(&self, provider: &AttachedProvider<'_, Self>) {
+    /// The provider has agreed and can be called, at PASSIVE_LEVEL, still in the attach callback. The place to wake up
+    /// who waits for a provider, and to start calls that the provider ends later ([`Peer::hold`](crate::Peer::hold)).
+    fn attached(&self, provider: AttachedProvider<'_, Self>) {
         let _ = provider;
+    }
+
+    /// The provider has agreed, but the dispatch table that it returned is not what the interface says. It is too late
+    /// to refuse (M12), so the provider stays attached until one of both deregisters, and is never called. It does not
+    /// take the place of [`one_peer`](crate::RegistrationOptions::one_peer). At PASSIVE_LEVEL, in place of
+    /// [`Client::attached`].
+    fn unusable(&self, binding: &Self::Binding, error: StructureError) {
+        let _ = (binding, error);
     }
 
     /// The binding is about to end, and no new call into the provider can start. Calls that the provider has taken and
@@ -90,10 +114,7 @@ pub trait Client: Send + Sync + Sized + 'static {
 }
 
 /// A dispatch table of a client: a table whose functions know what to do with a binding of `C`.
-pub struct ClientTable<C: Client> {
-    table: &'static <C::Npi as Npi>::ClientDispatch,
-    client: PhantomData<fn(C)>,
-}
+pub struct ClientTable<C: Client>(<<C::Npi as Npi>::ClientDispatch as Part>::Own);
 
 impl<C: Client> ClientTable<C> {
     /// A table of functions that each make a [`ClientCall`] of `C` from their context.
@@ -101,54 +122,54 @@ impl<C: Client> ClientTable<C> {
     ///
     /// # Safety
     ///
-    /// The functions of the table may be called, as the interface says, with the context of any binding of `C`.
+    /// As long as a registration of the client exists, the functions of the table may be called, as the interface says,
+    /// with the context of any of its bindings, and what the table points to is what the interface says.
     #[must_use]
-    pub const unsafe fn new(table: &'static <C::Npi as Npi>::ClientDispatch) -> Self {
-        Self { table, client: PhantomData }
+    pub const unsafe fn new(table: <<C::Npi as Npi>::ClientDispatch as Part>::Own) -> Self {
+        Self(table)
+    }
+
+    /// No table, for an interface that has none or in which it is optional.
+    #[must_use]
+    pub const fn none() -> Self
+    where
+        <<C::Npi as Npi>::ClientDispatch as Part>::Own: Absent,
+    {
+        Self(Absent::ABSENT)
     }
 }
 
-impl<C: Client<Npi: Npi<ClientDispatch = ()>>> ClientTable<C> {
-    /// No table, for an interface that has none.
-    #[must_use]
-    pub const fn none() -> Self {
-        Self { table: &(), client: PhantomData }
-    }
-}
-
-/// A provider's call into the client `C`: what a function of the dispatch table makes of its context.
+/// A provider's call into the client `C`: what a function of the dispatch table makes of its context. `'a` is the time
+/// for which the call is in progress.
 ///
 /// It costs nothing: no count, no lock. The provider sees to it that the binding outlives its own calls (R44).
-pub struct ClientCall<C: Client> {
-    slot: NonNull<Slot<C::Binding, C::Guard>>,
+///
+/// A function that returns STATUS_PENDING and ends the call later, by calling back, takes hold of the provider while it
+/// is still called: [`provider`](Self::provider), then [`Peer::hold`]. What is held leads to the binding and to the
+/// provider's table until it is dropped.
+pub struct ClientCall<'a, C: Client> {
+    slot: &'a Slot<C::Binding, C::Guard>,
 }
 
-impl<C: Client> ClientCall<C> {
+impl<'a, C: Client> ClientCall<'a, C> {
     /// Takes the context with which a provider has called.
     ///
     /// # Safety
     ///
-    /// `context` is the context of a binding of `C`, and a provider's call with it is in progress as long as the value
-    /// exists.
+    /// `context` is the context of a binding of `C`, and a provider's call with it is in progress for `'a`.
     #[inline]
     #[must_use]
     pub const unsafe fn new(context: *mut c_void) -> Self {
-        // SAFETY: contexts are pointers to slots and not NULL.
-        Self { slot: unsafe { NonNull::new_unchecked(context.cast()) } }
-    }
-
-    #[inline]
-    fn slot(&self) -> &Slot<C::Binding, C::Guard> {
-        // SAFETY: the slot stays while the provider's call is in progress.
-        unsafe { self.slot.as_ref() }
+        // SAFETY: contexts are pointers to slots, which stay while the provider's call is in progress.
+        Self { slot: unsafe { &*context.cast::<Slot<C::Binding, C::Guard>>() } }
     }
 
     /// The client.
     #[inline]
     #[must_use]
-    pub fn client(&self) -> &C {
+    pub fn client(&self) -> &'a C {
         // SAFETY: the slot is one of a client `C`.
-        let block = unsafe { RegistrationBlock::<ClientRole<C>>::of(self.slot()) };
+        let block = unsafe { RegistrationBlock::<ClientSide<C>>::of(self.slot) };
         &block.module
     }
 
@@ -156,29 +177,29 @@ impl<C: Client> ClientCall<C> {
     /// returned yet (R28).
     #[inline]
     #[must_use]
-    pub fn binding(&self) -> &C::Binding {
+    pub fn binding(&self) -> &'a C::Binding {
         // SAFETY: the provider's call is in progress, so the binding is attached and not cleaned up.
-        unsafe { self.slot().binding() }
+        unsafe { self.slot.binding() }
     }
 
-    /// The provider, to call it back. `None`: the binding is on its way out, or the attach callback has not yet learned
-    /// how to call the provider (M14).
+    /// The provider, to call it back. `None`: the binding is on its way out, or the attach callback has not yet
+    /// learned how to call the provider (M14).
     #[inline]
     #[must_use]
-    pub fn provider(&self) -> Option<AttachedProvider<'_, C>> {
-        // SAFETY: the slot stays while the provider's call is in progress; the table was checked in `attach`.
-        unsafe { Peer::of(self.slot()) }
+    pub fn provider(&self) -> Option<AttachedProvider<'a, C>> {
+        // SAFETY: the slot stays while the provider's call is in progress; the table was accepted in `attach`.
+        unsafe { Peer::of(self.slot) }
     }
 
     /// As [`ClientCall::provider`], at DISPATCH_LEVEL, without a locked instruction.
     #[inline]
     #[must_use]
-    pub fn provider_at_dispatch<'a>(&'a self, dispatch: Dispatch<'a>) -> Option<AttachedProviderAtDispatch<'a, C>>
+    pub fn provider_at_dispatch(&self, dispatch: Dispatch<'a>) -> Option<AttachedProviderAtDispatch<'a, C>>
     where
         C::Guard: DispatchGuard,
     {
-        // SAFETY: the slot stays while the provider's call is in progress; the table was checked in `attach`.
-        unsafe { Peer::of(self.slot().at_dispatch(dispatch)) }
+        // SAFETY: the slot stays while the provider's call is in progress; the table was accepted in `attach`.
+        unsafe { Peer::of(self.slot.at_dispatch(dispatch)) }
     }
 }
 
@@ -188,7 +209,7 @@ impl<C: Client> ClientCall<C> {
 /// loaded (see [`Resident`]).
 #[must_use = "a client that is dropped without `deregister` stays registered and keeps the driver loaded"]
 pub struct ClientRegistration<C: Client, R: Resident> {
-    inner: Registration<ClientRole<C>, R>,
+    inner: Registration<ClientSide<C>, R>,
 }
 
 impl<C: Client, R: Resident> ClientRegistration<C, R> {
@@ -200,14 +221,10 @@ impl<C: Client, R: Resident> ClientRegistration<C, R> {
     /// There is no registration, and `client` and `resident` have been dropped.
     pub fn register(
         client: C,
-        options: RegistrationOptions<<C::Npi as Npi>::ClientCharacteristics>,
+        options: RegistrationOptions<<<C::Npi as Npi>::ClientCharacteristics as Part>::Own>,
         resident: R,
         passive: impl AtPassiveLevel,
     ) -> Result<Self, RegisterError> {
-        for table in tables::<C>() {
-            // SAFETY: a pointer to a value, or NULL.
-            unsafe { npi::check::<<C::Npi as Npi>::ClientDispatch>(table) }.map_err(RegisterError::OwnStructure)?;
-        }
         Registration::register(client, options, resident, passive).map(|inner| Self { inner })
     }
 
@@ -221,8 +238,76 @@ impl<C: Client, R: Resident> ClientRegistration<C, R> {
     #[inline]
     #[must_use]
     pub fn providers(&self) -> AttachedProviders<'_, C> {
-        // SAFETY: the providers' tables were checked in `attach`.
+        // SAFETY: the providers' tables were accepted in `attach`.
         unsafe { Peers::new(self.inner.slots()) }
+    }
+
+    /// Waits for a provider: looks whether one is attached, calls `wait` if not, and looks again, until `wait` returns
+    /// false. The last look comes after that.
+    ///
+    /// `wait` returns true when a provider may have attached, and false when it gives up. The best is an event that
+    /// [`Client::attached`] sets:
+    ///
+    /// ```
+    /// # use core::time::Duration;
+    /// # use nmr_registrar as _;
+    /// # use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+    /// # use wdk_nmr::*;
+    /// # struct Presence;
+    /// # // SAFETY: no structures at all.
+    /// # unsafe impl Npi for Presence {
+    /// #     const ID: NPIID = GUID::from_u128(0x2ffc7ba5_2d27_44e2_8d10_9a1c8b6e0c11);
+    /// #     type ProviderDispatch = ();
+    /// #     type ClientDispatch = ();
+    /// #     type ProviderCharacteristics = ();
+    /// #     type ClientCharacteristics = ();
+    /// # }
+    /// # struct Event(SyncSender<()>);
+    /// # impl Event { fn set(&self) { let _ = self.0.try_send(()); } }
+    /// struct User {
+    ///     attached: Event,
+    /// }
+    ///
+    /// impl Client for User {
+    ///     # type Npi = Presence;
+    ///     # type Binding = ();
+    ///     # type Guard = Single;
+    ///     # fn dispatch(&self) -> ClientTable<Self> { ClientTable::none() }
+    ///     # fn attach(&self, _: &ProviderOffer<'_, Presence>) -> Result<(), Refusal> { Ok(()) }
+    ///     // ..
+    ///     fn attached(&self, _: AttachedProvider<'_, Self>) {
+    ///         self.attached.set(); // KeSetEvent of a synchronization event
+    ///     }
+    /// }
+    ///
+    /// # struct Program;
+    /// # // SAFETY: a program is never unloaded while it runs, and its memory is aligned as asked for.
+    /// # unsafe impl Resident for Program {}
+    /// # fn main() {
+    /// # // SAFETY: the main thread of a program.
+    /// # let passive = unsafe { Passive::new() };
+    /// # let (event, events) = sync_channel(1);
+    /// # let options = RegistrationOptions::new(ModuleId::IfLuid(1), ());
+    /// # let client = ClientRegistration::register(User { attached: Event(event) }, options, Program, passive).unwrap();
+    /// # let wait_for_the_event = || events.recv_timeout(Duration::from_millis(10)).is_ok();
+    /// // KeWaitForSingleObject(&event, .., &timeout) == STATUS_SUCCESS
+    /// let provider = client.wait_for_provider(passive, wait_for_the_event);
+    /// assert!(provider.is_none(), "nobody came in time");
+    /// # drop(provider);
+    /// # client.deregister(passive).unwrap();
+    /// # }
+    /// ```
+    ///
+    /// Without an event, `wait` may be a delay (KeDelayExecutionThread).
+    pub fn wait_for_provider(&self, _: Passive<'_>, mut wait: impl FnMut() -> bool) -> Option<AttachedProvider<'_, C>> {
+        loop {
+            if let Some(provider) = self.providers().next() {
+                return Some(provider);
+            }
+            if !wait() {
+                return self.providers().next();
+            }
+        }
     }
 
     /// What the bindings are doing.
@@ -254,7 +339,7 @@ impl<C: Client, R: Resident> ClientRegistration<C, R> {
 /// A client that is on its way out. Dropped without a wait it is leaked like a registration.
 #[must_use = "a client that is not waited for keeps the driver loaded"]
 pub struct DeregisteringClient<C: Client, R: Resident> {
-    inner: Deregistration<ClientRole<C>, R>,
+    inner: Deregistration<ClientSide<C>, R>,
 }
 
 impl<C: Client, R: Resident> DeregisteringClient<C, R> {
@@ -275,18 +360,31 @@ impl<C: Client, R: Resident> DeregisteringClient<C, R> {
 }
 
 /// The role in types.
-pub(crate) struct ClientRole<C>(PhantomData<fn(C)>);
+#[doc(hidden)]
+pub struct ClientSide<C>(PhantomData<fn(C)>);
+
+impl<C: Client> Side for ClientSide<C> {
+    type Call<'a> = ClientCall<'a, C>;
+
+    #[inline]
+    unsafe fn call<'a>(context: *mut c_void) -> ClientCall<'a, C> {
+        // SAFETY: as the caller promises.
+        unsafe { ClientCall::new(context) }
+    }
+}
 
 // SAFETY: the client's functions, and callbacks that take slots of a `C`.
-unsafe impl<C: Client> Role for ClientRole<C> {
+unsafe impl<C: Client> Role for ClientSide<C> {
     type Module = C;
     type Binding = C::Binding;
     type Guard = C::Guard;
     type Specific = <C::Npi as Npi>::ClientCharacteristics;
+    type Dispatch = <C::Npi as Npi>::ClientDispatch;
     type Characteristics = NPI_CLIENT_CHARACTERISTICS;
 
     const ROLE: u32 = ROLE_CLIENT;
     const NPI_ID: NPIID = C::Npi::ID;
+    const TABLES: usize = C::OLDER_DISPATCHES.saturating_add(1);
     const COMPLETE: unsafe extern "system" fn(HANDLE) = NmrClientDetachProviderComplete;
     const REGISTER: unsafe extern "system" fn(*const NPI_CLIENT_CHARACTERISTICS, *mut c_void, *mut HANDLE) -> NTSTATUS =
         NmrRegisterClient;
@@ -304,11 +402,14 @@ unsafe impl<C: Client> Role for ClientRole<C> {
             ClientRegistrationInstance: instance,
         }
     }
-}
 
-/// The dispatch tables in the order in which they are tried, as NMR carries them.
-fn tables<C: Client>() -> impl Iterator<Item = *const c_void> {
-    iter::once(&C::DISPATCH).chain(C::OLDER_DISPATCH).map(|table| npi::pointer_to(table.table))
+    fn instance(characteristics: &mut NPI_CLIENT_CHARACTERISTICS) -> &mut NPI_REGISTRATION_INSTANCE {
+        &mut characteristics.ClientRegistrationInstance
+    }
+
+    fn dispatch(client: &C, index: usize) -> <<C::Npi as Npi>::ClientDispatch as Part>::Own {
+        index.checked_sub(1).map_or_else(|| client.dispatch(), |index| client.older_dispatch(index)).0
+    }
 }
 
 /// NPI_CLIENT_ATTACH_PROVIDER_FN.
@@ -318,36 +419,39 @@ unsafe extern "system" fn attach<C: Client>(
     instance: *const NPI_REGISTRATION_INSTANCE,
 ) -> NTSTATUS {
     // SAFETY: NMR passes the context of the registration.
-    let block = unsafe { RegistrationBlock::<ClientRole<C>>::from_context(context) };
+    let block = unsafe { RegistrationBlock::<ClientSide<C>>::from_context(context) };
     if !block.header().take_place() {
         return Refusal::NO_INTERFACE.status();
     }
     // SAFETY: as NMR calls.
-    let status = unsafe { propose::<C>(block, handle, instance) }.unwrap_or_else(Refusal::status);
-    if status != STATUS_SUCCESS {
+    unsafe { propose::<C>(block, handle, instance) }.unwrap_or_else(|status| {
         block.header().free_place();
-    }
-    status
+        status
+    })
 }
 
-/// Asks the client, and if it accepts, the provider. The status is the client's refusal or what NmrClientAttachProvider
-/// returned last (R26).
+/// Asks the client, and if it accepts, the provider. The status is what NmrClientAttachProvider returned last (R26); as
+/// an error it is a failure, or the client's refusal, and there is no binding.
 ///
 /// # Safety
 ///
 /// The arguments are those of an attach callback for `block`.
 unsafe fn propose<C: Client>(
-    block: &RegistrationBlock<ClientRole<C>>,
+    block: &RegistrationBlock<ClientSide<C>>,
     handle: HANDLE,
     instance: *const NPI_REGISTRATION_INSTANCE,
-) -> Result<NTSTATUS, Refusal> {
+) -> Result<NTSTATUS, NTSTATUS> {
     // SAFETY: NMR passes the provider's registration instance, which stays for the callback.
-    let offer = unsafe { ProviderOffer::<C::Npi>::new(instance) }?;
+    let offer = unsafe { ProviderOffer::<C::Npi>::new(instance, ()) }.map_err(|error| Refusal::from(error).status())?;
     // SAFETY: the slots of the registration are of these types.
-    let slot = unsafe { slab::claim::<C::Binding, C::Guard>(block.header()) }.ok_or(Refusal::INSUFFICIENT_RESOURCES)?;
+    let slot = unsafe { slab::claim::<C::Binding, C::Guard>(block.header()) };
+    let slot = slot.ok_or(Refusal::INSUFFICIENT_RESOURCES.status())?;
     // SAFETY: slots stay as long as the registration, and that as long as its callbacks run.
     let claimed = unsafe { slot.as_ref() };
-    let binding = block.module.attach(&offer).inspect_err(|_| claimed.unclaim())?;
+    let binding = block.module.attach(&offer).map_err(|refusal| {
+        claimed.unclaim();
+        refusal.status()
+    })?;
     offer.record(&claimed.header);
     // The provider may call in from the moment it agrees (R28), so the binding is in place before it is asked.
     // SAFETY: claimed above.
@@ -355,7 +459,7 @@ unsafe fn propose<C: Client>(
     let mut status = STATUS_NOINTERFACE;
     let mut provider_context: *mut c_void = ptr::null_mut();
     let mut provider_dispatch: *const c_void = ptr::null();
-    for table in tables::<C>() {
+    for table in block.dispatches() {
         // SAFETY: in the attach callback with its handle (R19). The slot and the table stay until this side's cleanup.
         status = unsafe {
             NmrClientAttachProvider(
@@ -373,7 +477,7 @@ unsafe fn propose<C: Client>(
     if status < 0 {
         // SAFETY: filled above; the provider has not agreed, so it does not know the binding (R23).
         unsafe { claimed.abandon() };
-        return Ok(status);
+        return Err(status);
     }
     if status != STATUS_SUCCESS {
         // Neither agreed nor refused. What NMR makes of that is not documented; the binding stays to be on the safe
@@ -383,12 +487,14 @@ unsafe fn propose<C: Client>(
     }
     // Too late to refuse (M12): a provider whose table is not as the interface says is attached and never called.
     // SAFETY: the interface says what the provider's dispatch table is.
-    let table = unsafe { npi::check::<<C::Npi as Npi>::ProviderDispatch>(provider_dispatch) };
-    // SAFETY: filled above; the table was checked.
-    unsafe { claimed.publish(provider_context, table.ok().map(|table| table.as_ptr().cast_const().cast())) };
-    // SAFETY: slots stay as long as the registration.
-    if let Some(provider) = unsafe { Peer::of(claimed) } {
-        block.module.attached(&provider);
+    let accepted = unsafe { <C::Npi as Npi>::ProviderDispatch::accept(provider_dispatch) };
+    // SAFETY: filled above; if the table is passed on, it was accepted.
+    unsafe { claimed.publish(provider_context, accepted.ok().map(|()| provider_dispatch)) };
+    match accepted {
+        // SAFETY: slots stay as long as the registration.
+        Ok(()) => unsafe { Peer::of(claimed) }.into_iter().for_each(|provider| block.module.attached(provider)),
+        // SAFETY: NMR does not detach before the attach callback has returned (R39), so the binding is there.
+        Err(error) => block.module.unusable(unsafe { claimed.binding() }, error),
     }
     Ok(STATUS_SUCCESS)
 }
@@ -398,7 +504,7 @@ unsafe extern "system" fn detach<C: Client>(context: *mut c_void) -> NTSTATUS {
     // SAFETY: NMR passes the context of a binding of `C` that is not over.
     let slot = unsafe { &*context.cast::<Slot<C::Binding, C::Guard>>() };
     // SAFETY: the slot is one of a client `C`.
-    let block = unsafe { RegistrationBlock::<ClientRole<C>>::of(slot) };
+    let block = unsafe { RegistrationBlock::<ClientSide<C>>::of(slot) };
     // SAFETY: this is the detach callback.
     let done = unsafe { slot.detach(|binding| block.module.detaching(binding)) };
     if done { STATUS_SUCCESS } else { STATUS_PENDING }
@@ -409,7 +515,7 @@ unsafe extern "system" fn cleanup<C: Client>(context: *mut c_void) {
     // SAFETY: NMR passes the context of a binding of `C` that both sides have detached.
     let slot = unsafe { &*context.cast::<Slot<C::Binding, C::Guard>>() };
     // SAFETY: the slot is one of a client `C`.
-    let block = unsafe { RegistrationBlock::<ClientRole<C>>::of(slot) };
+    let block = unsafe { RegistrationBlock::<ClientSide<C>>::of(slot) };
     // SAFETY: the binding stays until `cleanup`.
     block.module.detached(unsafe { slot.binding() });
     // SAFETY: this is the cleanup callback.

@@ -27,6 +27,7 @@ pub enum BindingState {
 
 /// One binding, as it was at one moment. The values were read one after the other while others may have changed them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Binding {
     /// Where it is in its life.
     pub state: BindingState,

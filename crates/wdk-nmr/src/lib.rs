@@ -119,14 +119,18 @@ mod memory;
 mod module_id;
 mod npi;
 mod offer;
+mod part;
 mod peer;
 mod provider;
 mod registration;
 mod slab;
 mod slot;
+mod structure;
 mod sync;
 mod table;
 
+#[doc(hidden)]
+pub use client::ClientSide as __ClientSide;
 pub use client::{
     AttachedProvider, AttachedProviderAtDispatch, AttachedProviders, Client, ClientCall, ClientRegistration,
     ClientTable, DeregisteringClient, HeldProvider, ProviderOffer,
@@ -138,15 +142,19 @@ pub use guard::{
 };
 pub use irql::{AtPassiveLevel, Dispatch, InAttach, Passive};
 pub use module_id::ModuleId;
-pub use npi::{Form, Npi, NpiStructure, StructureError};
+pub use npi::{ID_AT_RUN_TIME, Npi};
 pub use offer::{Offer, Refusal};
+pub use part::{Extensible, Field, Ignored, Optional, Part, StructureRef};
 pub use peer::{HeldPeer, Peer, Peers};
+#[doc(hidden)]
+pub use provider::ProviderSide as __ProviderSide;
 pub use provider::{
     AttachedClient, AttachedClientAtDispatch, AttachedClients, ClientOffer, DeregisteringProvider, HeldClient,
     Provider, ProviderCall, ProviderRegistration, ProviderTable,
 };
 pub use registration::{Leaked, RegisterError, RegistrationOptions, Resident};
-pub use table::Plain;
+pub use structure::{NpiStructure, StructureError, VersionAndSize};
+pub use table::{ByHand, Plain, by_hand};
 #[doc(hidden)]
-pub use table::plain as __plain;
+pub use table::{entry as __entry, null as __null, value as __value};
 pub use wdk_nmr_sys::{GUID, NPIID, NTSTATUS};

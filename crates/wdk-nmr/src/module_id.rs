@@ -2,10 +2,11 @@
 
 use wdk_nmr_sys::{GUID, LUID, MIT_GUID, MIT_IF_LUID, NPI_MODULEID, NPI_MODULEID_ID, NPI_MODULEID_TYPE};
 
-use crate::npi::StructureError;
+use crate::structure::StructureError;
 
 /// The name of a network module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ModuleId {
     /// A GUID.
     Guid(GUID),
@@ -44,8 +45,9 @@ impl ModuleId {
         }
         // SAFETY: a module identifier starts with its length.
         let length = unsafe { pointer.cast::<u16>().read() };
-        if usize::from(length) < size_of::<NPI_MODULEID>() {
-            return Err(StructureError::Size { found: length, least: size_of::<NPI_MODULEID>() });
+        let (found, least) = (usize::from(length), size_of::<NPI_MODULEID>());
+        if found < least {
+            return Err(StructureError::Size { found, least });
         }
         // SAFETY: it is as long as the type.
         let id = unsafe { pointer.read() };

@@ -12,7 +12,8 @@ use wdk_nmr_sys::{
 use crate::header::SlotHeader;
 use crate::irql::InAttach;
 use crate::module_id::ModuleId;
-use crate::npi::{self, NpiStructure, StructureError};
+use crate::part::Part;
+use crate::structure::StructureError;
 
 /// Why a module does not attach to a peer. Always a failure: a status that NMR could take for success cannot be put
 /// into one.
@@ -52,24 +53,28 @@ impl From<StructureError> for Refusal {
     }
 }
 
-/// A peer that NMR has brought along and that the module accepts or refuses. `C` is the type of the peer's NPI-specific
-/// characteristics.
+/// A peer that NMR offers, and that the module accepts or refuses. `C` is what the interface says of the peer's
+/// NPI-specific characteristics, `D` of its dispatch table as far as it is known at that time.
 ///
 /// NMR matches modules by the interface alone (R3): which module, number and version is acceptable is for the attach
 /// callback to say.
-pub struct Offer<'a, C> {
+pub struct Offer<'a, C: Part, D: Part = ()> {
     instance: &'a NPI_REGISTRATION_INSTANCE,
-    characteristics: PhantomData<&'a C>,
+    dispatch: D::Ref<'a>,
+    characteristics: PhantomData<fn() -> C>,
 }
 
-impl<'a, C: NpiStructure> Offer<'a, C> {
+impl<'a, C: Part, D: Part> Offer<'a, C, D> {
     /// Reads a registration instance that NMR handed over.
     ///
     /// # Safety
     ///
     /// Unless it is NULL or misaligned, `instance` is a registration instance that stays as it is for `'a`, which ends
     /// with the attach callback.
-    pub(crate) unsafe fn new(instance: *const NPI_REGISTRATION_INSTANCE) -> Result<Self, StructureError> {
+    pub(crate) unsafe fn new(
+        instance: *const NPI_REGISTRATION_INSTANCE,
+        dispatch: D::Ref<'a>,
+    ) -> Result<Self, StructureError> {
         if instance.is_null() {
             return Err(StructureError::Null);
         }
@@ -78,15 +83,20 @@ impl<'a, C: NpiStructure> Offer<'a, C> {
         }
         // SAFETY: the caller promises an instance, which starts with a version and a size.
         let [_, size] = unsafe { instance.cast::<[u16; 2]>().read() };
-        if usize::from(size) < size_of::<NPI_REGISTRATION_INSTANCE>() {
-            return Err(StructureError::Size { found: size, least: size_of::<NPI_REGISTRATION_INSTANCE>() });
+        let (found, least) = (usize::from(size), size_of::<NPI_REGISTRATION_INSTANCE>());
+        if found < least {
+            return Err(StructureError::Size { found, least });
         }
         // SAFETY: not NULL, aligned and large enough; the caller promises the lifetime.
         let instance = unsafe { &*instance };
-        Ok(Self { instance, characteristics: PhantomData })
+        Ok(Self { instance, dispatch, characteristics: PhantomData })
     }
 
-    /// Which module the peer is. An error if it does not say or says nonsense: NMR does not check (R12).
+    /// Which module the peer is.
+    ///
+    /// # Errors
+    ///
+    /// It names none, or in a form that is not known. NMR does not check that (R12).
     pub fn module_id(&self) -> Result<ModuleId, StructureError> {
         // SAFETY: the pointer comes from the peer's registration instance.
         unsafe { ModuleId::from_raw(self.instance.ModuleId) }
@@ -105,13 +115,27 @@ impl<'a, C: NpiStructure> Offer<'a, C> {
     }
 
     /// What the peer says about itself in the terms of the interface.
-    pub fn characteristics(&self) -> Result<&'a C, StructureError> {
+    ///
+    /// # Errors
+    ///
+    /// The structure, or its absence, is not what the interface says.
+    pub fn characteristics(&self) -> Result<C::Ref<'a>, StructureError> {
         let pointer: *const c_void = self.instance.NpiSpecificCharacteristics;
         // SAFETY: the interface says what characteristics are, and the peer registered for the interface.
-        let checked = unsafe { npi::check::<C>(pointer) }?;
-        // SAFETY: it has the form of a `C`, and characteristics stay as long as their module is registered (R10), which
-        // is longer than an attach callback of it runs (R40).
-        Ok(unsafe { checked.as_ref() })
+        unsafe { C::accept(pointer) }?;
+        // SAFETY: accepted, and characteristics stay as long as their module is registered (R10), which is longer than
+        // an attach callback of it runs (R40).
+        Ok(unsafe { C::view(pointer) })
+    }
+
+    /// What the provider is shown of the dispatch table of a client: to look at versions, sizes, entries that are NULL.
+    /// The library has checked it. It cannot be called yet, since there is no context to call with (M15); after
+    /// `attach` it can, as a [`Peer`](crate::Peer).
+    ///
+    /// A client is not shown the table of a provider, so it finds `()` here.
+    #[must_use]
+    pub fn dispatch(&self) -> D::Ref<'a> {
+        self.dispatch
     }
 
     /// Notes in a slot who the peer is, for a diagnosis.
@@ -130,7 +154,7 @@ impl<'a, C: NpiStructure> Offer<'a, C> {
     }
 }
 
-impl<C: NpiStructure> core::fmt::Debug for Offer<'_, C> {
+impl<C: Part, D: Part> core::fmt::Debug for Offer<'_, C, D> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Offer").field("module_id", &self.module_id()).field("number", &self.number()).finish()
     }
@@ -144,10 +168,10 @@ mod tests {
     fn m21_a_misaligned_or_missing_instance_is_not_read() {
         let near = core::ptr::without_provenance::<NPI_REGISTRATION_INSTANCE>(4);
         // SAFETY: misaligned.
-        let offer = unsafe { Offer::<()>::new(near) };
+        let offer = unsafe { Offer::<(), ()>::new(near, ()) };
         assert_eq!(offer.err(), Some(StructureError::Misaligned));
         // SAFETY: NULL.
-        let offer = unsafe { Offer::<()>::new(core::ptr::null()) };
+        let offer = unsafe { Offer::<(), ()>::new(core::ptr::null(), ()) };
         assert_eq!(offer.err(), Some(StructureError::Null));
     }
 }

@@ -7,11 +7,12 @@ use core::ptr::NonNull;
 
 use crate::guard::{AtDispatch, Count, DispatchGuard, Guard};
 use crate::irql::Dispatch;
+use crate::part::Part;
 use crate::slab::Slots;
 use crate::slot::Slot;
 
 /// A peer that is attached and that the detach waits for as long as this value exists. `B` is the module's binding, `T`
-/// the peer's dispatch table.
+/// what the interface says of the peer's dispatch table.
 ///
 /// ```
 /// # use nmr_registrar as _;
@@ -60,7 +61,7 @@ pub struct Peer<'a, B: 'static, T, G: Count> {
     entered: Entered<'a, B, G>,
     #[expect(dead_code, reason = "it is there to be dropped")]
     protection: G::Protection,
-    table: PhantomData<&'a T>,
+    table: PhantomData<fn() -> T>,
 }
 
 /// A slot whose guard has been entered.
@@ -76,12 +77,12 @@ impl<B, G: Count> Drop for Entered<'_, B, G> {
     }
 }
 
-impl<'a, B: Send + Sync, T, G: Count> Peer<'a, B, T, G> {
+impl<'a, B: Send + Sync, T: Part, G: Count> Peer<'a, B, T, G> {
     /// Takes hold of the peer of a slot.
     ///
     /// # Safety
     ///
-    /// The slot stays for `'a`, and the dispatch table of its peer is a `T`.
+    /// The slot stays for `'a`, and `T` has accepted the dispatch table of its peer.
     #[inline]
     pub(crate) unsafe fn of(slot: &'a Slot<B, G>) -> Option<Self> {
         let protection = G::protect();
@@ -93,11 +94,11 @@ impl<'a, B: Send + Sync, T, G: Count> Peer<'a, B, T, G> {
     ///
     /// The pointers are good until the closure returns.
     #[inline]
-    pub fn call<R>(&self, call: impl FnOnce(&T, *mut c_void) -> R) -> R {
+    pub fn call<R>(&self, call: impl FnOnce(T::Ref<'_>, *mut c_void) -> R) -> R {
         // SAFETY: entered.
         let (context, table) = unsafe { self.entered.slot.peer() };
-        // SAFETY: the table was checked when the peer attached, and stays until this side has detached.
-        call(unsafe { &*table.cast::<T>() }, context)
+        // SAFETY: the table was accepted when the peer attached, and stays until this side has detached.
+        call(unsafe { T::view(table) }, context)
     }
 
     /// What the module keeps for this peer.
@@ -138,20 +139,21 @@ pub struct HeldPeer<B: 'static, T, G: Guard> {
     table: PhantomData<fn() -> T>,
 }
 
-// SAFETY: a guard can be left on any thread. What else there is to reach is a shared binding and a shared table.
-unsafe impl<B: Send + Sync, T: Sync, G: Guard> Send for HeldPeer<B, T, G> {}
-// SAFETY: all that can be reached is a shared binding and a shared table.
-unsafe impl<B: Send + Sync, T: Sync, G: Guard> Sync for HeldPeer<B, T, G> {}
+// SAFETY: a guard can be left on any thread. What else there is to reach is a shared binding and a table, which any
+// thread may read (`NpiStructure`).
+unsafe impl<B: Send + Sync, T, G: Guard> Send for HeldPeer<B, T, G> {}
+// SAFETY: all that can be reached is a shared binding and a table, which any thread may read (`NpiStructure`).
+unsafe impl<B: Send + Sync, T, G: Guard> Sync for HeldPeer<B, T, G> {}
 
-impl<B: Send + Sync, T, G: Guard> HeldPeer<B, T, G> {
+impl<B: Send + Sync, T: Part, G: Guard> HeldPeer<B, T, G> {
     /// As [`Peer::call`].
-    pub fn call<R>(&self, call: impl FnOnce(&T, *mut c_void) -> R) -> R {
+    pub fn call<R>(&self, call: impl FnOnce(T::Ref<'_>, *mut c_void) -> R) -> R {
         // SAFETY: HELD.
         let slot = unsafe { self.slot.as_ref() };
         // SAFETY: HELD.
         let (context, table) = unsafe { slot.peer() };
-        // SAFETY: the table was checked when the peer attached; HELD.
-        call(unsafe { &*table.cast::<T>() }, context)
+        // SAFETY: the table was accepted when the peer attached; HELD.
+        call(unsafe { T::view(table) }, context)
     }
 
     /// As [`Peer::binding`].
@@ -178,13 +180,13 @@ impl<B, T, G: Guard> Drop for HeldPeer<B, T, G> {
 /// The peers that are attached, each held by the guard. A snapshot: peers come and go while it is walked (M26).
 pub struct Peers<'a, B: 'static, T, G: Count> {
     slots: Slots<'a, B, G>,
-    table: PhantomData<&'a T>,
+    table: PhantomData<fn() -> T>,
 }
 
 impl<'a, B, T, G: Count> Peers<'a, B, T, G> {
     /// # Safety
     ///
-    /// The dispatch tables of the peers are of type `T`.
+    /// `T` has accepted the dispatch tables of the peers.
     pub(crate) unsafe fn new(slots: Slots<'a, B, G>) -> Self {
         Self { slots, table: PhantomData }
     }
@@ -199,7 +201,7 @@ impl<'a, B, T, G: DispatchGuard> Peers<'a, B, T, G> {
     }
 }
 
-impl<'a, B: Send + Sync, T, G: Count> Iterator for Peers<'a, B, T, G> {
+impl<'a, B: Send + Sync, T: Part, G: Count> Iterator for Peers<'a, B, T, G> {
     type Item = Peer<'a, B, T, G>;
 
     #[inline]

@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 use core::marker::PhantomData;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 
 use wdk_nmr_sys::{
     HANDLE, NPI_PROVIDER_CHARACTERISTICS, NPI_REGISTRATION_INSTANCE, NPIID, NTSTATUS, NmrDeregisterProvider,
@@ -15,8 +15,9 @@ use crate::guard::{AtDispatch, DispatchGuard, Guard};
 use crate::header::ROLE_PROVIDER;
 use crate::irql::{AtPassiveLevel, Dispatch, Passive};
 use crate::module_id::ModuleId;
-use crate::npi::{self, Npi};
+use crate::npi::Npi;
 use crate::offer::{Offer, Refusal};
+use crate::part::{Absent, Part};
 use crate::peer::{HeldPeer, Peer, Peers};
 use crate::registration::{
     Deregistration, Leaked, RegisterError, Registration, RegistrationBlock, RegistrationOptions, Resident, Role,
@@ -24,9 +25,10 @@ use crate::registration::{
 };
 use crate::slab;
 use crate::slot::Slot;
+use crate::table::Side;
 
 /// A client that a provider may accept or refuse.
-pub type ClientOffer<'a, N> = Offer<'a, <N as Npi>::ClientCharacteristics>;
+pub type ClientOffer<'a, N> = Offer<'a, <N as Npi>::ClientCharacteristics, <N as Npi>::ClientDispatch>;
 /// A client that is attached to the provider `P`.
 pub type AttachedClient<'a, P> =
     Peer<'a, <P as Provider>::Binding, <<P as Provider>::Npi as Npi>::ClientDispatch, <P as Provider>::Guard>;
@@ -60,8 +62,14 @@ pub trait Provider: Send + Sync + Sized + 'static {
     /// calls are made below DISPATCH_LEVEL on threads that can be suspended, any of them within
     /// [`InCriticalRegion`](crate::InCriticalRegion).
     type Guard: Guard;
-    /// What clients get to call.
-    const DISPATCH: ProviderTable<Self>;
+
+    /// What clients get to call: [`provider_table!`](crate::provider_table) writes it, and
+    /// [`ProviderTable::none`] is for an interface without.
+    ///
+    /// Called once for each registration, at PASSIVE_LEVEL, before NMR knows of it. The table is kept in the memory of
+    /// the registration and is the same for all clients. The provider has its final place by then, so a table may point
+    /// to what is in it.
+    fn dispatch(&self) -> ProviderTable<Self>;
 
     /// Accepts or refuses a client, at PASSIVE_LEVEL. A client can be called when this has returned, not before (M15).
     ///
@@ -91,10 +99,7 @@ pub trait Provider: Send + Sync + Sized + 'static {
 }
 
 /// The dispatch table of a provider: a table whose functions know what to do with a binding of `P`.
-pub struct ProviderTable<P: Provider> {
-    table: &'static <P::Npi as Npi>::ProviderDispatch,
-    provider: PhantomData<fn(P)>,
-}
+pub struct ProviderTable<P: Provider>(<<P::Npi as Npi>::ProviderDispatch as Part>::Own);
 
 impl<P: Provider> ProviderTable<P> {
     /// A table of functions that each make a [`ProviderCall`] of `P` from their context.
@@ -102,54 +107,54 @@ impl<P: Provider> ProviderTable<P> {
     ///
     /// # Safety
     ///
-    /// The functions of the table may be called, as the interface says, with the context of any binding of `P`.
+    /// As long as a registration of the provider exists, the functions of the table may be called, as the interface
+    /// says, with the context of any of its bindings, and what the table points to is what the interface says.
     #[must_use]
-    pub const unsafe fn new(table: &'static <P::Npi as Npi>::ProviderDispatch) -> Self {
-        Self { table, provider: PhantomData }
+    pub const unsafe fn new(table: <<P::Npi as Npi>::ProviderDispatch as Part>::Own) -> Self {
+        Self(table)
+    }
+
+    /// No table, for an interface that has none or in which it is optional.
+    #[must_use]
+    pub const fn none() -> Self
+    where
+        <<P::Npi as Npi>::ProviderDispatch as Part>::Own: Absent,
+    {
+        Self(Absent::ABSENT)
     }
 }
 
-impl<P: Provider<Npi: Npi<ProviderDispatch = ()>>> ProviderTable<P> {
-    /// No table, for an interface that has none.
-    #[must_use]
-    pub const fn none() -> Self {
-        Self { table: &(), provider: PhantomData }
-    }
-}
-
-/// A client's call into the provider `P`: what a function of the dispatch table makes of its context.
+/// A client's call into the provider `P`: what a function of the dispatch table makes of its context. `'a` is the time
+/// for which the call is in progress.
 ///
 /// It costs nothing: no count, no lock. The client sees to it that the binding outlives its own calls (R44).
-pub struct ProviderCall<P: Provider> {
-    slot: NonNull<Slot<P::Binding, P::Guard>>,
+///
+/// A function that returns STATUS_PENDING and ends the call later, by calling back, takes hold of the client while it
+/// is still called: [`client`](Self::client), then [`Peer::hold`]. What is held leads to the binding and to the
+/// client's table until it is dropped.
+pub struct ProviderCall<'a, P: Provider> {
+    slot: &'a Slot<P::Binding, P::Guard>,
 }
 
-impl<P: Provider> ProviderCall<P> {
+impl<'a, P: Provider> ProviderCall<'a, P> {
     /// Takes the context with which a client has called.
     ///
     /// # Safety
     ///
-    /// `context` is the context of a binding of `P`, and a client's call with it is in progress as long as the value
-    /// exists.
+    /// `context` is the context of a binding of `P`, and a client's call with it is in progress for `'a`.
     #[inline]
     #[must_use]
     pub const unsafe fn new(context: *mut c_void) -> Self {
-        // SAFETY: contexts are pointers to slots and not NULL.
-        Self { slot: unsafe { NonNull::new_unchecked(context.cast()) } }
-    }
-
-    #[inline]
-    fn slot(&self) -> &Slot<P::Binding, P::Guard> {
-        // SAFETY: the slot stays while the client's call is in progress.
-        unsafe { self.slot.as_ref() }
+        // SAFETY: contexts are pointers to slots, which stay while the client's call is in progress.
+        Self { slot: unsafe { &*context.cast::<Slot<P::Binding, P::Guard>>() } }
     }
 
     /// The provider.
     #[inline]
     #[must_use]
-    pub fn provider(&self) -> &P {
+    pub fn provider(&self) -> &'a P {
         // SAFETY: the slot is one of a provider `P`.
-        let block = unsafe { RegistrationBlock::<ProviderRole<P>>::of(self.slot()) };
+        let block = unsafe { RegistrationBlock::<ProviderSide<P>>::of(self.slot) };
         &block.module
     }
 
@@ -157,28 +162,28 @@ impl<P: Provider> ProviderCall<P> {
     /// attach callback (R28).
     #[inline]
     #[must_use]
-    pub fn binding(&self) -> &P::Binding {
+    pub fn binding(&self) -> &'a P::Binding {
         // SAFETY: the client's call is in progress, so the binding is attached and not cleaned up.
-        unsafe { self.slot().binding() }
+        unsafe { self.slot.binding() }
     }
 
     /// The client, to call it back. `None`: the binding is on its way out.
     #[inline]
     #[must_use]
-    pub fn client(&self) -> Option<AttachedClient<'_, P>> {
-        // SAFETY: the slot stays while the client's call is in progress; the table was checked in `attach`.
-        unsafe { Peer::of(self.slot()) }
+    pub fn client(&self) -> Option<AttachedClient<'a, P>> {
+        // SAFETY: the slot stays while the client's call is in progress; the table was accepted in `attach`.
+        unsafe { Peer::of(self.slot) }
     }
 
     /// As [`ProviderCall::client`], at DISPATCH_LEVEL, without a locked instruction.
     #[inline]
     #[must_use]
-    pub fn client_at_dispatch<'a>(&'a self, dispatch: Dispatch<'a>) -> Option<AttachedClientAtDispatch<'a, P>>
+    pub fn client_at_dispatch(&self, dispatch: Dispatch<'a>) -> Option<AttachedClientAtDispatch<'a, P>>
     where
         P::Guard: DispatchGuard,
     {
-        // SAFETY: the slot stays while the client's call is in progress; the table was checked in `attach`.
-        unsafe { Peer::of(self.slot().at_dispatch(dispatch)) }
+        // SAFETY: the slot stays while the client's call is in progress; the table was accepted in `attach`.
+        unsafe { Peer::of(self.slot.at_dispatch(dispatch)) }
     }
 }
 
@@ -188,7 +193,7 @@ impl<P: Provider> ProviderCall<P> {
 /// loaded (see [`Resident`]).
 #[must_use = "a provider that is dropped without `deregister` stays registered and keeps the driver loaded"]
 pub struct ProviderRegistration<P: Provider, R: Resident> {
-    inner: Registration<ProviderRole<P>, R>,
+    inner: Registration<ProviderSide<P>, R>,
 }
 
 impl<P: Provider, R: Resident> ProviderRegistration<P, R> {
@@ -200,13 +205,10 @@ impl<P: Provider, R: Resident> ProviderRegistration<P, R> {
     /// There is no registration, and `provider` and `resident` have been dropped.
     pub fn register(
         provider: P,
-        options: RegistrationOptions<<P::Npi as Npi>::ProviderCharacteristics>,
+        options: RegistrationOptions<<<P::Npi as Npi>::ProviderCharacteristics as Part>::Own>,
         resident: R,
         passive: impl AtPassiveLevel,
     ) -> Result<Self, RegisterError> {
-        let table = npi::pointer_to(P::DISPATCH.table);
-        // SAFETY: a pointer to a value, or NULL.
-        unsafe { npi::check::<<P::Npi as Npi>::ProviderDispatch>(table) }.map_err(RegisterError::OwnStructure)?;
         Registration::register(provider, options, resident, passive).map(|inner| Self { inner })
     }
 
@@ -220,7 +222,7 @@ impl<P: Provider, R: Resident> ProviderRegistration<P, R> {
     #[inline]
     #[must_use]
     pub fn clients(&self) -> AttachedClients<'_, P> {
-        // SAFETY: the clients' tables were checked in `attach`.
+        // SAFETY: the clients' tables were accepted in `attach`.
         unsafe { Peers::new(self.inner.slots()) }
     }
 
@@ -253,7 +255,7 @@ impl<P: Provider, R: Resident> ProviderRegistration<P, R> {
 /// A provider that is on its way out. Dropped without a wait it is leaked like a registration.
 #[must_use = "a provider that is not waited for keeps the driver loaded"]
 pub struct DeregisteringProvider<P: Provider, R: Resident> {
-    inner: Deregistration<ProviderRole<P>, R>,
+    inner: Deregistration<ProviderSide<P>, R>,
 }
 
 impl<P: Provider, R: Resident> DeregisteringProvider<P, R> {
@@ -274,18 +276,31 @@ impl<P: Provider, R: Resident> DeregisteringProvider<P, R> {
 }
 
 /// The role in types.
-pub(crate) struct ProviderRole<P>(PhantomData<fn(P)>);
+#[doc(hidden)]
+pub struct ProviderSide<P>(PhantomData<fn(P)>);
+
+impl<P: Provider> Side for ProviderSide<P> {
+    type Call<'a> = ProviderCall<'a, P>;
+
+    #[inline]
+    unsafe fn call<'a>(context: *mut c_void) -> ProviderCall<'a, P> {
+        // SAFETY: as the caller promises.
+        unsafe { ProviderCall::new(context) }
+    }
+}
 
 // SAFETY: the provider's functions, and callbacks that take slots of a `P`.
-unsafe impl<P: Provider> Role for ProviderRole<P> {
+unsafe impl<P: Provider> Role for ProviderSide<P> {
     type Module = P;
     type Binding = P::Binding;
     type Guard = P::Guard;
     type Specific = <P::Npi as Npi>::ProviderCharacteristics;
+    type Dispatch = <P::Npi as Npi>::ProviderDispatch;
     type Characteristics = NPI_PROVIDER_CHARACTERISTICS;
 
     const ROLE: u32 = ROLE_PROVIDER;
     const NPI_ID: NPIID = P::Npi::ID;
+    const TABLES: usize = 1;
     const COMPLETE: unsafe extern "system" fn(HANDLE) = NmrProviderDetachClientComplete;
     const REGISTER: unsafe extern "system" fn(
         *const NPI_PROVIDER_CHARACTERISTICS,
@@ -306,6 +321,14 @@ unsafe impl<P: Provider> Role for ProviderRole<P> {
             ProviderRegistrationInstance: instance,
         }
     }
+
+    fn instance(characteristics: &mut NPI_PROVIDER_CHARACTERISTICS) -> &mut NPI_REGISTRATION_INSTANCE {
+        &mut characteristics.ProviderRegistrationInstance
+    }
+
+    fn dispatch(provider: &P, _: usize) -> <<P::Npi as Npi>::ProviderDispatch as Part>::Own {
+        provider.dispatch().0
+    }
 }
 
 /// NPI_PROVIDER_ATTACH_CLIENT_FN.
@@ -319,7 +342,7 @@ unsafe extern "system" fn attach<P: Provider>(
     dispatch: *mut *const c_void,
 ) -> NTSTATUS {
     // SAFETY: NMR passes the context of the registration.
-    let block = unsafe { RegistrationBlock::<ProviderRole<P>>::from_context(context) };
+    let block = unsafe { RegistrationBlock::<ProviderSide<P>>::from_context(context) };
     if !block.header().take_place() {
         return Refusal::NO_INTERFACE.status();
     }
@@ -329,14 +352,14 @@ unsafe extern "system" fn attach<P: Provider>(
             // SAFETY: NMR passes a place for the result (R21), which is written on success only (M17).
             unsafe { binding_context.write(slot.as_ptr().cast()) };
             // SAFETY: NMR passes a place for the result (R21).
-            unsafe { dispatch.write(npi::pointer_to(P::DISPATCH.table)) };
+            unsafe { dispatch.write(block.dispatches().next().unwrap_or(ptr::null())) };
             STATUS_SUCCESS
         }
         Err(refusal) => {
             block.header().free_place();
             // SAFETY: NMR passes the client's registration instance, which stays for the callback.
-            let offer = unsafe { ClientOffer::<P::Npi>::new(instance) };
-            block.module.refused(offer.and_then(|offer| offer.module_id()).ok(), refusal);
+            let client = unsafe { Offer::<(), ()>::new(instance, ()) };
+            block.module.refused(client.and_then(|client| client.module_id()).ok(), refusal);
             refusal.status()
         }
     }
@@ -348,16 +371,18 @@ unsafe extern "system" fn attach<P: Provider>(
 ///
 /// The arguments are those of an attach callback for `block`.
 unsafe fn accept<P: Provider>(
-    block: &RegistrationBlock<ProviderRole<P>>,
+    block: &RegistrationBlock<ProviderSide<P>>,
     handle: HANDLE,
     instance: *const NPI_REGISTRATION_INSTANCE,
     client_context: *mut c_void,
     client_dispatch: *const c_void,
-) -> Result<NonNull<RoleSlot<ProviderRole<P>>>, Refusal> {
-    // SAFETY: NMR passes the client's registration instance, which stays for the callback.
-    let offer = unsafe { ClientOffer::<P::Npi>::new(instance) }?;
+) -> Result<NonNull<RoleSlot<ProviderSide<P>>>, Refusal> {
     // SAFETY: the interface says what the client's dispatch table is.
-    let table = unsafe { npi::check::<<P::Npi as Npi>::ClientDispatch>(client_dispatch) }?;
+    unsafe { <P::Npi as Npi>::ClientDispatch::accept(client_dispatch) }?;
+    // SAFETY: accepted, and it stays as long as the client may attach.
+    let table = unsafe { <P::Npi as Npi>::ClientDispatch::view(client_dispatch) };
+    // SAFETY: NMR passes the client's registration instance, which stays for the callback.
+    let offer = unsafe { ClientOffer::<P::Npi>::new(instance, table) }?;
     // SAFETY: the slots of the registration are of these types.
     let slot = unsafe { slab::claim::<P::Binding, P::Guard>(block.header()) }.ok_or(Refusal::INSUFFICIENT_RESOURCES)?;
     // SAFETY: slots stay as long as the registration, and that as long as its callbacks run.
@@ -366,9 +391,9 @@ unsafe fn accept<P: Provider>(
     offer.record(&claimed.header);
     // SAFETY: claimed above.
     unsafe { claimed.fill(handle, binding) };
-    // SAFETY: filled; the table was checked. From here on the provider cannot refuse any more, so the client may be
+    // SAFETY: filled; the table was accepted. From here on the provider cannot refuse any more, so the client may be
     // called (R28, R29).
-    unsafe { claimed.publish(client_context, Some(table.as_ptr().cast())) };
+    unsafe { claimed.publish(client_context, Some(client_dispatch)) };
     Ok(slot)
 }
 
@@ -377,7 +402,7 @@ unsafe extern "system" fn detach<P: Provider>(context: *mut c_void) -> NTSTATUS 
     // SAFETY: NMR passes the context of a binding of `P` that is not over.
     let slot = unsafe { &*context.cast::<Slot<P::Binding, P::Guard>>() };
     // SAFETY: the slot is one of a provider `P`.
-    let block = unsafe { RegistrationBlock::<ProviderRole<P>>::of(slot) };
+    let block = unsafe { RegistrationBlock::<ProviderSide<P>>::of(slot) };
     // SAFETY: this is the detach callback.
     let done = unsafe { slot.detach(|binding| block.module.detaching(binding)) };
     if done { STATUS_SUCCESS } else { STATUS_PENDING }
@@ -388,7 +413,7 @@ unsafe extern "system" fn cleanup<P: Provider>(context: *mut c_void) {
     // SAFETY: NMR passes the context of a binding of `P` that both sides have detached.
     let slot = unsafe { &*context.cast::<Slot<P::Binding, P::Guard>>() };
     // SAFETY: the slot is one of a provider `P`.
-    let block = unsafe { RegistrationBlock::<ProviderRole<P>>::of(slot) };
+    let block = unsafe { RegistrationBlock::<ProviderSide<P>>::of(slot) };
     // SAFETY: the binding stays until `cleanup`.
     block.module.detached(unsafe { slot.binding() });
     // SAFETY: this is the cleanup callback.

@@ -186,7 +186,8 @@ impl<B, G: Guard> Slot<B, G> {
         });
     }
 
-    /// The peer has agreed: stores how to call it and lets calls start. Without a usable table none ever will.
+    /// The peer has agreed: stores how to call it and lets calls start. Without a usable table none ever will, and the
+    /// binding does not take the place of a peer that can be called.
     ///
     /// # Safety
     ///
@@ -194,6 +195,7 @@ impl<B, G: Guard> Slot<B, G> {
     pub(crate) unsafe fn publish(&self, context: *mut c_void, dispatch: Option<*const c_void>) {
         let Some(dispatch) = dispatch else {
             self.header.state.store(slot_state::UNUSABLE, Ordering::Relaxed);
+            self.registration().free_place();
             return;
         };
         self.header.peer_context.with_mut(|place| {
@@ -245,8 +247,10 @@ impl<B, G: Guard> Slot<B, G> {
     pub(crate) unsafe fn detach(&self, detaching: impl FnOnce(&B)) -> bool {
         let registration = self.registration();
         self.header.detach_began.store(registration.now(), core::sync::atomic::Ordering::Relaxed);
-        self.header.state.store(slot_state::DRAINING, Ordering::Relaxed);
-        registration.free_place();
+        let before = self.header.state.swap(slot_state::DRAINING, Ordering::Relaxed);
+        if before != slot_state::UNUSABLE {
+            registration.free_place();
+        }
         let closing = self.guard.start_closing();
         // SAFETY: the binding stays at least until this side has finished closing.
         detaching(unsafe { self.binding() });

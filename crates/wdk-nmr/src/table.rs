@@ -1,10 +1,37 @@
-//! The functions of a dispatch table, from a binding's context to the module and its binding.
+//! Dispatch tables of modules: from the context of a call to the module and its binding.
+//!
+//! An entry of a table is a function pointer in C's terms; a handler is a function in Rust's. Between them is a
+//! function that turns the context into a call, generated for each pair: [`Entry`]. A handler is a function or a
+//! closure without captures, so it has no size, and the generated function can make it from nothing.
 
-/// A value that a dispatch table may carry beside its functions: a header, a number.
+use core::ffi::c_void;
+use core::ptr::NonNull;
+
+/// A side of a binding, as its dispatch table sees it.
+#[doc(hidden)]
+pub trait Side: 'static {
+    /// What a function of the table makes of its context.
+    type Call<'a>;
+
+    /// # Safety
+    ///
+    /// The context is that of a binding of the side's module, and a call of the peer with it is in progress for `'a`.
+    unsafe fn call<'a>(context: *mut c_void) -> Self::Call<'a>;
+}
+
+/// A value that a dispatch table may carry as it is, and that can be read from a peer's memory: a number, or a
+/// structure of numbers.
 ///
 /// # Safety
 ///
-/// The type holds no function and no pointer.
+/// The type holds no function and no pointer. Any bytes are a value of it.
+#[diagnostic::on_unimplemented(
+    message = "a table cannot take a `{Self}` unchecked",
+    label = "expected a number, or a structure of numbers that is `Plain`",
+    note = "a handler stands behind `fn`: `name: fn Self::handler`",
+    note = "an entry without a function is `name: null`",
+    note = "a function that you have written yourself, or a pointer, is `name: unsafe {{ by_hand(value) }}`"
+)]
 pub unsafe trait Plain: Copy {}
 
 macro_rules! plain {
@@ -15,23 +42,228 @@ macro_rules! plain {
         )*
     };
 }
-plain!(u8 u16 u32 u64 usize i8 i16 i32 i64 isize bool);
+plain!(u8 u16 u32 u64 usize i8 i16 i32 i64 isize);
+
+// SAFETY: two numbers.
+unsafe impl Plain for crate::VersionAndSize {}
+
+// SAFETY: numbers.
+unsafe impl Plain for wdk_nmr_sys::GUID {}
 
 // SAFETY: no more than its elements.
 unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
 
-/// Lets a value pass that a table may carry.
-#[doc(hidden)]
-#[must_use]
-pub const fn plain<T: Plain>(value: T) -> T {
-    value
+/// A value of a table for which its author vouches. See [`by_hand`].
+#[derive(Clone, Copy, Debug)]
+pub struct ByHand<T>(T);
+
+/// Puts a function or a pointer into a table as it is: `name: unsafe { by_hand(value) }`.
+///
+/// # Safety
+///
+/// The value may stand in this place of this table, for as long as the module is registered. A function makes of its
+/// context what the interface says: if that is the binding context, with
+/// [`ProviderCall::new`](crate::ProviderCall::new) or [`ClientCall::new`](crate::ClientCall::new) of the module whose
+/// table it is.
+pub const unsafe fn by_hand<T>(value: T) -> ByHand<T> {
+    ByHand(value)
 }
 
-/// Writes a provider's dispatch table, with a function for each entry that turns the context into `&Provider,
-/// &Binding`.
+/// What may stand behind the name of a field without `fn`.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "a table cannot take a `{Self}` for a field of type `{T}` unchecked",
+    label = "expected a number, or a structure of numbers that is `Plain`",
+    note = "a handler stands behind `fn`: `name: fn Self::handler`",
+    note = "an entry without a function is `name: null`",
+    note = "a function that you have written yourself, or a pointer, is `name: unsafe {{ by_hand(value) }}`"
+)]
+pub trait Value<T> {
+    fn get(self) -> T;
+}
+
+impl<T: Plain> Value<T> for T {
+    fn get(self) -> T {
+        self
+    }
+}
+
+impl<T> Value<T> for ByHand<T> {
+    fn get(self) -> T {
+        self.0
+    }
+}
+
+/// A field that can be NULL.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "a field of type `{Self}` cannot be NULL",
+    label = "expected an `Option` of a function, or a raw pointer",
+    note = "a bare function pointer is never NULL in Rust: declare the field as `Option<unsafe extern \"system\" fn(..)>`"
+)]
+pub trait Nullable {
+    const NULL: Self;
+}
+
+impl<T> Nullable for Option<T> {
+    const NULL: Self = None;
+}
+
+impl<T> Nullable for *const T {
+    const NULL: Self = core::ptr::null();
+}
+
+impl<T> Nullable for *mut T {
+    const NULL: Self = core::ptr::null_mut();
+}
+
+/// An entry of a table, which the handler `F` of side `S` can serve.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "the handler does not fit the entry, which is `{Self}`",
+    label = "expected an entry `unsafe extern \"system\" fn(*mut Context, ..) -> ..`, or an `Option` of one",
+    note = "a handler is a function, or a closure that captures nothing; it takes `ProviderCall<'_, Self>` or `ClientCall<'_, Self>`, then what the entry takes after its context, and returns what the entry returns",
+    note = "an entry is `unsafe`, `extern \"system\"` or `extern \"C\"`, and its first argument is a raw pointer: the binding context",
+    note = "a function that gets something else is written by hand: `name: unsafe {{ by_hand(function) }}`"
+)]
+pub trait Entry<S, F> {
+    fn of(handler: F) -> Self;
+}
+
+/// What can be a handler, apart from its signature.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a handler",
+    label = "expected a function, or a closure without captures"
+)]
+pub trait Handler: Copy + Send + Sync + 'static {}
+
+impl<F: Copy + Send + Sync + 'static> Handler for F {}
+
+/// Makes a handler from nothing.
 ///
-/// An entry is `name: fn(arguments) -> result = function`, where `function` takes the provider, the binding and the
-/// arguments, or `name: value`, where the value is [`Plain`].
+/// # Safety
+///
+/// There has been a value of the type. (It is `Copy`, so any number of others may be made of that; it is `Sync` and
+/// `'static`, so on any thread and at any time; and it has no size, so there is nothing to read.)
+#[inline]
+unsafe fn conjure<F: Handler>() -> F {
+    const { assert!(size_of::<F>() == 0, "expected a function or a closure without captures as a handler") };
+    // SAFETY: a value without a size is read from any aligned address; the caller promises that there may be one.
+    unsafe { NonNull::dangling().read() }
+}
+
+macro_rules! entries {
+    ($abi:literal: $($argument:ident $type:ident),*) => {
+        #[diagnostic::do_not_recommend]
+        impl<S, F, X, R $(, $type)*> Entry<S, F> for unsafe extern $abi fn(*mut X $(, $type)*) -> R
+        where
+            S: Side,
+            F: for<'a> Fn(S::Call<'a> $(, $type)*) -> R + Handler,
+        {
+            #[inline]
+            fn of(_: F) -> Self {
+                /// # Safety
+                ///
+                /// The context is that of a binding of the side's module, a call of the peer is in progress, and there
+                /// has been a value of the handler's type.
+                unsafe extern $abi fn entry<S, F, X, R $(, $type)*>(context: *mut X $(, $argument: $type)*) -> R
+                where
+                    S: Side,
+                    F: for<'a> Fn(S::Call<'a> $(, $type)*) -> R + Handler,
+                {
+                    // SAFETY: as the caller promises.
+                    let handler = unsafe { conjure::<F>() };
+                    // SAFETY: as the caller promises.
+                    handler(unsafe { S::call(context.cast()) } $(, $argument)*)
+                }
+                entry::<S, F, X, R $(, $type)*>
+            }
+        }
+
+        #[diagnostic::do_not_recommend]
+        impl<S, F, X, R $(, $type)*> Entry<S, F> for unsafe extern $abi fn(*const X $(, $type)*) -> R
+        where
+            S: Side,
+            F: for<'a> Fn(S::Call<'a> $(, $type)*) -> R + Handler,
+        {
+            #[inline]
+            fn of(_: F) -> Self {
+                /// # Safety
+                ///
+                /// As of an entry that takes a `*mut`.
+                unsafe extern $abi fn entry<S, F, X, R $(, $type)*>(context: *const X $(, $argument: $type)*) -> R
+                where
+                    S: Side,
+                    F: for<'a> Fn(S::Call<'a> $(, $type)*) -> R + Handler,
+                {
+                    // SAFETY: as the caller promises.
+                    let handler = unsafe { conjure::<F>() };
+                    // SAFETY: as the caller promises.
+                    handler(unsafe { S::call(context.cast_mut().cast()) } $(, $argument)*)
+                }
+                entry::<S, F, X, R $(, $type)*>
+            }
+        }
+    };
+}
+
+/// Entries with up to so many arguments, in both calling conventions.
+macro_rules! up_to {
+    ($($argument:ident $type:ident),*) => {
+        entries!("system": $($argument $type),*);
+        entries!("C": $($argument $type),*);
+        up_to!(@less $($argument $type),*);
+    };
+    (@less) => {};
+    (@less $first:ident $first_type:ident $(, $argument:ident $type:ident)*) => {
+        up_to!($($argument $type),*);
+    };
+}
+up_to!(a A, b B, c C, d D, e E, f G, g H, h I, i J, j K, k L, l M);
+
+impl<S, F, E: Entry<S, F>> Entry<S, F> for Option<E> {
+    #[inline]
+    fn of(handler: F) -> Self {
+        Some(E::of(handler))
+    }
+}
+
+/// The function of a table that calls `handler`.
+#[doc(hidden)]
+#[inline]
+#[must_use]
+pub fn entry<S, F, E: Entry<S, F>>(handler: F) -> E {
+    E::of(handler)
+}
+
+/// A value of a table.
+#[doc(hidden)]
+#[inline]
+#[must_use]
+pub fn value<T>(value: impl Value<T>) -> T {
+    value.get()
+}
+
+/// An empty entry of a table.
+#[doc(hidden)]
+#[inline]
+#[must_use]
+pub const fn null<T: Nullable>() -> T {
+    T::NULL
+}
+
+/// Writes a provider's dispatch table. Safe: every function in it was generated for this provider.
+///
+/// | an entry | what it is |
+/// | --- | --- |
+/// | `name: fn handler` | a function or a closure without captures, which takes a [`ProviderCall`](crate::ProviderCall) and then what the entry takes after its context. The field is `unsafe extern "system" fn(*mut X, ..) -> ..`, the same with `"C"` or `*const X`, or an `Option` of it, with up to 12 arguments after the context |
+/// | `name: null` | NULL, in an `Option` or a raw pointer |
+/// | `name: value` | a number, or a structure of numbers that is [`Plain`](crate::Plain) |
+/// | `name: unsafe { by_hand(value) }` | anything else, for which its author vouches: see [`by_hand`](crate::by_hand) |
+///
+/// A closure that captures something does not compile: what belongs to the provider is in the provider, and what
+/// belongs to a client in its binding.
 ///
 /// ```
 /// # use core::ffi::c_void;
@@ -39,11 +271,15 @@ pub const fn plain<T: Plain>(value: T) -> T {
 /// # struct Adding;
 /// #[repr(C)]
 /// struct AddingDispatch {
-///     version: u16,
-///     size: u16,
+///     header: VersionAndSize,
 ///     add: unsafe extern "system" fn(context: *mut c_void, number: u32) -> u32,
+///     reset: Option<unsafe extern "C" fn(context: *mut c_void)>,
+///     reserved: *const c_void,
 /// }
-/// # unsafe impl NpiStructure for AddingDispatch { const FORM: Form = Form::Versioned { oldest: 1, newest: 1 }; }
+/// # unsafe impl NpiStructure for AddingDispatch {
+/// #     type Header = VersionAndSize;
+/// #     fn check(header: &VersionAndSize) -> Result<usize, StructureError> { header.check(1..=1) }
+/// # }
 /// # unsafe impl Npi for Adding {
 /// #     const ID: NPIID = NPIID { Data1: 1, Data2: 0, Data3: 0, Data4: [0; 8] };
 /// #     type ProviderDispatch = AddingDispatch;
@@ -55,8 +291,8 @@ pub const fn plain<T: Plain>(value: T) -> T {
 /// struct Adder(u32);
 ///
 /// impl Adder {
-///     fn add(&self, already: &u32, number: u32) -> u32 {
-///         self.0 + already + number
+///     fn add(call: ProviderCall<'_, Self>, number: u32) -> u32 {
+///         call.provider().0 + call.binding() + number
 ///     }
 /// }
 ///
@@ -64,11 +300,15 @@ pub const fn plain<T: Plain>(value: T) -> T {
 ///     type Npi = Adding;
 ///     type Binding = u32;
 ///     type Guard = Single;
-///     const DISPATCH: ProviderTable<Self> = provider_table!(Adder, AddingDispatch {
-///         version: 1,
-///         size: size_of::<AddingDispatch>() as u16,
-///         add: fn(number: u32) -> u32 = Adder::add,
-///     });
+///
+///     fn dispatch(&self) -> ProviderTable<Self> {
+///         provider_table!(Self, AddingDispatch {
+///             header: VersionAndSize::of::<AddingDispatch>(1),
+///             add: fn Self::add,
+///             reset: fn |_: ProviderCall<'_, Self>| (),
+///             reserved: null,
+///         })
+///     }
 ///
 ///     fn attach(&self, _: &ClientOffer<'_, Adding>) -> Result<u32, Refusal> {
 ///         Ok(0)
@@ -77,23 +317,27 @@ pub const fn plain<T: Plain>(value: T) -> T {
 /// ```
 #[macro_export]
 macro_rules! provider_table {
-    ($provider:ty, $table:ident { $($entries:tt)* }) => {{
-        const TABLE: &$table = &$crate::__table!(@entries provider $provider, $table, {}, $($entries)*);
-        // SAFETY: every function of the table was written by the macro, for contexts of bindings of this provider; the
-        // other entries hold no functions.
-        unsafe { $crate::ProviderTable::<$provider>::new(TABLE) }
+    ($provider:ty, $($table:ident)::+ $(<$($generic:ty),+ $(,)?>)? { $($entries:tt)* }) => {{
+        let table = $crate::__table!(
+            @entries ($crate::__ProviderSide<$provider>) ($($table)::+ $(::<$($generic),+>)?), {}, $($entries)*
+        );
+        // SAFETY: every function of the table was generated for contexts of bindings of this provider, and the other
+        // entries are plain values, NULL, or vouched for by whoever wrote `by_hand`.
+        unsafe { $crate::ProviderTable::<$provider>::new(::core::convert::From::from(table)) }
     }};
 }
 
-/// Writes a client's dispatch table: as [`provider_table!`](crate::provider_table), with functions that take the
-/// client, the binding and the arguments.
+/// Writes a client's dispatch table: as [`provider_table!`](crate::provider_table), with handlers that take a
+/// [`ClientCall`](crate::ClientCall).
 #[macro_export]
 macro_rules! client_table {
-    ($client:ty, $table:ident { $($entries:tt)* }) => {{
-        const TABLE: &$table = &$crate::__table!(@entries client $client, $table, {}, $($entries)*);
-        // SAFETY: every function of the table was written by the macro, for contexts of bindings of this client; the
-        // other entries hold no functions.
-        unsafe { $crate::ClientTable::<$client>::new(TABLE) }
+    ($client:ty, $($table:ident)::+ $(<$($generic:ty),+ $(,)?>)? { $($entries:tt)* }) => {{
+        let table = $crate::__table!(
+            @entries ($crate::__ClientSide<$client>) ($($table)::+ $(::<$($generic),+>)?), {}, $($entries)*
+        );
+        // SAFETY: every function of the table was generated for contexts of bindings of this client, and the other
+        // entries are plain values, NULL, or vouched for by whoever wrote `by_hand`.
+        unsafe { $crate::ClientTable::<$client>::new(::core::convert::From::from(table)) }
     }};
 }
 
@@ -101,30 +345,18 @@ macro_rules! client_table {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __table {
-    (@entries $role:ident $module:ty, $table:ident, { $($done:tt)* } $(,)?) => { $table { $($done)* } };
-    (
-        @entries $role:ident $module:ty, $table:ident, { $($done:tt)* },
-        $name:ident: fn($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $function:expr
-        $(, $($rest:tt)*)?
-    ) => {
-        $crate::__table!(@entries $role $module, $table, { $($done)* $name: {
-            /// # Safety
-            ///
-            /// The context is that of a binding of the module, and a call of its peer is in progress.
-            unsafe extern "system" fn $name(context: *mut ::core::ffi::c_void $(, $argument: $type)*) $(-> $result)? {
-                // SAFETY: peers call with the context that came with the table.
-                let call = unsafe { $crate::__table!(@call $role $module)(context) };
-                $function(call.$role(), call.binding() $(, $argument)*)
-            }
-            $name
-        }, }, $($($rest)*)?)
+    (@entries ($side:ty) ($($table:tt)+), { $($done:tt)* } $(,)?) => { $($table)+ { $($done)* } };
+    (@entries ($side:ty) $table:tt, { $($done:tt)* }, $name:ident: fn $handler:expr $(, $($rest:tt)*)?) => {
+        $crate::__table!(
+            @entries ($side) $table,
+            { $($done)* $name: $crate::__entry::<$side, _, _>($handler), },
+            $($($rest)*)?
+        )
     };
-    (
-        @entries $role:ident $module:ty, $table:ident, { $($done:tt)* },
-        $name:ident: $value:expr $(, $($rest:tt)*)?
-    ) => {
-        $crate::__table!(@entries $role $module, $table, { $($done)* $name: $crate::__plain($value), }, $($($rest)*)?)
+    (@entries ($side:ty) $table:tt, { $($done:tt)* }, $name:ident: null $(, $($rest:tt)*)?) => {
+        $crate::__table!(@entries ($side) $table, { $($done)* $name: $crate::__null(), }, $($($rest)*)?)
     };
-    (@call provider $module:ty) => { $crate::ProviderCall::<$module>::new };
-    (@call client $module:ty) => { $crate::ClientCall::<$module>::new };
+    (@entries ($side:ty) $table:tt, { $($done:tt)* }, $name:ident: $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__table!(@entries ($side) $table, { $($done)* $name: $crate::__value($value), }, $($($rest)*)?)
+    };
 }

@@ -63,7 +63,10 @@ impl Provider for Large {
     type Npi = Bare;
     type Binding = ();
     type Guard = Single;
-    const DISPATCH: ProviderTable<Self> = ProviderTable::none();
+
+    fn dispatch(&self) -> ProviderTable<Self> {
+        ProviderTable::none()
+    }
 
     fn attach(&self, _: &ClientOffer<'_, Bare>) -> Result<(), Refusal> {
         Ok(())
@@ -85,7 +88,10 @@ impl Client for Wide {
     type Npi = Bare;
     type Binding = ();
     type Guard = Sharded<Anywhere, 64>;
-    const DISPATCH: ClientTable<Self> = ClientTable::none();
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        ClientTable::none()
+    }
 
     fn attach(&self, _: &ProviderOffer<'_, Bare>) -> Result<(), Refusal> {
         Ok(())

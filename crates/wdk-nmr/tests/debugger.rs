@@ -13,7 +13,7 @@ use wdk_nmr::header::{ChunkHeader, RegistrationHeader, SlotHeader};
 use wdk_nmr::{
     BindingState, Client, ClientOffer, ClientRegistration, ClientTable, GUID, ModuleId, Passive, Provider,
     ProviderOffer, ProviderRegistration, ProviderTable, Refusal, RegistrationOptions, Resident, ShardIndex, Sharded,
-    Single,
+    Single, VersionAndSize, by_hand, provider_table,
 };
 
 mod interface {
@@ -41,16 +41,23 @@ unsafe extern "system" fn add(context: *mut c_void, number: u32) -> u32 {
     number
 }
 
-static TABLE: AddingDispatch = AddingDispatch { version: 1, size: size_of::<AddingDispatch>() as u16, add };
-
 struct Adder;
 
 impl Provider for Adder {
     type Npi = Adding;
     type Binding = u64;
     type Guard = Single;
-    // SAFETY: the function takes any context.
-    const DISPATCH: ProviderTable<Self> = unsafe { ProviderTable::new(&TABLE) };
+
+    fn dispatch(&self) -> ProviderTable<Self> {
+        provider_table!(
+            Self,
+            AddingDispatch {
+                header: VersionAndSize::of::<AddingDispatch>(1),
+                // SAFETY: the function takes any context.
+                add: unsafe { by_hand(add) },
+            }
+        )
+    }
 
     fn attach(&self, _: &ClientOffer<'_, Adding>) -> Result<u64, Refusal> {
         Ok(1)
@@ -71,7 +78,10 @@ impl Client for Counter {
     type Npi = Adding;
     type Binding = u64;
     type Guard = Sharded<FirstShard, 4>;
-    const DISPATCH: ClientTable<Self> = ClientTable::none();
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        ClientTable::none()
+    }
 
     fn attach(&self, _: &ProviderOffer<'_, Adding>) -> Result<u64, Refusal> {
         Ok(1)

@@ -51,7 +51,11 @@ struct Table {
 
 // SAFETY: starts with version and size.
 unsafe impl NpiStructure for Table {
-    const FORM: Form = Form::Versioned { oldest: 1, newest: 1 };
+    type Header = VersionAndSize;
+
+    fn check(header: &VersionAndSize) -> Result<usize, StructureError> {
+        header.check(1..=1)
+    }
 }
 
 // SAFETY: the two modules below.
@@ -71,10 +75,11 @@ struct Server {
 }
 
 impl Server {
-    fn call(&self, (): &()) {
-        (self.when_called)();
-        if self.over.load(Ordering::Relaxed) {
-            self.broken.fetch_add(1, Ordering::Relaxed);
+    fn call(call: ProviderCall<'_, Self>) {
+        let server = call.provider();
+        (server.when_called)();
+        if server.over.load(Ordering::Relaxed) {
+            server.broken.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -83,11 +88,10 @@ impl Provider for Server {
     type Npi = Waiting;
     type Binding = ();
     type Guard = Single;
-    const DISPATCH: ProviderTable<Self> = provider_table!(Server, Table {
-        version: 1,
-        size: size_of::<Table>() as u16,
-        call: fn() = Server::call,
-    });
+
+    fn dispatch(&self) -> ProviderTable<Self> {
+        provider_table!(Self, Table { version: 1, size: size_of::<Table>() as u16, call: fn Self::call })
+    }
 
     fn attach(&self, _: &ClientOffer<'_, Waiting>) -> Result<(), Refusal> {
         Ok(())
@@ -100,7 +104,10 @@ impl Client for User {
     type Npi = Waiting;
     type Binding = ();
     type Guard = PerProcessor<Threads, PROCESSORS>;
-    const DISPATCH: ClientTable<Self> = ClientTable::none();
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        ClientTable::none()
+    }
 
     fn attach(&self, _: &ProviderOffer<'_, Waiting>) -> Result<(), Refusal> {
         Ok(())

@@ -174,7 +174,10 @@ impl Client for Listener {
     type Npi = SluiceNpi;
     type Binding = ();
     type Guard = Single;
-    const DISPATCH: ClientTable<Self> = client_dispatch::<Self>();
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        client_dispatch()
+    }
 
     fn attach(&self, _: &ProviderOffer<'_, SluiceNpi>) -> Result<(), Refusal> {
         Ok(())
@@ -182,7 +185,7 @@ impl Client for Listener {
 }
 
 impl SluiceClient for Listener {
-    fn policy_changed(call: &ClientCall<Self>, generation: u64) {
+    fn policy_changed(call: &ClientCall<'_, Self>, generation: u64) {
         call.client().announced.lock().unwrap().push(generation);
     }
 }

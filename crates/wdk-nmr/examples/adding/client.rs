@@ -12,7 +12,10 @@ impl Client for Counter {
     type Npi = Adding;
     type Binding = ();
     type Guard = Single;
-    const DISPATCH: ClientTable<Self> = ClientTable::none();
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        ClientTable::none()
+    }
 
     fn attach(&self, provider: &ProviderOffer<'_, Adding>) -> Result<(), Refusal> {
         if provider.number() == 0 { Ok(()) } else { Err(Refusal::NO_INTERFACE) }

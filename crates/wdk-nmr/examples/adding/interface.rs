@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use wdk_nmr::{Form, NPIID, Npi, NpiStructure};
+use wdk_nmr::{GUID, NPIID, Npi, NpiStructure, StructureError, VersionAndSize};
 
 /// Names the interface in types.
 pub struct Adding;
@@ -10,19 +10,22 @@ pub struct Adding;
 /// What clients call.
 #[repr(C)]
 pub struct AddingDispatch {
-    pub version: u16,
-    pub size: u16,
+    pub header: VersionAndSize,
     pub add: unsafe extern "system" fn(context: *mut c_void, number: u32) -> u32,
 }
 
-// SAFETY: `repr(C)`, and starts with a version and a size.
+// SAFETY: `repr(C)`, starts with its header; a pointer to a function.
 unsafe impl NpiStructure for AddingDispatch {
-    const FORM: Form = Form::Versioned { oldest: 1, newest: 1 };
+    type Header = VersionAndSize;
+
+    fn check(header: &VersionAndSize) -> Result<usize, StructureError> {
+        header.check(1..=1)
+    }
 }
 
 // SAFETY: whoever registers this identifier keeps to the above.
 unsafe impl Npi for Adding {
-    const ID: NPIID = NPIID { Data1: 0x6c6f_23f6, Data2: 0x1a1b, Data3: 0x4a3e, Data4: [0x8e, 1, 2, 3, 4, 5, 6, 7] };
+    const ID: NPIID = GUID::from_u128(0x6c6f23f6_1a1b_4a3e_8e01_020304050607);
     type ProviderDispatch = AddingDispatch;
     type ClientDispatch = ();
     type ProviderCharacteristics = ();

@@ -1,8 +1,8 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use wdk_nmr::{
-    ClientOffer, GUID, ModuleId, Passive, Provider, ProviderRegistration, ProviderTable, Refusal, RegisterError,
-    RegistrationOptions, Resident, Single, provider_table,
+    ClientOffer, GUID, ModuleId, Passive, Provider, ProviderCall, ProviderRegistration, ProviderTable, Refusal,
+    RegisterError, RegistrationOptions, Resident, Single, VersionAndSize, provider_table,
 };
 
 use crate::interface::{Adding, AddingDispatch};
@@ -11,8 +11,8 @@ use crate::interface::{Adding, AddingDispatch};
 pub struct Adder;
 
 impl Adder {
-    fn add(&self, sum: &AtomicU32, number: u32) -> u32 {
-        sum.fetch_add(number, Ordering::Relaxed).wrapping_add(number)
+    fn add(call: ProviderCall<'_, Self>, number: u32) -> u32 {
+        call.binding().fetch_add(number, Ordering::Relaxed).wrapping_add(number)
     }
 }
 
@@ -20,11 +20,10 @@ impl Provider for Adder {
     type Npi = Adding;
     type Binding = AtomicU32;
     type Guard = Single;
-    const DISPATCH: ProviderTable<Self> = provider_table!(Adder, AddingDispatch {
-        version: 1,
-        size: size_of::<AddingDispatch>() as u16,
-        add: fn(number: u32) -> u32 = Adder::add,
-    });
+
+    fn dispatch(&self) -> ProviderTable<Self> {
+        provider_table!(Self, AddingDispatch { header: VersionAndSize::of::<AddingDispatch>(1), add: fn Self::add })
+    }
 
     fn attach(&self, client: &ClientOffer<'_, Adding>) -> Result<AtomicU32, Refusal> {
         if client.module_id().is_ok() { Ok(AtomicU32::new(0)) } else { Err(Refusal::NO_INTERFACE) }

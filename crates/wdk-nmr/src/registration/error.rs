@@ -4,7 +4,7 @@ use core::fmt;
 
 use wdk_nmr_sys::{NTSTATUS, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER};
 
-use crate::npi::StructureError;
+use crate::structure::StructureError;
 
 /// Why there is no registration. Nothing is left of the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,9 @@ pub enum RegisterError {
     Status(NTSTATUS),
     /// A structure that the module itself wants to hand out does not have the form that its interface demands.
     OwnStructure(StructureError),
+    /// The interface has an identifier at run time alone ([`ID_AT_RUN_TIME`](crate::ID_AT_RUN_TIME)), and the options
+    /// do not say which.
+    NoNpiId,
 }
 
 impl RegisterError {
@@ -30,7 +33,7 @@ impl RegisterError {
             Self::OutOfMemory | Self::InsufficientResources => STATUS_INSUFFICIENT_RESOURCES,
             Self::Status(status) if *status < 0 => *status,
             Self::Status(_) => UNSUCCESSFUL,
-            Self::OwnStructure(_) => STATUS_INVALID_PARAMETER,
+            Self::OwnStructure(_) | Self::NoNpiId => STATUS_INVALID_PARAMETER,
         }
     }
 }
@@ -41,6 +44,7 @@ impl fmt::Display for RegisterError {
             Self::OutOfMemory => f.write_str("no memory for the registration"),
             Self::InsufficientResources => f.write_str("NMR has no resources for the registration"),
             Self::Status(status) => write!(f, "NMR refused the registration with status {status:#010x}"),
+            Self::NoNpiId => f.write_str("expected an identifier of the interface in the options, found none"),
             Self::OwnStructure(error) => {
                 write!(f, "a structure of the module itself is wrong: {error}")
             }
@@ -52,6 +56,7 @@ impl core::error::Error for RegisterError {}
 
 /// NMR did not end a registration as it should. The registration has been leaked, and with it the driver's image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Leaked {
     /// What NMR returned.
     pub status: NTSTATUS,

@@ -47,13 +47,14 @@ use wdk_nmr_sys::{HANDLE, NTSTATUS, STATUS_INSUFFICIENT_RESOURCES, STATUS_PENDIN
 use crate::diagnosis::Bindings;
 use crate::header::RegistrationHeader;
 use crate::irql::{AtPassiveLevel, Passive};
-use crate::npi;
+use crate::npi::ID_AT_RUN_TIME;
 use crate::slab::Slots;
 
 pub(crate) use block::RegistrationBlock;
 pub use error::{Leaked, RegisterError};
 pub use options::RegistrationOptions;
 pub use resident::Resident;
+use role::OwnSpecific;
 pub(crate) use role::{Role, RoleSlot};
 
 /// A registration of either role. Not dropped by itself: what is not deregistered is leaked.
@@ -73,22 +74,25 @@ unsafe impl<L: Role, R: Sync> Sync for Registration<L, R> {}
 impl<L: Role, R: Resident> Registration<L, R> {
     pub(crate) fn register(
         module: L::Module,
-        options: RegistrationOptions<L::Specific>,
+        options: RegistrationOptions<OwnSpecific<L>>,
         resident: R,
         _: impl AtPassiveLevel,
     ) -> Result<Self, RegisterError> {
-        let specific = npi::pointer_to(&raw const options.characteristics);
-        // SAFETY: a pointer to a value, or NULL.
-        unsafe { npi::check::<L::Specific>(specific) }.map_err(RegisterError::OwnStructure)?;
-        // Holds on to the image from before NMR learns of it.
-        let resident = ManuallyDrop::new(resident);
-        let Some(block) = RegistrationBlock::<L>::allocate(module, options) else {
-            drop(ManuallyDrop::into_inner(resident));
-            return Err(RegisterError::OutOfMemory);
-        };
-        let mut handle: HANDLE = ptr::null_mut();
+        let npi_id = options.npi_id.unwrap_or(L::NPI_ID);
+        if npi_id == ID_AT_RUN_TIME {
+            return Err(RegisterError::NoNpiId);
+        }
+        let block = RegistrationBlock::<L>::allocate(module, npi_id, options).ok_or(RegisterError::OutOfMemory)?;
         // SAFETY: BLOCK.
         let shared = unsafe { block.as_ref() };
+        if let Err(error) = shared.check() {
+            // SAFETY: NMR does not know the block.
+            unsafe { RegistrationBlock::free(block) };
+            return Err(RegisterError::OwnStructure(error));
+        }
+        // Holds on to the image from before NMR learns of it.
+        let resident = ManuallyDrop::new(resident);
+        let mut handle: HANDLE = ptr::null_mut();
         // SAFETY: at PASSIVE_LEVEL (the token). The characteristics and all that they point to stay in place until the
         // registration is over (R10). The callbacks fit the context.
         let status =

@@ -1,24 +1,45 @@
 //! What a module says about itself when it registers.
 
-use crate::module_id::ModuleId;
-use crate::npi::NpiStructure;
+use wdk_nmr_sys::NPIID;
 
-/// What a module tells NMR about itself, and what it wants of the library. `C` is the type of its NPI-specific
-/// characteristics.
+use crate::module_id::ModuleId;
+
+/// What a module tells NMR about itself, and what it wants of the library. `C` is what it hands out as NPI-specific
+/// characteristics: a structure, an `Option` of one, or `()`, as the interface says.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RegistrationOptions<C> {
+    pub(crate) npi_id: Option<NPIID>,
     pub(crate) module_id: ModuleId,
+    pub(crate) version: u16,
     pub(crate) number: u32,
     pub(crate) characteristics: C,
     pub(crate) one_peer: bool,
     pub(crate) clock: Option<fn() -> u64>,
 }
 
-impl<C: NpiStructure> RegistrationOptions<C> {
+impl<C> RegistrationOptions<C> {
     /// A module with these characteristics; `()` if the interface has none.
     pub const fn new(module_id: ModuleId, characteristics: C) -> Self {
-        Self { module_id, number: 0, characteristics, one_peer: false, clock: None }
+        Self { npi_id: None, module_id, version: 0, number: 0, characteristics, one_peer: false, clock: None }
+    }
+
+    /// Registers this identifier and not [`Npi::ID`](crate::Npi::ID): for an interface of which there are many that
+    /// differ in the identifier alone, such as one for each of the programs that somebody has loaded.
+    ///
+    /// # Safety
+    ///
+    /// What [`Npi`](crate::Npi) says of modules that register `Npi::ID` is also true of those that register `id`.
+    pub const unsafe fn npi_id(mut self, id: NPIID) -> Self {
+        self.npi_id = Some(id);
+        self
+    }
+
+    /// The version of the registration instance. 0 unless it is set, as Microsoft's documentation has it; some
+    /// interfaces use it as the version of their protocol (R12), and their peers refuse every other.
+    pub const fn version(mut self, version: u16) -> Self {
+        self.version = version;
+        self
     }
 
     /// Says which of the module's implementations of the interface this is. Without it the number is 0.

@@ -16,7 +16,11 @@ pub struct Table {
 
 // SAFETY: starts with version and size.
 unsafe impl NpiStructure for Table {
-    const FORM: Form = Form::Versioned { oldest: 1, newest: 1 };
+    type Header = VersionAndSize;
+
+    fn check(header: &VersionAndSize) -> Result<usize, StructureError> {
+        header.check(1..=1)
+    }
 }
 
 // SAFETY: the two modules below.
@@ -34,11 +38,11 @@ impl Provider for Adder {
     type Npi = Adding;
     type Binding = u32;
     type Guard = Single;
-    const DISPATCH: ProviderTable<Self> = {
-        const TABLE: Table = Table { version: 1, size: 16, add: trampoline };
+
+    fn dispatch(&self) -> ProviderTable<Self> {
         // SAFETY: the function takes contexts of bindings of `Adder`.
-        unsafe { ProviderTable::new(&TABLE) }
-    };
+        unsafe { ProviderTable::new(Table { version: 1, size: 16, add: trampoline }) }
+    }
 
     fn attach(&self, client: &ClientOffer<'_, Adding>) -> Result<u32, Refusal> {
         client.module_id()?;
@@ -75,15 +79,19 @@ unsafe impl Processors for OneProcessor {
     }
 }
 
+/// What the table's function calls.
+fn handler(call: ClientCall<'_, Caller>, number: u32) -> u32 {
+    number.wrapping_add(*call.binding())
+}
+
 impl Client for Caller {
     type Npi = Adding;
     type Binding = u32;
     type Guard = PerProcessor<OneProcessor, 64>;
-    const DISPATCH: ClientTable<Self> = client_table!(Caller, Table {
-        version: 1,
-        size: 16,
-        add: fn(number: u32) -> u32 = |_: &Caller, binding: &u32, number: u32| number.wrapping_add(*binding),
-    });
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        client_table!(Self, Table { version: 1, size: 16, add: fn handler })
+    }
 
     fn attach(&self, provider: &ProviderOffer<'_, Adding>) -> Result<u32, Refusal> {
         Ok(provider.number())

@@ -18,7 +18,10 @@ impl Client for Careful {
     type Npi = Adding;
     type Binding = ();
     type Guard = InCriticalRegion<Kernel, Single>;
-    const DISPATCH: ClientTable<Self> = ClientTable::none();
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        ClientTable::none()
+    }
 
     fn attach(&self, _: &ProviderOffer<'_, Adding>) -> Result<(), Refusal> {
         Ok(())

@@ -9,7 +9,10 @@ impl Provider for Other {
     type Npi = Adding;
     type Binding = String;
     type Guard = Single;
-    const DISPATCH: ProviderTable<Self> = Adder::DISPATCH;
+
+    fn dispatch(&self) -> ProviderTable<Self> {
+        Adder.dispatch()
+    }
 
     fn attach(&self, _: &ClientOffer<'_, Adding>) -> Result<String, Refusal> {
         Ok(String::new())

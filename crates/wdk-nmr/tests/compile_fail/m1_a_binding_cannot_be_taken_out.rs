@@ -9,7 +9,10 @@ impl Client for Freeing {
     type Npi = Adding;
     type Binding = String;
     type Guard = Single;
-    const DISPATCH: ClientTable<Self> = ClientTable::none();
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        ClientTable::none()
+    }
 
     fn attach(&self, _: &ProviderOffer<'_, Adding>) -> Result<String, Refusal> {
         Ok(String::new())

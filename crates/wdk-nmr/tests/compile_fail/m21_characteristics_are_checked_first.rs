@@ -9,7 +9,10 @@ impl Client for Trusting {
     type Npi = Adding;
     type Binding = ();
     type Guard = Single;
-    const DISPATCH: ClientTable<Self> = ClientTable::none();
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        ClientTable::none()
+    }
 
     fn attach(&self, provider: &ProviderOffer<'_, Adding>) -> Result<(), Refusal> {
         let ModuleId::Guid(_) = provider.module_id() else { return Err(Refusal::NO_INTERFACE) };

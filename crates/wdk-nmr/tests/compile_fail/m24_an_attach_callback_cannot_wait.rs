@@ -9,7 +9,10 @@ impl Client for Waiting {
     type Npi = Adding;
     type Binding = ();
     type Guard = Single;
-    const DISPATCH: ClientTable<Self> = ClientTable::none();
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        ClientTable::none()
+    }
 
     fn attach(&self, provider: &ProviderOffer<'_, Adding>) -> Result<(), Refusal> {
         let _ = client().deregister(provider.passive());

@@ -1,4 +1,4 @@
-//! A dispatch table on the stack.
+//! A dispatch table on the stack: a registration takes the table itself, not an address of one.
 
 mod common;
 use common::*;

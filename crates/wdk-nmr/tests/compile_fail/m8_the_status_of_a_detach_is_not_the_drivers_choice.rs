@@ -9,7 +9,10 @@ impl Client for Hasty {
     type Npi = Adding;
     type Binding = ();
     type Guard = Single;
-    const DISPATCH: ClientTable<Self> = ClientTable::none();
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        ClientTable::none()
+    }
 
     fn attach(&self, _: &ProviderOffer<'_, Adding>) -> Result<(), Refusal> {
         Ok(())

@@ -11,14 +11,17 @@ impl Client for Waiting {
     type Npi = Adding;
     type Binding = ();
     type Guard = Single;
-    const DISPATCH: ClientTable<Self> = ClientTable::none();
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        ClientTable::none()
+    }
 
     fn attach(&self, provider: &ProviderOffer<'_, Adding>) -> Result<(), Refusal> {
         let _ = self.0.take().unwrap().wait(provider.passive());
         Ok(())
     }
 
-    fn attached(&self, provider: &AttachedProvider<'_, Self>) {
+    fn attached(&self, provider: AttachedProvider<'_, Self>) {
         let _ = self.0.take().unwrap().wait(provider.passive());
     }
 

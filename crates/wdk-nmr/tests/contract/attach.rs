@@ -383,7 +383,10 @@ fn r33_an_interface_without_tables_hands_over_null() {
         type Npi = Nothing;
         type Binding = ();
         type Guard = Single;
-        const DISPATCH: ClientTable<Self> = ClientTable::none();
+
+        fn dispatch(&self) -> ClientTable<Self> {
+            ClientTable::none()
+        }
         fn attach(&self, _: &ProviderOffer<'_, Nothing>) -> Result<(), Refusal> {
             Ok(())
         }

@@ -46,11 +46,19 @@ impl Characteristics {
 
 // SAFETY: `repr(C)`, starts with version and size, never changed.
 unsafe impl NpiStructure for Table {
-    const FORM: Form = Form::Versioned { oldest: 1, newest: 2 };
+    type Header = VersionAndSize;
+
+    fn check(header: &VersionAndSize) -> Result<usize, StructureError> {
+        header.check(1..=2)
+    }
 }
 // SAFETY: `repr(C)`, starts with version and size, never changed.
 unsafe impl NpiStructure for Characteristics {
-    const FORM: Form = Form::Versioned { oldest: 1, newest: 1 };
+    type Header = VersionAndSize;
+
+    fn check(header: &VersionAndSize) -> Result<usize, StructureError> {
+        header.check(1..=1)
+    }
 }
 
 pub(crate) const fn guid(number: u32) -> GUID {
@@ -125,8 +133,8 @@ impl TestProvider {
         }
     }
 
-    fn called(&self, binding: &Kept, number: u32) -> u32 {
-        (self.on_call)(self, binding, number)
+    fn called(call: ProviderCall<'_, Self>, number: u32) -> u32 {
+        (call.provider().on_call)(call.provider(), call.binding(), number)
     }
 }
 
@@ -140,11 +148,10 @@ impl Provider for TestProvider {
     type Npi = Testing;
     type Binding = Kept;
     type Guard = Single;
-    const DISPATCH: ProviderTable<Self> = provider_table!(TestProvider, Table {
-        version: 1,
-        size: Table::SIZE,
-        call: fn(number: u32) -> u32 = TestProvider::called,
-    });
+
+    fn dispatch(&self) -> ProviderTable<Self> {
+        provider_table!(Self, Table { version: 1, size: Table::SIZE, call: fn Self::called })
+    }
 
     fn attach(&self, client: &ClientOffer<'_, Testing>) -> Result<Kept, Refusal> {
         self.log.add("provider: attach");
@@ -183,8 +190,9 @@ pub(crate) struct TestClient {
     pub(crate) log: Log,
     pub(crate) bindings: AtomicUsize,
     pub(crate) on_attach: Box<dyn Fn(&ProviderOffer<'_, Testing>) -> Result<(), Refusal> + Send + Sync>,
-    pub(crate) on_attached: Box<dyn Fn(&AttachedProvider<'_, TestClient>) + Send + Sync>,
-    pub(crate) on_call: Box<dyn Fn(&ClientCall<TestClient>, u32) -> u32 + Send + Sync>,
+    pub(crate) on_attached: Box<dyn Fn(AttachedProvider<'_, TestClient>) + Send + Sync>,
+    pub(crate) on_unusable: Box<dyn Fn(&Kept, StructureError) + Send + Sync>,
+    pub(crate) on_call: Box<dyn Fn(&ClientCall<'_, TestClient>, u32) -> u32 + Send + Sync>,
     pub(crate) on_detaching: Box<dyn Fn(&Kept) + Send + Sync>,
     pub(crate) on_detached: Box<dyn Fn(&Kept) + Send + Sync>,
 }
@@ -196,13 +204,14 @@ impl TestClient {
             bindings: AtomicUsize::new(0),
             on_attach: Box::new(|_| Ok(())),
             on_attached: Box::new(|_| ()),
+            on_unusable: Box::new(|_, _| ()),
             on_call: Box::new(|call, number| number + call.binding().number as u32 * 1000),
             on_detaching: Box::new(|_| ()),
             on_detached: Box::new(|_| ()),
         }
     }
 
-    /// Written by hand, as a test of that way of doing it.
+    /// Written by hand: the other table is written by the macro.
     ///
     /// # Safety
     ///
@@ -224,16 +233,17 @@ impl Client for TestClient {
     type Npi = Testing;
     type Binding = Kept;
     type Guard = Sharded<ByThread, 4>;
-    const DISPATCH: ClientTable<Self> = {
-        const TABLE: Table = Table { version: 2, size: Table::SIZE, call: TestClient::called };
+    const OLDER_DISPATCHES: usize = 1;
+
+    fn dispatch(&self) -> ClientTable<Self> {
         // SAFETY: the function takes contexts of `TestClient`.
-        unsafe { ClientTable::new(&TABLE) }
-    };
-    const OLDER_DISPATCH: &'static [ClientTable<Self>] = &[{
-        const TABLE: Table = Table { version: 1, size: Table::SIZE, call: TestClient::called };
+        unsafe { ClientTable::new(Table { version: 2, size: Table::SIZE, call: Self::called }) }
+    }
+
+    fn older_dispatch(&self, _: usize) -> ClientTable<Self> {
         // SAFETY: the function takes contexts of `TestClient`.
-        unsafe { ClientTable::new(&TABLE) }
-    }];
+        unsafe { ClientTable::new(Table { version: 1, size: Table::SIZE, call: Self::called }) }
+    }
 
     fn attach(&self, provider: &ProviderOffer<'_, Testing>) -> Result<Kept, Refusal> {
         self.log.add("client: attach");
@@ -242,8 +252,12 @@ impl Client for TestClient {
         Ok(Kept { number, who: "client", log: self.log.clone() })
     }
 
-    fn attached(&self, provider: &AttachedProvider<'_, Self>) {
+    fn attached(&self, provider: AttachedProvider<'_, Self>) {
         (self.on_attached)(provider);
+    }
+
+    fn unusable(&self, binding: &Kept, error: StructureError) {
+        (self.on_unusable)(binding, error);
     }
 
     fn detaching(&self, binding: &Kept) {

@@ -61,18 +61,17 @@ impl<G: Guard> Client for Caller<G> {
     type Npi = Testing;
     type Binding = NotesDepth;
     type Guard = InCriticalRegion<Kernel, G>;
-    const DISPATCH: ClientTable<Self> = {
-        const TABLE: Table = Table { version: 1, size: Table::SIZE, call: never_called };
-        // SAFETY: the function takes any context.
-        unsafe { ClientTable::new(&TABLE) }
-    };
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        client_table!(Self, Table { version: 1, size: Table::SIZE, call: fn never_called })
+    }
 
     fn attach(&self, _: &ProviderOffer<'_, Testing>) -> Result<NotesDepth, Refusal> {
         Ok(NotesDepth(self.0.clone()))
     }
 }
 
-unsafe extern "system" fn never_called(_: *mut core::ffi::c_void, number: u32) -> u32 {
+fn never_called<C: Client>(_: ClientCall<'_, C>, number: u32) -> u32 {
     number
 }
 

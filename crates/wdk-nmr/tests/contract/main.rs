@@ -17,4 +17,5 @@ mod critical_region;
 mod deregister;
 mod detach;
 mod diagnosis;
+mod interface;
 mod register;

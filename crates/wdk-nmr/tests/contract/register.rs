@@ -29,10 +29,13 @@ impl Provider for Presence {
     type Npi = Bare;
     type Binding = ();
     type Guard = Single;
-    const DISPATCH: ProviderTable<Self> = ProviderTable::none();
+
+    fn dispatch(&self) -> ProviderTable<Self> {
+        ProviderTable::none()
+    }
 
     fn attach(&self, client: &ClientOffer<'_, Bare>) -> Result<(), Refusal> {
-        assert_eq!(client.characteristics(), Ok(&()));
+        assert_eq!(client.characteristics(), Ok(()));
         self.0.add("presence: attach");
         Ok(())
     }
@@ -42,7 +45,10 @@ impl Client for Presence {
     type Npi = Bare;
     type Binding = ();
     type Guard = Single;
-    const DISPATCH: ClientTable<Self> = ClientTable::none();
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        ClientTable::none()
+    }
 
     fn attach(&self, _: &ProviderOffer<'_, Bare>) -> Result<(), Refusal> {
         Ok(())
@@ -86,7 +92,10 @@ impl Client for PresentToo {
     type Npi = BareToo;
     type Binding = ();
     type Guard = Single;
-    const DISPATCH: ClientTable<Self> = ClientTable::none();
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        ClientTable::none()
+    }
 
     fn attach(&self, _: &ProviderOffer<'_, BareToo>) -> Result<(), Refusal> {
         Ok(())
@@ -247,7 +256,7 @@ fn r7_callbacks_need_no_registration() {
     // The provider calls back while the client's `register` is still at work.
     let mut client = TestClient::new(&log);
     let seen = log.clone();
-    client.on_attached = Box::new(move |provider| seen.add(format!("called: {}", call(provider, 1))));
+    client.on_attached = Box::new(move |provider| seen.add(format!("called: {}", call(&provider, 1))));
     let provider = provide(TestProvider::new(&log));
     let client = use_it(client);
     assert_eq!(log.take(), ["client: attach", "provider: attach", "called: 101"]);

@@ -15,7 +15,11 @@ pub struct Table {
 }
 
 unsafe impl NpiStructure for Table {
-    const FORM: Form = Form::Versioned { oldest: 1, newest: 1 };
+    type Header = VersionAndSize;
+
+    fn check(header: &VersionAndSize) -> Result<usize, StructureError> {
+        header.check(1..=1)
+    }
 }
 
 unsafe impl Npi for Adding {
@@ -29,8 +33,8 @@ unsafe impl Npi for Adding {
 pub struct Adder;
 
 impl Adder {
-    fn add(&self, sum: &u32, number: u32) -> u32 {
-        sum + number
+    fn add(call: ProviderCall<'_, Self>, number: u32) -> u32 {
+        call.binding() + number
     }
 }
 
@@ -38,11 +42,10 @@ impl Provider for Adder {
     type Npi = Adding;
     type Binding = u32;
     type Guard = Single;
-    const DISPATCH: ProviderTable<Self> = provider_table!(Adder, Table {
-        version: 1,
-        size: 16,
-        add: fn(number: u32) -> u32 = Adder::add,
-    });
+
+    fn dispatch(&self) -> ProviderTable<Self> {
+        provider_table!(Self, Table { version: 1, size: 16, add: fn Self::add })
+    }
 
     fn attach(&self, _: &ClientOffer<'_, Adding>) -> Result<u32, Refusal> {
         Ok(0)
@@ -55,7 +58,10 @@ impl Client for Counter {
     type Npi = Adding;
     type Binding = String;
     type Guard = Single;
-    const DISPATCH: ClientTable<Self> = ClientTable::none();
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        ClientTable::none()
+    }
 
     fn attach(&self, _: &ProviderOffer<'_, Adding>) -> Result<String, Refusal> {
         Ok(String::new())
@@ -81,7 +87,10 @@ impl Client for Fast {
     type Npi = Adding;
     type Binding = ();
     type Guard = PerProcessor<OneProcessor, 1>;
-    const DISPATCH: ClientTable<Self> = ClientTable::none();
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        ClientTable::none()
+    }
 
     fn attach(&self, _: &ProviderOffer<'_, Adding>) -> Result<(), Refusal> {
         Ok(())
