@@ -4,8 +4,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
 use sluice_control::name::PROBE;
 use sluice_core::Direction;
+
+use crate::terms::{TCP_FLAGS, ether_type_number, protocol_number};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -48,6 +51,12 @@ pub(crate) enum Command {
     Classify(ClassifyArgs),
     /// Exercise the drivers in every order and under load, round after round, and report (Windows only).
     Verify(VerifyArgs),
+    /// Write a manual page for each command.
+    #[command(after_help = "Example:\n  sluicectl man /usr/local/share/man/man1")]
+    Man {
+        /// The folder to write them to.
+        folder: PathBuf,
+    },
     /// Print a script that completes the arguments of sluicectl in a shell.
     #[command(after_help = "Example:\n  sluicectl completions powershell >> $PROFILE")]
     Completions {
@@ -128,7 +137,8 @@ pub(crate) enum PolicyCommand {
 Examples:
   sluicectl policy test office.toml --protocol tcp --destination 192.0.2.1 --destination-port 443
   sluicectl policy test office.toml --protocol udp --destination 192.0.2.53 --name www.example.com
-  sluicectl policy test office.toml --capture trace.pcap --packet 7")]
+  sluicectl policy test office.toml --capture trace.pcap --packet 7
+  sluicectl policy test office.toml --expect office-tests.toml")]
     Test(TestArgs),
 }
 
@@ -158,6 +168,13 @@ pub(crate) struct TestArgs {
     /// Take only the packet with this number, counted from 1.
     #[arg(long, value_name = "NUMBER", requires = "capture", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) packet: Option<u64>,
+    /// Compare the verdicts on the packets that this TOML file describes with those that it expects (docs/policy.md).
+    /// The exit code is 1 if one differs.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["capture", "Described", "direction", "rule"])]
+    pub(crate) expect: Option<PathBuf>,
+    /// Also say of the rule with this id which of its conditions are met.
+    #[arg(long, value_name = "ID")]
+    pub(crate) rule: Option<u32>,
     #[command(flatten)]
     pub(crate) described: Described,
     /// Which way the packet goes.
@@ -169,7 +186,7 @@ pub(crate) struct TestArgs {
 }
 
 /// A packet described by its fields.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[group(multiple = true)]
 pub(crate) struct Described {
     /// The protocol: a name such as tcp, or an IANA protocol number.
@@ -190,6 +207,26 @@ pub(crate) struct Described {
     /// The host name that the packet asks for, in a DNS question (udp) or a TLS ClientHello (tcp).
     #[arg(long, value_name = "HOST")]
     pub(crate) name: Option<String>,
+    /// Where the name is instead.
+    #[arg(long, value_enum, value_name = "KIND", requires = "name")]
+    pub(crate) name_kind: Option<NameKindArg>,
+    /// The TCP flags that are set, with commas between them: such as syn,ack.
+    #[arg(long, value_name = "FLAGS", value_delimiter = ',', value_parser = tcp_flag)]
+    pub(crate) tcp_flags: Option<Vec<u8>>,
+    /// Which fragment of a packet it is.
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub(crate) fragment: Option<FragmentArg>,
+    /// The packet contradicts itself.
+    #[arg(long)]
+    pub(crate) malformed: bool,
+    /// The packet was captured only in part.
+    #[arg(long)]
+    pub(crate) truncated: bool,
+    /// The EtherType of a packet that is not IP: a name such as arp, or a number.
+    #[arg(long, value_name = "TYPE", value_parser = ether_type,
+          conflicts_with_all = ["protocol", "source", "destination", "source_port", "destination_port", "name", "icmp",
+                                "tcp_flags", "fragment"])]
+    pub(crate) ether_type: Option<u16>,
     /// The id of the VLAN tag.
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(0..=4095))]
     pub(crate) vlan: Option<u16>,
@@ -220,7 +257,7 @@ pub(crate) struct ClassifyArgs {
     /// Which way the packets go; by default, what the capture says.
     #[arg(long, value_enum)]
     pub(crate) direction: Option<DirectionArg>,
-    /// Show only the totals.
+    /// Show only the totals, and how many packets each rule decided on.
     #[arg(long)]
     pub(crate) summary: bool,
     /// Write one JSON object per packet, each on a line of its own.
@@ -268,7 +305,28 @@ pub(crate) struct VerifyArgs {
     pub(crate) json: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum NameKindArg {
+    /// In a DNS question.
+    Dns,
+    /// In a TLS ClientHello.
+    Tls,
+    /// In the Host of an HTTP request.
+    Http,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum FragmentArg {
+    /// The one with the transport header.
+    First,
+    /// One of the others.
+    Later,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum DirectionArg {
     /// Towards this machine.
     Inbound,
@@ -290,13 +348,26 @@ impl DirectionArg {
     }
 }
 
-fn protocol(text: &str) -> Result<u8, String> {
-    let known = text.parse().ok().or_else(|| crate::terms::protocol_number(text));
+/// The bit of a TCP flag.
+pub(crate) fn tcp_flag(text: &str) -> Result<u8, String> {
+    let position = TCP_FLAGS.iter().position(|known| known.eq_ignore_ascii_case(text));
+    position.map(|bit| 1 << bit).ok_or_else(|| format!("expected flags of {}", TCP_FLAGS.join(", ")))
+}
+
+pub(crate) fn ether_type(text: &str) -> Result<u16, String> {
+    let hexadecimal = text.strip_prefix("0x").and_then(|digits| u16::from_str_radix(digits, 16).ok());
+    let known =
+        text.parse().ok().or(hexadecimal).filter(|number| *number >= 0x0600).or_else(|| ether_type_number(text));
+    known.ok_or_else(|| "expected an EtherType from 0x0600 to 0xFFFF or a name such as arp".to_owned())
+}
+
+pub(crate) fn protocol(text: &str) -> Result<u8, String> {
+    let known = text.parse().ok().or_else(|| protocol_number(text));
     known
         .ok_or_else(|| "expected a number from 0 to 255 or the name of a protocol, such as tcp, udp or icmp".to_owned())
 }
 
-fn icmp(text: &str) -> Result<(u8, u8), String> {
+pub(crate) fn icmp(text: &str) -> Result<(u8, u8), String> {
     let (kind, code) = text.split_once('/').unwrap_or((text, "0"));
     let byte = |text: &str| {
         text.parse().map_err(|_| "expected a type from 0 to 255, or type and code, such as 8 or 3/4".to_owned())

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::offline::Offline;
 use crate::policy;
 use crate::record::Record;
-use crate::table::PacketTable;
+use crate::table::{PacketTable, align_right, lines, table};
 
 /// How many bytes a batch may have, unless a single packet is larger.
 const BATCH_BYTES: usize = 1 << 20;
@@ -128,6 +128,8 @@ struct Summary {
     malformed: u64,
     truncated: u64,
     generation: Option<u64>,
+    /// How many packets each rule decided on, by its id; 0 is the default.
+    rules: BTreeMap<u32, u64>,
     /// Packets of link types that are not supported, by link type.
     left_out: BTreeMap<u32, u64>,
     /// The time that classification took, without reading and writing.
@@ -174,6 +176,9 @@ impl Report {
             serde_json::to_writer(&mut self.output, &self.summary.json())?;
             writeln!(self.output)?;
         } else if !self.json {
+            if !self.packets {
+                self.summary.rule_lines().iter().try_for_each(|line| writeln!(self.output, "{line}"))?;
+            }
             writeln!(self.output, "{}", self.summary.text())?;
         }
         Ok(self.output.flush()?)
@@ -189,7 +194,21 @@ impl Summary {
             self.blocked += u64::from(record.action == "block");
             self.malformed += u64::from(record.malformed);
             self.truncated += u64::from(record.truncated);
+            *self.rules.entry(record.rule.unwrap_or(0)).or_default() += 1;
         }
+    }
+
+    /// How many packets each rule decided on, those with the most first.
+    fn rule_lines(&self) -> Vec<String> {
+        let mut rules: Vec<_> = self.rules.iter().collect();
+        rules.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let mut table = table(&["Rule", "Packets"]);
+        for (id, count) in rules {
+            let rule = if *id == 0 { "default".to_owned() } else { id.to_string() };
+            table.add_row([rule, count.to_string()]);
+        }
+        align_right(&mut table, &[0, 1]);
+        lines(&table).into_iter().chain([String::new()]).collect()
     }
 
     fn text(&self) -> String {
@@ -207,6 +226,7 @@ impl Summary {
             "blocked": self.blocked,
             "malformed": self.malformed,
             "truncated": self.truncated,
+            "rules": self.rules,
             "left_out": self.left_out,
             "generation": self.generation,
             "seconds": self.time.as_secs_f64(),

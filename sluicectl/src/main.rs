@@ -4,6 +4,8 @@ mod args;
 mod capture;
 mod classify;
 mod device;
+#[cfg(test)]
+mod documentation;
 mod failure;
 mod offline;
 mod policy;
@@ -52,6 +54,10 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Policy(command) => policy::commands::run(command),
         Command::Classify(args) => classify::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Man { folder } => {
+            let unwritable = |error| Failure::Input(format!("cannot write to {}: {error}", folder.display()));
+            clap_mangen::generate_to(Cli::command(), &folder).map_err(unwritable)
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sluicectl", &mut script);

@@ -310,6 +310,7 @@ mod tests {
     use sluice_npi::action;
 
     use super::*;
+    use crate::documentation::assert_documented;
 
     fn client(name: &[u8], state: u16) -> ClientStatus {
         let mut padded = [0; 32];
@@ -357,6 +358,7 @@ mod tests {
     fn json_has_what_the_driver_said() {
         let clients = [client(b"probe", client_state::ATTACHED), client(b"", client_state::DETACHING)];
         let record = serde_json::to_value(StatusRecord::new(&status(), &clients)).unwrap();
+        assert_documented(&record);
         assert_eq!(
             record,
             serde_json::json!({

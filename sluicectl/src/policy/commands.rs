@@ -181,6 +181,7 @@ mod tests {
     use sluice_core::compile::{Conditions, Rule, compile};
 
     use super::*;
+    use crate::documentation::assert_documented;
 
     fn policy() -> Policy<Vec<u8>> {
         let rule = |id, action| Rule { id, action, conditions: Conditions::default() };
@@ -206,6 +207,7 @@ mod tests {
     #[test]
     fn programs_get_the_rules_in_force_as_well() {
         let policy = policy();
+        assert_documented(&in_force_record(4, Some(&policy), Some(true)));
         assert_eq!(
             in_force_record(4, Some(&policy), Some(true)),
             json!({

@@ -1,4 +1,4 @@
-//! A packet built from its description on the command line. Fields that are not given are 0.
+//! A packet built from its description. Fields that are not given are 0.
 
 use std::net::IpAddr;
 
@@ -7,59 +7,94 @@ use sluice_core::protocol::{self, DCCP, ICMP, ICMPV6, SCTP, TCP, UDP, UDP_LITE};
 use sluice_npi::{direction, link_type};
 
 use super::host_name::host_name;
-use crate::args::Described;
+use crate::args::{Described, FragmentArg, NameKindArg};
 use crate::capture::RecordedPacket;
-use crate::failure::Failure;
 
 const DNS_PORT: u16 = 53;
+const HTTP_PORT: u16 = 80;
 const TLS_PORT: u16 = 443;
 
-/// The packet, as a capture would hold it.
-pub(crate) fn packet(described: &Described) -> Result<RecordedPacket, Failure> {
+/// How many bytes of payload a frame has that is not IP: with its header, the shortest Ethernet frame.
+const SHORTEST_PAYLOAD: usize = 46;
+
+/// The first field of the flow of a later fragment that is not 0: 185 times 8 bytes, as for an MTU of 1,500.
+const LATER_OFFSET: u16 = 185;
+
+/// The packet, as a capture would hold it; the error says what cannot be described.
+pub(super) fn packet(described: &Described) -> Result<RecordedPacket, String> {
+    let (mut bytes, is_frame) = match described.ether_type {
+        Some(ether_type) => (not_ip(described, ether_type), true),
+        None => ip(described)?,
+    };
+    let wire_length = bytes.len() as u32;
+    if described.truncated {
+        bytes.pop();
+    }
+    let link_type = if is_frame { link_type::ETHERNET } else { link_type::RAW };
+    Ok(RecordedPacket { number: 1, time: None, link_type, direction: direction::UNSPECIFIED, wire_length, bytes })
+}
+
+/// An Ethernet frame with nothing in it.
+fn not_ip(described: &Described, ether_type: u16) -> Vec<u8> {
+    [frame_header(described.vlan, ether_type), vec![0; SHORTEST_PAYLOAD]].concat()
+}
+
+/// Addresses, a VLAN tag perhaps, and the EtherType.
+fn frame_header(vlan: Option<u16>, ether_type: u16) -> Vec<u8> {
+    let tag = vlan.map_or_else(Vec::new, |id| [ether_type::VLAN, id].map(u16::to_be_bytes).concat());
+    [&[0; 12][..], &tag, &ether_type.to_be_bytes()].concat()
+}
+
+/// An IP packet, and whether it is in a frame because of its VLAN tag.
+fn ip(described: &Described) -> Result<(Vec<u8>, bool), String> {
     let is_v6 = match (described.source, described.destination) {
         (Some(source), Some(destination)) if source.is_ipv4() != destination.is_ipv4() => {
-            return Err(wrong("--source and --destination are of different versions of IP"));
+            return Err("source and destination are of different versions of IP".to_owned());
         }
         (Some(address), _) | (None, Some(address)) => address.is_ipv6(),
         (None, None) => described.protocol == Some(ICMPV6),
     };
     let protocol = protocol(described, is_v6)?;
-    let mut payload = transport(described, protocol)?;
-    let mut bytes =
-        if is_v6 { ipv6(described, protocol, payload.len()) } else { ipv4(described, protocol, payload.len()) };
-    bytes.append(&mut payload);
-    let mut link_type = link_type::RAW;
-    if let Some(id) = described.vlan {
-        let behind = if is_v6 { ether_type::IPV6 } else { ether_type::IPV4 };
-        let tag = [ether_type::VLAN, id, behind].map(u16::to_be_bytes).concat();
-        bytes = [&[0; 12][..], &tag, &bytes].concat();
-        link_type = link_type::ETHERNET;
+    let mut payload = match described.fragment {
+        Some(FragmentArg::Later) => vec![0; 8],
+        _ => transport(described, protocol)?,
+    };
+    // A fragment with others after it has a multiple of 8 bytes.
+    if described.fragment == Some(FragmentArg::First) {
+        payload.resize(payload.len().next_multiple_of(8), 0);
     }
-    let wire_length = u32::try_from(bytes.len()).map_err(|_| wrong("the packet is too long"))?;
-    Ok(RecordedPacket { number: 1, time: None, link_type, direction: direction::UNSPECIFIED, wire_length, bytes })
+    let header =
+        if is_v6 { ipv6(described, protocol, payload.len()) } else { ipv4(described, protocol, payload.len()) };
+    let packet = [header, payload].concat();
+    let Some(id) = described.vlan else { return Ok((packet, false)) };
+    let behind = if is_v6 { ether_type::IPV6 } else { ether_type::IPV4 };
+    Ok(([frame_header(Some(id), behind), packet].concat(), true))
 }
 
-fn wrong(message: &str) -> Failure {
-    Failure::Input(message.to_owned())
-}
-
-/// The protocol that was given, or that follows from the other options.
-fn protocol(described: &Described, is_v6: bool) -> Result<u8, Failure> {
+/// The protocol that was given, or that follows from the other fields.
+fn protocol(described: &Described, is_v6: bool) -> Result<u8, String> {
     let icmp = if is_v6 { ICMPV6 } else { ICMP };
     let has_ports = described.source_port.is_some() || described.destination_port.is_some();
+    let name_needs: &[u8] = match described.name_kind {
+        None => &[TCP, UDP],
+        Some(NameKindArg::Dns) => &[UDP],
+        Some(NameKindArg::Tls | NameKindArg::Http) => &[TCP],
+    };
+    let wrong = |why: &str| Err(why.to_owned());
     match described.protocol {
         Some(protocol) if has_ports && !protocol::WITH_PORTS.contains(&protocol) => {
-            Err(wrong("the protocol has no ports; tcp, udp, udplite, sctp and dccp have"))
+            wrong("the protocol has no ports; tcp, udp, udplite, sctp and dccp have")
         }
-        Some(protocol) if described.name.is_some() && protocol != TCP && protocol != UDP => {
-            Err(wrong("--name needs --protocol udp (DNS) or tcp (TLS)"))
+        Some(protocol) if described.name.is_some() && !name_needs.contains(&protocol) => {
+            wrong("a name needs the protocol udp (DNS) or tcp (TLS, HTTP)")
         }
         Some(protocol) if described.icmp.is_some() && protocol != icmp => {
-            Err(wrong("--icmp needs --protocol icmp, or ipv6-icmp with IPv6 addresses"))
+            wrong("an ICMP type needs the protocol icmp, or ipv6-icmp with IPv6 addresses")
         }
+        Some(protocol) if described.tcp_flags.is_some() && protocol != TCP => wrong("TCP flags need the protocol tcp"),
         Some(protocol) => Ok(protocol),
         None if described.icmp.is_some() && !has_ports && described.name.is_none() => Ok(icmp),
-        None => Err(wrong("--protocol is missing, such as --protocol tcp")),
+        None => wrong("--protocol is missing, such as --protocol tcp"),
     }
 }
 
@@ -73,22 +108,46 @@ fn address_bytes(address: Option<IpAddr>, length: usize) -> Vec<u8> {
 
 /// A header of 20 bytes (RFC 791, 3.1).
 fn ipv4(described: &Described, protocol: u8, payload: usize) -> Vec<u8> {
+    const MORE_FRAGMENTS: u16 = 0x2000;
+    let fragment = match described.fragment {
+        None => 0,
+        Some(FragmentArg::First) => MORE_FRAGMENTS,
+        Some(FragmentArg::Later) => LATER_OFFSET,
+    };
+    // A malformed one is shorter than its own header.
+    let length = if described.malformed && !has_own_fault(protocol) { 19 } else { 20 + payload };
     let mut header = vec![0x45, 0];
-    header.extend(length_field(20 + payload));
-    header.extend([0, 0, 0, 0, 64, protocol, 0, 0]);
+    header.extend(length_field(length));
+    header.extend([0, 0]);
+    header.extend(fragment.to_be_bytes());
+    header.extend([64, protocol, 0, 0]);
     header.extend(address_bytes(described.source, 4));
     header.extend(address_bytes(described.destination, 4));
     header
 }
 
-/// A header of 40 bytes (RFC 8200, 3).
+/// A header of 40 bytes (RFC 8200, 3), and the one of a fragment (4.5).
 fn ipv6(described: &Described, protocol: u8, payload: usize) -> Vec<u8> {
-    let mut header = vec![0x60, 0, 0, 0];
-    header.extend(length_field(payload));
-    header.extend([protocol, 64]);
+    let fragment = described.fragment.map(|kind| match kind {
+        FragmentArg::First => 1,
+        FragmentArg::Later => LATER_OFFSET << 3,
+    });
+    let fragment: Vec<u8> = fragment
+        .map_or_else(Vec::new, |offset: u16| [&[protocol, 0][..], &offset.to_be_bytes(), &[0, 0, 0, 1]].concat());
+    // The version of a malformed one is another.
+    let version = if described.malformed && !has_own_fault(protocol) { 0x50 } else { 0x60 };
+    let mut header = vec![version, 0, 0, 0];
+    header.extend(length_field(fragment.len() + payload));
+    header.extend([if fragment.is_empty() { protocol } else { protocol::FRAGMENT }, 64]);
     header.extend(address_bytes(described.source, 16));
     header.extend(address_bytes(described.destination, 16));
+    header.extend(fragment);
     header
+}
+
+/// Whether a malformed packet of this protocol contradicts itself in the transport header, behind its ports.
+fn has_own_fault(protocol: u8) -> bool {
+    matches!(protocol, TCP | UDP)
 }
 
 /// A length in 16 bits. Nothing here is longer: a host name has at most 253 characters.
@@ -97,27 +156,37 @@ fn length_field(length: usize) -> [u8; 2] {
 }
 
 /// The transport header and its payload.
-fn transport(described: &Described, protocol: u8) -> Result<Vec<u8>, Failure> {
+fn transport(described: &Described, protocol: u8) -> Result<Vec<u8>, String> {
     let name = described.name.as_deref().map(host_name).transpose();
-    let name =
-        name.map_err(|why| wrong(&format!("--name {}: {why}", described.name.as_deref().unwrap_or_default())))?;
-    let name_port = match (&name, protocol) {
-        (Some(_), UDP) => DNS_PORT,
-        (Some(_), _) => TLS_PORT,
-        (None, _) => 0,
+    let name = name.map_err(|why| format!("the name {}: {why}", described.name.as_deref().unwrap_or_default()))?;
+    let kind = described.name_kind.unwrap_or(if protocol == UDP { NameKindArg::Dns } else { NameKindArg::Tls });
+    let name_port = match kind {
+        _ if name.is_none() => 0,
+        NameKindArg::Dns => DNS_PORT,
+        NameKindArg::Tls => TLS_PORT,
+        NameKindArg::Http => HTTP_PORT,
     };
     let ports = [described.source_port.unwrap_or(0), described.destination_port.unwrap_or(name_port)]
         .map(u16::to_be_bytes)
         .concat();
+    let payload = name.map_or_else(Vec::new, |name| match kind {
+        NameKindArg::Dns => dns_question(&name),
+        NameKindArg::Tls => client_hello(&name),
+        NameKindArg::Http => format!("GET / HTTP/1.1\r\nHost: {name}\r\n\r\n").into_bytes(),
+    });
     Ok(match protocol {
         TCP => {
-            // Sequence numbers; a header of 5 words; ACK and PSH; window, checksum, urgent pointer.
-            let header = [&ports[..], &[0; 8], &[0x50, 0x18], &[0; 6]].concat();
-            [header, name.map_or_else(Vec::new, |name| client_hello(&name))].concat()
+            const ACK_PSH: u8 = 0x18;
+            let flags =
+                described.tcp_flags.as_ref().map_or(ACK_PSH, |flags| flags.iter().fold(0, |all, bit| all | bit));
+            // A header of 5 words; of a malformed one, less.
+            let words = if described.malformed { 0x40 } else { 0x50 };
+            // Sequence numbers; window, checksum, urgent pointer.
+            [&ports[..], &[0; 8], &[words, flags], &[0; 6], &payload].concat()
         }
         UDP | UDP_LITE => {
-            let question = name.map_or_else(Vec::new, |name| dns_question(&name));
-            [&ports[..], &length_field(8 + question.len()), &[0, 0], &question].concat()
+            let length = if described.malformed { 7 } else { 8 + payload.len() };
+            [&ports[..], &length_field(length), &[0, 0], &payload].concat()
         }
         SCTP => [&ports[..], &[0; 8]].concat(),
         // The header has 4 words (RFC 4340, 5.1).

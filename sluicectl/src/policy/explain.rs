@@ -10,9 +10,9 @@ use serde::Serialize;
 use sluice_core::Action;
 use sluice_core::compile::{Conditions, Rule, compile};
 
-use super::checked::{Checked, check};
-use super::described;
+use super::checked::{Checked, check, plural};
 use super::file::Entry;
+use super::{described, expected};
 use crate::args::TestArgs;
 use crate::capture::{Capture, RecordedPacket};
 use crate::failure::Failure;
@@ -28,8 +28,28 @@ struct Explanation<'a> {
     description: Option<&'a str>,
     /// Its conditions, all of which are met.
     conditions: Vec<Condition<'a>>,
-    /// The rules before it, each with the first of its conditions that is not met.
+    /// The first of the rules before it, each with the first of its conditions that is not met.
     passed_over: Vec<PassedOver<'a>>,
+    /// How many rules are before it.
+    passed_over_count: usize,
+    /// The rule that was asked about.
+    asked: Option<Asked<'a>>,
+}
+
+/// How many rules that do not match are listed.
+const MOST_PASSED_OVER: usize = 20;
+
+#[derive(Debug, Serialize)]
+struct Asked<'a> {
+    rule: u32,
+    conditions: Vec<Judged<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Judged<'a> {
+    #[serde(flatten)]
+    condition: Condition<'a>,
+    met: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -50,8 +70,18 @@ pub(crate) fn run(args: &TestArgs) -> Result<(), Failure> {
     checked.show_errors();
     let Some(table) = checked.table.clone() else { return Err(Failure::Reported) };
     let classifier = Offline::new(Some(table))?;
+    if let Some(path) = &args.expect {
+        return expected::run(path, &classifier, args.json);
+    }
+    let wanted = match args.rule {
+        None => None,
+        Some(id) => {
+            let entry = checked.file.rules.iter().find(|entry| entry.rule.id == id);
+            Some(entry.ok_or_else(|| Failure::Input(format!("{} has no rule {id}", checked.source.name)))?)
+        }
+    };
     let packets: Box<dyn Iterator<Item = Result<RecordedPacket, Failure>>> = match &args.capture {
-        None => Box::new([described::packet(&args.described)].into_iter()),
+        None => Box::new([described::packet(&args.described).map_err(Failure::Input)].into_iter()),
         Some(path) => {
             let capture = Capture::open(path)?;
             match args.packet {
@@ -74,7 +104,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<(), Failure> {
         let mut packet = packet?;
         packet.direction = args.direction.map_or(packet.direction, |direction| direction.number());
         let record = Record::new(&packet, &classifier.classify(&packet)?);
-        let explanation = explain(&checked, &packet, record, in_detail)?;
+        let explanation = explain(&checked, &packet, record, in_detail, wanted)?;
         if args.json {
             serde_json::to_writer(&mut output, &explanation)?;
             writeln!(output)?;
@@ -90,6 +120,7 @@ fn explain<'a>(
     packet: &RecordedPacket,
     record: Record,
     in_detail: bool,
+    wanted: Option<&'a Entry>,
 ) -> Result<Explanation<'a>, Failure> {
     let rules = &checked.file.rules;
     let decider = rules.iter().position(|entry| Some(entry.rule.id) == record.rule);
@@ -98,8 +129,9 @@ fn explain<'a>(
         value: entry.keys.get(key).and_then(|span| checked.source.text.get(span.clone())).unwrap_or_default(),
     };
     let mut passed_over = Vec::new();
+    let before = if in_detail { &rules[..decider.unwrap_or(rules.len())] } else { &[] };
     if in_detail {
-        for entry in &rules[..decider.unwrap_or(rules.len())] {
+        for entry in before.iter().take(MOST_PASSED_OVER) {
             for (key, condition) in parts(&entry.rule.conditions) {
                 if !is_met(condition, packet)? {
                     passed_over.push(PassedOver { rule: entry.rule.id, unmet: text(entry, key) });
@@ -115,8 +147,21 @@ fn explain<'a>(
         conditions: decider.map_or_else(Vec::new, |entry| {
             parts(&entry.rule.conditions).into_iter().map(|(key, _)| text(entry, key)).collect()
         }),
+        passed_over_count: before.len(),
         passed_over,
+        asked: wanted.map(|entry| asked(entry, packet, text)).transpose()?,
     })
+}
+
+/// Each condition of a rule, and whether it is met.
+fn asked<'a>(
+    entry: &'a Entry,
+    packet: &RecordedPacket,
+    text: impl Fn(&Entry, &'static str) -> Condition<'a>,
+) -> Result<Asked<'a>, Failure> {
+    let judged = |(key, condition)| Ok(Judged { condition: text(entry, key), met: is_met(condition, packet)? });
+    let conditions = parts(&entry.rule.conditions).into_iter().map(judged).collect::<Result<_, Failure>>()?;
+    Ok(Asked { rule: entry.rule.id, conditions })
 }
 
 fn is_met(conditions: Conditions, packet: &RecordedPacket) -> Result<bool, Failure> {
@@ -178,6 +223,21 @@ impl Explanation<'_> {
         }
         for PassedOver { rule, unmet: Condition { key, value } } in &self.passed_over {
             writeln!(output, "  rule {rule} does not match: {key} = {value} is not met")?;
+        }
+        if let Some(more) = self.passed_over_count.checked_sub(self.passed_over.len()).filter(|more| *more > 0)
+            && !self.passed_over.is_empty()
+        {
+            writeln!(
+                output,
+                "  {} do not match either; --rule ID says why one of them does not",
+                plural(more, "more rule")
+            )?;
+        }
+        if let Some(Asked { rule, conditions }) = &self.asked {
+            writeln!(output, "  rule {rule}:{}", if conditions.is_empty() { " matches every packet" } else { "" })?;
+            for Judged { condition: Condition { key, value }, met } in conditions {
+                writeln!(output, "    {key} = {value}: {}", if *met { "met" } else { "not met" })?;
+            }
         }
         Ok(())
     }

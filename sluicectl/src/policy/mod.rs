@@ -5,6 +5,7 @@ mod checked;
 pub(crate) mod commands;
 mod described;
 mod diagnostic;
+mod expected;
 mod explain;
 mod file;
 mod hint;

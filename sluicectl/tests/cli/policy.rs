@@ -55,6 +55,7 @@ fn a_bad_policy_is_refused_with_every_mistake() {
     let run = sluicectl(["policy", "check", &file, "--json"]);
     run.failed(2, &[]);
     let report = &run.json()[0];
+    assert_documented(report);
     assert_eq!(report["valid"], false);
     assert_eq!(report["diagnostics"].as_array().unwrap().len(), 3);
     assert_eq!(
@@ -195,6 +196,7 @@ fn lists_come_from_files_beside_the_policy() {
         assert!(run.stdout.contains(part), "{part}: {}", run.stdout);
     }
     let run = sluicectl(["policy", "check", &policy, "--json"]);
+    assert_documented(&run.json()[0]);
     assert_eq!(
         run.json()[0]["lists"][0],
         json!({"path": "ads.txt", "taken": 2, "left_out": {"cosmetic rules": 1, "rules with options": 1},
@@ -282,6 +284,120 @@ fn policy_test_says_which_rule_decides_and_why() {
 }
 
 #[test]
+fn all_that_conditions_see_can_be_described() {
+    let folder = Folder::new();
+    let rules = [
+        "tcp_flags = ['syn', '!ack']",
+        "fragment = 'later'\nip_version = 6",
+        "fragment = 'later'",
+        "fragment = 'first'\ndestination_port = 53",
+        "malformed = true\ndestination_port = 80",
+        "malformed = true",
+        "truncated = true",
+        "ether_type = 'arp'\nvlan = 7",
+        "ether_type = 'arp'",
+        "name = 'h.example'\ndestination_port = 80",
+        "direction = 'inbound'",
+    ];
+    let rules = rules.iter().zip(1..).map(|(lines, id)| format!("[[rule]]\nid = {id}\naction = 'block'\n{lines}\n"));
+    let file = folder.file("p.toml", rules.collect::<String>());
+    for (packet, rule) in [
+        ("--protocol tcp --tcp-flags syn", 1),
+        ("--protocol tcp --tcp-flags SYN,ack", 0),
+        ("--protocol udp --fragment later --source ::1", 2),
+        ("--protocol udp --fragment later", 3),
+        ("--protocol udp --fragment first --destination-port 53", 4),
+        ("--protocol udp --fragment first --destination-port 53 --source ::1", 4),
+        ("--protocol tcp --malformed --destination-port 80", 5),
+        ("--protocol udp --malformed --destination-port 80 --source ::1", 5),
+        ("--protocol icmp --malformed", 6),
+        ("--protocol gre --malformed --destination ::1", 6),
+        ("--protocol tcp --truncated", 7),
+        ("--protocol icmp --truncated", 7),
+        ("--ether-type arp --vlan 7", 8),
+        ("--ether-type 0x0806", 9),
+        ("--ether-type lldp", 0),
+        ("--protocol tcp --name www.h.example --name-kind http", 10),
+        ("--protocol tcp --direction inbound", 11),
+        ("--protocol tcp", 0),
+    ] {
+        let run = sluicectl(["policy", "test", &file, "--json"].into_iter().chain(packet.split(' ')));
+        run.done();
+        assert_eq!(run.json()[0]["rule"].as_u64().unwrap_or(0), rule, "{packet}: {}", run.stdout);
+        assert_documented(&run.json()[0]);
+    }
+    for (packet, why) in [
+        ("--protocol udp --tcp-flags syn", "TCP flags need the protocol tcp"),
+        ("--protocol tcp --tcp-flags sny", "expected flags of fin, syn"),
+        ("--protocol udp --name x.example --name-kind http", "a name needs the protocol"),
+        ("--ether-type 5", "0x0600"),
+        ("--ether-type arp --protocol tcp", "cannot be used with"),
+    ] {
+        sluicectl(["policy", "test", &file].into_iter().chain(packet.split(' '))).failed(2, &[why]);
+    }
+}
+
+#[test]
+fn one_rule_can_be_asked_about_and_many_are_not_listed() {
+    let folder = Folder::new();
+    let rule = |id: u32| format!("[[rule]]\nid = {id}\naction = 'block'\nprotocol = 'tcp'\ndestination_port = {id}\n");
+    let file = folder.file("p.toml", (1..=2000).map(rule).collect::<String>());
+    let run = sluicectl(["policy", "test", &file, "--protocol", "tcp", "--rule", "1500"]);
+    run.done();
+    assert!(run.stdout.lines().count() < 30, "{}", run.stdout);
+    assert!(run.stdout.contains("1980 more rules do not match either"), "{}", run.stdout);
+    let asked = "  rule 1500:\n    protocol = 'tcp': met\n    destination_port = 1500: not met\n";
+    assert!(run.stdout.ends_with(asked), "{}", run.stdout);
+    let run = sluicectl(["policy", "test", &file, "--protocol", "tcp", "--rule", "1500", "--json"]);
+    let record = &run.json()[0];
+    assert_eq!((record["passed_over"].as_array().unwrap().len(), &record["passed_over_count"]), (20, &json!(2000)));
+    assert_eq!(record["asked"]["conditions"][1]["met"], false);
+    assert_documented(record);
+    sluicectl(["policy", "test", &file, "--protocol", "tcp", "--rule", "2001"]).failed(2, &["has no rule 2001"]);
+}
+
+#[test]
+fn verdicts_are_compared_with_expected_ones() {
+    let folder = Folder::new();
+    let policy = folder.file("office.toml", OFFICE);
+    let good = "[[packet]]\nprotocol = 'tcp'\nsource = '192.0.2.7'\nexpect = 'permit'\nrule = 10\n\
+                [[packet]]\nprotocol = 'udp'\nname = 'x.ads.example.com'\nexpect = 'block'\n\
+                [[packet]]\nicmp = '3/4'\nexpect = 'block'\nrule = 30\n\
+                [[packet]]\nether_type = 'arp'\nvlan = 8\ndirection = 'inbound'\nexpect = 'permit'\nrule = 0\n";
+    let file = folder.file("good.toml", good);
+    let run = sluicectl(["policy", "test", &policy, "--expect", &file]);
+    run.done();
+    assert!(run.stdout.ends_with("good.toml: 4 verdicts as expected\n"), "{}", run.stdout);
+
+    let wrong = format!("{good}[[packet]]\ndescription = 'the lab'\nprotocol = 'tcp'\nexpect = 'block'\nrule = 20\n");
+    let file = folder.file("wrong.toml", wrong);
+    let run = sluicectl(["policy", "test", &policy, "--expect", &file]);
+    run.failed(1, &["wrong.toml: 1 of 5 verdicts differs"]);
+    let line = "wrong.toml:20: packet 5 (the lab): expected block by rule 20, found permit by default";
+    assert!(run.stdout.contains(line), "{}", run.stdout);
+    let run = sluicectl(["policy", "test", &policy, "--expect", &file, "--json"]);
+    run.failed(1, &[]);
+    assert_eq!(
+        run.json()[4],
+        json!({"number": 5, "line": 20, "description": "the lab", "expected": {"action": "block", "rule": 20},
+            "action": "permit", "rule": null, "as_expected": false})
+    );
+    assert_documented(&run.json()[4]);
+
+    for (text, why) in [
+        ("[[packet]]\nprotocol = 'tcp'\n", "bad.toml:1:1: missing field `expect`"),
+        ("[[packet]]\nexpect = 'block'\nprotocl = 'tcp'\n", "bad.toml:3:1: unknown field `protocl`"),
+        ("[[packet]]\nexpect = 'drop'\n", "bad.toml:2:10: unknown variant `drop`"),
+        ("[[packet]]\nexpect = 'block'\nprotocol = 'tpc'\n", "bad.toml:1:1: tpc: expected a number from 0 to 255"),
+        ("[[packet]]\nexpect = 'block'\nprotocol = 'gre'\nsource_port = 1\n", "has no ports"),
+        ("x", "bad.toml:1:2"),
+    ] {
+        let file = folder.file("bad.toml", text);
+        sluicectl(["policy", "test", &policy, "--expect", &file]).failed(2, &[why]);
+    }
+}
+
+#[test]
 fn policy_test_explains_to_people() {
     let folder = Folder::new();
     let file = folder.file("office.toml", OFFICE);
@@ -319,10 +435,10 @@ fn a_packet_that_cannot_be_described_is_refused() {
     for (arguments, why) in [
         (&["--destination-port", "53"][..], "--protocol is missing"),
         (&["--protocol", "icmp", "--destination-port", "53"], "has no ports"),
-        (&["--protocol", "gre", "--name", "x.example"], "udp (DNS) or tcp (TLS)"),
-        (&["--protocol", "tcp", "--icmp", "8"], "--icmp needs"),
+        (&["--protocol", "gre", "--name", "x.example"], "udp (DNS) or tcp (TLS, HTTP)"),
+        (&["--protocol", "tcp", "--icmp", "8"], "an ICMP type needs"),
         (&["--protocol", "tcp", "--source", "::1", "--destination", "192.0.2.1"], "different versions of IP"),
-        (&["--protocol", "tcp", "--name", "a b"], "--name a b"),
+        (&["--protocol", "tcp", "--name", "a b"], "the name a b"),
         (&["--protocol", "tpc"], "expected a number from 0 to 255"),
         (&["--protocol", "tcp", "--source", "localhost"], "--source"),
         (&["--protocol", "tcp", "--destination-port", "70000"], "70000"),
@@ -393,6 +509,19 @@ fn every_command_has_help_and_the_exit_codes_are_told() {
         help.done();
         assert!(help.stdout.contains("Example"), "{arguments:?}");
     }
+}
+
+#[test]
+fn there_is_a_manual_page_for_every_command() {
+    let folder = Folder::new();
+    sluicectl(["man", folder.path().to_str().unwrap()]).done();
+    for (page, part) in
+        [("sluicectl", "verify"), ("sluicectl-classify", "offline"), ("sluicectl-policy-check", "strict")]
+    {
+        let text = std::fs::read_to_string(folder.path().join(format!("{page}.1"))).unwrap();
+        assert!(text.contains(part), "{page}");
+    }
+    sluicectl(["man", "/nowhere/at/all"]).failed(2, &["/nowhere/at/all"]);
 }
 
 #[test]
