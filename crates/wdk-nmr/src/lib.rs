@@ -68,6 +68,10 @@
 //! All three are compiled and run as they stand here, on any host, against a registrar that stands in for NETIO.SYS.
 //! Together they are the example `adding`.
 //!
+//! Interfaces of others are in the same form. The examples `xdp` (two network cards that offer themselves to XDP for
+//! Windows) and `ebpf` (an extension of eBPF for Windows) are to be copied from; each plays the other side, too, and runs
+//! on any host.
+//!
 //! # What a driver has to bring
 //!
 //! * A global allocator whose memory is not paged, and a type that holds on to the driver's image: [`Resident`].
