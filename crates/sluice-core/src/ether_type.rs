@@ -20,12 +20,22 @@ pub const MPLS_UPSTREAM: u16 = 0x8848;
 pub const PPPOE_DISCOVERY: u16 = 0x8863;
 /// PPPoE, session stage (RFC 2516).
 pub const PPPOE_SESSION: u16 = 0x8864;
+/// Cisco FabricPath: a tag of two bytes, then the frame that was.
+pub const FABRICPATH: u16 = 0x8903;
+/// Cisco's VN-Tag.
+pub const VN_TAG: u16 = 0x8926;
+/// The E-tag of bridge port extension (IEEE 802.1BR).
+pub const E_TAG: u16 = 0x893F;
+/// Network Service Header (RFC 8300).
+pub const NSH: u16 = 0x894F;
 /// The outer one of two VLAN tags (IEEE 802.1ad): an S-tag.
 pub const SERVICE_VLAN: u16 = 0x88A8;
 /// LLDP (IEEE 802.1AB).
 pub const LLDP: u16 = 0x88CC;
 /// MACsec (IEEE 802.1AE).
 pub const MACSEC: u16 = 0x88E5;
+/// Provider backbone bridging (IEEE 802.1ah): an I-tag, then the customer's frame.
+pub const BACKBONE: u16 = 0x88E7;
 /// PTP over Ethernet (IEEE 1588).
 pub const PTP: u16 = 0x88F7;
 /// A stacked VLAN tag from before 802.1ad.
@@ -33,13 +43,17 @@ pub const OLD_STACKED_VLAN: u16 = 0x9100;
 /// The same, of other manufacturers.
 pub const OLD_STACKED_VLAN_2: u16 = 0x9200;
 
+/// Arista's: the time at which a switch saw the frame.
+pub const TIMESTAMP: u16 = 0xD28B;
+
 /// The smallest EtherType; what is below is a length (IEEE 802.3, 3.2.6).
 pub const FIRST: u16 = 0x0600;
 
 /// The largest length in place of an EtherType.
 pub const LAST_LENGTH: u16 = 1500;
 
-/// The EtherTypes that policies can name, with their usual names. VLAN tags are not among them: they are skipped over.
+/// The EtherTypes that policies can name, with their usual names. Tags are not among them, as they are skipped
+/// over.
 pub const NAMES: [(u16, &str); 11] = [
     (IPV4, "ipv4"),
     (ARP, "arp"),
@@ -55,5 +69,22 @@ pub const NAMES: [(u16, &str); 11] = [
 ];
 
 /// Those behind which the parser reads something, or which it says something about.
-pub(crate) const READ: [u16; 10] =
-    [IPV4, ARP, VLAN, IPV6, MPLS, MPLS_UPSTREAM, SERVICE_VLAN, MACSEC, OLD_STACKED_VLAN, OLD_STACKED_VLAN_2];
+pub(crate) const READ: [u16; 17] = [
+    IPV4,
+    ARP,
+    VLAN,
+    IPV6,
+    MPLS,
+    MPLS_UPSTREAM,
+    PPPOE_SESSION,
+    FABRICPATH,
+    VN_TAG,
+    E_TAG,
+    NSH,
+    SERVICE_VLAN,
+    MACSEC,
+    BACKBONE,
+    OLD_STACKED_VLAN,
+    OLD_STACKED_VLAN_2,
+    TIMESTAMP,
+];

@@ -173,6 +173,167 @@ fn the_headers_alone_have_no_name_and_all_else() {
     assert_eq!(with_name, flow);
 }
 
+// Encapsulations
+
+/// An EtherType, and a UDP packet in something that it stands for.
+fn encapsulations(v4: &[u8]) -> Vec<(&'static str, u16, Vec<u8>, u16)> {
+    let frame = |payload: &[u8]| ethernet(0x0800, payload);
+    let with = |header: &[u8], rest: &[u8]| [header, rest].concat();
+    let ip = [0x08, 0x00];
+    vec![
+        ("VN-Tag", 0x8926, with(&[&[0; 4], &ip[..]].concat(), v4), 0x0800),
+        ("E-tag", 0x893F, with(&[&[0; 6], &ip[..]].concat(), v4), 0x0800),
+        ("PBB", 0x88E7, with(&[0; 4], &frame(v4)), 0x0800),
+        ("FabricPath", 0x8903, with(&[0; 2], &frame(v4)), 0x0800),
+        ("timestamp of 64 bits", 0xD28B, with(&[&[0, 1, 1, 0x10], &[0; 8][..], &ip].concat(), v4), 0x0800),
+        ("timestamp of 48 bits", 0xD28B, with(&[&[0, 1, 0, 0x21], &[0; 6][..], &ip].concat(), v4), 0x0800),
+        ("MACsec", 0x88E5, with(&[&[0, 0, 0, 0, 0, 1], &ip[..]].concat(), &with(v4, &[9; 16])), 0x88E5),
+        ("MACsec with a channel", 0x88E5, with(&[&[0x20; 1], &[0; 13][..], &ip].concat(), v4), 0x88E5),
+        ("NSH with IPv4", 0x894F, with(&[&[0, 6, 1, 1], &[0; 20][..]].concat(), v4), 0x894F),
+        ("NSH with Ethernet", 0x894F, with(&[&[0, 2, 2, 3], &[0; 4][..]].concat(), &frame(v4)), 0x894F),
+        ("NSH with MPLS", 0x894F, with(&[0, 2, 2, 5, 0, 0, 0, 1, 0, 0, 0x11, 64], v4), 0x894F),
+        ("PPPoE", 0x8864, with(&[0x11, 0, 0, 7, 0, v4.len() as u8 + 2, 0, 0x21], v4), 0x8864),
+        ("PPPoE, compressed", 0x8864, with(&[0x11, 0, 0, 7, 0, v4.len() as u8 + 1, 0x21], v4), 0x8864),
+        ("MPLS", 0x8847, with(&[0, 1, 0, 64, 0, 1, 0x11, 64], v4), 0x8847),
+        ("MPLS, explicit null", 0x8848, with(&[0, 0, 1, 64], v4), 0x8848),
+    ]
+}
+
+#[test]
+fn ip_is_found_in_encapsulations_and_the_ether_type_is_that_of_the_frame() {
+    let v4 = ipv4(17, &udp((7, 9), b"x"));
+    for (what, number, payload, ether_type) in encapsulations(&v4) {
+        let mut packet = ethernet(number, &payload);
+        packet.resize(packet.len().max(60), 0);
+        let flow = whole(link_type::ETHERNET, &packet);
+        assert_eq!((ports(&flow), flow.flags & WRONG, flow.ether_type), (Some((7, 9)), 0, ether_type), "{what}");
+        let start = packet.windows(v4.len()).position(|bytes| bytes == v4).unwrap();
+        assert_eq!(flow.network_offset as usize, start, "{what}");
+        assert_eq!(flow.has(flags::MACSEC), ether_type == 0x88E5, "{what}");
+        let tagged = ethernet(0x8100, &[&[0, 5], number.to_be_bytes().as_slice(), &payload].concat());
+        let flow = whole(link_type::ETHERNET, &tagged);
+        assert_eq!((ports(&flow), flow.vlan_count, flow.vlan_ids[0]), (Some((7, 9)), 1, 5), "{what} in a VLAN");
+        for length in 14..start + 20 {
+            let cut = parse(link_type::ETHERNET, &packet[..length], packet.len() as u32).unwrap();
+            assert_eq!((ports(&cut), cut.flags & WRONG), (None, flags::TRUNCATED), "{what}, {length} bytes");
+        }
+    }
+}
+
+#[test]
+fn encapsulations_are_gone_through_up_to_a_limit() {
+    let nested = |count: usize| {
+        let mut payload = ipv4(17, &udp((7, 9), b"x"));
+        let mut number: u16 = 0x0800;
+        for _ in 0..count {
+            payload = [&[0; 4], number.to_be_bytes().as_slice(), &payload].concat();
+            number = 0x8926;
+        }
+        whole(link_type::ETHERNET, &ethernet(number, &payload))
+    };
+    assert_eq!((ports(&nested(7)), nested(7).flags & WRONG), (Some((7, 9)), 0));
+    assert_eq!((ports(&nested(8)), nested(8).flags & WRONG), (None, flags::MALFORMED));
+    let labels = |count: usize| {
+        let stack = [[0, 1, 0, 64].repeat(count - 1), vec![0, 1, 0x11, 64]].concat();
+        let packet = [stack, ipv4(17, &udp((7, 9), b"x"))].concat();
+        whole(link_type::ETHERNET, &ethernet(0x8847, &packet))
+    };
+    assert_eq!((ports(&labels(16)), labels(16).flags & WRONG), (Some((7, 9)), 0));
+    assert_eq!((ports(&labels(17)), labels(17).flags & WRONG), (None, flags::MALFORMED));
+}
+
+#[test]
+fn encapsulations_that_say_nothing_of_ip_are_left_alone() {
+    let v4 = ipv4(17, &udp((7, 9), b"x"));
+    let with = |header: &[u8]| [header, v4.as_slice()].concat();
+    for (what, number, payload, wrong) in [
+        ("MACsec, encrypted", 0x88E5, with(&[0x0C, 0, 0, 0, 0, 1, 8, 0]), 0),
+        ("MPLS with a control word", 0x8847, with(&[0, 1, 0x11, 64, 0, 0, 0, 0]), 0),
+        ("MPLS with what is longer than the frame", 0x8847, vec![0, 1, 0x11, 64, 0x45, 0, 5, 0, 1], 0),
+        ("another version of NSH", 0x894F, with(&[0x40, 2, 2, 1, 0, 0, 0, 1]), 0),
+        ("a short NSH", 0x894F, with(&[0, 1, 2, 1]), flags::MALFORMED),
+        ("another timestamp", 0xD28B, with(&[0, 2, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0]), 0),
+        ("discovery in a session", 0x8864, with(&[0x11, 9, 0, 7, 0, 40, 0, 0x21]), flags::MALFORMED),
+        ("PPP of another kind", 0x8864, vec![0x11, 0, 0, 7, 0, 4, 0xC0, 0x21, 1, 1], 0),
+        ("PPPoE that is too long", 0x8864, vec![0x11, 0, 0, 7, 0, 200, 0xC0, 0x21, 1, 1], flags::MALFORMED),
+    ] {
+        let flow = whole(link_type::ETHERNET, &ethernet(number, &payload));
+        assert_eq!((flow.ip_version, flow.flags & WRONG, flow.ether_type), (0, wrong, number), "{what}");
+    }
+}
+
+#[test]
+fn ppp_is_read_with_and_without_its_framing() {
+    let (v4, v6) = (ipv4(17, &udp((7, 9), b"x")), ipv6(17, &udp((7, 9), b"x")));
+    let with = |header: &[u8], packet: &[u8]| [header, packet].concat();
+    for (link, packet) in [
+        (link_type::PPP, with(&[0, 0x21], &v4)),
+        (link_type::PPP, with(&[0xFF, 3, 0, 0x57], &v6)),
+        (link_type::PPP, with(&[0x21], &v4)),
+        (link_type::PPP_HDLC, with(&[0xFF, 3, 0, 0x21], &v4)),
+        (link_type::PPP_HDLC, with(&[0x0F, 0, 8, 0], &v4)),
+        (link_type::PPP_HDLC, with(&[0x8F, 0, 0x86, 0xDD], &v6)),
+    ] {
+        let flow = whole(link, &packet);
+        assert_eq!((ports(&flow), flow.flags & WRONG), (Some((7, 9)), 0), "{link} {packet:?}");
+    }
+    for link in [link_type::PPP, link_type::PPP_HDLC] {
+        let cut = parse(link, &[0xFF, 3, 0], 40).unwrap();
+        assert_eq!(cut.flags & WRONG, flags::TRUNCATED);
+        assert_eq!(whole(link, &[0xFF, 3, 0xC0, 0x21, 1, 1, 0, 4]).flags, 0, "LCP is left alone");
+    }
+}
+
+#[test]
+fn wifi_frames_with_data_are_read() {
+    let v4 = ipv4(17, &udp((7, 9), b"x"));
+    let snap = [&[0xAA, 0xAA, 3, 0, 0, 0, 8, 0], v4.as_slice()].concat();
+    let frame = |control: [u8; 2], length: usize| {
+        let mut frame = vec![0; length];
+        frame[..2].copy_from_slice(&control);
+        [frame, snap.clone()].concat()
+    };
+    let found = |packet: &[u8]| {
+        let flow = whole(link_type::IEEE802_11_RADIOTAP, packet);
+        assert_eq!(flow.flags & WRONG, 0);
+        ports(&flow).is_some()
+    };
+    let plain = |frame: Vec<u8>| [[0, 0, 8, 0, 0, 0, 0, 0].as_slice(), &frame].concat();
+    for (control, length) in [
+        ([0x08, 0x01], 24),
+        ([0x08, 0x02], 24),
+        ([0x08, 0x03], 30),
+        ([0x88, 0x01], 26),
+        ([0x88, 0x81], 30),
+        ([0x88, 0x83], 36),
+    ] {
+        assert!(found(&plain(frame(control, length))), "{control:?}");
+    }
+    // A time, then flags that say that the header is filled up to 28 bytes.
+    let padded =
+        [&[0, 0, 17, 0, 3, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0x20], frame([0x88, 0x01], 28).as_slice()].concat();
+    assert!(found(&padded));
+    let words = [&[0, 0, 13, 0, 2, 0, 0, 0x80, 0, 0, 0, 0, 0x20], frame([0x88, 0x01], 28).as_slice()].concat();
+    assert!(found(&words), "a second word of fields");
+    let mut aggregate = frame([0x88, 0x01], 26);
+    aggregate[24] = 0x80;
+    let mut fragment = frame([0x08, 0x01], 24);
+    fragment[22] = 1;
+    for (what, other) in [
+        ("management", frame([0x80, 0], 24)),
+        ("no data", frame([0x48, 1], 24)),
+        ("protected", frame([0x08, 0x41], 24)),
+        ("first fragment", frame([0x08, 0x05], 24)),
+        ("later fragment", fragment),
+        ("aggregate", aggregate),
+    ] {
+        assert!(!found(&plain(other)), "{what}");
+    }
+    let cut = parse(link_type::IEEE802_11_RADIOTAP, &padded[..30], padded.len() as u32).unwrap();
+    assert_eq!(cut.flags & WRONG, flags::TRUNCATED);
+    assert!(whole(link_type::IEEE802_11_RADIOTAP, &[0, 0, 4, 0, 0, 0, 0, 0]).has(flags::MALFORMED));
+}
+
 // IPv4
 
 #[test]

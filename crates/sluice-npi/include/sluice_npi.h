@@ -84,14 +84,17 @@ typedef struct _SLUICE_HEADER {
 /* ---- Packets ----------------------------------------------------------------------------------------------------- */
 
 /* SLUICE_PACKET.LinkType: what the bytes start with, by the numbers of pcap's LINKTYPE registry. */
-#define SLUICE_LINK_TYPE_NULL 0         /* BSD loopback: 4-byte address family, byte order of the capturing machine */
-#define SLUICE_LINK_TYPE_ETHERNET 1     /* Ethernet */
-#define SLUICE_LINK_TYPE_RAW 101        /* IPv4 or IPv6, told apart by the version in the first byte */
-#define SLUICE_LINK_TYPE_LOOP 108       /* OpenBSD loopback: 4-byte address family in network order */
-#define SLUICE_LINK_TYPE_LINUX_SLL 113  /* Linux "cooked" capture, version 1 */
-#define SLUICE_LINK_TYPE_IPV4 228       /* IPv4 */
-#define SLUICE_LINK_TYPE_IPV6 229       /* IPv6 */
-#define SLUICE_LINK_TYPE_LINUX_SLL2 276 /* Linux "cooked" capture, version 2 */
+#define SLUICE_LINK_TYPE_NULL 0                  /* BSD loopback: 4-byte address family, byte order of the capturing machine */
+#define SLUICE_LINK_TYPE_ETHERNET 1              /* Ethernet */
+#define SLUICE_LINK_TYPE_PPP 9                   /* PPP, with or without HDLC-like framing */
+#define SLUICE_LINK_TYPE_PPP_HDLC 50             /* PPP in HDLC-like framing, or Cisco HDLC */
+#define SLUICE_LINK_TYPE_RAW 101                 /* IPv4 or IPv6, told apart by the version in the first byte */
+#define SLUICE_LINK_TYPE_LOOP 108                /* OpenBSD loopback: 4-byte address family in network order */
+#define SLUICE_LINK_TYPE_LINUX_SLL 113           /* Linux "cooked" capture, version 1 */
+#define SLUICE_LINK_TYPE_IEEE802_11_RADIOTAP 127 /* Wi-Fi behind a radiotap header */
+#define SLUICE_LINK_TYPE_IPV4 228                /* IPv4 */
+#define SLUICE_LINK_TYPE_IPV6 229                /* IPv6 */
+#define SLUICE_LINK_TYPE_LINUX_SLL2 276          /* Linux "cooked" capture, version 2 */
 
 /* SLUICE_PACKET.Direction: which way the packet goes. */
 #define SLUICE_DIRECTION_UNSPECIFIED 0 /* not known: only rules without a direction match */
@@ -120,8 +123,8 @@ typedef struct _SLUICE_PACKET {
 #define SLUICE_FLOW_LATER_FRAGMENT 0x00000040u /* a fragment other than the first: it has no transport header */
 #define SLUICE_FLOW_TRUNCATED 0x00000080u      /* something that would have been read lies behind the captured bytes */
 #define SLUICE_FLOW_MALFORMED 0x00000100u      /* the packet contradicts itself: a length, version or count cannot be */
-#define SLUICE_FLOW_MACSEC 0x00000200u         /* there is a MACsec header; what it protects is not read */
-#define SLUICE_FLOW_MPLS 0x00000400u           /* there is an MPLS label; what follows is not read */
+#define SLUICE_FLOW_MACSEC 0x00000200u         /* there is a MACsec header; what is encrypted is not read */
+#define SLUICE_FLOW_MPLS 0x00000400u           /* there is an MPLS label; what follows is read if it looks like IP */
 #define SLUICE_FLOW_QUIC 0x00000800u           /* there is a QUIC long header; QuicVersion is valid */
 #define SLUICE_FLOW_DNS 0x00001000u            /* there is a DNS question; DnsType is valid */
 #define SLUICE_FLOW_ETHER_TYPE 0x00002000u     /* EtherType is valid */
@@ -145,7 +148,7 @@ typedef struct _SLUICE_FLOW {
     UINT8 IcmpCode;
     UINT8 TcpFlags;                   /* FIN in the lowest bit */
     UINT8 VlanCount;                  /* how many VLAN tags there are; at most SLUICE_MAX_VLANS are listed */
-    UINT16 EtherType;                 /* behind all VLAN tags */
+    UINT16 EtherType;                 /* behind all tags */
     UINT16 SourcePort;
     UINT16 DestinationPort;
     UINT32 NetworkOffset;             /* where the IP header lies */

@@ -23,9 +23,9 @@ pub mod flags {
     pub const TRUNCATED: u32 = 1 << 7;
     /// The packet contradicts itself: a length, a version or a count that cannot be.
     pub const MALFORMED: u32 = 1 << 8;
-    /// There is a MACsec header; what it protects is not read.
+    /// There is a MACsec header; what it protects is read only if it is not encrypted.
     pub const MACSEC: u32 = 1 << 9;
-    /// There is an MPLS label; what follows is not read.
+    /// There is an MPLS label; what follows is read only if it looks like IP.
     pub const MPLS: u32 = 1 << 10;
     /// There is a QUIC long header; `quic_version` is valid.
     pub const QUIC: u32 = 1 << 11;
@@ -76,7 +76,7 @@ pub struct Flow {
     pub tcp_flags: u8,
     /// How many VLAN tags there are, outermost first; at most [`MAX_VLANS`] of them are listed.
     pub vlan_count: u8,
-    /// The EtherType behind all VLAN tags.
+    /// The EtherType behind all tags.
     pub ether_type: u16,
     /// The source port.
     pub source_port: u16,

@@ -54,12 +54,18 @@ pub mod link_type {
     pub const NULL: u16 = 0;
     /// Ethernet.
     pub const ETHERNET: u16 = 1;
+    /// PPP, with or without HDLC-like framing.
+    pub const PPP: u16 = 9;
+    /// PPP in HDLC-like framing, or Cisco HDLC.
+    pub const PPP_HDLC: u16 = 50;
     /// Raw IPv4 or IPv6, told apart by the version in the first byte.
     pub const RAW: u16 = 101;
     /// OpenBSD loopback: a 4-byte address family in network order.
     pub const LOOP: u16 = 108;
     /// Linux "cooked" capture, version 1.
     pub const LINUX_SLL: u16 = 113;
+    /// Wi-Fi behind a radiotap header.
+    pub const IEEE802_11_RADIOTAP: u16 = 127;
     /// Raw IPv4.
     pub const IPV4: u16 = 228;
     /// Raw IPv6.
@@ -68,12 +74,15 @@ pub mod link_type {
     pub const LINUX_SLL2: u16 = 276;
 
     /// All of them, in order, with the names that users write: libpcap's, in lower case.
-    pub const NAMES: [(u16, &str); 8] = [
+    pub const NAMES: [(u16, &str); 11] = [
         (NULL, "null"),
         (ETHERNET, "ethernet"),
+        (PPP, "ppp"),
+        (PPP_HDLC, "ppp_hdlc"),
         (RAW, "raw"),
         (LOOP, "loop"),
         (LINUX_SLL, "linux_sll"),
+        (IEEE802_11_RADIOTAP, "ieee802_11_radiotap"),
         (IPV4, "ipv4"),
         (IPV6, "ipv6"),
         (LINUX_SLL2, "linux_sll2"),
@@ -82,7 +91,10 @@ pub mod link_type {
     /// Whether `link_type` is one of these.
     #[must_use]
     pub const fn is_known(link_type: u16) -> bool {
-        matches!(link_type, NULL | ETHERNET | RAW | LOOP | LINUX_SLL | IPV4 | IPV6 | LINUX_SLL2)
+        matches!(
+            link_type,
+            NULL | ETHERNET | PPP | PPP_HDLC | RAW | LOOP | LINUX_SLL | IEEE802_11_RADIOTAP | IPV4 | IPV6 | LINUX_SLL2
+        )
     }
 }
 

@@ -29,8 +29,14 @@ const NOT_IP: [u16; 6] = [
     ether_type::PTP,
 ];
 
-/// Link types that have an EtherType.
-const WITH_ETHER_TYPE: [u16; 3] = [link_type::ETHERNET, link_type::LINUX_SLL, link_type::LINUX_SLL2];
+/// Link types that have an EtherType, or may have one.
+const WITH_ETHER_TYPE: [u16; 5] = [
+    link_type::ETHERNET,
+    link_type::PPP_HDLC,
+    link_type::LINUX_SLL,
+    link_type::IEEE802_11_RADIOTAP,
+    link_type::LINUX_SLL2,
+];
 
 /// A protocol that has nothing of its own to be read.
 const ANY_OTHER: u8 = 253;

@@ -8,6 +8,9 @@ use crate::ether_type;
 /// How many VLAN tags are skipped over; a packet with more is malformed.
 const MAX_TAGS: u8 = 16;
 
+/// How many other headers with an EtherType are gone through; a packet with more is malformed.
+const MAX_ENCAPSULATIONS: u8 = 8;
+
 /// Address families of the BSD loopback header. IPv6 has another number on every system.
 mod family {
     pub(super) const INET: u32 = 2;
@@ -23,12 +26,24 @@ mod arphrd {
     pub(super) const NETLINK: u16 = 824;
 }
 
+/// The EtherType that LLC carries, with a SNAP header of organisation 0 (RFC 1042). Other LLC is left alone.
+fn snap(rest: &[u8]) -> Option<(u16, &[u8])> {
+    let ([0xAA, 0xAA, 0x03, 0, 0, 0, high, low], rest) = rest.split_first_chunk::<8>()? else {
+        return None;
+    };
+    let number = be16([*high, *low]);
+    (number >= ether_type::FIRST).then_some((number, rest))
+}
+
 impl<'packet> Parser<'packet, '_> {
     pub(super) fn link(&mut self, link_type: u16) -> Result<(), UnknownLinkType> {
         let packet = self.packet;
         match link_type {
             link_type::ETHERNET => self.ethernet(packet),
             link_type::RAW => self.raw(packet),
+            link_type::PPP => self.ppp_maybe_framed(packet),
+            link_type::PPP_HDLC => self.hdlc(packet),
+            link_type::IEEE802_11_RADIOTAP => self.radiotap(packet),
             link_type::IPV4 => self.ipv4(packet),
             link_type::IPV6 => self.ipv6(packet),
             link_type::NULL => self.loopback(packet, |family| {
@@ -55,7 +70,7 @@ impl<'packet> Parser<'packet, '_> {
     }
 
     #[inline]
-    fn ethernet(&mut self, packet: &'packet [u8]) {
+    pub(super) fn ethernet(&mut self, packet: &'packet [u8]) {
         match packet.split_first_chunk::<14>() {
             Some((header, rest)) => self.ether_type(be16([header[12], header[13]]), rest),
             None => self.short(),
@@ -69,6 +84,30 @@ impl<'packet> Parser<'packet, '_> {
             Some(6) => self.ipv6(packet),
             Some(_) => self.malformed(),
             None => self.short(),
+        }
+    }
+
+    /// PPP with or without the address and control fields of its HDLC-like framing (RFC 1662, 3.1).
+    fn ppp_maybe_framed(&mut self, packet: &'packet [u8]) {
+        match packet {
+            [0xFF, 0x03, rest @ ..] => self.ppp(rest),
+            rest => self.ppp(rest),
+        }
+    }
+
+    /// PPP in HDLC-like framing (RFC 1662), or what Cisco sends in its place (RFC 1547, 4.3.1): an address, a control
+    /// field of 0, and an EtherType.
+    fn hdlc(&mut self, packet: &'packet [u8]) {
+        match packet {
+            [0xFF, 0x03, rest @ ..] => self.ppp(rest),
+            [0x0F | 0x8F, 0, high, low, rest @ ..] => {
+                let number = be16([*high, *low]);
+                if number >= ether_type::FIRST {
+                    self.ether_type(number, rest);
+                }
+            }
+            [0xFF] | [0x0F | 0x8F] | [0x0F | 0x8F, 0] | [0x0F | 0x8F, 0, _] | [] => self.short(),
+            rest => self.ppp(rest),
         }
     }
 
@@ -98,6 +137,13 @@ impl<'packet> Parser<'packet, '_> {
         }
     }
 
+    /// Goes on behind an LLC header.
+    pub(super) fn llc(&mut self, rest: &'packet [u8]) {
+        if let Some((number, rest)) = snap(rest) {
+            self.ether_type(number, rest);
+        }
+    }
+
     /// Goes on behind an EtherType, or a length in its place.
     #[inline]
     fn ether_type(&mut self, number: u16, rest: &'packet [u8]) {
@@ -116,73 +162,53 @@ impl<'packet> Parser<'packet, '_> {
         }
     }
 
-    fn other_ether_type(&mut self, mut number: u16, mut rest: &'packet [u8]) {
-        while let ether_type::VLAN
-        | ether_type::SERVICE_VLAN
-        | ether_type::OLD_STACKED_VLAN
-        | ether_type::OLD_STACKED_VLAN_2 = number
-        {
-            if self.flow.vlan_count == MAX_TAGS {
-                return self.malformed();
-            }
-            let Some((tag, behind)) = rest.split_first_chunk::<4>() else {
-                return self.short();
+    /// Goes through VLAN tags, and through what else has an EtherType of its own.
+    fn other_ether_type(&mut self, number: u16, rest: &'packet [u8]) {
+        let mut next = Some((number, rest));
+        let mut encapsulations = 0;
+        while let Some((number, rest)) = next {
+            next = match number {
+                ether_type::VLAN
+                | ether_type::SERVICE_VLAN
+                | ether_type::OLD_STACKED_VLAN
+                | ether_type::OLD_STACKED_VLAN_2 => self.vlan_tag(rest),
+                _ if encapsulations == MAX_ENCAPSULATIONS => return self.malformed(),
+                _ => {
+                    encapsulations = encapsulations.wrapping_add(1);
+                    self.encapsulated(number, rest)
+                }
             };
-            if let Some(id) = self.flow.vlan_ids.get_mut(usize::from(self.flow.vlan_count)) {
-                *id = be16([tag[0], tag[1]]) & 0x0FFF;
-            }
-            self.flow.vlan_count = self.flow.vlan_count.wrapping_add(1);
-            number = be16([tag[2], tag[3]]);
-            rest = behind;
         }
-        if number < ether_type::FIRST {
-            return self.length(number, rest);
+    }
+
+    /// A VLAN tag (IEEE 802.1Q): what follows it.
+    fn vlan_tag(&mut self, rest: &'packet [u8]) -> Option<(u16, &'packet [u8])> {
+        if self.flow.vlan_count == MAX_TAGS {
+            self.malformed();
+            return None;
         }
-        self.flow.ether_type = number;
-        self.set(flags::ETHER_TYPE);
-        match number {
-            ether_type::IPV4 => self.ipv4(rest),
-            ether_type::IPV6 => self.ipv6(rest),
-            ether_type::ARP => self.arp(rest),
-            ether_type::MACSEC => self.set(flags::MACSEC),
-            ether_type::MPLS | ether_type::MPLS_UPSTREAM => self.set(flags::MPLS),
-            _ => {}
+        let Some((tag, behind)) = rest.split_first_chunk::<4>() else {
+            self.short();
+            return None;
+        };
+        if let Some(id) = self.flow.vlan_ids.get_mut(usize::from(self.flow.vlan_count)) {
+            *id = be16([tag[0], tag[1]]) & 0x0FFF;
         }
+        self.flow.vlan_count = self.flow.vlan_count.wrapping_add(1);
+        Some((be16([tag[2], tag[3]]), behind))
     }
 
     /// An IEEE 802.3 frame: a length instead of an EtherType, then LLC.
-    fn length(&mut self, length: u16, rest: &'packet [u8]) {
+    pub(super) fn length(&mut self, length: u16, rest: &'packet [u8]) -> Option<(u16, &'packet [u8])> {
         if length > ether_type::LAST_LENGTH {
-            return self.malformed();
+            self.malformed();
+            return None;
         }
-        let rest = self.limit(rest, usize::from(length));
-        self.llc(rest);
-    }
-
-    /// LLC with a SNAP header of organisation 0 carries an EtherType (RFC 1042). Other LLC is left alone.
-    fn llc(&mut self, rest: &'packet [u8]) {
-        if let Some(([0xAA, 0xAA, 0x03, 0, 0, 0, high, low], rest)) = rest.split_first_chunk::<8>() {
-            let number = be16([*high, *low]);
-            if number >= ether_type::FIRST {
-                self.snap(number, rest);
-            }
-        }
-    }
-
-    /// What SNAP carries. VLAN tags are not looked for again: no second length can follow, so nothing recurs.
-    fn snap(&mut self, number: u16, rest: &'packet [u8]) {
-        self.flow.ether_type = number;
-        self.set(flags::ETHER_TYPE);
-        match number {
-            ether_type::IPV4 => self.ipv4(rest),
-            ether_type::IPV6 => self.ipv6(rest),
-            ether_type::ARP => self.arp(rest),
-            _ => {}
-        }
+        snap(self.limit(rest, usize::from(length)))
     }
 
     /// ARP (RFC 826): the fixed part, and that the addresses which it announces fit.
-    fn arp(&mut self, rest: &'packet [u8]) {
+    pub(super) fn arp(&mut self, rest: &'packet [u8]) {
         let Some((header, addresses)) = rest.split_first_chunk::<8>() else {
             return self.short();
         };

@@ -1,14 +1,15 @@
 //! From the bytes of a packet to a [`Flow`].
 //!
-//! Data goes down the layers: [`link`] finds the EtherType, [`network`] the protocol behind the IP headers,
-//! [`transport`] the ports; [`plain`] does all three at once where nothing is out of the ordinary. Then [`application`]
-//! decides whether [`dns`], [`tls`], [`http`] or [`quic`] look into the payload. What each of them reads, checks and
-//! leaves alone, and every limit, is in `docs/packets.md`.
+//! Data goes down the layers: [`link`] finds the EtherType, behind whatever [`encapsulation`] there is, [`network`] the
+//! protocol behind the IP headers, [`transport`] the ports; [`plain`] does all three at once where nothing is out of
+//! the ordinary. Then [`application`] decides whether [`dns`], [`tls`], [`http`] or [`quic`] look into the payload.
+//! What each of them reads, checks and leaves alone, and every limit, is in `docs/packets.md`.
 //!
 //! A layer gets the rest of the packet as a slice that starts with its header and ends where the layer around it ends.
 
 mod application;
 mod dns;
+mod encapsulation;
 mod http;
 mod link;
 mod network;
@@ -16,6 +17,7 @@ mod plain;
 mod quic;
 mod tls;
 mod transport;
+mod wifi;
 
 use core::fmt;
 

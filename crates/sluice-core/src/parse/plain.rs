@@ -163,9 +163,9 @@ pub(super) fn with_length(frame: &[u8], flow: &mut Flow) -> bool {
 fn is_read_apart_from_ipv4(number: u16) -> bool {
     /// 4 bits in which these EtherTypes differ.
     const fn folded(number: u16) -> usize {
-        ((number as u32).wrapping_mul(0x87BB_9515) >> 28) as usize
+        ((number as u32).wrapping_mul(0xE9DE_49AB) >> 28) as usize
     }
-    /// Each of them at its place, and a length in the places that are free.
+    /// Each of them at its place.
     #[allow(clippy::indexing_slicing, reason = "an index that is wrong does not compile")]
     const READ: [u16; 16] = {
         let mut table = [0; 16];

@@ -136,6 +136,29 @@ fn network(choices: &mut Choices<'_>) -> (u16, Vec<u8>) {
     (0x86DD, packet)
 }
 
+/// What an EtherType stands for, in something that has an EtherType of its own.
+fn encapsulated(choices: &mut Choices<'_>, number: u16, payload: Vec<u8>) -> (u16, Vec<u8>) {
+    let ppp = if number == 0x0800 { 0x21 } else { 0x57 };
+    let (outer, mut header) = match choices.byte() % 9 {
+        0 => (0x8926, vec![0; 4]),
+        1 => (0x893F, vec![0; 6]),
+        2 => (0x88E7, vec![0; 16]),
+        3 => (0x8903, vec![0; 14]),
+        4 => (0xD28B, [vec![0, 1, 0, 0x10], vec![0; 8]].concat()),
+        5 => (0x88E5, vec![choices.mostly(0) as u8, 0, 0, 0, 0, 0]),
+        6 => (0x894F, [vec![0, choices.mostly(2) as u8, 0, 3], vec![0; 16]].concat()),
+        7 => {
+            let length = choices.mostly(payload.len() + 2).to_be_bytes();
+            let header = [0x11, choices.mostly(0) as u8, 0, 1, length[0], length[1], 0, ppp].to_vec();
+            return (0x8864, [header, payload].concat());
+        }
+        _ => return (0x8847, [vec![0, 0, choices.mostly(1) as u8, 64], payload].concat()),
+    };
+    header.extend(number.to_be_bytes());
+    header.extend(payload);
+    (outer, header)
+}
+
 pub fn run(data: &[u8]) {
     let choices = &mut Choices(data);
     let (mut number, mut payload) = network(choices);
@@ -148,10 +171,14 @@ pub fn run(data: &[u8]) {
         payload = [vec![0, choices.byte()], number.to_be_bytes().to_vec(), payload].concat();
         number = [0x8100, 0x88A8, 0x9100, 0x88E5][usize::from(choices.byte() % 4)];
     }
+    let lost = usize::from(choices.byte().saturating_sub(200));
+    for _ in 0..choices.byte() % 4 {
+        (number, payload) = encapsulated(choices, number, payload);
+    }
     let mut frame = vec![0; 12];
     frame.extend(number.to_be_bytes());
     frame.extend(payload);
     let wire_length = frame.len() as u32;
-    let kept = frame.len().saturating_sub(usize::from(choices.byte().saturating_sub(200)));
+    let kept = frame.len().saturating_sub(lost);
     invariants::parse(1, &frame[..kept], wire_length);
 }
