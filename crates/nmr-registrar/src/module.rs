@@ -20,7 +20,7 @@ pub(crate) struct Opaque(pub(crate) *mut c_void);
 
 // SAFETY: the registrar never dereferences it; whether its target may be used on another thread is for the modules.
 unsafe impl Send for Opaque {}
-// SAFETY: as above.
+// SAFETY: sharing it gives nobody more than the number.
 unsafe impl Sync for Opaque {}
 
 pub(crate) type DetachFn = unsafe extern "system" fn(*mut c_void) -> NTSTATUS;
@@ -52,7 +52,7 @@ pub(crate) enum Source {
 // SAFETY: the structure stays valid, unmoved and unchanged as long as the module is registered (R10), so it may be read
 // from any thread.
 unsafe impl Send for Source {}
-// SAFETY: as above.
+// SAFETY: nobody writes the structure while the module is registered (R10).
 unsafe impl Sync for Source {}
 
 /// The characteristics of either side under one roof; a copy of what was read, for comparison only.

@@ -92,6 +92,12 @@ pub trait Platform: Sync {
     fn pause(&self, point: &PausePoint) {
         let _ = point;
     }
+    /// A callback of a module begins to run on this thread; [`Self::returned`] follows when it has returned.
+    fn calls(&self, callback: Callback) {
+        let _ = callback;
+    }
+    /// The callback that began last on this thread has returned.
+    fn returned(&self) {}
     /// Runs `job` to its end on another thread, at the same level, if there is one to be had. Asked for only while the
     /// order is drawn from a seed: no module may depend on the thread of a cleanup (R56).
     fn elsewhere(&self, job: &mut (dyn FnMut() + Send)) {

@@ -82,6 +82,26 @@ fn threads_that_all_give_way_stand_still() {
 }
 
 #[test]
+fn a_panic_inside_a_callback_is_read_with_the_violations_before_it() {
+    if is("a_panic_inside_a_callback_is_read_with_the_violations_before_it") {
+        let _session = Session::new();
+        let log = Log::default();
+        let npi = unique_npi();
+        let mut client = client("C", npi, &log);
+        client.on_client_attach = Box::new(|_| {
+            deregister(Side::Client, null_mut());
+            panic!("the driver's own assertion");
+        });
+        let _provider = provider("P", npi, &log).registered();
+        client.register();
+    }
+    let errors = aborted("a_panic_inside_a_callback_is_read_with_the_violations_before_it");
+    assert!(errors.contains("nmr-registrar: a panic inside ClientAttachProvider, which cannot be unwound"), "{errors}");
+    assert!(errors.contains("the driver's own assertion"), "{errors}");
+    assert!(errors.contains("nmr-registrar: before that: R68 broken in NmrDeregisterClient"), "{errors}");
+}
+
+#[test]
 fn a_slow_wait_is_read_while_it_lasts() {
     let slow = |set: &dyn Fn(Duration)| {
         set(Duration::from_millis(20));

@@ -3,6 +3,7 @@
 
 pub mod irql;
 mod memory;
+mod panics;
 pub(crate) mod schedule;
 pub(crate) mod session;
 #[cfg(feature = "symbols")]
@@ -25,7 +26,7 @@ use wdk_nmr_sys::NTSTATUS;
 use crate::platform::{Event, Lock, PausePoint, Platform};
 use crate::registrar::Registrar;
 use crate::report::SlowWait;
-use crate::violation::{Function, Violation};
+use crate::violation::{Callback, Function, Violation};
 
 /// The registrar behind the nine functions of this process.
 pub fn registrar() -> &'static Registrar<Host> {
@@ -173,6 +174,16 @@ impl Platform for Host {
             control.pause(point);
         }
         schedule::reach(Point::Callback(point.when, point.callback));
+    }
+
+    #[inline]
+    fn calls(&self, callback: Callback) {
+        panics::CALLBACKS.with_borrow_mut(|callbacks| callbacks.push(callback));
+    }
+
+    #[inline]
+    fn returned(&self) {
+        panics::CALLBACKS.with_borrow_mut(|callbacks| _ = callbacks.pop());
     }
 
     fn delays_cleanup(&self, function: Function, binding: usize) -> bool {

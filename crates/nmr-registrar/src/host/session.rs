@@ -13,7 +13,7 @@ use std::{eprintln, format};
 use wdk_nmr_sys::NTSTATUS;
 
 use super::schedule::Threads;
-use super::{irql, locked, registrar, say};
+use super::{irql, locked, panics, registrar, say};
 use crate::platform::{PausePoint, When};
 use crate::registrar::Strictness;
 use crate::report::{Report, SlowWait};
@@ -85,6 +85,11 @@ impl Control {
             eprintln!("nmr-registrar: {violation}");
         }
         locked(&self.violations).push(violation.clone());
+    }
+
+    /// The violations that nobody has expected yet.
+    pub(crate) fn violations(&self) -> Vec<Violation> {
+        locked(&self.violations).clone()
     }
 
     pub(crate) fn slow_wait(&self, wait: &SlowWait) {
@@ -188,6 +193,7 @@ impl Session {
     #[must_use]
     pub fn new() -> Self {
         let turn = Turn::take();
+        panics::watch();
         let control = Arc::new(Control::default());
         let registrar = registrar();
         registrar.purge();
@@ -199,7 +205,7 @@ impl Session {
     /// it is printed when the session fails.
     ///
     /// # Panics
-    /// If that variable is no number.
+    /// If that variable is not a number.
     #[must_use]
     pub fn adversary() -> Self {
         let session = Self::new();
@@ -211,7 +217,7 @@ impl Session {
     /// [`Self::adversary`] does from the start. Returns it.
     ///
     /// # Panics
-    /// If that variable is no number.
+    /// If that variable is not a number.
     pub fn choose_seed(&self) -> u64 {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let seed = match std::env::var("NMR_REGISTRAR_SEED") {
@@ -294,7 +300,7 @@ impl Session {
     pub fn delay(&self, function: Function, after: usize) -> Delay {
         assert!(
             matches!(function, Function::ClientDetachProviderComplete | Function::ProviderDetachClientComplete),
-            "{} is no Complete function; no cleanup is due in it",
+            "expected one of the two Complete functions, found {}",
             function.name()
         );
         let put = Arc::new(Mutex::new(Put { function, after, owed: None }));
@@ -334,7 +340,7 @@ impl Session {
     /// The violations so far that were not expected yet.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
-        locked(&self.control.violations).clone()
+        self.control.violations()
     }
 
     /// The slow waits so far.

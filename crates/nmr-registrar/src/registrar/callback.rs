@@ -62,7 +62,9 @@ impl<P: Platform> Registrar<P> {
             self.report_breach(place, self.accuse_caller(call, callback, CHANGED));
         }
         let before = self.platform.irql();
+        self.platform.calls(callback);
         let result = f();
+        self.platform.returned();
         let after = self.platform.irql();
         if after != before {
             let mut accused = self.accuse_caller(call, callback, LEVEL);

@@ -19,7 +19,7 @@ impl<P: Platform> Registrar<P> {
     /// With `STATUS_PENDING` as its result a call is in progress until [`Self::call_completes`] (R50).
     pub fn call_begins(&self, binding: HANDLE, caller: Side) -> bool {
         let Ok((Kind::Binding, key)) = handle::decode(binding) else {
-            self.refuse(Place::Call, 43, "a call was reported for something that is no binding", "a binding handle");
+            self.refuse(Place::Call, 43, "a call was reported for something other than a binding", "a binding handle");
             return false;
         };
         let thread = self.platform.thread();

@@ -107,7 +107,7 @@ impl<P: Platform> Registrar<P> {
         }
         // SAFETY: the caller says that all that the characteristics point to is readable.
         let module = unsafe { Registered::new(source, context, &c, attach, detach) };
-        // SAFETY: as above.
+        // SAFETY: the caller says that all that the characteristics point to is readable.
         for found in unsafe { wrong_fields(&c) } {
             self.report_violation(true, || Violation {
                 rule: 12,
