@@ -166,7 +166,7 @@ unsafe extern "system" fn provider_attach(
 ) -> NTSTATUS {
     // SAFETY: the registrar's variable.
     unsafe { context.write(null_mut()) };
-    // SAFETY: as above.
+    // SAFETY: the registrar's variable.
     unsafe { dispatch.write(null()) };
     STATUS_SUCCESS
 }

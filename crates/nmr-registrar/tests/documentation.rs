@@ -165,7 +165,7 @@ mod driver {
         let handle = HANDLE.load(Ordering::SeqCst);
         // SAFETY: the handle of a registration that succeeded.
         assert_eq!(unsafe { NmrDeregisterClient(handle) }, STATUS_PENDING);
-        // SAFETY: as above.
+        // SAFETY: the handle of a registration that succeeded.
         assert_eq!(unsafe { NmrWaitForClientDeregisterComplete(handle) }, STATUS_SUCCESS);
     }
 }
@@ -198,7 +198,7 @@ mod peer {
     ) -> NTSTATUS {
         // SAFETY: the registrar's variable.
         unsafe { context.write(null_mut()) };
-        // SAFETY: as above.
+        // SAFETY: the registrar's variable.
         unsafe { dispatch.write((&raw const TABLE).cast()) };
         STATUS_SUCCESS
     }
@@ -221,7 +221,7 @@ mod peer {
     }
 
     pub(crate) fn wait(handle: HANDLE) {
-        // SAFETY: as above.
+        // SAFETY: the registrar recognises every handle, good or bad.
         unsafe { NmrWaitForProviderDeregisterComplete(handle) };
     }
 }

@@ -39,7 +39,11 @@ fn arbitrary_calls_and_answers_neither_crash_nor_hang_nor_leak() {
 /// What the fuzzer found worth keeping, in `fuzz/corpus/registrar`.
 #[test]
 fn the_corpus_of_the_fuzzer_neither_crashes_nor_hangs_nor_leaks() {
-    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/registrar");
+    let package = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    if package.join("Cargo.toml.orig").is_file() {
+        return eprintln!("not replayed: the corpus is in the repository, not in this package");
+    }
+    let corpus = package.join("../../fuzz/corpus/registrar");
     let inputs = std::fs::read_dir(&corpus).unwrap_or_else(|error| panic!("{}: {error}", corpus.display()));
     let mut count = 0;
     for input in inputs {

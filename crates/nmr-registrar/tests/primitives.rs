@@ -149,7 +149,7 @@ unsafe extern "system" fn provider_attach(
 ) -> NTSTATUS {
     // SAFETY: the registrar's variable.
     unsafe { context.write(allocate(Side::Provider, handle)) };
-    // SAFETY: as above.
+    // SAFETY: the registrar's variable.
     unsafe { dispatch.write(null()) };
     STATUS_SUCCESS
 }
@@ -179,7 +179,7 @@ struct Structures {
 }
 // SAFETY: they are only read.
 unsafe impl Send for Structures {}
-// SAFETY: as above.
+// SAFETY: they are only read.
 unsafe impl Sync for Structures {}
 
 static STRUCTURES: LazyLock<Structures> = LazyLock::new(|| {

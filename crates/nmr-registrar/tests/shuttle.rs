@@ -105,7 +105,7 @@ struct Module {
 
 // SAFETY: the structures are only read, the rest is behind locks.
 unsafe impl Send for Module {}
-// SAFETY: as above.
+// SAFETY: the structures are only read, the rest is behind locks.
 unsafe impl Sync for Module {}
 
 /// A side of a binding.
@@ -164,7 +164,7 @@ impl Module {
         let status = match self.side {
             // SAFETY: the module lies in an Arc and outlives its registration.
             Side::Client => unsafe { self.nmr.register_client(&raw const self.client, context, &raw mut handle) },
-            // SAFETY: as above.
+            // SAFETY: the module lies in an Arc and outlives its registration.
             Side::Provider => unsafe { self.nmr.register_provider(&raw const self.provider, context, &raw mut handle) },
         };
         assert_eq!(status, STATUS_SUCCESS);
@@ -220,7 +220,7 @@ unsafe extern "system" fn provider_attach(
     let own = Box::into_raw(Box::new(Context { module, handle }));
     // SAFETY: the registrar's variables.
     unsafe { context_out.write(own.cast()) };
-    // SAFETY: as above.
+    // SAFETY: the registrar's variables.
     unsafe { dispatch_out.write(null()) };
     module.automaton.provider_attach_returns(handle, STATUS_SUCCESS);
     STATUS_SUCCESS

@@ -22,8 +22,24 @@ fn bare_target() -> Option<&'static str> {
     })
 }
 
+/// The source of wdk-nmr-sys: beside this package in the repository, else where cargo has it.
+fn declarations() -> PathBuf {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wdk-nmr-sys/src/lib.rs");
+    if beside.is_file() {
+        return beside;
+    }
+    let mut metadata = Command::new(env!("CARGO"));
+    metadata.args(["metadata", "--offline", "--format-version=1"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let output = metadata.output().expect("cargo runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let sources = text.split("\"src_path\":\"").skip(1).filter_map(|rest| rest.split_once('"'));
+    let mut paths = sources.map(|(path, _)| PathBuf::from(path));
+    let found = paths.find(|path| path.ends_with("src/lib.rs") && path.to_string_lossy().contains("wdk-nmr-sys"));
+    found.expect("cargo knows where the sources of wdk-nmr-sys are")
+}
+
 /// Compiles one crate and returns its assembly.
-fn compile(folder: &Path, target: Option<&str>, kind: &str, name: &str, source: &str) -> String {
+fn compile(folder: &Path, target: Option<&str>, kind: &str, name: &str, source: impl AsRef<Path>) -> String {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
     let mut command = rustc();
     command.args(["--edition", "2024", "--crate-type", kind, "--emit", "link,asm", "--crate-name", name]);
@@ -49,7 +65,7 @@ fn assembly(name: &str, target: Option<&str>) -> String {
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).expect("a folder for the results");
     let crates =
-        [("wdk_nmr_sys", "../wdk-nmr-sys/src/lib.rs"), ("wdk_nmr", "src/lib.rs"), ("module", "tests/bare/module.rs")];
+        [("wdk_nmr_sys", declarations()), ("wdk_nmr", "src/lib.rs".into()), ("module", "tests/bare/module.rs".into())];
     crates.map(|(name, source)| compile(&folder, target, "rlib", name, source)).concat()
 }
 

@@ -59,7 +59,7 @@ fn next(state: &mut State) -> usize {
 pub(crate) fn register_client(characteristics: *const NPI_CLIENT_CHARACTERISTICS, context: *mut c_void) -> HANDLE {
     // SAFETY: the benchmark passes its own structure.
     let characteristics = unsafe { characteristics.read() };
-    // SAFETY: as above.
+    // SAFETY: the benchmark passes its own structure.
     let npi = unsafe { characteristics.ClientRegistrationInstance.NpiId.read() };
     let (id, peers) = {
         let mut state = state();
@@ -75,7 +75,7 @@ pub(crate) fn register_client(characteristics: *const NPI_CLIENT_CHARACTERISTICS
 pub(crate) fn register_provider(characteristics: *const NPI_PROVIDER_CHARACTERISTICS, context: *mut c_void) -> HANDLE {
     // SAFETY: the benchmark passes its own structure.
     let characteristics = unsafe { characteristics.read() };
-    // SAFETY: as above.
+    // SAFETY: the benchmark passes its own structure.
     let npi = unsafe { characteristics.ProviderRegistrationInstance.NpiId.read() };
     let (id, peers) = {
         let mut state = state();
@@ -163,13 +163,13 @@ pub(crate) fn deregister(handle: HANDLE) -> NTSTATUS {
         if let (Some(detach), Some(cleanup)) = (client.ClientDetachProvider, client.ClientCleanupBindingContext) {
             // SAFETY: the benchmark's callback.
             unsafe { detach(client_context) };
-            // SAFETY: as above.
+            // SAFETY: the benchmark's callback.
             unsafe { cleanup(client_context) };
         }
         if let (Some(detach), Some(cleanup)) = (provider.ProviderDetachClient, provider.ProviderCleanupBindingContext) {
             // SAFETY: the benchmark's callback.
             unsafe { detach(provider_context) };
-            // SAFETY: as above.
+            // SAFETY: the benchmark's callback.
             unsafe { cleanup(provider_context) };
         }
         state().bindings.retain(|b| b.id != binding);

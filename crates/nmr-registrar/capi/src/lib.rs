@@ -293,9 +293,9 @@ unsafe extern "C" fn nmr_registrar_report(buffer: *mut c_char, size: usize) -> u
         let length = text.len().min(size - 1);
         // SAFETY: the caller says that there is room for `size` bytes, and `length` is less.
         unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), length) };
-        // SAFETY: as above.
+        // SAFETY: `length` is less than `size`, the number of bytes that the caller has room for.
         let end = unsafe { buffer.add(length) };
-        // SAFETY: as above.
+        // SAFETY: the place after `length` bytes is within the room for `size`.
         unsafe { end.write(0) };
     }
     text.len()

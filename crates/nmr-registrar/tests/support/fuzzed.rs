@@ -132,7 +132,7 @@ unsafe extern "system" fn provider_attach(
     }
     // SAFETY: the registrar's variable.
     unsafe { context_out.write(new_context(Side::Provider, handle)) };
-    // SAFETY: as above.
+    // SAFETY: the registrar's variable.
     unsafe { dispatch_out.write(null()) };
     match choice {
         3 => STATUS_PENDING,
@@ -195,7 +195,7 @@ struct Structures {
 }
 // SAFETY: they are only read.
 unsafe impl Send for Structures {}
-// SAFETY: as above.
+// SAFETY: they are only read.
 unsafe impl Sync for Structures {}
 
 fn structures(interface: usize) -> &'static Structures {
@@ -242,7 +242,7 @@ fn register(module: usize) {
     let status = match side_of(module) {
         // SAFETY: the structures are there for ever, the handle variable is ours.
         Side::Client => unsafe { NmrRegisterClient(&raw const structures.client, null_mut(), &raw mut handle) },
-        // SAFETY: as above.
+        // SAFETY: the structures are there for ever, the handle variable is ours.
         Side::Provider => unsafe { NmrRegisterProvider(&raw const structures.provider, null_mut(), &raw mut handle) },
     };
     if status == STATUS_SUCCESS {

@@ -21,7 +21,7 @@ pub use wdk_nmr_sys::*;
 pub struct Pointer(pub *mut c_void);
 // SAFETY: a number, as far as these tests go.
 unsafe impl Send for Pointer {}
-// SAFETY: as above.
+// SAFETY: a number, as far as these tests go.
 unsafe impl Sync for Pointer {}
 
 /// One callback that was called.
@@ -120,7 +120,7 @@ pub fn complete(side: Side, handle: HANDLE) {
     match side {
         // SAFETY: the registrar recognises every handle, good or bad.
         Side::Client => unsafe { NmrClientDetachProviderComplete(handle) },
-        // SAFETY: as above.
+        // SAFETY: the registrar recognises every handle, good or bad.
         Side::Provider => unsafe { NmrProviderDetachClientComplete(handle) },
     }
 }
@@ -185,7 +185,7 @@ impl ProviderOffer<'_> {
     pub fn set(&self, context: *mut c_void, dispatch: *const c_void) {
         // SAFETY: the registrar gives two writable variables.
         unsafe { self.context_out.write(context) };
-        // SAFETY: as above.
+        // SAFETY: the registrar gives two writable variables.
         unsafe { self.dispatch_out.write(dispatch) };
     }
 }
@@ -218,7 +218,7 @@ pub struct Module {
 
 // SAFETY: the callbacks of one module run on many threads; everything that changes is behind a lock or atomic.
 unsafe impl Send for Module {}
-// SAFETY: as above.
+// SAFETY: everything that changes is behind a lock or atomic.
 unsafe impl Sync for Module {}
 
 /// A dispatch table that nobody calls.
@@ -339,7 +339,7 @@ impl Module {
         let status = match self.side {
             // SAFETY: the module lies in a box and outlives its registration.
             Side::Client => unsafe { NmrRegisterClient(&raw const self.client, self.context(), &raw mut handle) },
-            // SAFETY: as above.
+            // SAFETY: the module lies in a box and outlives its registration.
             Side::Provider => unsafe { NmrRegisterProvider(&raw const self.provider, self.context(), &raw mut handle) },
         };
         if status == STATUS_SUCCESS {
@@ -391,7 +391,7 @@ pub fn deregister(side: Side, handle: HANDLE) -> NTSTATUS {
     match side {
         // SAFETY: the registrar recognises every handle, good or bad.
         Side::Client => unsafe { NmrDeregisterClient(handle) },
-        // SAFETY: as above.
+        // SAFETY: the registrar recognises every handle, good or bad.
         Side::Provider => unsafe { NmrDeregisterProvider(handle) },
     }
 }
@@ -401,7 +401,7 @@ pub fn wait(side: Side, handle: HANDLE) -> NTSTATUS {
     match side {
         // SAFETY: the registrar recognises every handle, good or bad.
         Side::Client => unsafe { NmrWaitForClientDeregisterComplete(handle) },
-        // SAFETY: as above.
+        // SAFETY: the registrar recognises every handle, good or bad.
         Side::Provider => unsafe { NmrWaitForProviderDeregisterComplete(handle) },
     }
 }
