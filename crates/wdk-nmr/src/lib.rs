@@ -68,9 +68,10 @@
 //! All three are compiled and run as they stand here, on any host, against a registrar that stands in for NETIO.SYS.
 //! Together they are the example `adding`.
 //!
-//! Interfaces of others are in the same form. The examples `xdp` (two network cards that offer themselves to XDP for
-//! Windows) and `ebpf` (an extension of eBPF for Windows) are to be copied from; each plays the other side, too, and runs
-//! on any host.
+//! Interfaces of others are in the same form. The examples `wsk` (a driver with sockets of Winsock Kernel), `xdp` (two
+//! network cards that offer themselves to XDP for Windows) and `ebpf` (an extension of eBPF for Windows) are to be copied
+//! from; each plays the other side, too, and runs on any host. [`a_driver`] has the rest of a driver around all this, and
+//! [`calls_that_end_later`] both sides of an interface with pending calls.
 //!
 //! # What a driver has to bring
 //!
@@ -108,6 +109,12 @@ extern crate nmr_registrar as _;
 mod client;
 mod diagnosis;
 mod guard;
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/a-driver.md")]
+pub mod a_driver {}
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/calls-that-end-later.md")]
+pub mod calls_that_end_later {}
 #[cfg(doc)]
 #[doc = include_str!("../docs/coming-from-c.md")]
 pub mod coming_from_c {}

@@ -103,7 +103,41 @@ pub struct ProviderTable<P: Provider>(<<P::Npi as Npi>::ProviderDispatch as Part
 
 impl<P: Provider> ProviderTable<P> {
     /// A table of functions that each make a [`ProviderCall`] of `P` from their context.
-    /// [`provider_table!`](crate::provider_table) writes both.
+    /// [`provider_table!`](crate::provider_table) writes both. By hand it is
+    ///
+    /// ```
+    /// # use core::ffi::c_void;
+    /// # use wdk_nmr::*;
+    /// # mod interface { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/adding/interface.rs")); }
+    /// # use interface::*;
+    /// struct Adder;
+    ///
+    /// /// # Safety
+    /// ///
+    /// /// The context is that of a binding of `Adder`, and a call of its client is in progress.
+    /// unsafe extern "system" fn add(context: *mut c_void, number: u32) -> u32 {
+    ///     // SAFETY: clients call with the context that came with the table.
+    ///     let call = unsafe { ProviderCall::<Adder>::new(context) };
+    ///     call.binding().wrapping_add(number)
+    /// }
+    ///
+    /// impl Provider for Adder {
+    ///     type Npi = Adding;
+    ///     type Binding = u32;
+    ///     type Guard = Single;
+    ///
+    ///     fn dispatch(&self) -> ProviderTable<Self> {
+    ///         let table = AddingDispatch { header: VersionAndSize::of::<AddingDispatch>(1), add };
+    ///         // SAFETY: its one function takes contexts of bindings of `Adder`.
+    ///         unsafe { ProviderTable::new(table) }
+    ///     }
+    ///
+    ///     fn attach(&self, _: &ClientOffer<'_, Adding>) -> Result<u32, Refusal> {
+    ///         Ok(7)
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// ```
     ///
     /// # Safety
     ///

@@ -1,0 +1,295 @@
+//! A driver that sends and receives datagrams with Winsock Kernel.
+//!
+//! WskRegister and WskCaptureProviderNPI do what [`register`] and [`capture`] do here, with the client's own hands on NMR.
+
+use core::cell::UnsafeCell;
+use core::ffi::c_void;
+use core::ptr::{self, NonNull};
+use core::time::Duration;
+
+use wdk_nmr::{
+    Client, ClientRegistration, ClientTable, HeldProvider, ModuleId, NTSTATUS, Npi, Passive, ProviderOffer, Refusal,
+    RegisterError, RegistrationOptions, Resident, Single, client_table,
+};
+
+use crate::event::Event;
+use crate::interface::{
+    Buffer, ClientDispatch, DatagramDispatch, DatagramEvents, DatagramIndication, EVENT_RECEIVE_FROM,
+    EventCallbackControl, FLAG_DATAGRAM_SOCKET, Irp, SET_OPTION, SO_EVENT_CALLBACK, SOL_SOCKET, Socket, SocketAddress,
+    VERSION_1_0, VersionAndReserved, Wsk,
+};
+
+const STATUS_SUCCESS: NTSTATUS = 0;
+const AF_INET: u16 = 2;
+const SOCK_DGRAM: u16 = 2;
+const IPPROTO_UDP: u32 = 17;
+
+/// The driver as a client of WSK.
+#[derive(Default)]
+pub struct User {
+    attached: Event,
+}
+
+impl Client for User {
+    type Npi = Wsk;
+    type Binding = ();
+    type Guard = Single;
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        client_table!(
+            Self,
+            ClientDispatch { header: VersionAndReserved { version: VERSION_1_0, reserved: 0 }, client_event: null }
+        )
+    }
+
+    /// WSK says which versions it has; this driver is written for 1.0.
+    fn attach(&self, wsk: &ProviderOffer<'_, Wsk>) -> Result<(), Refusal> {
+        let versions = wsk.characteristics()?;
+        let has_it = (versions.lowest_version..=versions.highest_version).contains(&VERSION_1_0);
+        if has_it { Ok(()) } else { Err(Refusal::NO_INTERFACE) }
+    }
+
+    fn attached(&self, _: wdk_nmr::AttachedProvider<'_, Self>) {
+        self.attached.set();
+    }
+}
+
+/// The last thing that DriverEntry does. There is one WSK, so one provider is enough.
+pub fn register<R: Resident>(
+    module_id: ModuleId,
+    driver: R,
+    passive: Passive<'_>,
+) -> Result<ClientRegistration<User, R>, RegisterError> {
+    let options = RegistrationOptions::new(module_id, ()).one_peer();
+    ClientRegistration::register(User::default(), options, driver, passive)
+}
+
+/// Waits until WSK is there, and holds it: until the value is dropped, WSK stays.
+pub fn capture<R: Resident>(
+    client: &ClientRegistration<User, R>,
+    timeout: Duration,
+    passive: Passive<'_>,
+) -> Option<HeldProvider<User>> {
+    let mut looks = 0;
+    let wait = || {
+        looks += 1;
+        looks == 1 && client.client().attached.wait(timeout)
+    };
+    client.wait_for_provider(passive, wait).map(wdk_nmr::Peer::hold)
+}
+
+/// Starts an operation and waits until its IRP is completed, whether that is before `start` returns or later.
+fn run(start: impl FnOnce(*mut Irp) -> NTSTATUS) -> Result<usize, NTSTATUS> {
+    /// What the completion routine does: nothing of the IRP may be touched after the event is set.
+    unsafe fn set_event(_: *mut Irp, event: *mut c_void) {
+        // SAFETY: the event of `run`, which is there until it is set.
+        unsafe { &*event.cast::<Event>() }.set();
+    }
+    let event = Event::default();
+    let context = (&raw const event).cast_mut().cast();
+    let irp = UnsafeCell::new(Irp { status: STATUS_SUCCESS, information: 0, completion: set_event, context });
+    // WSK completes the IRP whatever the function returns, and the result is in the IRP.
+    start(irp.get());
+    while !event.wait(Duration::from_secs(1)) {}
+    let irp = irp.into_inner();
+    if irp.status == STATUS_SUCCESS { Ok(irp.information) } else { Err(irp.status) }
+}
+
+/// A function that is called with every datagram that comes while events are enabled, at up to DISPATCH_LEVEL.
+pub type OnDatagram = fn(bytes: &[u8], remote: SocketAddress);
+
+/// A datagram socket. It holds WSK: a driver that is unloaded closes its sockets first, and then deregisters.
+pub struct DatagramSocket {
+    socket: NonNull<Socket>,
+    /// The events' context. In place until the socket is closed.
+    on_datagram: Box<OnDatagram>,
+    wsk: HeldProvider<User>,
+}
+
+// SAFETY: a socket may be used on any thread, and on several at once; WSK says so of its functions.
+unsafe impl Send for DatagramSocket {}
+// SAFETY: a socket may be used on any thread, and on several at once; WSK says so of its functions.
+unsafe impl Sync for DatagramSocket {}
+
+/// The events of all sockets. The table outlives every socket, as WSK demands.
+static EVENTS: DatagramEvents = DatagramEvents { receive_from: Some(receive_from_event) };
+
+/// WskReceiveFromEvent.
+///
+/// # Safety
+///
+/// The context is that of a [`DatagramSocket`] that is not closed, and the indication is one of WSK's, or NULL.
+unsafe extern "system" fn receive_from_event(
+    context: *mut c_void,
+    _: u32,
+    indication: *mut DatagramIndication,
+) -> NTSTATUS {
+    // SAFETY: the context of the socket, which stays until WskCloseSocket is done.
+    let on_datagram = unsafe { &*context.cast::<OnDatagram>() };
+    let mut next = indication;
+    // SAFETY: WSK's list, which stays until this returns; it ends with NULL.
+    while let Some(datagram) = unsafe { next.as_ref() } {
+        let Buffer { mdl, offset, length } = datagram.buffer;
+        // SAFETY: the buffer has `length` bytes from `offset` on.
+        let start = unsafe { mdl.cast::<u8>().add(offset as usize) };
+        // SAFETY: the buffer has `length` bytes from `offset` on.
+        let bytes = unsafe { core::slice::from_raw_parts(start, length) };
+        // SAFETY: a datagram has a sender.
+        on_datagram(bytes, unsafe { *datagram.remote });
+        next = datagram.next;
+    }
+    // The driver has taken all of it; STATUS_PENDING would keep it until WskRelease.
+    STATUS_SUCCESS
+}
+
+impl DatagramSocket {
+    /// Makes a socket and binds it to `local`. PASSIVE_LEVEL: it waits.
+    ///
+    /// # Errors
+    ///
+    /// What WSK says.
+    pub fn open(
+        wsk: HeldProvider<User>,
+        local: SocketAddress,
+        on_datagram: OnDatagram,
+        _: Passive<'_>,
+    ) -> Result<Self, NTSTATUS> {
+        let on_datagram = Box::new(on_datagram);
+        let context = (&raw const *on_datagram).cast_mut().cast::<c_void>();
+        let socket = run(|irp| {
+            wsk.call(|table, client| {
+                // SAFETY: the context came with the table. The events and their context stay until the socket is closed,
+                // the IRP until it is completed.
+                unsafe {
+                    (table.socket)(
+                        client,
+                        AF_INET,
+                        SOCK_DGRAM,
+                        IPPROTO_UDP,
+                        FLAG_DATAGRAM_SOCKET,
+                        context,
+                        (&raw const EVENTS).cast(),
+                        ptr::null_mut(),
+                        ptr::null_mut(),
+                        ptr::null_mut(),
+                        irp,
+                    )
+                }
+            })
+        })?;
+        // IoStatus.Information of the IRP is the socket.
+        let socket = NonNull::new(ptr::with_exposed_provenance_mut(socket)).ok_or(STATUS_SUCCESS)?;
+        let socket = Self { socket, on_datagram, wsk };
+        let bound = run(|irp| {
+            // SAFETY: the socket is open; the address stays until the IRP is completed.
+            unsafe { (socket.table().bind)(socket.socket.as_ptr(), &raw const local, 0, irp) }
+        });
+        match bound {
+            Ok(_) => Ok(socket),
+            Err(status) => {
+                // What WSK says about the close of a socket that was never bound makes no difference.
+                let _ = socket.close();
+                Err(status)
+            }
+        }
+    }
+
+    fn table(&self) -> &DatagramDispatch {
+        // SAFETY: the socket is open, so WSK has not freed it.
+        let dispatch = unsafe { self.socket.as_ref() }.dispatch;
+        // SAFETY: the table of a datagram socket, which stays as long as WSK, which is held.
+        unsafe { &*dispatch }
+    }
+
+    /// Lets WSK call the socket's function with every datagram that comes from now on.
+    ///
+    /// # Errors
+    ///
+    /// What WSK says.
+    pub fn enable_events(&self) -> Result<(), NTSTATUS> {
+        let mut control = EventCallbackControl { npi_id: &Wsk::ID, event_mask: EVENT_RECEIVE_FROM };
+        // SAFETY: the socket is open. This option needs no IRP.
+        let status = unsafe {
+            (self.table().control_socket)(
+                self.socket.as_ptr(),
+                SET_OPTION,
+                SO_EVENT_CALLBACK,
+                SOL_SOCKET,
+                size_of::<EventCallbackControl>(),
+                (&raw mut control).cast(),
+                0,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        };
+        if status == STATUS_SUCCESS { Ok(()) } else { Err(status) }
+    }
+
+    /// Sends a datagram, and says how many bytes went. PASSIVE_LEVEL: it waits.
+    ///
+    /// # Errors
+    ///
+    /// What WSK says.
+    pub fn send_to(&self, bytes: &[u8], remote: SocketAddress) -> Result<usize, NTSTATUS> {
+        let buffer = Buffer { mdl: bytes.as_ptr().cast_mut().cast(), offset: 0, length: bytes.len() };
+        run(|irp| {
+            // SAFETY: the socket is open; buffer and address stay until the IRP is completed, and WSK only reads them.
+            unsafe {
+                (self.table().send_to)(
+                    self.socket.as_ptr(),
+                    &raw const buffer,
+                    0,
+                    &raw const remote,
+                    0,
+                    ptr::null_mut(),
+                    irp,
+                )
+            }
+        })
+    }
+
+    /// Waits for a datagram, and says how long it is and where it comes from. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    ///
+    /// What WSK says.
+    pub fn receive_from(&self, bytes: &mut [u8]) -> Result<(usize, SocketAddress), NTSTATUS> {
+        let buffer = Buffer { mdl: bytes.as_mut_ptr().cast(), offset: 0, length: bytes.len() };
+        let mut remote = SocketAddress::default();
+        let length = run(|irp| {
+            // SAFETY: the socket is open; buffer and address stay until the IRP is completed.
+            unsafe {
+                (self.table().receive_from)(
+                    self.socket.as_ptr(),
+                    &raw const buffer,
+                    0,
+                    &raw mut remote,
+                    ptr::null_mut(),
+                    ptr::null_mut(),
+                    ptr::null_mut(),
+                    irp,
+                )
+            }
+        })?;
+        Ok((length, remote))
+    }
+
+    /// Closes the socket: waits for its operations and events to end, and lets WSK go. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    ///
+    /// What WSK says.
+    pub fn close(self) -> Result<(), NTSTATUS> {
+        let Self { socket, on_datagram, wsk } = self;
+        // SAFETY: the socket is open.
+        let dispatch = unsafe { socket.as_ref() }.dispatch;
+        // SAFETY: the table of a datagram socket, which stays as long as WSK, which is held.
+        let close_socket = unsafe { &*dispatch }.close_socket;
+        // SAFETY: the socket is open, and `self` is consumed.
+        let closed = run(|irp| unsafe { close_socket(socket.as_ptr(), irp) });
+        drop(on_datagram);
+        drop(wsk);
+        closed.map(|_| ())
+    }
+}
