@@ -15,14 +15,13 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use client::RegisteredProbe;
 use sluice_control::RequestHandler;
-use sluice_wdm::{Driver, DriverImage};
+use sluice_wdm::{Driver, DriverImage, NonPagedPool};
 use wdk::println;
-use wdk_alloc::WdkAllocator;
 use wdk_nmr::Passive;
 use wdk_sys::{DRIVER_OBJECT, NTSTATUS, STATUS_INVALID_PARAMETER, STATUS_SUCCESS, UNICODE_STRING};
 
 #[global_allocator]
-static ALLOCATOR: WdkAllocator = WdkAllocator;
+static ALLOCATOR: NonPagedPool = NonPagedPool::tagged(b"Prbe");
 
 /// The running driver, from the success of DriverEntry to DriverUnload.
 static DRIVER: AtomicPtr<Driver<RegisteredProbe>> = AtomicPtr::new(ptr::null_mut());

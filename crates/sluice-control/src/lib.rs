@@ -42,7 +42,7 @@ pub mod status;
 pub mod wire;
 
 pub use list::List;
-pub use sluice_wdm::{Completion, NTSTATUS, Request};
+pub use sluice_wdm::{Buffered, Buffers, Completion, NTSTATUS, Request, SharedBytes};
 
 /// The version of this contract, in the [`sluice_npi::Header`] of every message. One more with every change.
 pub const VERSION: u16 = 1;
@@ -54,11 +54,11 @@ pub trait RequestHandler: Sync {
 }
 
 /// A request that has no input must come without.
-fn expect_no_input(request: &Request<'_>) -> Result<(), NTSTATUS> {
-    if request.input().is_empty() { Ok(()) } else { Err(status::STATUS_INVALID_BUFFER_SIZE) }
+fn expect_no_input(input: &[u8]) -> Result<(), NTSTATUS> {
+    if input.is_empty() { Ok(()) } else { Err(status::STATUS_INVALID_BUFFER_SIZE) }
 }
 
 /// An answer of a fixed length must have room.
-fn expect_room(request: &Request<'_>, length: usize) -> Result<(), NTSTATUS> {
-    if request.room() < length { Err(status::STATUS_BUFFER_TOO_SMALL) } else { Ok(()) }
+fn expect_room(room: usize, length: usize) -> Result<(), NTSTATUS> {
+    if room < length { Err(status::STATUS_BUFFER_TOO_SMALL) } else { Ok(()) }
 }

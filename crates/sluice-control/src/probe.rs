@@ -9,7 +9,7 @@ use crate::status::{
     STATUS_REVISION_MISMATCH, STATUS_UNSUCCESSFUL,
 };
 use crate::wire::Wire;
-use crate::{Completion, List, NTSTATUS, Request, code, expect_no_input, expect_room};
+use crate::{Buffered, Buffers, Completion, List, NTSTATUS, Request, code, expect_no_input, expect_room};
 
 /// What probe.sys does for the requests of its device. Everything is called at PASSIVE_LEVEL, by as many threads at
 /// once as there are requests.
@@ -31,24 +31,24 @@ pub trait Operations {
 
 /// Answers one request with the operation that its code asks for.
 pub fn dispatch<D: Operations>(device: &D, request: Request<'_>) -> Completion {
-    Completion::of(match request.code() {
-        code::PROBE_CLASSIFY => classify(device, request),
-        code::PROBE_STATUS => status(device, request),
+    Completion::of(match (request.code, request.buffers) {
+        (code::PROBE_CLASSIFY, Buffers::Buffered(buffer)) => classify(device, buffer),
+        (code::PROBE_STATUS, Buffers::Buffered(buffer)) => status(device, buffer),
         _ => Err(STATUS_INVALID_DEVICE_REQUEST),
     })
 }
 
-fn classify<D: Operations>(device: &D, mut request: Request<'_>) -> Result<usize, NTSTATUS> {
-    let batch = Batch::parse(request.input())?;
+fn classify<D: Operations>(device: &D, mut buffer: Buffered<'_>) -> Result<usize, NTSTATUS> {
+    let batch = Batch::parse(buffer.input())?;
     let answer_length = BatchAnswer::size_for(batch.len());
-    expect_room(&request, answer_length)?;
+    expect_room(buffer.room(), answer_length)?;
     let count = batch.count;
     let verdicts = device.classify(&batch)?;
     let verdicts = verdicts.as_ref();
     if Ok(verdicts.len()) != usize::try_from(count) {
         return Err(STATUS_UNSUCCESSFUL);
     }
-    let mut output = request.output();
+    let mut output = buffer.output();
     let answer = BatchAnswer { header: header_of::<BatchAnswer>(), count, reserved: 0 };
     answer.write(&mut output).ok_or(STATUS_BUFFER_TOO_SMALL)?;
     for verdict in verdicts {
@@ -57,13 +57,13 @@ fn classify<D: Operations>(device: &D, mut request: Request<'_>) -> Result<usize
     Ok(answer_length)
 }
 
-fn status<D: Operations>(device: &D, mut request: Request<'_>) -> Result<usize, NTSTATUS> {
-    expect_no_input(&request)?;
+fn status<D: Operations>(device: &D, mut buffer: Buffered<'_>) -> Result<usize, NTSTATUS> {
+    expect_no_input(buffer.input())?;
     let fill = |providers: &mut List<'_, ProviderStatus>| {
         device.providers(providers);
         ProbeStatus { header: header_of::<ProbeStatus>(), providers_total: 0, providers_listed: 0, reserved: 0 }
     };
-    answer_with_list(request.output(), fill, |status, total, listed| {
+    answer_with_list(buffer.output(), fill, |status, total, listed| {
         status.providers_total = total;
         status.providers_listed = listed;
     })

@@ -7,7 +7,7 @@ use sluice_control::message::{BatchAnswer, ModuleId, ProbeStatus, ProviderStatus
 use sluice_control::probe::{Batch, Operations, dispatch};
 use sluice_control::status::*;
 use sluice_control::wire::Wire;
-use sluice_control::{Completion, List, NTSTATUS, Request, VERSION, code};
+use sluice_control::{Buffered, Buffers, Completion, List, NTSTATUS, Request, VERSION, code};
 use sluice_npi::{Flow, Header, MAX_BATCH, Statistics, Verdict, action, direction, link_type};
 
 /// One packet as the probe saw it: link type, direction, wire length, bytes.
@@ -73,8 +73,8 @@ fn provider() -> ProviderStatus {
 fn request(probe: &Probe, code: u32, input: &[u8], output_length: usize) -> (Completion, Vec<u8>) {
     let mut buffer = input.to_vec();
     buffer.resize(input.len().max(output_length), 0xAA);
-    let request = Request::new(code, &mut buffer, input.len(), output_length).expect("the buffer has room for both");
-    let completion = dispatch(probe, request);
+    let buffered = Buffered::new(&mut buffer, input.len(), output_length).expect("the buffer has room for both");
+    let completion = dispatch(probe, Request { code, buffers: Buffers::Buffered(buffered) });
     (completion, buffer)
 }
 

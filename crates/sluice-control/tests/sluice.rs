@@ -9,7 +9,7 @@ use sluice_control::message::{
 use sluice_control::sluice::{Operations, PolicyInForce, dispatch};
 use sluice_control::status::*;
 use sluice_control::wire::Wire;
-use sluice_control::{Completion, List, NTSTATUS, Request, VERSION, code};
+use sluice_control::{Buffered, Buffers, Completion, List, NTSTATUS, Request, SharedBytes, VERSION, code};
 use sluice_npi::{Header, Statistics, action};
 
 /// A driver that takes any table which does not start with 0xFF.
@@ -46,12 +46,13 @@ impl Operations for Driver {
         }
     }
 
-    fn load_policy(&self, table: &[u8], persist: bool) -> Result<u64, NTSTATUS> {
+    fn load_policy(&self, table: &SharedBytes<'_>, persist: bool) -> Result<u64, NTSTATUS> {
         assert!(!table.is_empty(), "an empty table never reaches the driver");
+        let table = table.to_vec()?;
         if table[0] == 0xFF {
             return Err(STATUS_UNSUCCESSFUL);
         }
-        *self.table.borrow_mut() = table.to_vec();
+        *self.table.borrow_mut() = table;
         self.persisted.set(persist);
         Ok(self.next_generation())
     }
@@ -62,11 +63,9 @@ impl Operations for Driver {
         Ok(self.next_generation())
     }
 
-    fn read_policy(&self, place: &mut [u8]) -> PolicyInForce {
+    fn read_policy(&self, place: &mut SharedBytes<'_>) -> PolicyInForce {
         let table = self.table.borrow();
-        if let Some(place) = place.get_mut(..table.len()) {
-            place.copy_from_slice(&table);
-        }
+        let _ = place.write(&table);
         PolicyInForce { generation: self.generation.get(), table_length: table.len() }
     }
 }
@@ -93,13 +92,25 @@ fn client(number: u8) -> ClientStatus {
     }
 }
 
-/// A request as the I/O manager makes it: one buffer with room for the longer of the two.
-fn request(device: &Driver, code: u32, input: &[u8], output_length: usize) -> (Completion, Vec<u8>) {
-    let mut buffer = input.to_vec();
-    buffer.resize(input.len().max(output_length), 0xAA);
-    let request = Request::new(code, &mut buffer, input.len(), output_length).expect("the buffer has room for both");
-    let completion = dispatch(device, request);
-    (completion, buffer)
+/// The buffer that takes the answer, as a program and the I/O manager prepare it, and the input that is not in it.
+fn prepared(code: u32, input: &[u8], room: usize) -> (Vec<u8>, Vec<u8>) {
+    let mut buffer = if code == code::SLUICE_POLICY_READ { Vec::new() } else { input.to_vec() };
+    if code != code::SLUICE_POLICY_LOAD {
+        buffer.resize(buffer.len().max(room), 0xAA);
+    }
+    (buffer, if code == code::SLUICE_POLICY_READ { input.to_vec() } else { Vec::new() })
+}
+
+/// Sends a request; returns what has become of the buffer that takes the answer.
+fn request(device: &Driver, code: u32, input: &[u8], room: usize) -> (Completion, Vec<u8>) {
+    const METHOD_OUT_DIRECT: u32 = 2;
+    let (mut buffer, rest) = prepared(code, input, room);
+    let buffers = if code & 3 == METHOD_OUT_DIRECT {
+        Buffers::Direct { input: &rest, shared: SharedBytes::new(&mut buffer) }
+    } else {
+        Buffers::Buffered(Buffered::new(&mut buffer, input.len(), room).expect("the buffer has room for both"))
+    };
+    (dispatch(device, Request { code, buffers }), buffer)
 }
 
 fn failed(status: NTSTATUS) -> Completion {
@@ -125,9 +136,9 @@ fn policy(version: u16, size: u16, flags: u32, table_length: u32, reserved: u32,
 #[test]
 fn the_codes_are_those_that_devioctl_h_makes() {
     assert_eq!(code::SLUICE_STATUS, 0x0012_6000);
-    assert_eq!(code::SLUICE_POLICY_LOAD, 0x0012_A004);
+    assert_eq!(code::SLUICE_POLICY_LOAD, 0x0012_A006);
     assert_eq!(code::SLUICE_POLICY_CLEAR, 0x0012_A008);
-    assert_eq!(code::SLUICE_POLICY_READ, 0x0012_600C);
+    assert_eq!(code::SLUICE_POLICY_READ, 0x0012_600E);
     assert_eq!(code::PROBE_CLASSIFY, 0x0012_6040);
     assert_eq!(code::PROBE_STATUS, 0x0012_6044);
 }
@@ -192,8 +203,6 @@ fn every_wrong_policy_request_is_named_and_does_nothing() {
         (load, policy(VERSION, 16, 2, 3, 0, b"abc"), 16, STATUS_INVALID_PARAMETER),
         (load, policy(VERSION, 16, 0, 3, 1, b"abc"), 16, STATUS_INVALID_PARAMETER),
         (load, policy(VERSION, 16, 0, 0, 0, b""), 16, STATUS_INVALID_PARAMETER),
-        (load, good.clone(), 15, STATUS_BUFFER_TOO_SMALL),
-        (load, good.clone(), 0, STATUS_BUFFER_TOO_SMALL),
         (clear, good.clone(), 16, STATUS_INVALID_PARAMETER),
         (clear, policy(VERSION, 16, 0, 0, 0, b""), 15, STATUS_BUFFER_TOO_SMALL),
         (code::SLUICE_POLICY_READ, vec![0], 16, STATUS_INVALID_BUFFER_SIZE),
@@ -261,15 +270,28 @@ proptest! {
     #[test]
     fn no_request_gets_more_than_it_has_room_for(code in any_code(), input in any_input(), room in 0..600_usize) {
         let driver = Driver { clients: (1..=3).map(client).collect(), ..Driver::default() };
-        let (completion, buffer) = request(&driver, code, &input, room);
-        prop_assert!(completion.information <= room);
+        let (before, _) = prepared(code, &input, room);
+        let (completion, after) = request(&driver, code, &input, room);
+        prop_assert!(completion.information <= before.len().min(room.max(input.len())));
         if completion.status != STATUS_SUCCESS {
             prop_assert_eq!(completion.information, 0);
-            prop_assert_eq!(&buffer[..input.len()], &input[..], "a request that fails writes nothing");
+            prop_assert_eq!(&after, &before, "a request that fails writes nothing");
             prop_assert_eq!(driver.generation.get(), 0, "a request that fails changes nothing");
         }
-        // What lies behind the answer would be kernel memory: it stays as it was.
-        let untouched = completion.information.max(input.len());
-        prop_assert!(buffer[untouched..].iter().all(|byte| *byte == 0xAA));
+        // What lies behind the answer would be kernel memory, or the program's own: it stays as it was.
+        let behind = completion.information..;
+        prop_assert_eq!(&after[behind.clone()], &before[behind]);
+    }
+
+    #[test]
+    fn a_code_with_buffers_of_another_method_is_refused(code in any_code(), mut bytes in any_input()) {
+        let driver = Driver::default();
+        let length = bytes.len();
+        let buffers = match code & 3 {
+            2 => Buffers::Buffered(Buffered::new(&mut bytes, length, length).expect("it has room for both")),
+            _ => Buffers::Direct { input: &[], shared: SharedBytes::new(&mut bytes) },
+        };
+        let refused = dispatch(&driver, Request { code, buffers });
+        prop_assert_eq!(refused, failed(STATUS_INVALID_DEVICE_REQUEST));
     }
 }

@@ -4,11 +4,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use sluice_control::NTSTATUS;
 use sluice_control::settings::OnPolicyError;
-use sluice_control::status::{
-    STATUS_FILE_CORRUPT_ERROR, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER, STATUS_QUOTA_EXCEEDED,
-};
+use sluice_control::status::{STATUS_FILE_CORRUPT_ERROR, STATUS_INVALID_PARAMETER, STATUS_QUOTA_EXCEEDED};
+use sluice_control::{NTSTATUS, SharedBytes};
 use sluice_core::Policy;
 use sluice_swap::Swap;
 use wdk_nmr::Region;
@@ -100,15 +98,17 @@ impl CurrentPolicy {
     /// STATUS_QUOTA_EXCEEDED: the table is larger than the limit. STATUS_INSUFFICIENT_RESOURCES: no memory for the
     /// copy. STATUS_INVALID_PARAMETER: it is not a policy table. Others: it could not be persisted. What was in force
     /// stays in force, and what was persisted stays persisted.
-    pub(crate) fn load<M: Machine>(&self, table: &[u8], persist: bool, machine: &M) -> Result<u64, NTSTATUS> {
+    pub(crate) fn load<M: Machine>(
+        &self,
+        table: &SharedBytes<'_>,
+        persist: bool,
+        machine: &M,
+    ) -> Result<u64, NTSTATUS> {
         if table.len() > self.table_limit {
             return Err(STATUS_QUOTA_EXCEEDED);
         }
-        let mut copy = Vec::new();
-        copy.try_reserve_exact(table.len()).map_err(|_| STATUS_INSUFFICIENT_RESOURCES)?;
-        copy.extend_from_slice(table);
         // The copy is validated: nobody else can change it.
-        let policy = Policy::new(copy).map_err(|_| STATUS_INVALID_PARAMETER)?;
+        let policy = Policy::new(table.to_vec()?).map_err(|_| STATUS_INVALID_PARAMETER)?;
         let first = |next: &InstalledPolicy| {
             if persist { self.settled(storage::persist(machine.storage(), next.policy.bytes())) } else { Ok(()) }
         };

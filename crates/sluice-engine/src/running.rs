@@ -5,7 +5,7 @@ use sluice_control::message::{
 };
 use sluice_control::sluice::{Operations, PolicyInForce, dispatch};
 use sluice_control::status::STATUS_SUCCESS;
-use sluice_control::{Completion, List, NTSTATUS, Request, RequestHandler};
+use sluice_control::{Completion, List, NTSTATUS, Request, RequestHandler, SharedBytes};
 use sluice_npi::Statistics;
 use wdk_nmr::{BindingState, Leaked, Passive, ProviderRegistration, Resident};
 
@@ -45,7 +45,7 @@ impl<M: Machine, R: Resident> RunningEngine<M, R> {
 impl<M: Machine, R: Resident> RequestHandler for RunningEngine<M, R> {
     /// As [`dispatch`] does; that a request is refused is reported.
     fn answer(&self, request: Request<'_>) -> Completion {
-        let code = request.code();
+        let code = request.code;
         let completion = dispatch(self, request);
         if completion.status != STATUS_SUCCESS {
             let machine = &self.engine().machine;
@@ -106,7 +106,7 @@ impl<M: Machine, R: Resident> Operations for RunningEngine<M, R> {
         })
     }
 
-    fn load_policy(&self, table: &[u8], persist: bool) -> Result<u64, NTSTATUS> {
+    fn load_policy(&self, table: &SharedBytes<'_>, persist: bool) -> Result<u64, NTSTATUS> {
         let engine = self.engine();
         let generation = engine.policy.load(table, persist, &engine.machine)?;
         announce(&self.registration, generation);
@@ -120,13 +120,12 @@ impl<M: Machine, R: Resident> Operations for RunningEngine<M, R> {
         Ok(generation)
     }
 
-    fn read_policy(&self, place: &mut [u8]) -> PolicyInForce {
+    fn read_policy(&self, place: &mut SharedBytes<'_>) -> PolicyInForce {
         let engine = self.engine();
         engine.policy.read(&engine.machine, |_, in_force| {
             let table = in_force.policy.bytes();
-            if let Some(place) = place.get_mut(..table.len()) {
-                place.copy_from_slice(table);
-            }
+            // If there is no room for all of it, nothing is written: the length tells.
+            let _ = place.write(table);
             PolicyInForce { generation: in_force.generation, table_length: table.len() }
         })
     }

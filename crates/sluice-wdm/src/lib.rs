@@ -13,6 +13,7 @@ extern crate alloc;
 mod memory;
 mod name;
 mod request;
+mod shared;
 mod status;
 
 #[cfg(any(test, feature = "kernel"))]
@@ -29,9 +30,10 @@ mod kernel;
 
 #[cfg(feature = "kernel")]
 pub use kernel::{
-    Answer, ControlDevice, Directory, Driver, DriverImage, KernelRegion, Key, ReplacedFile, StartError, pause,
-    processor, processors, units_of, uptime_ms,
+    Answer, ControlDevice, Directory, Driver, DriverImage, KernelRegion, Key, NonPagedPool, ReplacedFile, StartError,
+    pause, processor, processors, units_of, uptime_ms,
 };
 pub use name::{DeviceName, MAX_NAME, ObjectName, service};
-pub use request::{Completion, Request};
+pub use request::{Buffered, Buffers, Completion, Request};
+pub use shared::SharedBytes;
 pub use status::NTSTATUS;

@@ -9,36 +9,35 @@ use crate::status::STATUS_NAME_TOO_LONG;
 /// The longest [`DeviceName`] in UTF-16 units, with its prefix.
 pub const MAX_NAME: usize = 128;
 
-/// The name of a device, of a symbolic link, or another that is short: on the stack.
+/// The name of a device or of a symbolic link, in memory from the global allocator: with its prefix it would be a
+/// quarter of what a kernel stack frame should have.
 ///
 /// ```
 /// use sluice_wdm::DeviceName;
 ///
 /// let device = DeviceName::new(r"\Device\", "Sluice".encode_utf16()).unwrap();
-/// assert_eq!(String::from_utf16(device.as_slice()).unwrap(), r"\Device\Sluice");
+/// assert_eq!(String::from_utf16(device.units()).unwrap(), r"\Device\Sluice");
 /// ```
-#[derive(Clone, Copy, Debug)]
-pub struct DeviceName {
-    units: [u16; MAX_NAME],
-    length: usize,
-}
+#[derive(Debug)]
+pub struct DeviceName(Vec<u16>);
 
 impl DeviceName {
-    /// `prefix` followed by `name`, or `None` if that is longer than [`MAX_NAME`].
-    #[must_use]
-    pub fn new(prefix: &str, name: impl IntoIterator<Item = u16>) -> Option<Self> {
-        let mut result = Self { units: [0; MAX_NAME], length: 0 };
-        for unit in prefix.encode_utf16().chain(name) {
-            *result.units.get_mut(result.length)? = unit;
-            result.length = result.length.checked_add(1)?;
-        }
-        Some(result)
+    /// `prefix` followed by `name`.
+    ///
+    /// # Errors
+    ///
+    /// STATUS_NAME_TOO_LONG: that is longer than [`MAX_NAME`]. STATUS_INSUFFICIENT_RESOURCES.
+    pub fn new(prefix: &str, name: impl IntoIterator<Item = u16>) -> Result<Self, NTSTATUS> {
+        // One more than may be, to tell whether there is more.
+        let room = MAX_NAME.saturating_add(1);
+        let units = try_collect(room, prefix.encode_utf16().chain(name))?;
+        if units.len() > MAX_NAME { Err(STATUS_NAME_TOO_LONG) } else { Ok(Self(units)) }
     }
 
     /// The name, without a terminating zero: what a UNICODE_STRING points to.
     #[must_use]
-    pub fn as_slice(&self) -> &[u16] {
-        self.units.get(..self.length).unwrap_or_default()
+    pub fn units(&self) -> &[u16] {
+        &self.0
     }
 }
 
@@ -113,8 +112,8 @@ mod tests {
     #[test]
     fn a_device_name_has_room_for_128_units_with_its_prefix() {
         let fits = DeviceName::new(r"\Device\", [65; MAX_NAME - 8]).unwrap();
-        assert_eq!(fits.as_slice().len(), MAX_NAME);
-        assert!(DeviceName::new(r"\Device\", [65; MAX_NAME - 7]).is_none());
+        assert_eq!(fits.units().len(), MAX_NAME);
+        assert_eq!(DeviceName::new(r"\Device\", [65; MAX_NAME - 7]).unwrap_err(), STATUS_NAME_TOO_LONG);
     }
 
     #[test]

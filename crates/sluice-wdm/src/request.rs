@@ -3,39 +3,61 @@
 use core::slice;
 
 use crate::NTSTATUS;
+use crate::shared::SharedBytes;
 use crate::status::STATUS_SUCCESS;
 
-/// A METHOD_BUFFERED device control request: input and output share one buffer of the I/O manager, and the answer is
-/// written over the input.
+/// A device control request.
 #[derive(Debug)]
 pub struct Request<'a> {
-    code: u32,
-    buffer: &'a mut [u8],
+    /// The control code.
+    pub code: u32,
+    /// What the program sent, and the place for the answer.
+    pub buffers: Buffers<'a>,
+}
+
+/// The two buffers of DeviceIoControl, as the method in the control code has them.
+#[derive(Debug)]
+pub enum Buffers<'a> {
+    /// METHOD_BUFFERED.
+    Buffered(Buffered<'a>),
+    /// METHOD_OUT_DIRECT.
+    Direct {
+        /// The first buffer, in a copy.
+        input: &'a [u8],
+        /// The second buffer, which the driver may read and write.
+        shared: SharedBytes<'a>,
+    },
+}
+
+/// The buffer of a METHOD_BUFFERED request: input and output share it, and the answer is written over the input.
+#[derive(Debug)]
+pub struct Buffered<'a> {
+    bytes: &'a mut [u8],
     input_length: usize,
     output_length: usize,
 }
 
-impl<'a> Request<'a> {
-    /// A request whose input is the first `input_length` bytes of `buffer`, with room for `output_length` bytes of
-    /// answer. `None` if the buffer is shorter than one of the two.
+impl<'a> Buffered<'a> {
+    /// A buffer whose first `input_length` bytes are the input, with room for `output_length` bytes of answer. `None`
+    /// if it is shorter than one of the two.
     #[must_use]
-    pub fn new(code: u32, buffer: &'a mut [u8], input_length: usize, output_length: usize) -> Option<Self> {
-        let fits = buffer.len() >= input_length && buffer.len() >= output_length;
-        fits.then_some(Self { code, buffer, input_length, output_length })
+    pub fn new(bytes: &'a mut [u8], input_length: usize, output_length: usize) -> Option<Self> {
+        let fits = bytes.len() >= input_length && bytes.len() >= output_length;
+        fits.then_some(Self { bytes, input_length, output_length })
     }
 
-    /// The request whose system buffer begins at `buffer`. What lies behind the input may be another
-    /// program's data, so it is overwritten with zeros.
+    /// The system buffer that begins at `buffer`. What lies behind the input may be another program's data, so it is
+    /// overwritten with zeros.
     ///
     /// # Safety
     ///
     /// For `'a`, `buffer` is the system buffer of a METHOD_BUFFERED request with these lengths: the input lies in it,
     /// and it is as long as the longer of the two. It may be NULL if both are 0.
     #[must_use]
-    pub unsafe fn from_system_buffer(code: u32, buffer: *mut u8, input_length: usize, output_length: usize) -> Self {
+    pub unsafe fn from_system_buffer(buffer: *mut u8, input_length: usize, output_length: usize) -> Self {
         let length = input_length.max(output_length);
         if buffer.is_null() || length == 0 {
-            return Self { code, buffer: &mut [], input_length: 0, output_length: 0 };
+            return Self { bytes: &mut [], input_length: 0, output_length: 0 };
         }
         // SAFETY: the input ends within the buffer.
         let rest = unsafe { buffer.add(input_length) };
@@ -43,20 +65,14 @@ impl<'a> Request<'a> {
         unsafe { rest.write_bytes(0, length.saturating_sub(input_length)) };
         // SAFETY: all `length` bytes are initialized, the first by the caller and the rest above, and the request's
         // alone.
-        let buffer = unsafe { slice::from_raw_parts_mut(buffer, length) };
-        Self { code, buffer, input_length, output_length }
-    }
-
-    /// The control code.
-    #[must_use]
-    pub const fn code(&self) -> u32 {
-        self.code
+        let bytes = unsafe { slice::from_raw_parts_mut(buffer, length) };
+        Self { bytes, input_length, output_length }
     }
 
     /// What the program sent.
     #[must_use]
     pub fn input(&self) -> &[u8] {
-        self.buffer.get(..self.input_length).unwrap_or_default()
+        self.bytes.get(..self.input_length).unwrap_or_default()
     }
 
     /// How many bytes of answer there is room for.
@@ -68,7 +84,7 @@ impl<'a> Request<'a> {
     /// The place for the answer. It overwrites the input, so it is asked for when the input is done with.
     #[must_use]
     pub fn output(&mut self) -> &mut [u8] {
-        self.buffer.get_mut(..self.output_length).unwrap_or_default()
+        self.bytes.get_mut(..self.output_length).unwrap_or_default()
     }
 }
 
@@ -109,25 +125,25 @@ mod tests {
         for output_length in [0, 2, 3, 4, 9] {
             let mut buffer = system_buffer(&[1, 2, 3], output_length);
             // SAFETY: the buffer has just been made for these lengths.
-            let mut request = unsafe { Request::from_system_buffer(7, buffer.as_mut_ptr(), 3, output_length) };
-            assert_eq!((request.code(), request.input(), request.room()), (7, &[1, 2, 3][..], output_length));
+            let mut buffered = unsafe { Buffered::from_system_buffer(buffer.as_mut_ptr(), 3, output_length) };
+            assert_eq!((buffered.input(), buffered.room()), (&[1, 2, 3][..], output_length));
             let mut expected = [1, 2, 3, 0, 0, 0, 0, 0, 0];
-            assert_eq!(request.output(), &mut expected[..output_length]);
+            assert_eq!(buffered.output(), &mut expected[..output_length]);
         }
     }
 
     #[test]
     fn a_request_without_buffers_has_neither_input_nor_room() {
         // SAFETY: NULL, with lengths of 0.
-        let mut request = unsafe { Request::from_system_buffer(7, ptr::null_mut(), 0, 0) };
-        assert_eq!((request.input(), request.room()), (&[][..], 0));
-        assert_eq!(request.output(), &mut []);
+        let mut buffered = unsafe { Buffered::from_system_buffer(ptr::null_mut(), 0, 0) };
+        assert_eq!((buffered.input(), buffered.room()), (&[][..], 0));
+        assert_eq!(buffered.output(), &mut []);
     }
 
     #[test]
     fn a_buffer_that_is_shorter_than_its_lengths_makes_no_request() {
-        assert!(Request::new(7, &mut [0; 10], 0, 11).is_none());
-        assert!(Request::new(7, &mut [0; 10], 11, 0).is_none());
-        assert!(Request::new(7, &mut [0; 10], 10, 10).is_some());
+        assert!(Buffered::new(&mut [0; 10], 0, 11).is_none());
+        assert!(Buffered::new(&mut [0; 10], 11, 0).is_none());
+        assert!(Buffered::new(&mut [0; 10], 10, 10).is_some());
     }
 }

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::os::windows::io::AsRawHandle;
 use std::{io, ptr};
 
+use sluice_control::code::has_message_in_output;
 use windows_sys::Win32::System::IO::DeviceIoControl;
 
 /// Bytes behind the output buffer that no answer may reach.
@@ -39,7 +40,10 @@ impl Device {
     /// # Errors
     /// The answer breaks a rule of `DeviceIoControl`: it claims to be longer than its room, or is.
     pub(crate) fn control(&self, code: u32, input: &[u8], room: usize) -> Result<Answer, String> {
-        let mut output = vec![0; room];
+        // A request to load a policy lies where its answer will be.
+        let (input, mut output) =
+            if has_message_in_output(code) { (&[][..], input.to_vec()) } else { (input, vec![0; room]) };
+        let room = output.len();
         output.extend(GUARD);
         let mut returned = 0;
         // SAFETY: the handle is open and synchronous. Input and output have at least the lengths given and live until

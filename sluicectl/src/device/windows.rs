@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::os::windows::io::AsRawHandle;
 use std::{io, ptr};
 
+use sluice_control::code::has_message_in_output;
 use sluice_control::name::{SLUICE, WIN32_PREFIX};
 use sluice_control::settings::TABLE_LIMIT;
 use windows_sys::Win32::Foundation::{
@@ -29,13 +30,15 @@ impl Handle {
         Ok(Self { device, name: name.to_owned() })
     }
 
-    /// Sends a request and returns its answer of up to `room` bytes.
+    /// Sends a request and returns its answer of up to `room` bytes; a message that lies where its answer will be has
+    /// as much room as it is long.
     pub(super) fn control(&self, code: u32, input: &[u8], room: usize) -> Result<Vec<u8>, Failure> {
+        let (input, mut output) =
+            if has_message_in_output(code) { (&[][..], input.to_vec()) } else { (input, vec![0; room]) };
         let length = |bytes: usize| {
             u32::try_from(bytes).map_err(|_| Failure::Input(format!("a request of {bytes} bytes is too large")))
         };
-        let (input_length, output_length) = (length(input.len())?, length(room)?);
-        let mut output = vec![0; room];
+        let (input_length, output_length) = (length(input.len())?, length(output.len())?);
         let mut returned = 0;
         // SAFETY: the handle is open. The input is readable and the output writable for the lengths that are given with
         // them, and all of it lives until the call returns, because the handle was opened for synchronous requests.

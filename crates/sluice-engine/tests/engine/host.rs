@@ -11,7 +11,7 @@ use sluice_control::message::{ClientStatus, PolicyAnswer, PolicyRequest, Status,
 use sluice_control::settings::OnPolicyError;
 use sluice_control::status::STATUS_SUCCESS;
 use sluice_control::wire::Wire;
-use sluice_control::{Completion, NTSTATUS, Request, RequestHandler, code};
+use sluice_control::{Buffered, Buffers, Completion, NTSTATUS, Request, RequestHandler, SharedBytes, code};
 use sluice_core::Action;
 use sluice_core::compile::{Conditions, Rule, compile};
 use sluice_engine::{DEFAULT_TABLE_LIMIT, Engine, Event, Machine, RunningEngine, Storage};
@@ -234,27 +234,43 @@ pub(crate) fn blocking(port: u16, id: u32) -> Vec<u8> {
     compile(&[Rule { id, action: Action::Block, conditions }], Action::Permit).unwrap()
 }
 
-/// Sends a request as the I/O manager does, with room for `room` bytes of answer.
+/// Sends a request as sluicectl and the I/O manager do, with room for `room` bytes of answer.
 pub(crate) fn request(device: &impl RequestHandler, code: u32, input: &[u8], room: usize) -> (NTSTATUS, Vec<u8>) {
-    // What lies behind the input is another program's.
-    let mut buffer = input.to_vec();
-    buffer.resize(input.len().max(room), 0xEE);
-    // SAFETY: the buffer has just been made for these lengths.
-    let request = unsafe { Request::from_system_buffer(code, buffer.as_mut_ptr(), input.len(), room) };
-    let Completion { status, information } = device.answer(request);
+    const METHOD_OUT_DIRECT: u32 = 2;
+    let (mut buffer, input, room) = if code::has_message_in_output(code) {
+        (input.to_vec(), &[][..], input.len())
+    } else {
+        (Vec::new(), input, room)
+    };
+    let buffers = if code & 3 == METHOD_OUT_DIRECT {
+        buffer.resize(room, 0);
+        Buffers::Direct { input, shared: SharedBytes::new(&mut buffer) }
+    } else {
+        // What lies behind the input is another program's.
+        buffer.extend_from_slice(input);
+        buffer.resize(input.len().max(room), 0xEE);
+        // SAFETY: the buffer has just been made for these lengths.
+        Buffers::Buffered(unsafe { Buffered::from_system_buffer(buffer.as_mut_ptr(), input.len(), room) })
+    };
+    let Completion { status, information } = device.answer(Request { code, buffers });
     assert!(information <= room, "{information} bytes of answer where there is room for {room}");
     buffer.truncate(information);
     (status, buffer)
 }
 
-/// Sends a request about the policy, with these flags.
-fn policy_request(engine: &Started, code: u32, table: &[u8], flags: u32) -> NTSTATUS {
+/// A message about the policy, with these flags.
+pub(crate) fn policy_message(table: &[u8], flags: u32) -> Vec<u8> {
     let header = header_of::<PolicyRequest>();
     let fixed_part = PolicyRequest { header, flags, table_length: table.len() as u32, reserved: 0 };
-    let mut input = vec![0; PolicyRequest::SIZE];
-    fixed_part.write(&mut input.as_mut_slice()).unwrap();
-    input.extend_from_slice(table);
-    request(engine, code, &input, PolicyAnswer::SIZE).0
+    let mut message = vec![0; PolicyRequest::SIZE];
+    fixed_part.write(&mut message.as_mut_slice()).unwrap();
+    message.extend_from_slice(table);
+    message
+}
+
+/// Sends a request about the policy, with these flags.
+fn policy_request(engine: &Started, code: u32, table: &[u8], flags: u32) -> NTSTATUS {
+    request(engine, code, &policy_message(table, flags), PolicyAnswer::SIZE).0
 }
 
 pub(crate) fn load(engine: &Started, table: &[u8], flags: u32) -> NTSTATUS {

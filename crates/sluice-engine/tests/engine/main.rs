@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::{ptr, thread};
 
 use nmr_registrar::Session;
+use sluice_control::SharedBytes;
 use sluice_control::message::client_state;
 use sluice_control::settings::OnPolicyError;
 use sluice_control::sluice::{Operations, PolicyInForce};
@@ -61,7 +62,10 @@ fn a_load_that_fails_leaves_the_old_policy_in_force() {
     assert_eq!(load(&engine, b"no table", 0), STATUS_INVALID_PARAMETER);
     assert_eq!(classify(&client, &[53]).unwrap()[0].rule_id, 11);
     let mut place = vec![0; good.len()];
-    assert_eq!(engine.read_policy(&mut place), PolicyInForce { generation: 1, table_length: good.len() });
+    assert_eq!(
+        engine.read_policy(&mut SharedBytes::new(&mut place)),
+        PolicyInForce { generation: 1, table_length: good.len() }
+    );
     assert_eq!(place, good);
     assert_eq!(*client.client().announced.lock().unwrap(), [1]);
     client.deregister(passive()).unwrap();

@@ -2,18 +2,26 @@
 
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
+use core::slice;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use wdk_sys::ntddk::{IoCreateDevice, IoCreateSymbolicLink, IoDeleteDevice, IoDeleteSymbolicLink, IofCompleteRequest};
+use wdk_sys::_MEMORY_CACHING_TYPE::MmCached;
+use wdk_sys::_MM_PAGE_PRIORITY::NormalPagePriority;
+use wdk_sys::ntddk::{
+    IoCreateDevice, IoCreateSymbolicLink, IoDeleteDevice, IoDeleteSymbolicLink, IofCompleteRequest,
+    MmMapLockedPagesSpecifyCache,
+};
 use wdk_sys::{
     DEVICE_OBJECT, DRIVER_OBJECT, FILE_DEVICE_NETWORK, FILE_DEVICE_SECURE_OPEN, IO_NO_INCREMENT, IO_STACK_LOCATION,
-    IRP, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL, STATUS_DEVICE_NOT_READY,
-    STATUS_INVALID_DEVICE_REQUEST, STATUS_NAME_TOO_LONG, STATUS_OBJECT_NAME_NOT_FOUND, STATUS_SUCCESS,
+    IRP, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL, MDL, MDL_MAPPED_TO_SYSTEM_VA,
+    MDL_SOURCE_IS_NONPAGED_POOL, STATUS_DEVICE_NOT_READY, STATUS_INVALID_DEVICE_REQUEST, STATUS_OBJECT_NAME_NOT_FOUND,
+    STATUS_SUCCESS,
 };
 
 use super::security::admit_administrators_only;
 use super::string::unicode_string;
-use crate::{Completion, DeviceName, NTSTATUS, Request};
+use crate::status::STATUS_INSUFFICIENT_RESOURCES;
+use crate::{Buffered, Buffers, Completion, DeviceName, NTSTATUS, Request, SharedBytes};
 
 /// Answers one request of a device, at PASSIVE_LEVEL, on any number of threads at once. What the request has no room
 /// for is not given back, whatever the completion says.
@@ -58,9 +66,9 @@ impl<R: Sync> ControlDevice<R> {
         name: impl IntoIterator<Item = u16> + Clone,
         answer: Answer<R>,
     ) -> Result<Self, NTSTATUS> {
-        let device_name = DeviceName::new(DEVICE_PREFIX, name.clone()).ok_or(STATUS_NAME_TOO_LONG)?;
-        let link = DeviceName::new(LINK_PREFIX, name).ok_or(STATUS_NAME_TOO_LONG)?;
-        let mut device_name = unicode_string(&device_name);
+        let device_name = DeviceName::new(DEVICE_PREFIX, name.clone())?;
+        let link = DeviceName::new(LINK_PREFIX, name)?;
+        let mut device_name = unicode_string(device_name.units());
         let mut object: *mut DEVICE_OBJECT = ptr::null_mut();
         // SAFETY: the driver object is the one of this driver; name and result live through the call.
         let status = unsafe {
@@ -90,7 +98,7 @@ impl<R: Sync> ControlDevice<R> {
         if let Err(status) = unsafe { admit_administrators_only(object.as_ptr()) } {
             return undo(status);
         }
-        let mut link_name = unicode_string(&link);
+        let mut link_name = unicode_string(link.units());
         // SAFETY: both names live through the call, which copies them.
         let status = unsafe { IoCreateSymbolicLink(&raw mut link_name, &raw mut device_name) };
         if status != STATUS_SUCCESS {
@@ -129,7 +137,7 @@ impl<R> Drop for ControlDevice<R> {
     /// Ends the device. In DriverUnload the I/O manager has seen to it that no request is inside and no handle open; in
     /// DriverEntry nobody could open it yet.
     fn drop(&mut self) {
-        let mut link = unicode_string(&self.link);
+        let mut link = unicode_string(self.link.units());
         // SAFETY: the name lives through the call. The link was made with the device.
         let _ = unsafe { IoDeleteSymbolicLink(&raw mut link) };
         // SAFETY: the device was created with this value and is deleted with it.
@@ -180,30 +188,98 @@ unsafe extern "C" fn device_control<R: Sync>(device: *mut DEVICE_OBJECT, irp: *m
     let parameters = unsafe { &(*stack).Parameters };
     // SAFETY: the dispatch routine is the one for device control, so this member of the union was set.
     let parameters = unsafe { parameters.DeviceIoControl };
-    let (input, output) = (parameters.InputBufferLength as usize, parameters.OutputBufferLength as usize);
+    let (code, room) = (parameters.IoControlCode, parameters.OutputBufferLength as usize);
     let completion = match registered {
         None => Completion::of(Err(STATUS_DEVICE_NOT_READY)),
-        Some(_) if parameters.IoControlCode & METHOD_MASK != METHOD_BUFFERED => {
-            Completion::of(Err(STATUS_INVALID_DEVICE_REQUEST))
-        }
         Some(registered) => {
-            // SAFETY: the request is ours.
-            let buffer = unsafe { &(*irp).AssociatedIrp };
-            // SAFETY: all members of the union are pointers; for METHOD_BUFFERED it is this one.
-            let buffer = unsafe { buffer.SystemBuffer };
-            // SAFETY: the system buffer of a METHOD_BUFFERED request with these lengths, ours until it is completed.
-            let request =
-                unsafe { Request::from_system_buffer(parameters.IoControlCode, buffer.cast(), input, output) };
-            (extension.answer)(registered, request)
+            // SAFETY: the request is ours until it is completed, and these are its parameters.
+            match unsafe { buffers(irp, code, parameters.InputBufferLength as usize, room) } {
+                Ok(buffers) => (extension.answer)(registered, Request { code, buffers }),
+                Err(status) => Completion::of(Err(status)),
+            }
         }
     };
     // SAFETY: the request is completed here and nowhere else.
-    unsafe { complete(irp, completion.status, completion.information.min(output)) }
+    unsafe { complete(irp, completion.status, completion.information.min(room)) }
 }
 
-/// The bits of a control code that tell how buffers are passed, and their value for the only way that is served.
+/// The bits of a control code that tell how buffers are passed, and the two ways that are served.
 const METHOD_MASK: u32 = 3;
 const METHOD_BUFFERED: u32 = 0;
+const METHOD_OUT_DIRECT: u32 = 2;
+
+/// The buffers of a request ("Buffer Descriptions for I/O Control Codes").
+///
+/// # Errors
+///
+/// STATUS_INVALID_DEVICE_REQUEST for another method; STATUS_INSUFFICIENT_RESOURCES if the second buffer cannot be
+/// mapped.
+///
+/// # Safety
+///
+/// For `'a`, `irp` is a device control request of this driver with this code and these lengths.
+unsafe fn buffers<'a>(irp: *mut IRP, code: u32, input: usize, output: usize) -> Result<Buffers<'a>, NTSTATUS> {
+    // SAFETY: the caller owns the request.
+    let associated = unsafe { &(*irp).AssociatedIrp };
+    // SAFETY: all members of the union are pointers; for both methods it is this one.
+    let system_buffer = unsafe { associated.SystemBuffer }.cast::<u8>();
+    match code & METHOD_MASK {
+        METHOD_BUFFERED => {
+            // SAFETY: the system buffer of a METHOD_BUFFERED request with these lengths, ours until it is completed.
+            Ok(Buffers::Buffered(unsafe { Buffered::from_system_buffer(system_buffer, input, output) }))
+        }
+        METHOD_OUT_DIRECT => {
+            let input = if system_buffer.is_null() || input == 0 {
+                &[]
+            } else {
+                // SAFETY: the system buffer holds the input, and nobody writes to it.
+                unsafe { slice::from_raw_parts(system_buffer, input) }
+            };
+            // SAFETY: the caller owns the request.
+            let mdl = unsafe { (*irp).MdlAddress };
+            // SAFETY: the I/O manager has locked the pages for writing, for as long as the request is ours.
+            let shared = unsafe { mapped(mdl, output) }?;
+            Ok(Buffers::Direct { input, shared })
+        }
+        _ => Err(STATUS_INVALID_DEVICE_REQUEST),
+    }
+}
+
+/// The locked pages that a memory descriptor list describes, mapped for the kernel: MmGetSystemAddressForMdlSafe, which
+/// is a macro in C. The I/O manager unmaps them when the request is completed.
+///
+/// # Errors
+///
+/// STATUS_INSUFFICIENT_RESOURCES.
+///
+/// # Safety
+///
+/// For `'a`, `mdl` describes at least `length` bytes of locked pages, to be written too; it may be NULL if there are
+/// none.
+unsafe fn mapped<'a>(mdl: *mut MDL, length: usize) -> Result<SharedBytes<'a>, NTSTATUS> {
+    /// MdlMappingNoExecute, which goes with the priority.
+    const NO_EXECUTE: u32 = 0x4000_0000;
+    const KERNEL_MODE: i8 = 0;
+    if mdl.is_null() || length == 0 {
+        // SAFETY: no bytes.
+        return Ok(unsafe { SharedBytes::from_raw(ptr::null_mut(), 0) });
+    }
+    // SAFETY: the caller guarantees the list.
+    let list = unsafe { &*mdl };
+    let is_mapped = MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL;
+    let start = if u32::from(list.MdlFlags.cast_unsigned()) & is_mapped != 0 {
+        list.MappedSystemVa
+    } else {
+        let priority = NormalPagePriority as u32 | NO_EXECUTE;
+        // SAFETY: the pages are locked; a failure is an answer and not a bug check.
+        unsafe { MmMapLockedPagesSpecifyCache(mdl, KERNEL_MODE, MmCached, ptr::null_mut(), 0, priority as _) }
+    };
+    if start.is_null() {
+        return Err(STATUS_INSUFFICIENT_RESOURCES);
+    }
+    // SAFETY: the mapping is of the caller's pages and stays as long as they are locked; no reference to them exists.
+    Ok(unsafe { SharedBytes::from_raw(start.cast(), length) })
+}
 
 /// IoGetCurrentIrpStackLocation, which is a macro in C.
 ///

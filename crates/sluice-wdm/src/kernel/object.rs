@@ -3,8 +3,9 @@
 use core::ptr;
 
 use wdk_sys::ntddk::ZwClose;
-use wdk_sys::{HANDLE, OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE, OBJECT_ATTRIBUTES, UNICODE_STRING};
+use wdk_sys::{HANDLE, OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE, OBJECT_ATTRIBUTES};
 
+use super::string::unicode_string;
 use crate::{NTSTATUS, ObjectName};
 
 /// Calls `open` with the attributes of an object of this name, below `root` if that is one, whose handle will be the
@@ -15,8 +16,7 @@ pub(crate) fn with_attributes<R>(
     security: *mut core::ffi::c_void,
     open: impl FnOnce(&mut OBJECT_ATTRIBUTES) -> R,
 ) -> R {
-    let bytes = size_of_val(name.units()) as u16;
-    let mut name = UNICODE_STRING { Length: bytes, MaximumLength: bytes, Buffer: name.units().as_ptr().cast_mut() };
+    let mut name = unicode_string(name.units());
     open(&mut OBJECT_ATTRIBUTES {
         Length: size_of::<OBJECT_ATTRIBUTES>() as u32,
         RootDirectory: root.map_or(ptr::null_mut(), Handle::get),

@@ -9,8 +9,8 @@ use wdk_sys::{DRIVER_OBJECT, HANDLE, KEY_READ};
 use super::object::Handle;
 use super::string::unicode_string;
 use crate::record::{self, REG_DWORD, REG_SZ};
-use crate::status::{STATUS_NAME_TOO_LONG, STATUS_OBJECT_NAME_NOT_FOUND};
-use crate::{DeviceName, NTSTATUS};
+use crate::status::STATUS_OBJECT_NAME_NOT_FOUND;
+use crate::{NTSTATUS, ObjectName};
 
 /// An open key.
 pub struct Key(Handle);
@@ -68,8 +68,8 @@ impl Key {
 
     /// The data of a value, which has to be of that type.
     fn value(&self, name: &str, kind: u32) -> Result<Option<Vec<u8>>, NTSTATUS> {
-        let name = DeviceName::new("", name.encode_utf16()).ok_or(STATUS_NAME_TOO_LONG)?;
-        let mut name = unicode_string(&name);
+        let name = ObjectName::new(&[], name)?;
+        let mut name = unicode_string(name.units());
         record::value_data(kind, |room| {
             let mut length = 0;
             // SAFETY: the key is open; name, room and length live through the call. Pool is aligned for the record.

@@ -2,12 +2,10 @@
 
 use wdk_sys::UNICODE_STRING;
 
-use crate::DeviceName;
-
-/// `name` in the form that the kernel takes. It points into `name`.
-pub(crate) fn unicode_string(name: &DeviceName) -> UNICODE_STRING {
-    let bytes = size_of_val(name.as_slice()) as u16;
-    UNICODE_STRING { Length: bytes, MaximumLength: bytes, Buffer: name.as_slice().as_ptr().cast_mut() }
+/// A name of at most 32,767 units in the form that the kernel takes. It points into `units`.
+pub(crate) fn unicode_string(units: &[u16]) -> UNICODE_STRING {
+    let bytes = size_of_val(units) as u16;
+    UNICODE_STRING { Length: bytes, MaximumLength: bytes, Buffer: units.as_ptr().cast_mut() }
 }
 
 /// The UTF-16 units of a string that the kernel made.
