@@ -7,7 +7,9 @@ use wdk_sys::_FILE_INFORMATION_CLASS::{
     FileDispositionInformation, FileDispositionInformationEx, FileRenameInformation, FileRenameInformationEx,
     FileStandardInformation,
 };
-use wdk_sys::ntddk::{ZwCreateFile, ZwQueryInformationFile, ZwReadFile, ZwSetInformationFile, ZwWriteFile};
+use wdk_sys::ntddk::{
+    ZwCreateFile, ZwFlushBuffersFile, ZwQueryInformationFile, ZwReadFile, ZwSetInformationFile, ZwWriteFile,
+};
 use wdk_sys::{
     DELETE, DRIVER_OBJECT, FILE_ATTRIBUTE_NORMAL, FILE_CREATE, FILE_INFORMATION_CLASS, FILE_NON_DIRECTORY_FILE,
     FILE_OPEN, FILE_READ_DATA, FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE, FILE_STANDARD_INFORMATION,
@@ -24,9 +26,6 @@ use crate::transfer::{read_up_to, write_all};
 use crate::{NTSTATUS, ObjectName};
 
 unsafe extern "system" {
-    /// Writes what the system still holds of a file to its disk. Declared in ntifs.h, of which wdk-sys has no bindings.
-    fn ZwFlushBuffersFile(file: HANDLE, status: *mut IO_STATUS_BLOCK) -> NTSTATUS;
-
     /// Opens a folder of the driver's own (wdm.h, Windows 10 version 1803; wdk-sys does not declare it). PASSIVE_LEVEL,
     /// on a system thread; fails before the volume is there ("IoGetDriverDirectory").
     fn IoGetDriverDirectory(driver: *mut DRIVER_OBJECT, kind: u32, flags: u32, directory: *mut HANDLE) -> NTSTATUS;
