@@ -69,9 +69,9 @@
 //! Together they are the example `adding`.
 //!
 //! Interfaces of others are in the same form. The examples `wsk` (a driver with sockets of Winsock Kernel), `xdp` (two
-//! network cards that offer themselves to XDP for Windows) and `ebpf` (an extension of eBPF for Windows) are to be copied
-//! from; each plays the other side, too, and runs on any host. [`a_driver`] has the rest of a driver around all this, and
-//! [`calls_that_end_later`] both sides of an interface with pending calls.
+//! network cards that offer themselves to XDP for Windows) and `ebpf` (an extension of eBPF for Windows) are to be
+//! copied from; each plays the other side, too, and runs on any host. [`a_driver`] has the rest of a driver around all
+//! this, and [`calls_that_end_later`] both sides of an interface with pending calls.
 //!
 //! # What a driver has to bring
 //!

@@ -1,5 +1,5 @@
-//! A handler is made from nothing, so it must have no size: a closure that captures something does not build. That is found
-//! when code is generated, which the tests of `compile_fail` do not do; these build a whole program.
+//! A handler is made from nothing, so it must have no size: a closure that captures something does not build. That is
+//! found when code is generated, which the tests of `compile_fail` do not do; these build a whole program.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! The two interfaces between eBPF for Windows and its extensions, in types. The facts are those of the project's public
-//! headers (`ebpf_extension.h`, `ebpf_program_types.h`, `ebpf_windows.h`, `ebpf_extension_uuids.h`) and of
+//! The two interfaces between eBPF for Windows and its extensions, in types. The facts are those of the project's
+//! public headers (`ebpf_extension.h`, `ebpf_program_types.h`, `ebpf_windows.h`, `ebpf_extension_uuids.h`) and of
 //! `docs/eBpfExtensions.md`, github.com/microsoft/ebpf-for-windows.
 //!
 //! An extension is the provider of both. By the first it says what programs of a type look like; by the second it runs

@@ -1,6 +1,6 @@
 //! An extension of eBPF for Windows. [`interface`] has the two interfaces, [`extension`] the driver; the part of the
-//! runtime, which is not here, is played by clients that do what runtimes do: an older one that passes NULL where there is
-//! nothing to say and has one function for programs, and a newer one that passes a dummy table and has four.
+//! runtime, which is not here, is played by clients that do what runtimes do: an older one that passes NULL where there
+//! is nothing to say and has one function for programs, and a newer one that passes a dummy table and has four.
 
 #![allow(unreachable_pub, reason = "the modules are shown as they would be in a driver")]
 

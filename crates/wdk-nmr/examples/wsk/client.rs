@@ -1,6 +1,7 @@
 //! A driver that sends and receives datagrams with Winsock Kernel.
 //!
-//! WskRegister and WskCaptureProviderNPI do what [`register`] and [`capture`] do here, with the client's own hands on NMR.
+//! WskRegister and WskCaptureProviderNPI do what [`register`] and [`capture`] do here, with the client's own hands on
+//! NMR.
 
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
@@ -158,8 +159,8 @@ impl DatagramSocket {
         let context = (&raw const *on_datagram).cast_mut().cast::<c_void>();
         let socket = run(|irp| {
             wsk.call(|table, client| {
-                // SAFETY: the context came with the table. The events and their context stay until the socket is closed,
-                // the IRP until it is completed.
+                // SAFETY: the context came with the table. The events and their context stay until the socket is
+                // closed, the IRP until it is completed.
                 unsafe {
                     (table.socket)(
                         client,

@@ -1,9 +1,9 @@
 //! The part of Winsock Kernel (WSK) that a driver with a datagram socket uses, in types. The facts are those of the
 //! documentation of `wsk.h` (learn.microsoft.com/windows-hardware/drivers/ddi/wsk).
 //!
-//! WSK is the provider, and has one client for each driver that uses sockets. A client finds two things in the table that
-//! it gets: how to make a socket, and how to talk to WSK itself. Each socket then has a table of its own, which NMR knows
-//! nothing of. Operations take an IRP and end when it is completed, often later.
+//! WSK is the provider, and has one client for each driver that uses sockets. A client finds two things in the table
+//! that it gets: how to make a socket, and how to talk to WSK itself. Each socket then has a table of its own, which
+//! NMR knows nothing of. Operations take an IRP and end when it is completed, often later.
 
 use core::ffi::c_void;
 use core::mem::offset_of;

@@ -1,5 +1,5 @@
-//! A driver with datagram sockets of Winsock Kernel. [`interface`] has the interface, [`client`] the driver; WSK, which is
-//! not here, is played by a provider with a network of one machine, which completes IRPs on a thread of its own.
+//! A driver with datagram sockets of Winsock Kernel. [`interface`] has the interface, [`client`] the driver; WSK, which
+//! is not here, is played by a provider with a network of one machine, which completes IRPs on a thread of its own.
 
 #![allow(unreachable_pub, reason = "the modules are shown as they would be in a driver")]
 

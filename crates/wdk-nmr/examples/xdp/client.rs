@@ -1,5 +1,5 @@
-//! The driver of a network card that offers itself to XDP: one client of XDP's interface for each card, with a table and
-//! an identifier of its own.
+//! The driver of a network card that offers itself to XDP: one client of XDP's interface for each card, with a table
+//! and an identifier of its own.
 
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -53,8 +53,8 @@ impl Interface {
         unsafe { &*interface.cast::<Self>() }.opened.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// XDP_GET_INTERFACE_DISPATCH, written by hand: what it gets is not the binding context, but the address of the card
-    /// that stands beside it in the table.
+    /// XDP_GET_INTERFACE_DISPATCH, written by hand: what it gets is not the binding context, but the address of the
+    /// card that stands beside it in the table.
     ///
     /// # Safety
     ///

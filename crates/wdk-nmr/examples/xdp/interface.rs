@@ -1,5 +1,6 @@
-//! The interface between XDP for Windows and the drivers of network interfaces, in types. The facts are those of its public
-//! headers (`xdp/control.h`, `xdp/objectheader.h`, `xdp/apiversion.h`) and of `src/nmr`, github.com/microsoft/xdp-for-windows.
+//! The interface between XDP for Windows and the drivers of network interfaces, in types. The facts are those of its
+//! public headers (`xdp/control.h`, `xdp/objectheader.h`, `xdp/apiversion.h`) and of `src/nmr`,
+//! github.com/microsoft/xdp-for-windows.
 //!
 //! Here the driver of a network card is the client, and XDP the provider: XDP registers for one interface when somebody
 //! wants to use it, attaches, and takes from the client's table what it needs to call the driver.
@@ -77,8 +78,8 @@ unsafe impl NpiStructure for NpiClient {
     }
 }
 
-/// XDP_CAPABILITIES: what a driver says of itself, with the one version of the driver API that it is made for. XDP itself
-/// has two structures, XDP_CAPABILITIES_EX, and this, in which a list of one version follows it.
+/// XDP_CAPABILITIES: what a driver says of itself, with the one version of the driver API that it is made for. XDP
+/// itself has two structures, XDP_CAPABILITIES_EX, and this, in which a list of one version follows it.
 #[repr(C)]
 pub struct Capabilities {
     pub header: ObjectHeader,

@@ -1,5 +1,5 @@
-//! Two network cards that offer themselves to XDP for Windows. [`interface`] has the interface, [`client`] the driver; the
-//! part of XDP, which is not here, is played by a provider that asks what XDP asks.
+//! Two network cards that offer themselves to XDP for Windows. [`interface`] has the interface, [`client`] the driver;
+//! the part of XDP, which is not here, is played by a provider that asks what XDP asks.
 
 #![allow(unreachable_pub, reason = "the modules are shown as they would be in a driver")]
 

@@ -1,5 +1,5 @@
-//! What interfaces ask for beside two tables of their own: versions of registrations, identifiers at run time, tables that
-//! differ from registration to registration, and calls that end later.
+//! What interfaces ask for beside two tables of their own: versions of registrations, identifiers at run time, tables
+//! that differ from registration to registration, and calls that end later.
 
 use core::ffi::c_void;
 use core::ptr;
