@@ -74,8 +74,10 @@ impl Sluice {
         request.extend_from_slice(table);
         let answer = self.0.control(code, &request, PolicyAnswer::SIZE).map_err(|failure| match failure {
             Failure::Windows { message, code } if persist => {
-                let message =
-                    format!("{message}; it persists a policy in the file that its registry value {POLICY_FILE} names");
+                let message = format!(
+                    "{message}; it persists a policy in its data directory, or in the file that its registry value \
+                     {POLICY_FILE} names"
+                );
                 Failure::Windows { message, code }
             }
             other => other,
