@@ -140,6 +140,40 @@ Examples:
   sluicectl policy test office.toml --capture trace.pcap --packet 7
   sluicectl policy test office.toml --expect office-tests.toml")]
     Test(TestArgs),
+    /// Write the rules of another firewall as a policy, and list those that cannot be expressed.
+    #[command(after_help = "\
+Examples:
+  iptables-save | sluicectl policy import iptables - > host.toml
+  nft --json list ruleset | sluicectl policy import nftables - --chain input > host.toml
+  sluicectl policy import windows rules.reg > host.toml")]
+    Import(ImportArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// What the file is.
+    #[arg(value_enum)]
+    pub(crate) format: ImportFormat,
+    /// The file; - is standard input.
+    pub(crate) file: PathBuf,
+    /// The chain to import (iptables, nftables).
+    #[arg(long, value_name = "NAME", default_value = "INPUT")]
+    pub(crate) chain: String,
+    /// Fail if a rule cannot be expressed: exit code 2.
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImportFormat {
+    /// What nft --json list ruleset writes.
+    Nftables,
+    /// What iptables-save or ip6tables-save writes.
+    Iptables,
+    /// A registry export of the key FirewallRules of Windows Defender Firewall.
+    Windows,
+    /// A filter set of ClassBench.
+    Classbench,
 }
 
 #[derive(Debug, Args)]

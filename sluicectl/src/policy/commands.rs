@@ -12,8 +12,8 @@ use sluice_core::{Decision, Policy};
 
 use super::checked::{Checked, check, load as load_table, plural};
 use super::diagnostic::Diagnostic;
-use super::explain;
 use super::file::ListRecord;
+use super::{explain, import};
 use crate::args::{CheckArgs, PolicyCommand};
 use crate::device::Sluice;
 use crate::failure::Failure;
@@ -27,6 +27,7 @@ pub(crate) fn run(command: PolicyCommand) -> Result<(), Failure> {
         PolicyCommand::Show { compare, json } => show(compare.as_deref(), json),
         PolicyCommand::Clear { persist, json } => clear(persist, json),
         PolicyCommand::Test(args) => explain::run(&args),
+        PolicyCommand::Import(args) => import::run(&args),
     }
 }
 

@@ -10,6 +10,7 @@ mod explain;
 mod file;
 mod hint;
 mod host_name;
+mod import;
 mod impossible;
 mod list_file;
 mod shadow;
