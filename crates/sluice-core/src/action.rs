@@ -14,7 +14,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// The action of that number in [`sluice_npi::action`].
+    /// The action with this number in [`sluice_npi::action`].
     #[must_use]
     pub const fn from_number(number: u16) -> Option<Self> {
         match number {
@@ -45,7 +45,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// The direction of that number in [`sluice_npi::direction`].
+    /// The direction with this number in [`sluice_npi::direction`].
     #[must_use]
     pub const fn from_number(number: u16) -> Option<Self> {
         match number {

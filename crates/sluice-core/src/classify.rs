@@ -1,4 +1,4 @@
-//! All of what sluice.sys does with packets: read them, and say what the policy decides.
+//! All that sluice.sys does with packets: it reads them, and says what the policy decides.
 
 use sluice_npi::{Header, Verdict, link_type};
 

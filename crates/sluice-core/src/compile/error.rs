@@ -19,7 +19,7 @@ pub struct CompileError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// There are so many rules.
+    /// There are more rules than [`MAX_RULES`]: this many.
     TooManyRules(usize),
     /// The table would have more bytes or entries than are allowed.
     TooLarge,

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::tree::{Slice, Space};
 use crate::policy::filter::{GROUP, HEADS, MAX_SHIFT, SPAN, WINDOW_BITS, WINDOWS};
 
-/// Filters start at multiples of so many bytes, so that their heads are in one line of a cache.
+/// The alignment of filters in bytes: with it, the head of a filter lies in one cache line.
 const ALIGNMENT: usize = HEADS;
 
 /// How many packets the choice is made for. Twice as many take twice the time and change little.
@@ -33,7 +33,7 @@ struct Candidate {
     slice: Slice,
     /// Where its sets start.
     sets: usize,
-    /// How many entries it rules out that the windows chosen so far do not, summed over the sample: so many or fewer.
+    /// At most how many entries it rules out that the windows chosen so far do not, summed over the sample.
     gain: u32,
 }
 
@@ -171,8 +171,8 @@ impl Filters {
     }
 }
 
-/// How many bits the windows have for so many entries. Half a group of them takes one bit less, and so on, and the
-/// filter is smaller.
+/// How many bits the windows of a leaf with this many entries have. Half a group of them takes one bit less, and so on,
+/// and the filter is smaller.
 fn window_bits(entries: usize) -> u32 {
     let halvings = (GROUP as usize / entries).checked_ilog2().unwrap_or(0);
     WINDOW_BITS - halvings.min(WINDOW_BITS - 1)

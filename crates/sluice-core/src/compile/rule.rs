@@ -21,7 +21,7 @@ pub struct Rule {
 
 /// What a packet has to be like for a rule to match: all of the conditions that are set.
 ///
-/// An empty list, and `None`, is no condition. A list is met by any one of its items. A condition on something that the
+/// An empty list and `None` set no condition. A list is met by any one of its items. A condition on something that the
 /// packet does not have is not met: a packet without ports (ICMP, a later fragment, a header that was cut off) matches
 /// no rule that names ports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

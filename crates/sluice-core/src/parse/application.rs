@@ -41,8 +41,8 @@ impl<'packet> Parser<'packet, '_> {
         }
     }
 
-    /// A port says nothing about who is on the other end, so that the bytes decide. Where they can be read as DNS over
-    /// TCP as well, nobody can tell what the receiver takes them for.
+    /// Either side may use any port, so the bytes decide. Where they can be read as DNS over TCP as well, nobody can
+    /// tell what the receiver takes them for.
     #[inline]
     fn tcp_payload(&mut self, payload: &'packet [u8]) {
         let begins = match payload.first() {

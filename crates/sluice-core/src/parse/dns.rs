@@ -33,7 +33,7 @@ pub(super) fn is_port(port: u16) -> bool {
 enum Fault {
     /// The message goes on behind the end of what is here.
     Short,
-    /// No name looks like that.
+    /// A name cannot look like that.
     Malformed,
 }
 
@@ -133,7 +133,7 @@ impl<'packet> Parser<'packet, '_> {
         self.set(flags::DNS);
         if message.questions > 1 {
             self.name_missing();
-            // Nobody but multicast DNS has more than one (RFC 9619, 4; RFC 4795, 2.1.1).
+            // Only multicast DNS may have more than one (RFC 9619, 4; RFC 4795, 2.1.1).
             if self.flow.source_port != MULTICAST && self.flow.destination_port != MULTICAST {
                 self.malformed();
             }
@@ -143,8 +143,8 @@ impl<'packet> Parser<'packet, '_> {
     /// Each message of a stream has its length in front of it (RFC 1035, 4.2.2), and clients need not wait for the
     /// answer to one before they send the next (RFC 7766, 6.2.1.1).
     ///
-    /// Few segments on these ports are the first of a stream, so that bytes which are no message prove nothing.
-    /// `is_other` says that they begin another protocol, too.
+    /// Most segments on these ports are not the first of a stream, so that bytes which are not a message prove nothing.
+    /// `is_other` says that they begin another protocol as well.
     pub(super) fn dns_over_tcp(&mut self, stream: &'packet [u8], is_other: bool) {
         let mut rest = stream;
         let mut first: Option<&[u8]> = None;
@@ -166,7 +166,7 @@ impl<'packet> Parser<'packet, '_> {
                 None => return self.name_behind_end(),
                 Some((_, message)) if message.questions == 0 => {}
                 Some((Ok(_), message)) if is_other => {
-                    // What the receiver takes it for is not to be seen here.
+                    // What the receiver takes it for cannot be seen here.
                     if message.questions == 1 {
                         self.malformed();
                     }

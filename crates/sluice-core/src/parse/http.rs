@@ -59,8 +59,8 @@ fn split(bytes: &[u8], is_end: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
     bytes.split_at_checked(end).unwrap_or((bytes, &[]))
 }
 
-/// Takes the next line off `lines`, without its end. One that goes on behind the end is none: half a host is another
-/// host.
+/// Takes the next line off `lines`, without its end. One that goes on behind the end of the segment does not count:
+/// half a host is another host.
 ///
 /// The iterators of slices split with an index, whose panic stays in the driver.
 fn next_line<'packet>(lines: &mut &'packet [u8]) -> Option<&'packet [u8]> {
@@ -163,7 +163,7 @@ fn absolute_authority(target: &[u8]) -> Option<&[u8]> {
 /// A host, out of an authority or the value of a Host field.
 struct Host<'packet> {
     name: &'packet [u8],
-    /// Nothing but a host and a port is there, and neither has a character that it cannot have.
+    /// There is only a host and a port, and neither has a character that it cannot have.
     is_canonical: bool,
     /// There are percent-encoded characters, which one server decodes and another does not.
     is_encoded: bool,

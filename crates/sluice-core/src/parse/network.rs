@@ -5,7 +5,7 @@ use sluice_npi::{Flow, flags};
 use super::{Ends, Parser, be16};
 use crate::protocol;
 
-/// How many extension headers are walked; a packet with more is malformed. Each kind has to occur at most once, except
+/// How many extension headers are walked; a packet with more is malformed. Each kind may occur only once, except
 /// for Destination Options (RFC 8200, 4.1), so that real packets have few.
 const MAX_EXTENSION_HEADERS: u32 = 16;
 

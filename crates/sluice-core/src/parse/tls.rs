@@ -38,7 +38,7 @@ const HOST_NAME: u8 = 0;
 /// The longest server name: the text of a DNS name.
 const MAX_NAME: usize = 255;
 
-/// Whether a record starts like this that is a hello, or that may come before one.
+/// Whether a record of a hello, or one that may come before it, starts like this.
 #[inline]
 pub(super) const fn may_start_with(first: u8) -> bool {
     matches!(first, CHANGE_CIPHER_SPEC | ALERT | HANDSHAKE)
@@ -234,7 +234,7 @@ impl<'packet> Hello<'packet> {
         Ok(())
     }
 
-    /// The list of names: one of each type, and of no type but that of hosts has anybody heard (RFC 6066, 3).
+    /// The list of names: at most one of each type, of which only that of hosts was ever defined (RFC 6066, 3).
     fn server_name(&mut self, handshake: &mut Handshake<'packet>, extension: usize) -> Result<(), Fault> {
         let list = handshake.part16(extension)?;
         self.is_malformed |= list != extension || list == handshake.position;
@@ -269,8 +269,7 @@ impl<'packet> Parser<'packet, '_> {
         };
         let mut hello = Hello::default();
         let fault = hello.read(&mut Handshake::new(records)).err();
-        // Behind change_cipher_spec is more often what it says: something encrypted, of which any byte can be the
-        // first.
+        // What follows change_cipher_spec is usually encrypted, and its first byte can be any.
         if fault == Some(Fault::Unlike) && records.len() != stream.len() {
             return false;
         }

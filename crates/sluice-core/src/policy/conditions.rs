@@ -1,4 +1,4 @@
-//! Conditions that few rules have: they are looked at when everything else of a rule matches.
+//! Extra conditions, which few rules have. They are looked at when everything else about a rule matches.
 
 use sluice_npi::{Flow, flags};
 
@@ -162,7 +162,7 @@ fn in_ranges6(table: &Table<'_>, condition: Condition, address: &[u8; 16]) -> bo
         && item(table, condition, index).is_some_and(|[a, b, c, d, ..]: [u32; 8]| [a, b, c, d] <= address)
 }
 
-/// Whether the conditions at `index` of a table that is being checked are well-formed: known kinds, items inside the
+/// Validates the conditions at `index`: whether they are well-formed: known kinds, items inside the
 /// section, values inside their ranges and in order. Gives where the next rule's conditions start.
 pub(crate) fn validate(table: &Table<'_>, mut index: u32) -> Option<u32> {
     let end = table.layout.counts.extra_words;
@@ -174,7 +174,7 @@ pub(crate) fn validate(table: &Table<'_>, mut index: u32) -> Option<u32> {
         let head = table.word(table.layout.extra_words, index)?;
         let condition = Condition { kind: head & 0xFF, count: head >> 8, items: index.checked_add(1)? };
         if condition.kind == kind::END {
-            // A list without conditions would be none.
+            // A list has at least one condition.
             return (condition.count == 0 && previous != kind::END).then_some(condition.items);
         }
         let words = u32::try_from(kind::item_words(condition.kind)?).ok()?;

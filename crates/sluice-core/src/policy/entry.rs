@@ -76,7 +76,7 @@ pub(crate) trait Entry: Sized {
     fn read(bytes: &Self::Bytes) -> Self;
     fn common(&self) -> &Common;
     fn matches(&self, key: &Self::Key) -> bool;
-    /// Whether every bit that is no part of a value is 0 and every value in its limits.
+    /// Whether all bits outside of values are 0, and all values within their limits.
     fn is_canonical(&self, bytes: &Self::Bytes) -> bool;
     #[cfg(feature = "compile")]
     fn write(&self) -> Self::Bytes;

@@ -1,9 +1,9 @@
 //! Filters: which entries of a leaf a packet may match, found without a look at the entries.
 //!
 //! A few bits of a packet tell it from most entries of a leaf. A filter has eight windows of the key and, for each
-//! value of a window, the set of the entries that allow it, a bit each. What is in all eight sets is mostly the one
-//! entry that matches, and only that is compared in full. Nothing of this depends on the packet but addresses, so that
-//! there is nothing for a processor to foresee wrongly (bit vectors: Lakshman and Stiliadis, SIGCOMM 1998).
+//! value of a window, the set of the entries that allow it, a bit each. What is in all eight sets is usually just
+//! the entry that matches, and only that is compared in full. Only addresses of memory depend on the packet, not
+//! branches, so that a processor has nothing to foresee wrongly (bit vectors: Lakshman and Stiliadis, SIGCOMM 1998).
 
 use super::key::Key;
 use super::table::{MAX_LEAF, size};
@@ -17,7 +17,7 @@ pub(crate) const GROUP: u32 = 128;
 /// The bytes that are read for that.
 const GROUP_BYTES: usize = GROUP as usize / 8;
 
-/// The bytes of what says where the windows and their sets are.
+/// How many bytes say where the windows and their sets are.
 const USED: usize = WINDOWS * 7;
 
 /// The bytes before the sets.
@@ -26,14 +26,14 @@ pub(crate) const HEADS: usize = WINDOWS * 8;
 /// The bits of a window, at most.
 pub(crate) const WINDOW_BITS: u32 = 5;
 
-/// A window starts at most so many bits above the byte that it is read from.
+/// How many bits above the byte that it is read from a window may start.
 pub(crate) const MAX_SHIFT: u32 = 16 - WINDOW_BITS;
 
 /// How far the product of a value and its scale has to be shifted.
 const SCALE_SHIFT: u32 = MAX_SHIFT - GROUP_BYTES.ilog2();
 
-/// How many bytes of sets are there from the start of every filter on, whatever it needs of them: then no read has to
-/// be checked. What the largest filter needs, and a power of two.
+/// How many bytes of sets follow the start of every filter, whether it uses them or not, so that no read has to be
+/// checked: as many as the largest filter uses, which is a power of two.
 const SETS: usize = (WINDOWS << WINDOW_BITS) * (MAX_LEAF / 8) as usize;
 
 /// The places in them where a set can start, as a mask.
@@ -44,7 +44,7 @@ const _: () = assert!(SETS.is_power_of_two());
 /// The bytes of a filter with all that.
 pub(crate) const SPAN: usize = HEADS + SETS;
 
-/// A filter that was split up.
+/// A filter, split into its parts.
 struct Filter<'table> {
     /// The byte of the key that each window is read from, with the next one.
     places: [u8; WINDOWS],
@@ -142,7 +142,7 @@ impl<'table> Groups<'table> {
 }
 
 /// Whether the filter of `count` entries at the start of `bytes` is all there and reads nothing but its own sets, for a
-/// key of so many `words`. What the sets say is not looked at: any will do.
+/// key of `words` words. The contents of the sets are not looked at: any are safe.
 pub(crate) fn validate(bytes: &[u8], count: u32, words: usize) -> bool {
     let Some(filter) = Filter::read(bytes) else {
         return false;

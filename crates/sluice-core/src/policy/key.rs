@@ -1,11 +1,11 @@
-//! What of a packet a policy looks at, in a form that is quick to compare.
+//! The parts of a packet that a policy depends on, in a form that is quick to compare.
 
 use sluice_npi::Flow;
 
 use super::node::{Tuple, Window};
 use crate::Direction;
 
-/// The word of a [`Key`] that something is in.
+/// Which word of a [`Key`] holds what.
 pub(crate) mod word {
     /// Source port in the high half, destination port in the low one; or ICMP type and code in their places.
     pub(crate) const PORTS: usize = 0;
@@ -36,11 +36,11 @@ pub(crate) mod meta {
         | flags::TRUNCATED
         | flags::MALFORMED
         | flags::ETHER_TYPE;
-    /// There is a VLAN tag. The bit is one of a flag that no rule depends on.
+    /// There is a VLAN tag. No rule depends on the flag whose bit this is.
     pub(crate) const TAGGED: u32 = flags::MACSEC;
-    /// Flags whose own bits are those of the direction move to those of flags that no rule depends on.
+    /// Flags whose bits are taken by the direction. They move down, to bits of flags that no rule depends on.
     pub(crate) const MOVED: u32 = flags::NAME_MISSING | flags::ECH;
-    /// By how many bits they move.
+    /// How many bits they move down.
     pub(crate) const MOVED_BY: u32 = 4;
     #[cfg(feature = "compile")]
     pub(crate) const NAME_MISSING: u32 = flags::NAME_MISSING >> MOVED_BY;
@@ -66,13 +66,13 @@ pub(crate) trait Key: Copy {
     const ZERO: Self;
     /// How many words there are: a power of two.
     const WORDS: usize;
-    /// The bits of the index of a byte. Cut down to them, no index needs a check.
+    /// A mask for the index of a byte: an index cut down to it needs no check.
     const INDEX: usize = Self::WORDS.wrapping_mul(4).wrapping_sub(1);
 
     fn new(direction: Direction, flow: &Flow) -> Self;
-    /// The words, least significant byte first, and a byte so that there are 16 bits from each byte on.
+    /// The words, least significant byte first, and one byte more, so that 16 bits can be read from any byte on.
     fn bytes(&self) -> &[u8];
-    /// What of source and destination `tuple` hashes.
+    /// The parts of source and destination that `tuple` hashes.
     fn prefixes(&self, tuple: Tuple) -> [u64; 2];
 
     /// One of the words.

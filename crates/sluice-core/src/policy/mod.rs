@@ -113,7 +113,7 @@ impl<B: AsRef<[u8]>> Policy<B> {
     ///
     /// # Errors
     ///
-    /// What is wrong with the first part that is not as `compile::compile` makes it.
+    /// The first part that is not as `compile::compile` makes it, and what is wrong with it.
     pub fn new(bytes: B) -> Result<Self, TableError> {
         let (layout, default_action) = validate::table(bytes.as_ref())?;
         Ok(Self { bytes, layout, default_action })
@@ -146,7 +146,7 @@ impl<B: AsRef<[u8]>> Policy<B> {
     #[inline]
     pub fn classify_batch(&self, packets: &[ParsedPacket<'_>], decisions: &mut [Decision]) {
         let table = self.table();
-        // Nobody would see what is decided about more.
+        // There is no place for a decision about more.
         let mut rest = packets.get(..decisions.len()).unwrap_or(packets);
         let mut decisions = decisions.iter_mut();
         while let [first, ..] = rest {

@@ -29,7 +29,7 @@ impl HostName {
                     name.push(b'.')?;
                 }
                 for byte in label {
-                    // A dot inside a label is no boundary. No rule has the byte that stands for it.
+                    // A dot inside a label is not a boundary. It becomes a byte that no rule has.
                     name.push(if *byte == b'.' { 0xFF } else { *byte })?;
                 }
                 rest = behind;

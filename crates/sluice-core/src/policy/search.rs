@@ -1,4 +1,4 @@
-//! How the first rule of a packet is found: a walk down a tree, and back to what was put off on the way.
+//! How the first rule for a packet is found: a walk down a tree, and then through what was put off on the way.
 
 use sluice_npi::Flow;
 
@@ -57,8 +57,8 @@ pub(crate) fn first_rule(table: &Table<'_>, packet: &ParsedPacket<'_>) -> u32 {
 pub(crate) const LANES: usize = 4;
 
 /// Does what [`first_rule`] does for up to [`LANES`] packets of the same IP version: first all start, then each
-/// finishes. What one of them has to wait for is under way for the others as well; and where a processor takes a wrong
-/// turn, it has less to do again.
+/// finishes. While one waits for memory, the memory of the others is on its way; and where a processor takes a
+/// wrong turn, it has less to do again.
 #[inline]
 pub(crate) fn first_rules(table: &Table<'_>, packets: &[ParsedPacket<'_>], found: &mut [u32; LANES]) {
     match packets {
@@ -94,7 +94,7 @@ impl<E: Entry> Lane<E> {
     /// Goes down from `root` to a leaf and looks at its filter.
     #[inline(always)]
     fn start(&mut self, table: &Table<'_>, root: u32, packet: &ParsedPacket<'_>) {
-        // In place: a key that is copied as soon as it is written is waited for.
+        // In place: a processor stalls on a copy of what it has just written in parts.
         self.key = E::Key::new(packet.direction, packet.flow);
         self.leaf = self.walk.descend(table, root, &self.key, NO_RULE).unwrap_or(Node::EMPTY);
         self.candidates = first_candidates(table, &self.leaf, &self.key);
@@ -201,7 +201,7 @@ impl Walk {
         self.count == 0
     }
 
-    /// There is always room, as the table was checked for that.
+    /// There is always room: validation has made sure of it.
     #[inline]
     fn put_off(&mut self, node: u32) {
         if let Some(slot) = self.pending.get_mut(self.count) {

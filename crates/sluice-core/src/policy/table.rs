@@ -33,9 +33,9 @@ pub const MAX_TABLE_SIZE: usize = 1 << 30;
 /// The largest number of entries in a leaf.
 pub(crate) const MAX_LEAF: u32 = 1024;
 
-/// How many records a search of one tree may visit, and one of all the trees of a host name together. A table in which
-/// some packet could take more is refused. Compared in the
-/// worst way, so many take a millisecond; the ClassBench sets of 100,000 rules need 1,600.
+/// How many records a search may visit: in one tree, and in all the trees of a host name together. A table in which
+/// some packet could take more is refused. Visiting this many takes a millisecond at worst; the ClassBench sets of
+/// 100,000 rules need 1,600.
 pub(crate) const MAX_WORK: u32 = 1 << 14;
 
 /// How many subtrees may wait for their turn while another one is searched.
@@ -133,7 +133,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// The layout of a table with so many records, if it is not larger than [`MAX_TABLE_SIZE`].
+    /// The layout of a table with these counts, if it is not larger than [`MAX_TABLE_SIZE`].
     pub(crate) fn new(counts: Counts) -> Option<Self> {
         let mut end = HEADER_SIZE;
         let mut section = |count: u32, size: usize| {
@@ -160,7 +160,7 @@ impl Layout {
     }
 }
 
-/// A table, for those who look something up in it. Reading where nothing is gives nothing.
+/// A table to look something up in. A read outside of it gives `None`.
 #[derive(Clone, Copy)]
 pub(crate) struct Table<'table> {
     pub(crate) bytes: &'table [u8],

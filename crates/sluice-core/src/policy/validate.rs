@@ -23,11 +23,11 @@ pub enum TableError {
     NotATable,
     /// The layout is of another version: a newer `sluicectl`, perhaps.
     UnknownVersion(u32),
-    /// The header says that the table has another size than it has.
+    /// The table does not have the size that its header says.
     WrongSize {
-        /// What the header says, as far as it can be told.
+        /// The size by the header; `None` if that is more than a table may have.
         expected: Option<usize>,
-        /// What it is.
+        /// The size that it has.
         actual: usize,
     },
     /// The header has a count that is out of range.

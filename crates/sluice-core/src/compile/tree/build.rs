@@ -190,7 +190,7 @@ impl Built {
     }
 }
 
-/// The roots as tasks. Each entry has so many entries' worth of space.
+/// The roots as tasks, with space for `space_each` entries in place of each.
 fn first_tasks(spaces: &[Space], space_each: usize) -> Vec<Task> {
     let task = |(index, space): (usize, &Space)| Task {
         tree: index,

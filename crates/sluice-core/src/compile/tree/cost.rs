@@ -38,7 +38,7 @@ const ONE_GROUP: u64 = GROUP as u64;
 /// The weight of one entry, which the children that it is in share.
 const WEIGHT: i64 = 1 << 16;
 
-/// A cut has to take one in so many entries out of the remainder, and rule as many out for a packet.
+/// A cut has to keep one in this many entries out of the remainder, and to rule as many out for a packet.
 const LEAST_PROGRESS: usize = 20;
 
 /// What a search among `count` entries is expected to cost.

@@ -12,23 +12,23 @@ use crate::policy::table::MAX_PENDING;
 /// How many entries are looked at to choose a cut. Twice as many take twice the time and hardly change a choice.
 const SAMPLE: usize = 256;
 
-/// A cut never has more children than two to this: 256 KiB of nodes.
+/// The largest number of children of a cut, as a power of two: 256 KiB of nodes.
 const MAX_BITS: u32 = 14;
 
 /// Nodes are not cut deeper than this. No set of rules that was seen comes near; a search visits a node a level.
 pub(super) const MAX_DEPTH: u32 = 24;
 
-/// So few entries are not worth a cut: a leaf of two groups costs less than a node and a leaf of one.
+/// The largest number of entries that is not worth a cut: a leaf of two groups costs less than a node and a leaf of
+/// one.
 const NOT_CUT: usize = 2 * GROUP as usize;
 
-/// A cut has one child for so many entries, as a power of two: fewer children leave large leaves, more are mostly
-/// empty.
+/// How many entries a cut has a child for, as a power of two: fewer children leave large leaves, more are mostly empty.
 const ENTRIES_PER_CHILD_BITS: u32 = 2;
 
-/// The windows of so many dimensions, the best by themselves, are tried in pairs.
+/// How many dimensions are tried in pairs: those whose windows are best by themselves.
 const PAIRED: usize = 3;
 
-/// A tuple that fewer than one in so many entries specify leaves nearly all of them in the remainder.
+/// A tuple has to be specified by one in this many entries: else it leaves nearly all of them in the remainder.
 const TUPLE_RARITY: usize = 20;
 
 /// How a node is cut.
@@ -114,7 +114,7 @@ impl Best {
 #[derive(Default)]
 pub(super) struct Chooser {
     sample: Vec<u32>,
-    /// One in so many entries is in the sample.
+    /// One in this many entries is in the sample.
     step: usize,
     estimator: Estimator,
 }
