@@ -159,6 +159,19 @@ pub type NPI_PROVIDER_DETACH_CLIENT_FN = unsafe extern "system" fn(ProviderBindi
 /// The provider's counterpart of [`NPI_CLIENT_CLEANUP_BINDING_CONTEXT_FN`].
 pub type NPI_PROVIDER_CLEANUP_BINDING_CONTEXT_FN = unsafe extern "system" fn(ProviderBindingContext: *mut c_void);
 
+/// A pointer to an [`NPI_CLIENT_ATTACH_PROVIDER_FN`]; `None` is NULL.
+pub type PNPI_CLIENT_ATTACH_PROVIDER_FN = Option<NPI_CLIENT_ATTACH_PROVIDER_FN>;
+/// A pointer to an [`NPI_CLIENT_DETACH_PROVIDER_FN`]; `None` is NULL.
+pub type PNPI_CLIENT_DETACH_PROVIDER_FN = Option<NPI_CLIENT_DETACH_PROVIDER_FN>;
+/// A pointer to an [`NPI_CLIENT_CLEANUP_BINDING_CONTEXT_FN`]; `None` is NULL.
+pub type PNPI_CLIENT_CLEANUP_BINDING_CONTEXT_FN = Option<NPI_CLIENT_CLEANUP_BINDING_CONTEXT_FN>;
+/// A pointer to an [`NPI_PROVIDER_ATTACH_CLIENT_FN`]; `None` is NULL.
+pub type PNPI_PROVIDER_ATTACH_CLIENT_FN = Option<NPI_PROVIDER_ATTACH_CLIENT_FN>;
+/// A pointer to an [`NPI_PROVIDER_DETACH_CLIENT_FN`]; `None` is NULL.
+pub type PNPI_PROVIDER_DETACH_CLIENT_FN = Option<NPI_PROVIDER_DETACH_CLIENT_FN>;
+/// A pointer to an [`NPI_PROVIDER_CLEANUP_BINDING_CONTEXT_FN`]; `None` is NULL.
+pub type PNPI_PROVIDER_CLEANUP_BINDING_CONTEXT_FN = Option<NPI_PROVIDER_CLEANUP_BINDING_CONTEXT_FN>;
+
 /// What a client registers. It and all that it points to must stay valid, in place and resident until
 /// [`NmrWaitForClientDeregisterComplete`] has returned (R10).
 #[repr(C)]
@@ -169,11 +182,11 @@ pub struct NPI_CLIENT_CHARACTERISTICS {
     /// The size of this structure in bytes.
     pub Length: u16,
     /// Required. `None` is NULL.
-    pub ClientAttachProvider: Option<NPI_CLIENT_ATTACH_PROVIDER_FN>,
+    pub ClientAttachProvider: PNPI_CLIENT_ATTACH_PROVIDER_FN,
     /// Required. `None` is NULL.
-    pub ClientDetachProvider: Option<NPI_CLIENT_DETACH_PROVIDER_FN>,
+    pub ClientDetachProvider: PNPI_CLIENT_DETACH_PROVIDER_FN,
     /// May be NULL.
-    pub ClientCleanupBindingContext: Option<NPI_CLIENT_CLEANUP_BINDING_CONTEXT_FN>,
+    pub ClientCleanupBindingContext: PNPI_CLIENT_CLEANUP_BINDING_CONTEXT_FN,
     /// What providers see.
     pub ClientRegistrationInstance: NPI_REGISTRATION_INSTANCE,
 }
@@ -190,11 +203,11 @@ pub struct NPI_PROVIDER_CHARACTERISTICS {
     /// The size of this structure in bytes.
     pub Length: u16,
     /// Required. `None` is NULL.
-    pub ProviderAttachClient: Option<NPI_PROVIDER_ATTACH_CLIENT_FN>,
+    pub ProviderAttachClient: PNPI_PROVIDER_ATTACH_CLIENT_FN,
     /// Required. `None` is NULL.
-    pub ProviderDetachClient: Option<NPI_PROVIDER_DETACH_CLIENT_FN>,
+    pub ProviderDetachClient: PNPI_PROVIDER_DETACH_CLIENT_FN,
     /// May be NULL.
-    pub ProviderCleanupBindingContext: Option<NPI_PROVIDER_CLEANUP_BINDING_CONTEXT_FN>,
+    pub ProviderCleanupBindingContext: PNPI_PROVIDER_CLEANUP_BINDING_CONTEXT_FN,
     /// What clients see.
     pub ProviderRegistrationInstance: NPI_REGISTRATION_INSTANCE,
 }

@@ -98,7 +98,7 @@
 //!
 //! # Versions
 //!
-//! The library follows semantic versioning. It builds with Rust 1.91 and later; a new minimum is a new minor version.
+//! The library follows semantic versioning. It builds with Rust 1.87 and later; a new minimum is a new minor version.
 //! The layout of [`header`] has a version of its own.
 #![no_std]
 

@@ -8,6 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+/// Declarations, library, and a provider and a client that use all of it, in the order in which they are compiled.
+const CRATES: [(&str, &str); 3] =
+    [("wdk_nmr_sys", "../wdk-nmr-sys/src/lib.rs"), ("wdk_nmr", "src/lib.rs"), ("module", "tests/bare/module.rs")];
+
 fn rustc() -> Command {
     Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
 }
@@ -78,6 +82,34 @@ fn it_needs_no_standard_library() {
     assembly("bare", target);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bare");
     compile(&folder, target, "staticlib", "alone", "tests/bare/alone.rs");
+}
+
+/// The oldest compiler that Cargo.toml names builds the library and what uses all of it. The tests themselves need a newer
+/// one.
+#[test]
+fn it_builds_with_the_oldest_rust_that_it_names() {
+    let oldest = format!("{}.0", env!("CARGO_PKG_RUST_VERSION"));
+    let installed = Command::new("rustup").args(["run", &oldest, "rustc", "--version"]).output();
+    if !installed.is_ok_and(|output| output.status.success()) {
+        eprintln!("not built: rustup toolchain install {oldest} --profile minimal");
+        return;
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("oldest");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("a folder for the results");
+    let mut built: Vec<&str> = Vec::new();
+    for (name, source) in CRATES {
+        let mut command = Command::new("rustup");
+        command.args(["run", &oldest, "rustc", "--edition", "2024", "--crate-type", "rlib", "--crate-name", name]);
+        command.args(["-C", "panic=abort"]).arg("-L").arg(&folder).arg("--out-dir").arg(&folder);
+        for dependency in &built {
+            let library = folder.join(format!("lib{dependency}.rlib"));
+            command.arg("--extern").arg(format!("{dependency}={}", library.display()));
+        }
+        let output = command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(source)).output().expect("rustc runs");
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        built.push(name);
+    }
 }
 
 #[test]
