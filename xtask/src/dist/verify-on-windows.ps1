@@ -74,6 +74,7 @@ $StateFile = "$Work\state.json"
 $CrashControl = 'HKLM:\SYSTEM\CurrentControlSet\Control\CrashControl'
 $TraceProvider = '{c320867d-d802-5654-3eb1-25584902deba}'
 $Drivers = @('sluice', $Client)
+$Failures = @()
 $Classes = @{
     'standard' = '/ruleclasses', '1', '2', '4', '5', '6', '8', '9', '12', '18', '20', '26'
     'isolation' = '/onecheck', '/rc', '33', '36'
@@ -95,6 +96,16 @@ function Invoke-Change([string] $What, [scriptblock] $Do = $null) {
     if ($Cmdlet.ShouldProcess($env:COMPUTERNAME, $What)) {
         Write-Step $What
         if ($Do) { & $Do }
+    }
+}
+
+# The same for what puts something back: what fails is remembered, and the rest is done all the same.
+function Invoke-Undo([string] $What, [scriptblock] $Do) {
+    try {
+        Invoke-Change $What $Do
+    } catch {
+        $script:Failures += "could not ${What}: $_"
+        Write-Warning $script:Failures[-1]
     }
 }
 
@@ -160,8 +171,8 @@ function Find-Problems {
     } catch [PlatformNotSupportedException] {
         # A machine without UEFI has no Secure Boot.
         Write-Verbose 'no UEFI'
-    } catch [UnauthorizedAccessException] {
-        'the state of Secure Boot cannot be read without administrator rights'
+    } catch {
+        "the state of Secure Boot cannot be read: $_"
     }
     foreach ($file in (Get-Files).Keys) {
         if (-not (Test-Path "$Source\$file")) { "$Source\$file is missing: expected the unpacked release in $Source" }
@@ -340,7 +351,11 @@ function Invoke-Stages($State) {
         } else {
             $State.running = $true
             Save-State $State
-            $outcome = Invoke-Verification $stage
+            try {
+                $outcome = Invoke-Verification $stage
+            } catch {
+                $outcome = "not run: $_"
+            }
             Add-Outcome $State $stage $outcome
             $State.running = $false
             if ($outcome -ne 'passed') {
@@ -397,12 +412,12 @@ function Save-Evidence {
 }
 
 function Undo-Everything($State) {
-    Invoke-Change 'remove the services of the drivers' { Remove-Services }
-    Invoke-Change 'turn Driver Verifier off' { Invoke-Program verifier @('/reset') @(0, 2) | Out-Null }
-    Invoke-Change "remove the scheduled task '$Task'" {
+    Invoke-Undo 'remove the services of the drivers' { Remove-Services }
+    Invoke-Undo 'turn Driver Verifier off' { Invoke-Program verifier @('/reset') @(0, 2) | Out-Null }
+    Invoke-Undo "remove the scheduled task '$Task'" {
         Unregister-ScheduledTask -TaskName $Task -Confirm:$false -ErrorAction SilentlyContinue
     }
-    Invoke-Change 'put test signing, the certificates and the kind of dump back as they were' {
+    Invoke-Undo 'put test signing, the certificates and the kind of dump back as they were' {
         if ($State -and -not $State.before.testSigning) {
             Invoke-Program bcdedit @('/set', 'testsigning', 'off') | Out-Null
         }
@@ -415,7 +430,7 @@ function Undo-Everything($State) {
         }
     }
     if ($IsDryRun -or ($State -and $State.before.bitLocker)) {
-        Invoke-Change "resume BitLocker on $env:SystemDrive, if it was on" {
+        Invoke-Undo "resume BitLocker on $env:SystemDrive, if it was on" {
             Resume-BitLocker -MountPoint $env:SystemDrive | Out-Null
         }
     }
@@ -424,19 +439,36 @@ function Undo-Everything($State) {
 # Collects, undoes, packs, and restarts so that all of it takes effect.
 function Complete-Run($State) {
     $zip = if ($State) { $State.output } else { $Output }
-    Invoke-Change 'collect what there is to see' { Save-Evidence }
+    if ($State -or $IsDryRun) {
+        try {
+            Invoke-Change 'collect what there is to see' { Save-Evidence }
+        } catch {
+            # What is there goes into the zip all the same.
+            Write-Step "not everything could be collected: $_"
+        }
+    }
     Undo-Everything $State
-    Invoke-Change "pack the results into $zip, and remove $Work" {
-        if ($State) { $State | ConvertTo-Json -Depth 5 | Set-Content "$Results\outcome.json" -Encoding UTF8 }
-        if (Test-Path $Results) { Compress-Archive -Path "$Results\*" -DestinationPath $zip -Force }
-        Set-Location "$env:SystemDrive\"
-        Remove-Item -Recurse -Force $Work
+    if ($State -or $IsDryRun) {
+        Invoke-Undo "pack the results into $zip" {
+            $State | ConvertTo-Json -Depth 5 | Set-Content "$Results\outcome.json" -Encoding UTF8
+            Compress-Archive -Path "$Results\*" -DestinationPath $zip -Force
+        }
+    }
+    if ($script:Failures) {
+        $list = $script:Failures -join "`n  "
+        throw "Not everything could be undone:`n  $list`nRun it again with -Undo. $Work stays until then."
+    }
+    if ($IsDryRun -or (Test-Path $Work)) {
+        Invoke-Change "remove $Work" {
+            Set-Location "$env:SystemDrive\"
+            Remove-Item -Recurse -Force $Work
+        }
     }
     if ($State) {
         foreach ($outcome in $State.outcomes) { Write-Host ('{0,-14} {1}' -f $outcome.stage, $outcome.outcome) }
         Write-Host "The results are in $zip."
     }
-    Restart-Machine 'everything is undone'
+    if ($State -or $IsDryRun) { Restart-Machine 'everything is undone' }
 }
 
 # ---- The run ----
@@ -467,7 +499,11 @@ if ($Undo) {
     Invoke-Stages $state
 } else {
     Assert-Ready
-    Install-Everything
+    try {
+        Install-Everything
+    } catch {
+        throw "$_`nRun it again with -Undo, which puts back what was changed."
+    }
     # The first stage may be one with Driver Verifier.
     Set-Verifier $Stages[0]
     Restart-Machine 'test signing takes effect'
