@@ -161,6 +161,9 @@ impl<M: Machine> SluiceProvider for Engine<M> {
         client.statistics()
     }
 
+    // Out of the way of calls that are in order: its event would be part of their stack frame.
+    #[cold]
+    #[inline(never)]
     fn rejected(&self, client: &AttachedClient) {
         client.counters.count_rejected_call(self.machine.processor());
         if let Some(unreported) = client.rejections.admit(self.machine.uptime_ms()) {
