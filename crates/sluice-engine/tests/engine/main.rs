@@ -102,7 +102,7 @@ fn bad_input_of_a_client_is_refused_counted_and_answered_with_no_verdict() {
     };
     let untouched = Verdict { rule_id: 0xABCD, ..classify(&client, &[80]).unwrap()[0] };
     let wrong = [
-        Packet { link_type: 9, ..good },
+        Packet { link_type: u16::MAX, ..good },
         Packet { direction: 3, ..good },
         Packet { wire_length: 27, ..good },
         Packet { data: ptr::null(), ..good },
