@@ -264,8 +264,8 @@ fn pages_and_scripts_name_the_services_that_there_are() {
         }
         for rest in found {
             let name = rest.split(|c| !is_name(c)).next().unwrap();
-            // A variable of a script, or a place for the reader's own.
-            if name.is_empty() || name == "NAME" || name == "my" {
+            // A variable of a script, a place for the reader's own, or a service of Windows: its firewall.
+            if matches!(name, "" | "NAME" | "my" | "SharedAccess") {
                 continue;
             }
             named += 1;
