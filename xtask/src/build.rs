@@ -11,7 +11,7 @@
 //! | sluice, probe, probe-c | .sys, .pdb | `target/drivers/<arch>/` |
 //! | sluicectl | .exe | `target/drivers/<arch>/` |
 //! | netio, misfit | .sys, .pdb | `target/rig/<arch>/` |
-//! | hostile | .exe | `target/rig/<arch>/` |
+//! | hostile, stress | .exe | `target/rig/<arch>/` |
 //! | rig/wine | .dll | target/rig/x64/ |
 
 use std::ffi::{OsStr, OsString};
@@ -67,7 +67,7 @@ pub(crate) fn build(arch: Arch) -> Result<Vec<PathBuf>> {
         cargo.rig_driver(name, arch)?;
         files.extend(cargo.collect_driver(name, arch, &rig)?);
     }
-    for (name, folder) in [("sluicectl", &drivers), ("hostile", &rig)] {
+    for (name, folder) in [("sluicectl", &drivers), ("hostile", &rig), ("stress", &rig)] {
         cargo.program(name, arch)?;
         let file = format!("{name}.exe");
         files.push(cargo.collect(arch.program_target(), &file, &folder.join(&file))?);
@@ -124,7 +124,7 @@ fn for_windows(tools: &Tools, subcommand: &str) -> Result<Vec<Command>> {
     for packages in [&["sluice", "probe", "sluice-wdm"][..], &["netio"], &["misfit"]] {
         commands.push((cargo.driver_command(subcommand, Arch::X64), packages));
     }
-    commands.push((cargo.program_command(subcommand, Arch::X64)?, &["sluicectl", "hostile"]));
+    commands.push((cargo.program_command(subcommand, Arch::X64)?, &["sluicectl", "hostile", "stress"]));
     let with_packages = commands.into_iter().map(|(mut command, packages)| {
         for package in packages {
             command.args(["--package", package]);

@@ -27,6 +27,7 @@ mod setup;
 mod sign;
 mod soak;
 mod sources;
+mod stress;
 mod style;
 mod test;
 mod twin;
@@ -68,6 +69,8 @@ enum Command {
     Test(test::Arguments),
     /// Send the drivers arbitrary requests in Wine for minutes, while policies and clients come and go
     Soak(soak::Arguments),
+    /// Let many threads use the guards and the policy swap for minutes, on the memory model of a processor
+    Stress(stress::Arguments),
     /// Run the tests of wdk-nmr under AddressSanitizer and ThreadSanitizer
     Sanitize(sanitize::Arguments),
     /// Run the models of everything that is done without a lock through every interleaving
@@ -126,6 +129,7 @@ fn run(command: Command) -> Result<()> {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
+        Command::Stress(arguments) => stress::run(&arguments),
         Command::Sanitize(arguments) => sanitize::run(&arguments),
         Command::Models => models::run(),
         Command::Coverage(arguments) => coverage::run(&arguments),
