@@ -1,4 +1,5 @@
-//! `cargo xtask stress`: the guards and the policy swap under many threads, as they are compiled for drivers (rig/stress).
+//! `cargo xtask stress`: the guards and the policy swap under many threads, compiled for the target of the drivers
+//! (rig/stress).
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Clients that call while providers come and go, with each form of the guard.
 //!
 //! No call may be in progress when a registration is over, and every call has to see what was written before its
-//! provider registered. The provider's memory is plain words without ordering, and so are the checks: only the guard and
-//! NMR order them.
+//! provider registered. The words of a provider's memory are written and read without ordering: only the guard and NMR
+//! order them.
 
 use core::ffi::c_void;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use nmr_registrar::Session;
 use wdk_nmr::{
-    Client, ClientOffer, ClientRegistration, ClientTable, Count, Dispatch, DispatchGuard, Form, GUID, Guard, ModuleId,
-    NPIID, Npi, NpiStructure, Passive, Peer, PerProcessor, Processors, Provider, ProviderOffer, ProviderRegistration,
-    ProviderTable, Refusal, RegistrationOptions, Resident, ShardIndex, Sharded, Single, provider_table,
+    Client, ClientOffer, ClientRegistration, ClientTable, Count, Dispatch, DispatchGuard, GUID, Guard, ModuleId, NPIID,
+    Npi, NpiStructure, Passive, Peer, PerProcessor, Processors, Provider, ProviderCall, ProviderOffer,
+    ProviderRegistration, ProviderTable, Refusal, RegistrationOptions, Resident, ShardIndex, Sharded, Single,
+    StructureError, VersionAndSize, provider_table,
 };
 
 use crate::barrier;
@@ -69,7 +70,11 @@ struct Table {
 
 // SAFETY: starts with version and size.
 unsafe impl NpiStructure for Table {
-    const FORM: Form = Form::Versioned { oldest: 1, newest: 1 };
+    type Header = VersionAndSize;
+
+    fn check(header: &VersionAndSize) -> Result<usize, StructureError> {
+        header.check(1..=1)
+    }
 }
 
 // SAFETY: only the two modules below speak it.
@@ -111,8 +116,9 @@ struct Server {
 }
 
 impl Server {
-    fn call(&self, (): &()) {
-        if !self.memory.is_filled_with(self.number) {
+    fn call(call: ProviderCall<'_, Self>) {
+        let server = call.provider();
+        if !server.memory.is_filled_with(server.number) {
             BROKEN.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -122,11 +128,10 @@ impl Provider for Server {
     type Npi = Stress;
     type Binding = ();
     type Guard = Single;
-    const DISPATCH: ProviderTable<Self> = provider_table!(Server, Table {
-        version: 1,
-        size: size_of::<Table>() as u16,
-        call: fn() = Server::call,
-    });
+
+    fn dispatch(&self) -> ProviderTable<Self> {
+        provider_table!(Self, Table { version: 1, size: size_of::<Table>() as u16, call: fn Self::call })
+    }
 
     fn attach(&self, _: &ClientOffer<'_, Stress>) -> Result<(), Refusal> {
         Ok(())
@@ -140,7 +145,10 @@ impl<G: Guard> Client for Caller<G> {
     type Npi = Stress;
     type Binding = ();
     type Guard = G;
-    const DISPATCH: ClientTable<Self> = ClientTable::none();
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        ClientTable::none()
+    }
 
     fn attach(&self, _: &ProviderOffer<'_, Stress>) -> Result<(), Refusal> {
         Ok(())
