@@ -9,8 +9,9 @@
  * it is used again; memory that nobody has cleared reads as 0xCD. Every wait lets the other threads of
  * nmr_registrar_run_threads go on, so drivers that wait for each other run in the order of a seed too.
  *
- * ULONG has 32 bits here as on Windows, and unsigned long may not: code that takes the one for the other needs
- * -Wno-incompatible-pointer-types where it hands over pointers. WCHAR is the wchar_t of the host.
+ * ULONG has 32 bits here as on Windows, and unsigned long may not: code that takes the one for the other in a callback
+ * or through a pointer needs -Wno-incompatible-pointer-types, and with clang -Wno-incompatible-function-pointer-types.
+ * WCHAR is the wchar_t of the host.
  */
 #ifndef KM_NTDDK_H
 #define KM_NTDDK_H

@@ -3,6 +3,8 @@
 #include <ntddk.h>
 #include <netioddk.h>
 #include <wsk.h>
+/* As code that lies beside the WDK's folders does. */
+#include <../km/netioddk.h>
 
 #define TAG 'tseT'
 #define CHECK(condition) \
@@ -158,6 +160,28 @@ static void ListsAndStrings(void)
     CHECK(InterlockedCompareExchange(&Flags, 0, 6) == 6 && Flags == 0);
 }
 
+static void ModuleIds(void)
+{
+    NPI_MODULEID Left, Right;
+
+    /* Only the member that the type names counts. */
+    RtlFillMemory(&Left, sizeof Left, 1);
+    RtlFillMemory(&Right, sizeof Right, 2);
+    Left.Type = Right.Type = MIT_IF_LUID;
+    CHECK(!NmrIsEqualNpiModuleId(&Left, &Right));
+    Right.IfLuid = Left.IfLuid;
+    CHECK(NmrIsEqualNpiModuleId(&Left, &Right));
+    Left.Type = Right.Type = MIT_GUID;
+    CHECK(!NmrIsEqualNpiModuleId(&Left, &Right));
+    Right.Guid = Left.Guid;
+    CHECK(NmrIsEqualNpiModuleId(&Left, &Right));
+    Right.Guid.Data4[7]++;
+    CHECK(!NmrIsEqualNpiModuleId(&Left, &Right));
+    Right.Guid = Left.Guid;
+    Right.Type = MIT_IF_LUID;
+    CHECK(!NmrIsEqualNpiModuleId(&Left, &Right));
+}
+
 static NTSTATUS Note(PCWSTR Name, ULONG Type, PVOID Data, ULONG Length, PVOID Context, PVOID EntryContext)
 {
     UNREFERENCED_PARAMETER(Name);
@@ -250,6 +274,7 @@ int main(int argc, char **argv)
     Events();
     Threads();
     ListsAndStrings();
+    ModuleIds();
     Driver();
     return 0;
 }
