@@ -4,13 +4,18 @@
 //! The crates are compiled with optimizations by rustc alone, as assembly, for a bare target if one is installed and
 //! for the host otherwise.
 
+mod declarations;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+use declarations::declarations;
+
 /// Declarations, library, and a provider and a client that use all of it, in the order in which they are compiled.
-const CRATES: [(&str, &str); 3] =
-    [("wdk_nmr_sys", "../wdk-nmr-sys/src/lib.rs"), ("wdk_nmr", "src/lib.rs"), ("module", "tests/bare/module.rs")];
+fn crates() -> [(&'static str, PathBuf); 3] {
+    [("wdk_nmr_sys", declarations()), ("wdk_nmr", "src/lib.rs".into()), ("module", "tests/bare/module.rs".into())]
+}
 
 fn rustc() -> Command {
     Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
@@ -24,22 +29,6 @@ fn bare_target() -> Option<&'static str> {
         let files = fs::read_dir(folder).into_iter().flatten().flatten();
         files.map(|file| file.file_name()).any(|name| name.to_string_lossy().starts_with("libcore-"))
     })
-}
-
-/// The source of wdk-nmr-sys: beside this package in the repository, else where cargo has it.
-fn declarations() -> PathBuf {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wdk-nmr-sys/src/lib.rs");
-    if beside.is_file() {
-        return beside;
-    }
-    let mut metadata = Command::new(env!("CARGO"));
-    metadata.args(["metadata", "--offline", "--format-version=1"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    let output = metadata.output().expect("cargo runs");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let sources = text.split("\"src_path\":\"").skip(1).filter_map(|rest| rest.split_once('"'));
-    let mut paths = sources.map(|(path, _)| PathBuf::from(path));
-    let found = paths.find(|path| path.ends_with("src/lib.rs") && path.to_string_lossy().contains("wdk-nmr-sys"));
-    found.expect("cargo knows where the sources of wdk-nmr-sys are")
 }
 
 /// Compiles one crate and returns its assembly.
@@ -68,9 +57,7 @@ fn assembly(name: &str, target: Option<&str>) -> String {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).expect("a folder for the results");
-    let crates =
-        [("wdk_nmr_sys", declarations()), ("wdk_nmr", "src/lib.rs".into()), ("module", "tests/bare/module.rs".into())];
-    crates.map(|(name, source)| compile(&folder, target, "rlib", name, source)).concat()
+    crates().map(|(name, source)| compile(&folder, target, "rlib", name, source)).concat()
 }
 
 #[test]
@@ -98,7 +85,7 @@ fn it_builds_with_the_oldest_rust_that_it_names() {
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).expect("a folder for the results");
     let mut built: Vec<&str> = Vec::new();
-    for (name, source) in CRATES {
+    for (name, source) in crates() {
         let mut command = Command::new("rustup");
         command.args(["run", &oldest, "rustc", "--edition", "2024", "--crate-type", "rlib", "--crate-name", name]);
         command.args(["-C", "panic=abort"]).arg("-L").arg(&folder).arg("--out-dir").arg(&folder);

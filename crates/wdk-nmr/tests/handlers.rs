@@ -1,9 +1,13 @@
 //! A handler is made from nothing, so it must have no size: a closure that captures something does not build. That is
 //! found when code is generated, which the tests of `compile_fail` do not do; these build a whole program.
 
+mod declarations;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
+
+use declarations::declarations;
 
 fn build(name: &str, handler: &str) -> (bool, String) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("handlers-{name}"));
@@ -14,11 +18,8 @@ fn build(name: &str, handler: &str) -> (bool, String) {
     assert!(module.contains("add: fn handler }"), "the module has a table");
     let module_with_it = module.replace("add: fn handler }", &format!("add: fn {handler} }}"));
     fs::write(folder.join("module.rs"), module_with_it).expect("written");
-    let crates: [(&str, PathBuf); 3] = [
-        ("wdk_nmr_sys", source.join("../wdk-nmr-sys/src/lib.rs")),
-        ("wdk_nmr", source.join("src/lib.rs")),
-        ("module", folder.join("module.rs")),
-    ];
+    let crates: [(&str, PathBuf); 3] =
+        [("wdk_nmr_sys", declarations()), ("wdk_nmr", source.join("src/lib.rs")), ("module", folder.join("module.rs"))];
     let mut output = None;
     let mut built = Vec::new();
     for (name, source) in crates {
