@@ -362,6 +362,10 @@ fn empty_lines_before_a_request_are_skipped() {
     for before in ["\r\n", "\n", "\r\n\r\n\n\r\n", &"\r\n".repeat(500)] {
         assert_http(&format!("{before}GET / HTTP/1.1\r\nHost: bad.example\r\n\r\n"), "bad.example", 0);
     }
+    for before in [" ", "\t", "\r\n  ", "\x0b"] {
+        assert_http(&format!("{before}GET / HTTP/1.1\r\nHost: bad.example\r\n\r\n"), "bad.example", flags::MALFORMED);
+    }
+    assert_http(" ", "", 0);
 }
 
 #[test]

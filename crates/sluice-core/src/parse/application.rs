@@ -12,7 +12,7 @@ use crate::protocol;
 #[inline]
 fn may_be_over_tcp(first: u8) -> bool {
     const { assert!(tls::may_start_with(20) && tls::may_start_with(22) && !tls::may_start_with(23)) };
-    matches!(first, b'\n'..=22) | first.is_ascii_graphic()
+    matches!(first, b'\t'..=22) | matches!(first, b' '..=b'~')
 }
 
 /// Whether the payload may be of a protocol that is looked into, by its first byte and its ports.

@@ -15,10 +15,10 @@ const MAX_HOST: usize = 255;
 /// letters.
 const MAX_CUT_METHOD: usize = 20;
 
-/// Whether a request, or the empty lines before it, can start like this.
+/// Whether a request, or what servers skip before it, can start like this.
 #[inline]
 pub(super) const fn may_start_with(first: u8) -> bool {
-    first == b'\r' || first == b'\n' || is_token_byte(first)
+    first == b'\n' || is_space(first) || is_token_byte(first)
 }
 
 /// The characters of methods and field names (RFC 9110, 5.6.2).
@@ -70,12 +70,17 @@ fn next_line<'packet>(lines: &mut &'packet [u8]) -> Option<&'packet [u8]> {
     Some(line.strip_suffix(b"\r").unwrap_or(line))
 }
 
-/// Skips the empty lines that servers ignore before a request (RFC 9112, 2.2).
-fn skip_empty_lines(mut stream: &[u8]) -> &[u8] {
-    while let [b'\r' | b'\n', rest @ ..] = stream {
+/// Skips the empty lines that servers ignore before a request (RFC 9112, 2.2), and the spaces that some of them do.
+/// Answers whether there are spaces.
+fn skip_empty_lines(mut stream: &[u8]) -> (&[u8], bool) {
+    let mut is_indented = false;
+    while let [first, rest @ ..] = stream
+        && (*first == b'\n' || is_space(*first))
+    {
+        is_indented |= !matches!(first, b'\r' | b'\n');
         stream = rest;
     }
-    stream
+    (stream, is_indented)
 }
 
 /// A request line: method, target, version.
@@ -290,7 +295,7 @@ fn number(digits: &[u8], radix: u32) -> Option<usize> {
 impl<'packet> Parser<'packet, '_> {
     /// Reads the host of the request that a stream begins with, and answers whether it begins with one.
     pub(super) fn http(&mut self, stream: &'packet [u8]) -> bool {
-        let head = skip_empty_lines(stream);
+        let (head, is_indented) = skip_empty_lines(stream);
         // Most text is something else, and its first word says so.
         let (_, behind) = split(head, |byte| !is_token_byte(byte));
         if behind.first().is_some_and(|byte| !is_space(*byte)) {
@@ -314,7 +319,8 @@ impl<'packet> Parser<'packet, '_> {
         let differ = target_host.as_ref().zip(host.as_ref()).is_some_and(|(a, b)| !a.name.eq_ignore_ascii_case(b.name));
         let is_contradictory = fields.has_transfer_encoding && fields.content_length.is_some();
         let is_host = |host: &Option<Host<'_>>| host.as_ref().is_none_or(|host| host.is_canonical);
-        if !request.is_strict
+        if is_indented
+            || !request.is_strict
             || !is_form
             || fields.is_malformed
             || is_contradictory
@@ -336,7 +342,7 @@ impl<'packet> Parser<'packet, '_> {
         }
         // A second request has a host of its own.
         let is_followed =
-            fields.is_complete && fields.behind_body(lines).is_some_and(|rest| !skip_empty_lines(rest).is_empty());
+            fields.is_complete && fields.behind_body(lines).is_some_and(|rest| !skip_empty_lines(rest).0.is_empty());
         if is_followed {
             self.name_missing();
         }
