@@ -89,7 +89,7 @@ fn a_client_that_is_no_client_of_sluice_fails_and_everything_is_undone() -> Resu
     rig.replace_file("decliner.sys", &rig.part("misfit.sys"))?;
     let outcome = verify(&rig, &["--drivers", "C:\\rig", "--client", "decliner"])?;
     assert_eq!(outcome.code, Some(1), "{}{}", outcome.stdout, outcome.stderr);
-    assert!(outcome.stdout.contains(", attach: there is no device"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains(", attach: \\\\.\\decliner does not exist"), "{}", outcome.stdout);
     assert_undone(&rig, "decliner")
 }
 
@@ -120,7 +120,7 @@ fn services_that_existed_before_are_used_only_when_asked_for_and_stay() -> Resul
     rig.install("sluice")?;
     let outcome = verify(&rig, &["--drivers", "C:\\rig"])?;
     assert_eq!(outcome.code, Some(1), "{}{}", outcome.stdout, outcome.stderr);
-    assert!(outcome.stderr.contains("there is a service sluice already"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("the service sluice exists"), "{}", outcome.stderr);
     assert_eq!(rig.events()?.iter().filter(|event| event.is("sluice", "load")).count(), 0);
 
     rig.install("probe")?;
