@@ -149,7 +149,7 @@ impl<'a> Cargo<'a> {
         let link = layout::cargo_target().join("link");
         write_link_script(&link, &tools.linker)?;
         let dlltool = layout::cargo_target().join("dlltool");
-        write_dlltool_script(&dlltool, &tools.mingw_gcc)?;
+        write_dlltool_script(&dlltool, &tools.mingw_gcc, layout::root())?;
         Ok(Self { tools, workspace: twin::make()?, link, dlltool })
     }
 
@@ -336,10 +336,10 @@ cd "$root" && exec target/rig/cargo/rust-lld "$@" /pdbsourcepath:{SOURCE}
 ///
 /// The dlltool of GNU binutils calls an assembler through a shell, without quoting the paths that it hands on. Run in
 /// the root of the repository with paths from there, it does not see a space in the path of the repository.
-fn write_dlltool_script(path: &Path, gcc: &Path) -> Result<()> {
+fn write_dlltool_script(path: &Path, gcc: &Path, root: &Path) -> Result<()> {
     let gcc = gcc.file_name().unwrap_or_default().to_string_lossy();
     let program = gcc.strip_suffix("gcc").unwrap_or("x86_64-w64-mingw32-").to_owned() + "dlltool";
-    let root = shell_quoted(layout::root());
+    let root = shell_quoted(root);
     let script = format!(
         r#"#!/bin/sh
 # Makes an import library: {program}, with every path from the root of the repository.
@@ -377,6 +377,28 @@ fn bcryptprimitives(tools: &Tools, to: &Path) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::program;
+
+    #[test]
+    fn an_import_library_is_made_in_a_folder_with_a_space_in_its_name() {
+        let gcc = Path::new("x86_64-w64-mingw32-gcc");
+        if program("x86_64-w64-mingw32-dlltool").is_none() {
+            println!("mingw-w64 is not installed: nothing is tested");
+            return;
+        }
+        let root = env::temp_dir().join(format!("xtask-dlltool-{}/Schleuse für Treiber", std::process::id()));
+        let (script, definitions) = (root.join("target/dlltool"), root.join("target/a.def"));
+        write_dlltool_script(&script, gcc, &root).unwrap();
+        fs::write(&definitions, "LIBRARY a.dll\nEXPORTS\nfunction\n").unwrap();
+        // As rustc calls it.
+        let mut dlltool = Command::new(&script);
+        dlltool.arg("-d").arg(&definitions).args(["-D", "a.dll", "-l"]).arg(root.join("target/a.lib"));
+        dlltool.args(["-m", "i386:x86-64", "-f", "--64", "--no-leading-underscore", "--temp-prefix"]);
+        let output = dlltool.arg(root.join("target/a")).output().unwrap();
+        let is_made = root.join("target/a.lib").is_file();
+        fs::remove_dir_all(root.parent().unwrap()).unwrap();
+        assert!(output.status.success() && is_made, "{}", String::from_utf8_lossy(&output.stderr));
+    }
 
     #[test]
     fn a_path_is_one_word_of_a_shell() {
