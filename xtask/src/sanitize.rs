@@ -113,8 +113,6 @@ fn thread(nightly: &Nightly) -> Option<Command> {
     let mut command = test(&rust, &nightly.host, "thread", &flags);
     command
         .arg("-Zbuild-std=std,panic_unwind,test")
-        // What the profile says holds for std too, and the tests catch panics.
-        .env("CARGO_PROFILE_DEV_PANIC", "unwind")
         // A stable tool chain has these options, but does not offer them by itself.
         .env("RUSTC_BOOTSTRAP", "1");
     Some(command)
