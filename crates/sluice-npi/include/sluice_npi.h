@@ -84,7 +84,7 @@ typedef struct _SLUICE_HEADER {
 /* ---- Packets ----------------------------------------------------------------------------------------------------- */
 
 /* SLUICE_PACKET.LinkType: what the bytes start with, by the numbers of pcap's LINKTYPE registry. */
-#define SLUICE_LINK_TYPE_NULL 0                  /* BSD loopback: 4-byte address family, byte order of the capturing machine */
+#define SLUICE_LINK_TYPE_NULL 0                  /* BSD loopback: 4-byte address family in the order of its machine */
 #define SLUICE_LINK_TYPE_ETHERNET 1              /* Ethernet */
 #define SLUICE_LINK_TYPE_PPP 9                   /* PPP, with or without HDLC-like framing */
 #define SLUICE_LINK_TYPE_PPP_HDLC 50             /* PPP in HDLC-like framing, or Cisco HDLC */

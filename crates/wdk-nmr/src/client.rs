@@ -288,7 +288,8 @@ impl<C: Client, R: Resident> ClientRegistration<C, R> {
     /// # let passive = unsafe { Passive::new() };
     /// # let (event, events) = sync_channel(1);
     /// # let options = RegistrationOptions::new(ModuleId::IfLuid(1), ());
-    /// # let client = ClientRegistration::register(User { attached: Event(event) }, options, Program, passive).unwrap();
+    /// # let user = User { attached: Event(event) };
+    /// # let client = ClientRegistration::register(user, options, Program, passive).unwrap();
     /// # let wait_for_the_event = || events.recv_timeout(Duration::from_millis(10)).is_ok();
     /// // KeWaitForSingleObject(&event, .., &timeout) == STATUS_SUCCESS
     /// let provider = client.wait_for_provider(passive, wait_for_the_event);

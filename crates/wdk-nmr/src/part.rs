@@ -19,7 +19,8 @@ mod sealed {
 #[diagnostic::on_unimplemented(
     message = "an interface cannot have `{Self}` in this place",
     label = "expected `T: NpiStructure`, `Optional<T>`, `Extensible<T>`, `Ignored` or `()`",
-    note = "implement `NpiStructure` for `{Self}` (its documentation shows how), or write `()` where the interface has nothing"
+    note = "implement `NpiStructure` for `{Self}` (its documentation shows how), or write `()` where the interface has \
+            nothing"
 )]
 pub trait Part: sealed::Sealed + 'static {
     /// What a module of one's own hands out.

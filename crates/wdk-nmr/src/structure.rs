@@ -74,7 +74,8 @@ use core::ops::RangeInclusive;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a structure of an interface",
     label = "expected `T: NpiStructure`, `Optional<T>`, `Extensible<T>`, `Ignored` or `()`",
-    note = "implement `NpiStructure` for `{Self}` (its documentation shows how), or write `()` where the interface has nothing"
+    note = "implement `NpiStructure` for `{Self}` (its documentation shows how), or write `()` where the interface has \
+            nothing"
 )]
 pub unsafe trait NpiStructure: Sized + 'static {
     /// What the structure starts with and is recognized by. Any value of it can be read from a structure.

@@ -99,7 +99,8 @@ impl<T> Value<T> for ByHand<T> {
 #[diagnostic::on_unimplemented(
     message = "a field of type `{Self}` cannot be NULL",
     label = "expected an `Option` of a function, or a raw pointer",
-    note = "a bare function pointer is never NULL in Rust: declare the field as `Option<unsafe extern \"system\" fn(..)>`"
+    note = "a bare function pointer is never NULL in Rust: declare the field as \
+            `Option<unsafe extern \"system\" fn(..)>`"
 )]
 pub trait Nullable {
     const NULL: Self;
@@ -122,8 +123,11 @@ impl<T> Nullable for *mut T {
 #[diagnostic::on_unimplemented(
     message = "the handler does not fit the entry, which is `{Self}`",
     label = "expected an entry `unsafe extern \"system\" fn(*mut Context, ..) -> ..`, or an `Option` of one",
-    note = "a handler is a function, or a closure that captures nothing; it takes `ProviderCall<'_, Self>` or `ClientCall<'_, Self>`, then what the entry takes after its context, and returns what the entry returns",
-    note = "an entry is `unsafe`, `extern \"system\"` or `extern \"C\"`, and its first argument is a raw pointer: the binding context",
+    note = "a handler is a function, or a closure that captures nothing; it takes \
+            `ProviderCall<'_, Self>` or `ClientCall<'_, Self>`, then what the entry takes after its context, and \
+            returns what the entry returns",
+    note = "an entry is `unsafe`, `extern \"system\"` or `extern \"C\"`, and its first argument is a raw \
+            pointer: the binding context",
     note = "a function that gets something else is written by hand: `name: unsafe {{ by_hand(function) }}`"
 )]
 pub trait Entry<S, F> {

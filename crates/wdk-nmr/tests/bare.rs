@@ -71,8 +71,8 @@ fn it_needs_no_standard_library() {
     compile(&folder, target, "staticlib", "alone", "tests/bare/alone.rs");
 }
 
-/// The oldest compiler that Cargo.toml names builds the library and what uses all of it. The tests themselves need a newer
-/// one.
+/// The oldest compiler that Cargo.toml names builds the library and what uses all of it. The tests themselves need a
+/// newer one.
 #[test]
 fn it_builds_with_the_oldest_rust_that_it_names() {
     let oldest = format!("{}.0", env!("CARGO_PKG_RUST_VERSION"));
@@ -168,8 +168,8 @@ fn a_call_at_dispatch_level_takes_no_locked_instruction() {
     assert_eq!(steps, ["count", "state", "call", "count", "state"], "{instructions:#?}");
 }
 
-/// The module pays for a peer's call with additions to the context alone: in a function that is written by hand, and in one
-/// that the macro generates from a handler.
+/// The module pays for a peer's call with additions to the context alone: in a function that is written by hand, and in
+/// one that the macro generates from a handler.
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn a_call_that_comes_in_costs_no_locked_instruction_and_no_call() {

@@ -577,7 +577,10 @@ fn rules_of_iptables_become_a_policy() {
 fn rules_of_nftables_become_a_policy() {
     let compare = |left: Value, op: &str, right: Value| json!({"match": {"op": op, "left": left, "right": right}});
     let payload = |protocol: &str, field: &str| json!({"payload": {"protocol": protocol, "field": field}});
-    let rule = |expr: Value| json!({"rule": {"family": "inet", "table": "filter", "chain": "input", "handle": 4, "expr": expr}});
+    let rule = |expr: Value| {
+        let chain = json!({"family": "inet", "table": "filter", "chain": "input", "handle": 4, "expr": expr});
+        json!({"rule": chain})
+    };
     let ports = json!({"set": [22, {"range": [8000, 8080]}]});
     let ruleset = json!({"nftables": [
         {"metainfo": {"json_schema_version": 1}},

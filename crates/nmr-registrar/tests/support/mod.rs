@@ -1,5 +1,5 @@
-//! Modules for the tests of the rules: a client and a provider whose callbacks a test can replace, and a log of what was
-//! called. They are written as an author of a C driver would write them, against the nine functions alone.
+//! Modules for the tests of the rules: a client and a provider whose callbacks a test can replace, and a log of what
+//! was called. They are written as an author of a C driver would write them, against the nine functions alone.
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 #![allow(unused_imports, reason = "every test file uses its own part of this")]
 #![allow(unreachable_pub, reason = "a module shared by the test files")]
