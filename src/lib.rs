@@ -17,13 +17,14 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use provider::Classifier;
 use sluice_control::{RequestHandler, name};
-use sluice_wdm::{Driver, DriverImage, NonPagedPool};
+use sluice_wdm::{Driver, DriverImage};
 use wdk::println;
+use wdk_alloc::WdkAllocator;
 use wdk_nmr::Passive;
 use wdk_sys::{DRIVER_OBJECT, NTSTATUS, STATUS_SUCCESS, UNICODE_STRING};
 
 #[global_allocator]
-static ALLOCATOR: NonPagedPool = NonPagedPool::tagged(b"Slce");
+static ALLOCATOR: WdkAllocator = WdkAllocator;
 
 /// The running driver, from the success of DriverEntry to DriverUnload.
 static DRIVER: AtomicPtr<Driver<Classifier>> = AtomicPtr::new(ptr::null_mut());

@@ -15,13 +15,14 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use client::RegisteredProbe;
 use sluice_control::RequestHandler;
-use sluice_wdm::{Driver, DriverImage, NonPagedPool};
+use sluice_wdm::{Driver, DriverImage};
 use wdk::println;
+use wdk_alloc::WdkAllocator;
 use wdk_nmr::Passive;
 use wdk_sys::{DRIVER_OBJECT, NTSTATUS, STATUS_INVALID_PARAMETER, STATUS_SUCCESS, UNICODE_STRING};
 
 #[global_allocator]
-static ALLOCATOR: NonPagedPool = NonPagedPool::tagged(b"Prbe");
+static ALLOCATOR: WdkAllocator = WdkAllocator;
 
 /// The running driver, from the success of DriverEntry to DriverUnload.
 static DRIVER: AtomicPtr<Driver<RegisteredProbe>> = AtomicPtr::new(ptr::null_mut());

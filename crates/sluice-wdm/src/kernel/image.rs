@@ -15,8 +15,8 @@ unsafe impl Send for DriverImage {}
 // SAFETY: a shared reference gives access to nothing.
 unsafe impl Sync for DriverImage {}
 
-// SAFETY: the reference keeps code and statics mapped. The global allocator of the drivers is `NonPagedPool`, whose
-// memory is not paged and aligned to 16 bytes or not given.
+// SAFETY: the reference keeps code and statics mapped. The global allocator of the drivers is wdk-alloc, whose
+// memory is non-paged pool: aligned to 16 bytes on 64-bit systems.
 unsafe impl Resident for DriverImage {}
 
 impl DriverImage {

@@ -1,7 +1,7 @@
 //! Takes the place of Microsoft's `wdk-build` 0.6.0 on hosts that are not Windows.
 //!
 //! The original finds the WDK through the Windows registry and refuses to compile elsewhere. The build scripts of
-//! `wdk-sys`, `wdk` and `wdk-panic`, which are used unmodified, need of it what this crate has: where the
+//! `wdk-sys`, `wdk`, `wdk-alloc` and `wdk-panic`, which are used unmodified, need of it what this crate has: where the
 //! headers and import libraries are, how bindgen has to read them, and how a driver is linked. The names are the
 //! original's, because those build scripts spell them.
 //!
