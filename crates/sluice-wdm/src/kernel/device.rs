@@ -270,7 +270,9 @@ unsafe fn mapped<'a>(mdl: *mut MDL, length: usize) -> Result<SharedBytes<'a>, NT
     let start = if u32::from(list.MdlFlags.cast_unsigned()) & is_mapped != 0 {
         list.MappedSystemVa
     } else {
-        let priority = NormalPagePriority as u32 | NO_EXECUTE;
+        // bindgen makes the enumeration signed or not, by compiler.
+        let normal: u32 = NormalPagePriority as _;
+        let priority = normal | NO_EXECUTE;
         // SAFETY: the pages are locked; a failure is an answer and not a bug check.
         unsafe { MmMapLockedPagesSpecifyCache(mdl, KERNEL_MODE, MmCached, ptr::null_mut(), 0, priority as _) }
     };
