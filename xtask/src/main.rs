@@ -1,7 +1,7 @@
 //! The one tool of this repository, for hosts that are not Windows: `cargo xtask <command>`.
 //!
-//! A command is a module. What they share is in [`layout`] (where things lie), [`run`] (other programs) and [`setup`]
-//! (the programs that must be there); every command that needs more than Rust gets it from [`setup::ensure`].
+//! A command is a module. What they share is in [`layout`] (where things lie), [`mod@run`] (other programs) and
+//! [`setup`] (the programs that must be there); every command that needs more than Rust gets it from [`setup::ensure`].
 
 mod bench;
 mod build;

@@ -1,7 +1,7 @@
 //! Driver images: `.sys` files, each with its `.pdb` beside it.
 //!
-//! Everything that can be read off the file is: [`header`], [`section`], [`import`], [`export`], [`relocation`],
-//! [`version`], [`pdb`] (and with it [`panics`], the calls that may panic) and [`path`].
+//! Everything that can be read off the file is: `header`, `section`, `import`, `export`, `relocation`,
+//! `version`, `pdb` (and with it `panics`, the calls that may panic) and `path`.
 
 mod calls;
 mod export;
