@@ -15,8 +15,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::debian;
 use crate::layout::{self, Arch};
-use crate::run::{line, output, program, run, write_if_changed};
+use crate::run::{line, link, output, program, remove_folder, run, write_executable, write_if_changed};
 
 /// The release of Debian that has the packages: older ones have a Wine for ARM64 that cannot load drivers.
 const RELEASE: &str = "trixie";
@@ -44,7 +45,7 @@ pub(crate) fn ensure(arch: Arch) -> Result<()> {
     ensure!(host == "amd64", "expected a machine of architecture amd64, which emulates ARM64, found {host}");
 
     println!("Fetching Wine for ARM64 and an emulator into {}: 200 MB, 1 GB unpacked.", root.display());
-    remove(&root)?;
+    remove_folder(&root)?;
     let apt = Apt::new(&layout::rig(Arch::Arm64).join("apt"), &host)?;
     apt.get(&["update"])?;
     apt.get(&["install", "--yes", "--download-only", "wine64"])?;
@@ -53,7 +54,7 @@ pub(crate) fn ensure(arch: Arch) -> Result<()> {
     apt.get(&["download", &format!("qemu-user:{host}")])?;
     apt.unpack(&emulator)?;
     write_programs(&root, &emulator)?;
-    remove(&emulator)?;
+    remove_folder(&emulator)?;
     apt.remove()?;
     // Last: without it, all is done again.
     write_if_changed(&root.join(DONE), VERSION).map(drop)
@@ -68,7 +69,7 @@ fn write_programs(root: &Path, emulator: &Path) -> Result<()> {
     // The packages expect /lib to be a link, as it is in every Debian.
     let lib = root.join("lib");
     if !lib.exists() {
-        link("usr/lib", &lib)?;
+        link(Path::new("usr/lib"), &lib)?;
     }
     let wine = root.join("usr/lib/wine");
     // Wine calls it with the path of its loader and what that is to run.
@@ -87,8 +88,7 @@ fn script(path: &Path, root: &str, command: &str) -> Result<()> {
     );
     // A new file: the one of the package may be a link.
     let _ = fs::remove_file(path);
-    write_if_changed(path, text)?;
-    make_executable(path)
+    write_executable(path, &text).map(drop)
 }
 
 /// apt, with a configuration, lists and a cache of its own.
@@ -99,7 +99,7 @@ struct Apt {
 
 impl Apt {
     fn new(folder: &Path, host: &str) -> Result<Self> {
-        remove(folder)?;
+        remove_folder(folder)?;
         for below in ["lists/partial", "cache/archives/partial", "download"] {
             let path = folder.join(below);
             fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
@@ -107,7 +107,7 @@ impl Apt {
         // No package counts as installed.
         write_if_changed(&folder.join("status"), "")?;
         let signed_by = if Path::new(KEYRING).is_file() { format!(" signed-by={KEYRING}") } else { String::new() };
-        let source = format!("deb [arch=arm64,{host}{signed_by}] {} {RELEASE} main\n", mirror()?);
+        let source = format!("deb [arch=arm64,{host}{signed_by}] {} {RELEASE} main\n", debian::mirror()?);
         write_if_changed(&folder.join("sources.list"), source)?;
         let configuration = folder.join("apt.conf");
         write_if_changed(&configuration, configure(folder, host))?;
@@ -138,7 +138,7 @@ impl Apt {
     }
 
     fn remove(self) -> Result<()> {
-        remove(&self.folder)
+        remove_folder(&self.folder)
     }
 }
 
@@ -151,47 +151,6 @@ fn configure(folder: &Path, host: &str) -> String {
          Dir::State \"{folder}\";\nDir::State::status \"{folder}/status\";\nDir::Cache \"{folder}/cache\";\n\
          Dir::Etc::sourcelist \"{folder}/sources.list\";\nDir::Etc::sourceparts \"-\";\n"
     )
-}
-
-/// Where this machine gets the packages of Debian from.
-fn mirror() -> Result<String> {
-    let mut command = Command::new("apt-get");
-    command.args(["indextargets", "--format", "$(REPO_URI)"]);
-    command.args(["Origin: Debian", "Label: Debian", "Component: main", "Identifier: Packages"]);
-    let found = output(&mut command)?;
-    let first = found.lines().next().map(str::to_owned);
-    first.context("expected an archive of Debian among apt's sources (after `apt-get update`), found none")
-}
-
-fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-#[cfg(unix)]
-fn link(target: &str, link: &Path) -> Result<()> {
-    std::os::unix::fs::symlink(target, link).with_context(|| format!("cannot link {}", link.display()))
-}
-
-#[cfg(unix)]
-fn make_executable(path: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(path, mode).with_context(|| format!("cannot change {}", path.display()))
-}
-
-#[cfg(not(unix))]
-fn link(_: &str, link: &Path) -> Result<()> {
-    anyhow::bail!("cannot link {}", link.display())
-}
-
-#[cfg(not(unix))]
-fn make_executable(_: &Path) -> Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -19,8 +19,8 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 
 use crate::clean::{megabytes, used};
-use crate::layout;
-use crate::run::{output, program, run as run_command};
+use crate::run::{output, program, remove_folder, run as run_command};
+use crate::{debian, layout};
 
 /// The arguments of `cargo xtask machines`.
 #[derive(Debug, clap::Args)]
@@ -91,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     for release in &arguments.releases {
         let machine = Machine { root: layout::root().join("target/machines").join(release.suite()), rust: &rust };
         if !arguments.keep || !machine.root.join("etc/debian_version").is_file() {
-            let mirror = arguments.mirror.clone().map_or_else(mirror_of_apt, Ok)?;
+            let mirror = arguments.mirror.clone().map_or_else(debian::mirror, Ok).context("--mirror names one")?;
             let took = machine.make(*release, &mirror)?;
             report.push(format!("{:<9} made in {} s", release.suite(), took.as_secs()));
         }
@@ -101,15 +101,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     println!("\n== What was seen ==\n{}", report.join("\n"));
     Ok(())
-}
-
-/// The mirror of Debian that apt uses on this host.
-fn mirror_of_apt() -> Result<String> {
-    let mut apt = Command::new("apt-get");
-    apt.args(["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian", "Label: Debian"]);
-    let mirrors = output(&mut apt)?;
-    let mirror = mirrors.lines().next().map(str::to_owned);
-    mirror.context("apt knows no mirror of Debian here; --mirror names one")
 }
 
 /// What a machine has of this host for Rust.
@@ -143,9 +134,7 @@ impl Machine<'_> {
     fn make(&self, release: Release, mirror: &str) -> Result<Duration> {
         let start = Instant::now();
         println!("\n== {}: a new machine ==", release.suite());
-        if self.root.exists() {
-            fs::remove_dir_all(&self.root).with_context(|| format!("cannot remove {}", self.root.display()))?;
-        }
+        remove_folder(&self.root)?;
         if let Some(folder) = self.root.parent() {
             fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }

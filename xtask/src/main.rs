@@ -12,6 +12,7 @@ mod clean;
 mod content_root;
 mod coverage;
 mod crt;
+mod debian;
 mod demo;
 mod dist;
 mod emulator;

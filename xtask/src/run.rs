@@ -86,6 +86,19 @@ pub(crate) fn write_executable(path: &Path, contents: &str) -> Result<bool> {
     Ok(changed)
 }
 
+/// Removes `folder` and all that is in it, if it is there.
+///
+/// # Errors
+/// Something in it cannot be removed.
+pub(crate) fn remove_folder(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Lets `link` stand for the file or folder `target`.
 ///
 /// # Errors

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 
 use roxmltree::{Document, Node};
+use sluice_rig::root;
 
 fn read(file: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(file)).unwrap()
+    fs::read_to_string(root().join(file)).unwrap()
 }
 
 /// The words of a text that may be names.

@@ -10,6 +10,7 @@ use object::pe::{IMAGE_DEBUG_TYPE_REPRO, ImageNtHeaders64};
 use object::read::pe::{ImageNtHeaders, ImageOptionalHeader, PeFile64};
 use object::write::{Object, Symbol, SymbolSection};
 use object::{Architecture, BinaryFormat, Endianness, LittleEndian, SectionKind, SymbolFlags, SymbolKind, SymbolScope};
+use sluice_rig::root;
 
 const BUILD_SCRIPTS: [&str; 2] = ["build.rs", "clients/probe/build.rs"];
 
@@ -27,10 +28,6 @@ const THEIRS: [&str; 11] = [
     "/DEBUG",
     "/PDBALTPATH:%_PDB%",
 ];
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
 
 /// The options in a build script: all that it writes in capitals behind a slash.
 fn ours(script: &str) -> Vec<String> {

@@ -7,16 +7,13 @@ use std::process::Command;
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use serde_json::Value;
+use sluice_rig::root;
 
 /// The pages on which every file that is named has to exist.
 const MAPS: [&str; 2] = ["docs/architecture.md", "docs/recipes.md"];
 
 /// What a path on these pages may end with. `.sys`, `.exe` and the like are built.
 const EXTENSIONS: [&str; 11] = [".rs", ".md", ".toml", ".h", ".c", ".inx", ".json", ".txt", ".yml", ".ps1", ".vcxproj"];
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
 
 fn output(command: &mut Command) -> String {
     let output = command.current_dir(root()).output().unwrap();

@@ -4,15 +4,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser as Markdown, Tag, TagEnd};
+use sluice_rig::root;
 use tree_sitter::{Node, Parser};
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
 
 fn read(file: &str) -> String {
     fs::read_to_string(root().join(file)).unwrap()

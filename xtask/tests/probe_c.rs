@@ -4,14 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sluice_rig::root;
 use tree_sitter::{Node, Parser};
 
 const FOLDER: &str = "clients/probe-c";
 const CONTRACT: &str = "crates/sluice-npi/include/sluice_npi.h";
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
 
 fn sources(extension: &str) -> Vec<PathBuf> {
     let files = fs::read_dir(root().join(FOLDER)).unwrap().map(|entry| entry.unwrap().path());

@@ -9,10 +9,7 @@ use std::process::Command;
 use std::{env, fs};
 
 use serde_json::Value;
-
-fn root() -> PathBuf {
-    Path::new(&env::var_os("CARGO_MANIFEST_DIR").unwrap()).parent().unwrap().to_path_buf()
-}
+use sluice_rig::root;
 
 fn is_installed(program: &str) -> bool {
     let found = env::split_paths(&env::var_os("PATH").unwrap()).any(|folder| folder.join(program).is_file());
