@@ -37,6 +37,9 @@ pub(crate) struct Arguments {
     /// A mirror of Debian [default: the one that apt uses here]
     #[arg(long, value_name = "URL")]
     mirror: Option<String>,
+    /// Take packages from a mirror that is a snapshot, whose index has expired
+    #[arg(long)]
+    snapshot: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -92,7 +95,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let machine = Machine { root: layout::root().join("target/machines").join(release.suite()), rust: &rust };
         if !arguments.keep || !machine.root.join("etc/debian_version").is_file() {
             let mirror = arguments.mirror.clone().map_or_else(debian::mirror, Ok).context("--mirror names one")?;
-            let took = machine.make(*release, &mirror)?;
+            let took = machine.make(*release, &mirror, arguments.snapshot)?;
             report.push(format!("{:<9} made in {} s", release.suite(), took.as_secs()));
         }
         for line in machine.try_commands(!arguments.demo)? {
@@ -131,7 +134,9 @@ struct Machine<'a> {
 
 impl Machine<'_> {
     /// Makes the machine, in the place of one that is there, and returns how long that took.
-    fn make(&self, release: Release, mirror: &str) -> Result<Duration> {
+    ///
+    /// Of a snapshot, the index may have expired: for apt in the machine, too.
+    fn make(&self, release: Release, mirror: &str, snapshot: bool) -> Result<Duration> {
         let start = Instant::now();
         println!("\n== {}: a new machine ==", release.suite());
         remove_folder(&self.root)?;
@@ -140,6 +145,9 @@ impl Machine<'_> {
         }
         let mut mmdebstrap = Command::new("mmdebstrap");
         mmdebstrap.args(["--quiet", "--variant=minbase", &format!("--include={PACKAGES}"), release.suite()]);
+        if snapshot {
+            mmdebstrap.arg("--aptopt=Acquire::Check-Valid-Until \"false\"");
+        }
         run_command(mmdebstrap.arg(&self.root).arg(mirror))?;
         self.within("root", "/", "useradd --create-home --shell /bin/sh schleuse")?;
         for user in ["root", USER] {
