@@ -86,6 +86,32 @@ fn a_checkout_that_was_moved_is_found_from_a_folder_in_it() {
 }
 
 #[test]
+fn a_worktree_of_git_is_a_checkout_of_its_own_with_the_hooks_of_its_repository() {
+    let checkout = Checkout::new("repository");
+    let worktree = checkout.0.with_file_name("worktree");
+    let git = |arguments: &[&str]| {
+        let names = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"];
+        let mut git = Command::new("git");
+        // As in a commit hook of this very repository, git would work on the latter.
+        git.env_remove("GIT_DIR").env_remove("GIT_INDEX_FILE").env_remove("GIT_WORK_TREE");
+        let output = git.current_dir(&checkout.0).args(names).args(arguments).output().unwrap();
+        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    git(&["init", "--quiet"]);
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "--message", "All"]);
+    git(&["worktree", "add", "--quiet", worktree.to_str().unwrap()]);
+    let worktree = Checkout(worktree);
+    fs::write(checkout.0.join("inf/sluice.inx"), "[Version]\nSignature = \"of the other\"\n").unwrap();
+
+    checks_its_own_files(&mut xtask(&worktree.0));
+
+    let hooks = xtask(&worktree.0).arg("hooks").output().unwrap();
+    assert!(hooks.status.success(), "{}", String::from_utf8_lossy(&hooks.stderr));
+    assert!(checkout.0.join(".git/hooks/pre-commit").is_file());
+}
+
+#[test]
 fn a_program_that_was_built_from_other_sources_does_nothing() {
     let checkout = Checkout::new("older");
     // Another harness, as in another commit.
