@@ -26,10 +26,14 @@ enum Classifier {
 }
 
 impl Classifier {
-    fn classify(&self, packets: &[RecordedPacket]) -> Result<Vec<Verdict>, Failure> {
+    /// Adds the packets that rules count or log to `rules`, as far as that can be known.
+    fn classify(&self, packets: &[RecordedPacket], rules: &mut BTreeMap<u32, u64>) -> Result<Vec<Verdict>, Failure> {
         match self {
             Self::Driver(probe) => probe.classify(packets),
-            Self::InProcess(offline) => packets.iter().map(|packet| offline.classify(packet)).collect(),
+            Self::InProcess(offline) => {
+                let mut count = |packet| offline.classify_observed(packet, |id, _| *rules.entry(id).or_default() += 1);
+                packets.iter().map(&mut count).collect()
+            }
         }
     }
 }
@@ -67,7 +71,7 @@ fn classify(
         let (packets, end) = next_batch(capture, direction.map(DirectionArg::number));
         if !packets.is_empty() {
             let start = Instant::now();
-            let verdicts = classifier.classify(&packets)?;
+            let verdicts = classifier.classify(&packets, &mut report.summary.rules)?;
             report.summary.time += start.elapsed();
             report.batch(&packets, &verdicts)?;
         }
@@ -128,7 +132,7 @@ struct Summary {
     malformed: u64,
     truncated: u64,
     generation: Option<u64>,
-    /// How many packets each rule decided on, by its id; 0 is the default.
+    /// How many packets each rule decided on, counted or logged, by its id; 0 is the default.
     rules: BTreeMap<u32, u64>,
     /// Packets of link types that are not supported, by link type.
     left_out: BTreeMap<u32, u64>,
@@ -198,7 +202,7 @@ impl Summary {
         }
     }
 
-    /// How many packets each rule decided on, those with the most first.
+    /// How many packets each rule matched, those with the most first.
     fn rule_lines(&self) -> Vec<String> {
         let mut rules: Vec<_> = self.rules.iter().collect();
         rules.sort_by_key(|(_, count)| std::cmp::Reverse(**count));

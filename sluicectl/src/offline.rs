@@ -2,8 +2,8 @@
 
 use std::{iter, slice};
 
-use sluice_core::{CapturedPacket, Direction, Policy, classify};
-use sluice_npi::Verdict;
+use sluice_core::{CapturedPacket, Decision, Direction, Observer, Policy, RuleAction, classify_observed};
+use sluice_npi::{Flow, Verdict};
 
 use crate::capture::RecordedPacket;
 use crate::failure::Failure;
@@ -26,12 +26,39 @@ impl Offline {
     }
 
     pub(crate) fn classify(&self, packet: &RecordedPacket) -> Result<Verdict, Failure> {
+        self.classify_observed(packet, |_, _| {})
+    }
+
+    /// Also calls `observer` with the id and the action of each rule that counts or logs the packet.
+    pub(crate) fn classify_observed(
+        &self,
+        packet: &RecordedPacket,
+        observer: impl FnMut(u32, RuleAction),
+    ) -> Result<Verdict, Failure> {
         let direction = Direction::from_number(packet.direction).unwrap_or_default();
         let RecordedPacket { link_type, wire_length, ref bytes, .. } = *packet;
         let captured = CapturedPacket { direction, link_type, wire_length, bytes };
         let mut verdict = Verdict::default();
-        classify(&self.policy, self.generation, iter::once(captured), slice::from_mut(&mut verdict))
+        let mut observer = RuleObserver { policy: &self.policy, observer };
+        let packets = iter::once(captured);
+        classify_observed(&self.policy, self.generation, packets, slice::from_mut(&mut verdict), &mut observer)
             .map_err(|error| Failure::Input(format!("packet {}: {error}", packet.number)))?;
         Ok(verdict)
+    }
+}
+
+/// Passes on the rules that observe.
+struct RuleObserver<'a, F> {
+    policy: &'a Policy<Vec<u8>>,
+    observer: F,
+}
+
+impl<F: FnMut(u32, RuleAction)> Observer for RuleObserver<'_, F> {
+    fn decided(&mut self, _: u32) {}
+
+    fn observed(&mut self, rule: u32, _: &CapturedPacket<'_>, _: &Flow, _: Decision) {
+        if let Some((id, action)) = self.policy.rule(rule) {
+            (self.observer)(id, action);
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! All that sluice.sys does with packets: it reads them, and says what the policy decides.
 
-use sluice_npi::{Header, Verdict, link_type};
+use sluice_npi::{Flow, Header, Verdict, link_type};
 
 use crate::policy::search::LANES;
+use crate::policy::table::NO_RULE;
 use crate::{Decision, Direction, ParsedPacket, Policy, UnknownLinkType, parse_into};
 
 /// A packet to classify, as it was captured.
@@ -51,6 +52,22 @@ pub fn classify<'packet, B: AsRef<[u8]>>(
     packets: impl Iterator<Item = CapturedPacket<'packet>> + Clone,
     verdicts: &mut [Verdict],
 ) -> Result<(), UnknownLinkType> {
+    classify_observed(policy, generation, packets, verdicts, &mut ())
+}
+
+/// Does what [`classify`] does, and tells `observer` which rules the packets match.
+///
+/// # Errors
+///
+/// As [`classify`]. Then the observer has been told nothing.
+#[inline]
+pub fn classify_observed<'packet, B: AsRef<[u8]>>(
+    policy: &Policy<B>,
+    generation: u64,
+    packets: impl Iterator<Item = CapturedPacket<'packet>> + Clone,
+    verdicts: &mut [Verdict],
+    observer: &mut impl Observer,
+) -> Result<(), UnknownLinkType> {
     if let Some(packet) = packets.clone().find(|packet| !link_type::is_known(packet.link_type)) {
         return Err(UnknownLinkType(packet.link_type));
     }
@@ -63,9 +80,14 @@ pub fn classify<'packet, B: AsRef<[u8]>>(
             count = count.wrapping_add(1);
         }
         let verdicts = verdicts.get_mut(..count).unwrap_or_default();
-        let mut decisions = [Decision { action: policy.default_action(), rule_id: 0 }; LANES];
-        decide(policy, side_by_side, verdicts, &mut decisions);
-        for (verdict, decision) in verdicts.iter_mut().zip(decisions) {
+        let mut rules = [NO_RULE; LANES];
+        find_rules(policy, side_by_side.clone(), verdicts, &mut rules);
+        if policy.observes() {
+            observe(policy, side_by_side, verdicts, &rules, observer);
+        }
+        for (verdict, rule) in verdicts.iter_mut().zip(rules) {
+            observer.decided(rule.min(policy.rule_count()));
+            let decision = policy.decision(rule);
             verdict.header = Header::of::<Verdict>();
             verdict.action = decision.action.number();
             verdict.reserved = [0; 3];
@@ -76,13 +98,70 @@ pub fn classify<'packet, B: AsRef<[u8]>>(
     Ok(())
 }
 
-/// Looks up up to [`LANES`] packets, whose flows are in `verdicts`.
-#[inline]
-fn decide<'packet, B: AsRef<[u8]>>(
+/// Calls `each` with every packet, its verdict, what `policy` would have decided on it and the index of the rule, as
+/// [`Observer::decided`] has it. The flows in `verdicts` are those of the packets: nothing is parsed again.
+pub fn look_up_again<'packet, B: AsRef<[u8]>>(
+    policy: &Policy<B>,
+    packets: impl Iterator<Item = CapturedPacket<'packet>> + Clone,
+    verdicts: &[Verdict],
+    mut each: impl FnMut(&CapturedPacket<'packet>, &Verdict, Decision, u32),
+) {
+    let mut packets = packets;
+    for verdicts in verdicts.chunks(LANES) {
+        let mut rules = [NO_RULE; LANES];
+        find_rules(policy, packets.clone(), verdicts, &mut rules);
+        // The verdicts come first: a packet that is taken and has none would be lost.
+        for ((verdict, rule), packet) in verdicts.iter().zip(rules).zip(&mut packets) {
+            each(&packet, verdict, policy.decision(rule), rule.min(policy.rule_count()));
+        }
+    }
+}
+
+/// Who is told which rules the packets match.
+pub trait Observer {
+    /// The rule with this index decided on a packet; the number of rules stands for the default.
+    fn decided(&mut self, rule: u32);
+
+    /// The rule with this index counts or logs `packet`, from which `flow` was read and on which `decision` was made.
+    fn observed(&mut self, rule: u32, packet: &CapturedPacket<'_>, flow: &Flow, decision: Decision);
+}
+
+/// Nobody.
+impl Observer for () {
+    #[inline]
+    fn decided(&mut self, _: u32) {}
+
+    #[inline]
+    fn observed(&mut self, _: u32, _: &CapturedPacket<'_>, _: &Flow, _: Decision) {}
+}
+
+/// Tells `observer` of the rules that count and log. `rules` are those that decide.
+#[cold]
+#[inline(never)]
+fn observe<'packet, B: AsRef<[u8]>>(
     policy: &Policy<B>,
     packets: impl Iterator<Item = CapturedPacket<'packet>>,
     verdicts: &[Verdict],
-    decisions: &mut [Decision; LANES],
+    rules: &[u32; LANES],
+    observer: &mut impl Observer,
+) {
+    for ((packet, verdict), decided) in packets.zip(verdicts).zip(rules) {
+        let CapturedPacket { direction, link_type, bytes, .. } = packet;
+        let flow = &verdict.flow;
+        let decision = policy.decision(*decided);
+        policy.observe(&ParsedPacket { direction, link_type, bytes, flow }, *decided, |rule| {
+            observer.observed(rule, &packet, flow, decision);
+        });
+    }
+}
+
+/// Writes to `rules` the rule that decides on each of up to [`LANES`] packets, whose flows are in `verdicts`.
+#[inline]
+fn find_rules<'packet, B: AsRef<[u8]>>(
+    policy: &Policy<B>,
+    packets: impl Iterator<Item = CapturedPacket<'packet>>,
+    verdicts: &[Verdict],
+    rules: &mut [u32; LANES],
 ) {
     let Some(first) = verdicts.first() else {
         return;
@@ -93,5 +172,5 @@ fn decide<'packet, B: AsRef<[u8]>>(
         let CapturedPacket { direction, link_type, bytes, .. } = packet;
         *parsed = ParsedPacket { direction, link_type, bytes, flow: &verdict.flow };
     }
-    policy.classify_batch(parsed.get(..verdicts.len()).unwrap_or_default(), decisions);
+    policy.find_batch(parsed.get(..verdicts.len()).unwrap_or_default(), rules);
 }

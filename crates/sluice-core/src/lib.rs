@@ -37,8 +37,8 @@ mod parse;
 mod policy;
 pub mod protocol;
 
-pub use action::{Action, Direction};
-pub use classify::{CapturedPacket, classify};
+pub use action::{Action, Direction, RuleAction};
+pub use classify::{CapturedPacket, Observer, classify, classify_observed, look_up_again};
 pub use parse::{UnknownLinkType, parse, parse_headers_into, parse_into};
 pub use policy::{
     Decision, MAX_EXPANDED, MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE, ParsedPacket, Policy, TableError,

@@ -1,7 +1,7 @@
 //! All of what sluice.sys does with packets: what is parsed and what is decided come together in the verdicts.
 
 use sluice_core::compile::{Conditions, Rule, compile};
-use sluice_core::{Action, CapturedPacket, Direction, Policy, UnknownLinkType, classify, parse};
+use sluice_core::{Action, CapturedPacket, Direction, Policy, RuleAction, UnknownLinkType, classify, parse};
 use sluice_npi::{Header, Verdict, action, link_type};
 
 /// An IPv4 packet that carries UDP to a port.
@@ -22,7 +22,7 @@ fn policy() -> Policy<Vec<u8>> {
     let rules: Vec<Rule> = (1..=100)
         .map(|port| Rule {
             id: port.into(),
-            action: Action::Block,
+            action: RuleAction::Block,
             conditions: Conditions { destination_ports: vec![port..=port], ..Conditions::default() },
         })
         .collect();

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use common::linear;
 use fastrand::Rng;
 use sluice_core::compile::{Conditions, ErrorKind, Fragment, Icmp, Prefix, Rule, TcpFlags, compile};
-use sluice_core::{Action, Decision, Direction, ParsedPacket, Policy, TableError};
+use sluice_core::{Action, Decision, Direction, ParsedPacket, Policy, RuleAction, TableError};
 use sluice_npi::{Flow, flags, link_type, name_kind};
 
 const NAMES: [&str; 8] = [
@@ -93,7 +93,8 @@ fn rule(rng: &mut Rng, id: u32, density: Density) -> Rule {
     let protocol = |rng: &mut Rng| [0, 1, 6, 6, 17, 58, 132, 255][rng.usize(0..8)];
     Rule {
         id,
-        action: if rng.bool() { Action::Permit } else { Action::Block },
+        action: [RuleAction::Permit, RuleAction::Block, RuleAction::Count, RuleAction::Log]
+            [[0, 0, 1, 1, 0, 1, 2, 3][rng.usize(0..8)]],
         conditions: Conditions {
             direction: chance(rng, rare).then(|| if rng.bool() { Direction::Inbound } else { Direction::Outbound }),
             link_types: list(rng, rare, |rng| [link_type::ETHERNET, link_type::RAW][rng.usize(0..2)]),
@@ -235,6 +236,11 @@ fn agree(seed: u64, rule_count: usize, packet_count: usize, density: Density) {
         let decision = linear::classify(&rules, default_action, direction, link_type, bytes, flow);
         let found = policy.classify(direction, link_type, bytes, flow);
         assert_eq!(found, decision, "seed {seed}, {rule_count} rules, {flow:?}");
+        let (observers, decided) = linear::observers(&rules, direction, link_type, bytes, flow);
+        let mut observed = Vec::new();
+        policy.observe(&ParsedPacket { direction, link_type, bytes, flow }, decided, |rule| observed.push(rule));
+        observed.sort_unstable();
+        assert_eq!(observed, observers, "seed {seed}, {rule_count} rules, {flow:?}");
         expected.push(decision);
     }
     let mut start = 0;
@@ -302,14 +308,14 @@ fn decide(rules: &[Rule], packet: &[u8], flow: &Flow) -> Decision {
 }
 
 fn conditions(conditions: Conditions) -> Rule {
-    Rule { id: 1, action: Action::Permit, conditions }
+    Rule { id: 1, action: RuleAction::Permit, conditions }
 }
 
 #[test]
 fn the_first_of_two_rules_that_match_decides() {
     let rule = |id, length| Rule {
         id,
-        action: Action::Permit,
+        action: RuleAction::Permit,
         conditions: Conditions {
             sources: vec![Prefix { address: [10, 0, 0, 0].into(), length }],
             ..Conditions::default()
@@ -337,9 +343,9 @@ fn the_policy_before_the_first_load_permits_everything() {
 #[test]
 fn a_table_tells_its_rules_in_their_order() {
     let rule = |id, action| Rule { id, action, conditions: Conditions::default() };
-    let rules = [rule(30, Action::Block), rule(7, Action::Permit), rule(u32::MAX, Action::Block)];
+    let rules = [rule(30, RuleAction::Block), rule(7, RuleAction::Log), rule(u32::MAX, RuleAction::Count)];
     let policy = Policy::new(compile(&rules, Action::Permit).unwrap()).unwrap();
-    let expected = rules.map(|rule| Decision { action: rule.action, rule_id: rule.id });
+    let expected = rules.map(|rule| (rule.id, rule.action));
     assert_eq!(policy.rules().collect::<Vec<_>>(), expected);
     assert_eq!(Policy::permit_everything([]).rules().count(), 0);
     assert_eq!(Policy::block_everything([0_u8; 0]).default_action(), Action::Block);
@@ -398,7 +404,7 @@ fn a_block_list_of_100_000_names_compiles_and_finds_each() {
     let rules: Vec<Rule> = (1..=100_000_u32)
         .map(|id| Rule {
             id,
-            action: Action::Block,
+            action: RuleAction::Block,
             conditions: Conditions { names: vec![format!("host{id}.example")], ..Conditions::default() },
         })
         .collect();
@@ -418,7 +424,7 @@ fn a_block_list_of_100_000_names_compiles_and_finds_each() {
 #[test]
 fn the_compiler_names_what_is_wrong() {
     let error = |conditions: Conditions| {
-        let error = compile(&[Rule { id: 1, action: Action::Block, conditions }], Action::Permit).unwrap_err();
+        let error = compile(&[Rule { id: 1, action: RuleAction::Block, conditions }], Action::Permit).unwrap_err();
         assert_eq!(error.rule, Some(0));
         error.kind
     };
@@ -447,7 +453,7 @@ fn alike(count: u32) -> Vec<Rule> {
     (0..count)
         .map(|index| Rule {
             id: index + 1,
-            action: Action::Permit,
+            action: RuleAction::Permit,
             conditions: Conditions {
                 vlans: vec![(index % 4096) as u16..=(index % 4096) as u16],
                 ether_types: vec![0x0800 + (index / 4096) as u16],
@@ -532,7 +538,7 @@ fn web_of(id: u32, names: impl Iterator<Item = String>) -> Rule {
         destination_ports: vec![53..=53, 80..=80, 443..=443, 8000..=8999],
         ..Conditions::default()
     };
-    Rule { id, action: Action::Block, conditions }
+    Rule { id, action: RuleAction::Block, conditions }
 }
 
 /// The rule for a packet from a port to UDP port `port` whose TLS server name is `name`.
@@ -569,7 +575,7 @@ fn a_name_in_several_lists_is_decided_by_the_first_rule_that_matches() {
     let rule = |id, names: &[u32], port: u16| {
         let conditions =
             Conditions { destination_ports: vec![port..=port], names: list(names), ..Conditions::default() };
-        Rule { id, action: Action::Block, conditions }
+        Rule { id, action: RuleAction::Block, conditions }
     };
     let rules = [rule(1, &[1, 2, 3], 53), rule(2, &[2, 3, 4], 5353), rule(3, &[1, 3, 5], 5353), rule(4, &[3], 53)];
     let policy = Policy::new(compile(&rules, Action::Permit).unwrap()).unwrap();
@@ -592,7 +598,7 @@ fn rules_with_too_many_combinations_are_refused_by_name() {
             destination_ports: (0..ports).map(|port| port * 2..=port * 2).collect(),
             ..Conditions::default()
         };
-        Rule { id, action: Action::Block, conditions }
+        Rule { id, action: RuleAction::Block, conditions }
     };
     let error = compile(&[rule(1, 1, 1), rule(2, 100_000, 11)], Action::Permit).unwrap_err();
     assert_eq!((error.rule, error.kind), (Some(1), ErrorKind::RuleTooLarge(1_100_000)));
@@ -607,7 +613,7 @@ fn as_many_rules_as_are_allowed_are_compiled_and_found() {
             let source = Prefix { address: IpAddr::from((0x0A00_0000 + id).to_be_bytes()), length: 32 };
             Rule {
                 id,
-                action: Action::Block,
+                action: RuleAction::Block,
                 conditions: Conditions { sources: vec![source], ..Conditions::default() },
             }
         })
@@ -655,7 +661,7 @@ fn a_filter_that_would_read_what_is_not_its_own_is_refused() {
         .zip(1..)
         .map(|(source, id)| Rule {
             id,
-            action: Action::Block,
+            action: RuleAction::Block,
             conditions: Conditions { sources: vec![source], ..Conditions::default() },
         })
         .collect();

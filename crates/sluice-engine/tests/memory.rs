@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use nmr_registrar::Session;
 use sluice_control::status::STATUS_SUCCESS;
 use sluice_control::{Buffers, Request, RequestHandler, SharedBytes, code};
-use sluice_core::Action;
 use sluice_core::compile::{Conditions, Rule, compile};
+use sluice_core::{Action, RuleAction};
 
 use crate::host::{passive, policy_message, start};
 
@@ -55,7 +55,7 @@ fn a_policy_is_loaded_in_its_own_size_and_read_in_none() {
     let rules: Vec<_> = (0..5000_u16)
         .map(|number| {
             let conditions = Conditions { destination_ports: vec![number..=number], ..Conditions::default() };
-            Rule { id: u32::from(number) + 1, action: Action::Block, conditions }
+            Rule { id: u32::from(number) + 1, action: RuleAction::Block, conditions }
         })
         .collect();
     let table = compile(&rules, Action::Permit).unwrap();

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anstream::eprintln;
+use sluice_core::RuleAction;
 use sluice_core::compile::{Rule, compile};
 
 use super::diagnostic::{Diagnostic, Diagnostics, Severity};
@@ -99,12 +100,19 @@ pub(super) fn plural(count: usize, noun: &str) -> String {
 }
 
 pub(super) fn warn_of_shadowed(file: &File, diagnostics: &mut Diagnostics) {
-    let found = shadow::find(file.rules.iter().map(|entry| &entry.rule.conditions));
+    let decides = |rule: &Rule| rule.action.decision().is_some();
+    let found = shadow::find(file.rules.iter().map(|entry| (&entry.rule.conditions, decides(&entry.rule))));
     for (hidden, by) in found.pairs {
         let (hidden, by) = (&file.rules[hidden], &file.rules[by]);
         let message = format!(
-            "rule {} never decides: rule {} comes first and matches all of its packets",
-            hidden.rule.id, by.rule.id
+            "rule {} never {}: rule {} comes first and matches all of its packets",
+            hidden.rule.id,
+            match hidden.rule.action {
+                RuleAction::Permit | RuleAction::Block => "decides",
+                RuleAction::Count => "counts",
+                RuleAction::Log => "logs",
+            },
+            by.rule.id
         );
         diagnostics.push(
             Diagnostic::warning(hidden.span.clone(), message)

@@ -8,7 +8,7 @@ use comfy_table::Cell;
 use serde_json::{Value, json};
 use sluice_control::message::PolicyAnswer;
 use sluice_control::settings::TABLE_LIMIT;
-use sluice_core::{Decision, Policy};
+use sluice_core::{Policy, RuleAction};
 
 use super::checked::{Checked, check, load as load_table, plural};
 use super::diagnostic::Diagnostic;
@@ -140,7 +140,7 @@ fn show(compare: Option<&Path>, json: bool) -> Result<(), Failure> {
 
 /// The policy in force, for a program. Without a policy, the members that describe one are null.
 fn in_force_record<B: AsRef<[u8]>>(generation: u64, policy: Option<&Policy<B>>, same: Option<bool>) -> Value {
-    let rule = |rule: Decision| json!({ "id": rule.rule_id, "action": action_name(rule.action.number()) });
+    let rule = |(id, action): (u32, RuleAction)| json!({ "id": id, "action": action.name() });
     json!({
         "generation": generation,
         "rules": policy.map(Policy::rule_count),
@@ -158,8 +158,8 @@ fn in_force_lines<B: AsRef<[u8]>>(generation: u64, policy: Option<&Policy<B>>) -
     let (rules, length) = (plural(policy.rule_count() as usize, "rule"), policy.bytes().len());
     let mut text = vec![format!("generation {generation}: {rules}, default {default}; table of {length} bytes")];
     let mut table = table::table(&["Rule", "Action"]);
-    for rule in policy.rules() {
-        table.add_row(vec![Cell::new(rule.rule_id), table::action(action_name(rule.action.number()))]);
+    for (id, action) in policy.rules() {
+        table.add_row(vec![Cell::new(id), table::action(action.name())]);
     }
     table.add_row(vec![Cell::new("default"), table::action(default)]);
     table::align_right(&mut table, &[0]);
@@ -186,7 +186,8 @@ mod tests {
 
     fn policy() -> Policy<Vec<u8>> {
         let rule = |id, action| Rule { id, action, conditions: Conditions::default() };
-        Policy::new(compile(&[rule(20, Action::Block), rule(3, Action::Permit)], Action::Block).unwrap()).unwrap()
+        Policy::new(compile(&[rule(20, RuleAction::Block), rule(3, RuleAction::Permit)], Action::Block).unwrap())
+            .unwrap()
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
-use sluice_core::Action;
 use sluice_core::compile::{Conditions, Rule, compile};
+use sluice_core::{Action, RuleAction};
 
 use super::checked::{Checked, check, plural};
 use super::file::Entry;
@@ -28,6 +28,8 @@ struct Explanation<'a> {
     description: Option<&'a str>,
     /// Its conditions, all of which are met.
     conditions: Vec<Condition<'a>>,
+    /// The rules before it that count or log the packet.
+    observed: Vec<Observed>,
     /// The first of the rules before it, each with the first of its conditions that is not met.
     passed_over: Vec<PassedOver<'a>>,
     /// How many rules are before it.
@@ -38,6 +40,12 @@ struct Explanation<'a> {
 
 /// How many rules that do not match are listed.
 const MOST_PASSED_OVER: usize = 20;
+
+#[derive(Debug, Serialize)]
+struct Observed {
+    rule: u32,
+    action: &'static str,
+}
 
 #[derive(Debug, Serialize)]
 struct Asked<'a> {
@@ -103,8 +111,12 @@ pub(crate) fn run(args: &TestArgs) -> Result<(), Failure> {
     for packet in packets {
         let mut packet = packet?;
         packet.direction = args.direction.map_or(packet.direction, |direction| direction.number());
-        let record = Record::new(&packet, &classifier.classify(&packet)?);
-        let explanation = explain(&checked, &packet, record, in_detail, wanted)?;
+        let mut observed = Vec::new();
+        let verdict = classifier.classify_observed(&packet, |rule, action| {
+            observed.push(Observed { rule, action: action.name() });
+        })?;
+        let record = Record::new(&packet, &verdict);
+        let explanation = explain(&checked, &packet, record, observed, in_detail, wanted)?;
         if args.json {
             serde_json::to_writer(&mut output, &explanation)?;
             writeln!(output)?;
@@ -119,6 +131,7 @@ fn explain<'a>(
     checked: &'a Checked,
     packet: &RecordedPacket,
     record: Record,
+    mut observed: Vec<Observed>,
     in_detail: bool,
     wanted: Option<&'a Entry>,
 ) -> Result<Explanation<'a>, Failure> {
@@ -128,10 +141,13 @@ fn explain<'a>(
         key,
         value: entry.keys.get(key).and_then(|span| checked.source.text.get(span.clone())).unwrap_or_default(),
     };
+    let place = |id: u32| rules.iter().position(|entry| entry.rule.id == id);
+    observed.sort_by_cached_key(|observed| place(observed.rule));
     let mut passed_over = Vec::new();
     let before = if in_detail { &rules[..decider.unwrap_or(rules.len())] } else { &[] };
     if in_detail {
-        for entry in before.iter().take(MOST_PASSED_OVER) {
+        let is_observed = |entry: &&Entry| observed.iter().any(|observed| observed.rule == entry.rule.id);
+        for entry in before.iter().filter(|entry| !is_observed(entry)).take(MOST_PASSED_OVER) {
             for (key, condition) in parts(&entry.rule.conditions) {
                 if !is_met(condition, packet)? {
                     passed_over.push(PassedOver { rule: entry.rule.id, unmet: text(entry, key) });
@@ -147,7 +163,8 @@ fn explain<'a>(
         conditions: decider.map_or_else(Vec::new, |entry| {
             parts(&entry.rule.conditions).into_iter().map(|(key, _)| text(entry, key)).collect()
         }),
-        passed_over_count: before.len(),
+        passed_over_count: before.len() - if in_detail { observed.len() } else { 0 },
+        observed,
         passed_over,
         asked: wanted.map(|entry| asked(entry, packet, text)).transpose()?,
     })
@@ -165,7 +182,7 @@ fn asked<'a>(
 }
 
 fn is_met(conditions: Conditions, packet: &RecordedPacket) -> Result<bool, Failure> {
-    let rule = Rule { id: 1, action: Action::Block, conditions };
+    let rule = Rule { id: 1, action: RuleAction::Block, conditions };
     let table = compile(&[rule], Action::Permit).map_err(|error| Failure::Input(error.to_string()))?;
     Ok(Offline::new(Some(table))?.classify(packet)?.rule_id == 1)
 }
@@ -220,6 +237,9 @@ impl Explanation<'_> {
                 }
             }
             None => writeln!(output, "packet {number}: {style}{action}{style:#} by default: no rule matches")?,
+        }
+        for Observed { rule, action } in &self.observed {
+            writeln!(output, "  rule {rule} {action}s it")?;
         }
         for PassedOver { rule, unmet: Condition { key, value } } in &self.passed_over {
             writeln!(output, "  rule {rule} does not match: {key} = {value} is not met")?;

@@ -13,8 +13,8 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::source::Source;
 use super::value::{
-    ACTION, ADDRESS, BOOLEAN, DIRECTION, ETHER_TYPE, FRAGMENT, ICMP, IP_VERSION, IcmpValue, Kind, LINK_TYPE, ListKind,
-    NAME, PORT, PROTOCOL, RULE_ID, TCP_FLAG, TEXT, VLAN,
+    ACTION, ADDRESS, BOOLEAN, DEFAULT, DIRECTION, ETHER_TYPE, FRAGMENT, ICMP, IP_VERSION, IcmpValue, Kind, LINK_TYPE,
+    ListKind, NAME, PORT, PROTOCOL, RULE_ID, TCP_FLAG, TEXT, VLAN,
 };
 use super::{hint, impossible, list_file};
 
@@ -159,7 +159,7 @@ impl Reader<'_> {
         self.refuse_unknown_keys(table, &POLICY_KEYS, "a policy");
         let sets = table.get("sets").map_or_else(Sets::default, |value| self.sets(value));
         let place = Place { subject: "the policy", key: "default" };
-        let default = table.get("default").and_then(|value| self.one(place, value, &ACTION));
+        let default = table.get("default").and_then(|value| self.one(place, value, &DEFAULT));
         let rules = table.get("rule").map_or_else(Vec::new, |value| self.rules(value, &sets));
         self.finish(&sets.addresses, &ADDRESS);
         self.finish(&sets.ports, &PORT);

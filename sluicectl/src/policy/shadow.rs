@@ -25,13 +25,14 @@ pub(super) struct Shadows {
     pub(super) checked: usize,
 }
 
-/// Compares the rules of a policy, in their order.
-pub(super) fn find<'a>(rules: impl IntoIterator<Item = &'a Conditions>) -> Shadows {
+/// Compares the rules of a policy, in their order. Each comes with whether it decides: one that does not is covered by
+/// others and covers none.
+pub(super) fn find<'a>(rules: impl IntoIterator<Item = (&'a Conditions, bool)>) -> Shadows {
     let mut index = Index::default();
     let mut shadows = Shadows { pairs: Vec::new(), checked: 0 };
     let mut work = 0;
     let mut earlier: Vec<Prepared<'_>> = Vec::new();
-    for (position, rule) in rules.into_iter().enumerate() {
+    for (position, (rule, decides)) in rules.into_iter().enumerate() {
         let candidates = index.candidates(rule);
         let rule = Prepared::new(rule);
         let mut covering = None;
@@ -47,7 +48,8 @@ pub(super) fn find<'a>(rules: impl IntoIterator<Item = &'a Conditions>) -> Shado
         match covering {
             Some(other) => shadows.pairs.push((position, other)),
             // What a covered rule covers is covered by the rule that covers it.
-            None => index.insert(position, rule.conditions),
+            None if decides => index.insert(position, rule.conditions),
+            None => {}
         }
         earlier.push(rule);
         shadows.checked = position + 1;
@@ -235,7 +237,7 @@ mod tests {
     use proptest::prelude::*;
     use proptest::sample::select;
     use sluice_core::compile::{Icmp, Rule, TcpFlags, compile};
-    use sluice_core::{Action, Direction, Policy};
+    use sluice_core::{Action, Direction, Policy, RuleAction};
     use sluice_npi::{Flow, flags, link_type};
 
     use super::*;
@@ -409,10 +411,10 @@ mod tests {
 
         #[test]
         fn a_rule_that_is_found_never_decides(rules in vec(any_conditions(), 1..12), flows in vec(any_flow(), 100)) {
-            let shadows = find(&rules);
+            let shadows = find(rules.iter().map(|rule| (rule, true)));
             prop_assert_eq!(shadows.checked, rules.len());
             let numbered = rules.iter().zip(1..).map(|(conditions, id)| {
-                Rule { id, action: Action::Block, conditions: conditions.clone() }
+                Rule { id, action: RuleAction::Block, conditions: conditions.clone() }
             });
             let policy = Policy::new(compile(&numbered.collect::<Vec<_>>(), Action::Permit).unwrap()).unwrap();
             for flow in &flows {
@@ -423,7 +425,7 @@ mod tests {
 
         #[test]
         fn the_index_finds_what_comparing_all_pairs_finds(rules in vec(any_conditions(), 1..40)) {
-            let found = find(&rules).pairs;
+            let found = find(rules.iter().map(|rule| (rule, true))).pairs;
             let expected = (0..rules.len()).filter_map(|position| {
                 let covering = (0..position).find(|&earlier| covers(&rules[earlier], &rules[position]));
                 covering.map(|earlier| (position, earlier))

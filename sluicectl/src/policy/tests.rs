@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use sluice_core::compile::{Conditions, Fragment, Icmp, Prefix, TcpFlags};
-use sluice_core::{Action, Direction};
+use sluice_core::{Action, Direction, RuleAction};
 
 use super::checked::warn_of_shadowed;
 use super::diagnostic::{Diagnostic, Severity};
@@ -56,7 +56,7 @@ fn rules_keep_the_order_of_the_file() {
     );
     assert_eq!(file.default, Action::Block);
     let rules: Vec<_> = file.rules.iter().map(|entry| (entry.rule.id, entry.rule.action)).collect();
-    assert_eq!(rules, [(20, Action::Permit), (10, Action::Block)]);
+    assert_eq!(rules, [(20, RuleAction::Permit), (10, RuleAction::Block)]);
 }
 
 #[test]
@@ -509,6 +509,8 @@ fn the_schema_lists_the_names_that_are_understood() {
         }
     }
     let listed = |key: &str, pointer: &str| rule[key].pointer(pointer).unwrap().as_array().unwrap().clone();
+    let actions: Vec<_> = rule["action"]["enum"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!(actions, RuleAction::NAMES.map(|(_, name)| name));
     for (_, name) in sluice_core::protocol::NAMES {
         assert!(listed("protocol", "/oneOf/0/anyOf/1/enum").contains(&name.into()), "{name}");
     }

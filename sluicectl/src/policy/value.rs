@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use sluice_core::compile::{Fragment, Icmp, Prefix};
-use sluice_core::{Action, Direction, ether_type, protocol};
+use sluice_core::{Action, Direction, RuleAction, ether_type, protocol};
 use sluice_npi::link_type;
 use toml::de::{DeInteger, DeValue};
 
@@ -51,16 +51,31 @@ const fn list_kind<T>(
     ListKind { parse, allowed, negation, file: None, oddity: |_| None }
 }
 
-pub(super) const ACTION: Kind<Action> = Kind {
+pub(super) const ACTION: Kind<RuleAction> = Kind {
+    parse: |value| {
+        let name = text(value)?;
+        let known = RuleAction::NAMES.into_iter().find(|(_, known)| *known == name);
+        known.map(|(action, _)| action).ok_or_else(|| unknown_action(name, RuleAction::NAMES.map(|(_, name)| name)))
+    },
+    allowed: || r#""permit" or "block"; "count" or "log", after which the next rule is tried"#.into(),
+};
+
+pub(super) const DEFAULT: Kind<Action> = Kind {
     parse: |value| match text(value)? {
         "permit" => Ok(Action::Permit),
         "block" => Ok(Action::Block),
-        "allow" | "accept" | "pass" => Err("unknown action; did you mean \"permit\"?".into()),
-        "deny" | "drop" | "reject" => Err("unknown action; did you mean \"block\"?".into()),
-        other => Err(unknown("unknown action", other, ["permit", "block"])),
+        other => Err(unknown_action(other, ["permit", "block"])),
     },
     allowed: || r#""permit" or "block""#.into(),
 };
+
+fn unknown_action<const N: usize>(name: &str, known: [&'static str; N]) -> String {
+    match name {
+        "allow" | "accept" | "pass" => "unknown action; did you mean \"permit\"?".into(),
+        "deny" | "drop" | "reject" => "unknown action; did you mean \"block\"?".into(),
+        other => unknown("unknown action", other, known),
+    }
+}
 
 pub(super) const DIRECTION: Kind<Direction> = Kind {
     parse: |value| match text(value)? {

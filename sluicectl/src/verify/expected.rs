@@ -145,8 +145,8 @@ impl<'a> Generations<'a> {
 
 #[cfg(test)]
 mod tests {
-    use sluice_core::Action;
     use sluice_core::compile::{Conditions, Rule, compile};
+    use sluice_core::{Action, RuleAction};
     use sluice_npi::{direction, link_type};
 
     use super::*;
@@ -163,7 +163,7 @@ mod tests {
         };
         let udp = [&[0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8][..], &[0, 1, 0, 2, 0, 8, 0, 0]];
         let workload = Workload { batches: vec![vec![packet(1, &udp.concat()), packet(2, &[0x45])]] };
-        let rule = Rule { id: 7, action: Action::Block, conditions: Conditions::default() };
+        let rule = Rule { id: 7, action: RuleAction::Block, conditions: Conditions::default() };
         let table = compile(&[rule], Action::Permit).unwrap();
         let policies = Policies::new(&workload, table).unwrap();
         (workload, policies)

@@ -398,6 +398,42 @@ fn verdicts_are_compared_with_expected_ones() {
 }
 
 #[test]
+fn rules_that_count_or_log_decide_nothing() {
+    let folder = Folder::new();
+    let policy = folder.file(
+        "p.toml",
+        "[[rule]]\nid = 1\naction = 'count'\nname = ['example', 'www.example']\n\
+         [[rule]]\nid = 2\naction = 'log'\nprotocol = 'udp'\n\
+         [[rule]]\nid = 3\naction = 'log'\nprotocol = 'tcp'\n\
+         [[rule]]\nid = 4\naction = 'block'\nprotocol = 'udp'\n\
+         [[rule]]\nid = 5\naction = 'count'\nprotocol = 'udp'\n",
+    );
+    let packet = ["--protocol", "udp", "--name", "a.www.example"];
+    let run = sluicectl(["policy", "test", &policy, "--json"].into_iter().chain(packet));
+    run.done();
+    let json = &run.json()[0];
+    assert_documented(json);
+    assert_eq!((&json["action"], &json["rule"]), (&json!("block"), &json!(4)));
+    let observed = json!([{"rule": 1, "action": "count"}, {"rule": 2, "action": "log"}]);
+    assert_eq!(json["observed"], observed);
+    let passed_over = json["passed_over"].as_array().unwrap();
+    assert_eq!((passed_over.len(), &passed_over[0]["rule"], &json["passed_over_count"]), (1, &json!(3), &json!(1)));
+    let run = sluicectl(["policy", "test", &policy].into_iter().chain(packet));
+    for line in ["rule 1 counts it", "rule 2 logs it", "rule 3 does not match"] {
+        assert!(run.stdout.contains(line), "{}", run.stdout);
+    }
+
+    let run = sluicectl(["policy", "check", &policy, "--strict"]);
+    run.failed(2, &["rule 5 never counts: rule 4 comes first"]);
+    assert!(!run.stderr.contains("rule 4 never"), "{}", run.stderr);
+
+    let capture = folder.file("a.pcap", pcap(101, &[&udp([192, 0, 2, 2], 53, DNS_QUESTION), &[0x45]]));
+    let run = sluicectl(["classify", "--offline", &capture, "--policy", &policy, "--summary", "--json"]);
+    run.done();
+    assert_eq!(run.json()[0]["rules"], json!({"0": 1, "2": 1, "4": 1}), "{}", run.stdout);
+}
+
+#[test]
 fn policy_test_explains_to_people() {
     let folder = Folder::new();
     let file = folder.file("office.toml", OFFICE);

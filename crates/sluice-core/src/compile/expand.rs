@@ -45,7 +45,11 @@ type Ports = (u32, u32);
 pub(super) fn expand(index: u32, rule: &Rule) -> Result<Expanded, ErrorKind> {
     let c = &rule.conditions;
     check(rule)?;
-    let names = canonical_names(&c.names)?;
+    let mut names = canonical_names(&c.names)?;
+    if rule.action.decision().is_none() {
+        // All that match are found, each once: a name ends in one of the suffixes at most.
+        names = without_names_below_others(names);
+    }
     let Some(properties) = properties(c) else {
         return Ok(Expanded { names, ..Expanded::default() });
     };
@@ -81,6 +85,13 @@ fn canonical_names(names: &[String]) -> Result<Vec<String>, ErrorKind> {
     names.sort_unstable();
     names.dedup();
     Ok(names)
+}
+
+/// The names of a sorted list that are not below another one in it.
+fn without_names_below_others(names: Vec<String>) -> Vec<String> {
+    let is_listed = |name: &str| names.binary_search_by(|other| other.as_str().cmp(name)).is_ok();
+    let is_below = |name: &str| name.match_indices('.').any(|(dot, _)| is_listed(&name[dot + 1..]));
+    names.iter().filter(|name| !is_below(name)).cloned().collect()
 }
 
 /// How many entries the lists so far are multiplied out to.

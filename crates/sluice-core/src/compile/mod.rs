@@ -6,11 +6,11 @@
 //!
 //! ```
 //! use sluice_core::compile::{Conditions, Prefix, Rule, compile};
-//! use sluice_core::{Action, Policy};
+//! use sluice_core::{Action, Policy, RuleAction};
 //!
 //! let dns_only = [Rule {
 //!     id: 10,
-//!     action: Action::Permit,
+//!     action: RuleAction::Permit,
 //!     conditions: Conditions {
 //!         destinations: vec![Prefix { address: "192.0.2.0".parse()?, length: 24 }],
 //!         protocols: vec![17],
@@ -37,6 +37,7 @@ mod tree;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::iter;
 
 pub use error::{CompileError, ErrorKind};
 pub use rule::{Conditions, Fragment, Icmp, Prefix, Rule, TcpFlags};
@@ -59,15 +60,18 @@ pub fn compile(rules: &[Rule], default_action: Action) -> Result<Vec<u8>, Compil
     if rules.len() > MAX_RULES {
         return Err(of_policy(ErrorKind::TooManyRules(rules.len())));
     }
-    let Parts { rules, extra_words, trees, named, named_trees, .. } = Parts::of(rules)?;
+    let Parts { rules, extra_words, deciding, observing, named, .. } = Parts::of(rules)?;
     let suffixes = Suffixes::new(named);
     let mut forest = tree::Forest::default();
-    for tree in trees {
-        forest.add_root(tree.entries4, tree.entries6);
-    }
-    for tree in Tree::of_pairs(&suffixes.pairs, &named_trees)? {
-        forest.add_root(tree.entries4, Vec::new());
-        forest.add_root(Vec::new(), tree.entries6);
+    let observes = observing.is_some();
+    for Trees { trees: [ipv4, ipv6, other], named_trees } in iter::once(deciding).chain(observing) {
+        forest.add_ipv4(ipv4.entries4);
+        forest.add_ipv6(ipv6.entries6);
+        forest.add_ipv4(other.entries4);
+        for tree in Tree::of_pairs(&suffixes.pairs, &named_trees)? {
+            forest.add_ipv4(tree.entries4);
+            forest.add_ipv6(tree.entries6);
+        }
     }
     let tree::Built { nodes, entries4, entries6, filters } = forest.build().map_err(of_policy)?;
     let name_table = NameTable::new(&suffixes.texts);
@@ -83,6 +87,7 @@ pub fn compile(rules: &[Rule], default_action: Action) -> Result<Vec<u8>, Compil
         text_bytes: u32::try_from(name_table.text.len()).map_err(|_| of_policy(ErrorKind::TooLarge))?,
         filter_words: filters.len() as u32,
         tree_pairs: suffixes.pairs.len() as u32,
+        observing: observes.into(),
     };
     let layout = Layout::new(counts).ok_or(of_policy(ErrorKind::TooLarge))?;
     let mut table = vec![0; layout.end];
@@ -116,12 +121,11 @@ struct Parts {
     /// The id and the second word of each rule.
     rules: Vec<(u32, u32)>,
     extra_words: Vec<u32>,
-    /// IPv4, IPv6 and everything else.
-    trees: [Tree; 3],
+    /// Of the rules that decide, and of those that observe, if there are any.
+    deciding: Trees,
+    observing: Option<Trees>,
     /// Each suffix with each of the rules that name it.
     named: Vec<(String, u32)>,
-    /// The entries of each rule that names suffixes, in order of the rules.
-    named_trees: Vec<(u32, Tree)>,
     /// How many entries there are.
     combinations: usize,
 }
@@ -151,16 +155,29 @@ impl Parts {
         }
         self.rules.push((rule.id, rule_word(rule.action, extra)));
         self.combinations += expanded.entries4.len() + expanded.entries6.len() + usize::from(expanded.other.is_some());
+        let trees = match rule.action.decision() {
+            Some(_) => &mut self.deciding,
+            None => self.observing.get_or_insert_default(),
+        };
         if expanded.names.is_empty() {
-            let [ipv4, ipv6, other] = &mut self.trees;
+            let [ipv4, ipv6, other] = &mut trees.trees;
             ipv4.entries4.extend(expanded.entries4);
             ipv6.entries6.extend(expanded.entries6);
             other.entries4.extend(expanded.other);
         } else {
             self.named.extend(expanded.names.into_iter().map(|name| (name, index)));
-            self.named_trees.push((index, Tree { entries4: expanded.entries4, entries6: expanded.entries6 }));
+            trees.named_trees.push((index, Tree { entries4: expanded.entries4, entries6: expanded.entries6 }));
         }
     }
+}
+
+/// The entries of the rules of one kind.
+#[derive(Default)]
+struct Trees {
+    /// IPv4, IPv6 and everything else.
+    trees: [Tree; 3],
+    /// The entries of each rule that names suffixes, in order of the rules.
+    named_trees: Vec<(u32, Tree)>,
 }
 
 /// The entries of an IPv4 and an IPv6 tree.

@@ -6,7 +6,7 @@ use core::fmt;
 use core::net::IpAddr;
 use core::ops::RangeInclusive;
 
-use crate::{Action, Direction};
+use crate::{Direction, RuleAction};
 
 /// One rule of a policy: what it does with the packets that meet all of its conditions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Rule {
     /// The number that verdicts name the rule by. Not 0, which stands for the default action. Two rules may share one.
     pub id: u32,
     /// What to do with a packet that matches.
-    pub action: Action,
+    pub action: RuleAction,
     /// What a packet has to be like.
     pub conditions: Conditions,
 }

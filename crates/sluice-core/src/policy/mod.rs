@@ -20,8 +20,8 @@ pub use table::{MAX_EXPANDED, MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE};
 pub use validate::TableError;
 
 use self::search::LANES;
-use self::table::{Counts, Layout, NO_RULE, RULE_BLOCKS, Table};
-use crate::{Action, Direction};
+use self::table::{Counts, Layout, NO_RULE, RULE_BLOCKS, Table, rule_action};
+use crate::{Action, Direction, RuleAction};
 
 /// What a policy says about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,7 @@ impl<B> Policy<B> {
                 text_bytes: 0,
                 filter_words: 0,
                 tree_pairs: 0,
+                observing: 0,
             },
             rules: 0,
             nodes: 0,
@@ -94,6 +95,13 @@ impl<B> Policy<B> {
     #[must_use]
     pub const fn rule_count(&self) -> u32 {
         self.layout.counts.rules
+    }
+
+    /// Whether there are rules that count or log, and decide nothing.
+    #[must_use]
+    #[inline]
+    pub const fn observes(&self) -> bool {
+        self.layout.counts.observing != 0
     }
 
     /// What happens to a packet that no rule matches.
@@ -125,10 +133,21 @@ impl<B: AsRef<[u8]>> Policy<B> {
         self.bytes.as_ref()
     }
 
-    /// What each rule decides about the packets that it matches, in the order in which the rules are tried.
-    pub fn rules(&self) -> impl Iterator<Item = Decision> {
-        let table = self.table();
-        (0..self.rule_count()).map_while(move |index| table.rule(index).map(Decision::of_rule))
+    /// The id of each rule and what it does, in the order in which the rules are tried.
+    pub fn rules(&self) -> impl Iterator<Item = (u32, RuleAction)> {
+        (0..self.rule_count()).map_while(|index| self.rule(index))
+    }
+
+    /// The id of the rule at `index`, counted from 0, and what it does. `None` if there are not as many.
+    #[must_use]
+    pub fn rule(&self, index: u32) -> Option<(u32, RuleAction)> {
+        self.table().rule(index).map(|(id, word)| (id, rule_action(word)))
+    }
+
+    /// Calls `observer` with the index of each rule that counts or logs the packet: those that match and come before
+    /// the rule at index `decided`, which decides. Where none does, that is [`rule_count`](Self::rule_count) or more.
+    pub fn observe(&self, packet: &ParsedPacket<'_>, decided: u32, mut observer: impl FnMut(u32)) {
+        search::observers(&self.table(), packet, decided.min(NO_RULE), &mut observer);
     }
 
     /// What the policy says about the packet with these `bytes`, from which `flow` was read.
@@ -138,17 +157,29 @@ impl<B: AsRef<[u8]>> Policy<B> {
     #[inline]
     pub fn classify(&self, direction: Direction, link_type: u16, bytes: &[u8], flow: &Flow) -> Decision {
         let table = self.table();
-        self.decision(&table, search::first_rule(&table, &ParsedPacket { direction, link_type, bytes, flow }))
+        self.decision(search::first_rule(&table, &ParsedPacket { direction, link_type, bytes, flow }))
     }
 
     /// Does what [`classify`](Self::classify) does for each of several packets, which takes less time for each: as many
     /// of `decisions` are written as there are packets, or all of them if there are more packets.
     #[inline]
     pub fn classify_batch(&self, packets: &[ParsedPacket<'_>], decisions: &mut [Decision]) {
+        for (packets, decisions) in packets.chunks(LANES).zip(decisions.chunks_mut(LANES)) {
+            let mut found = [NO_RULE; LANES];
+            // There is no place for a decision about more.
+            self.find_batch(packets.get(..decisions.len()).unwrap_or(packets), &mut found);
+            for ((decision, _), rule) in decisions.iter_mut().zip(packets).zip(found) {
+                *decision = self.decision(rule);
+            }
+        }
+    }
+
+    /// Writes to `found` the index of the rule that decides on each of up to [`LANES`] packets, or [`NO_RULE`].
+    #[inline]
+    pub(crate) fn find_batch(&self, packets: &[ParsedPacket<'_>], found: &mut [u32; LANES]) {
         let table = self.table();
-        // There is no place for a decision about more.
-        let mut rest = packets.get(..decisions.len()).unwrap_or(packets);
-        let mut decisions = decisions.iter_mut();
+        let mut rest = packets;
+        let mut places = found.iter_mut();
         while let [first, ..] = rest {
             let is_like_first = |packet: &&ParsedPacket<'_>| packet.flow.ip_version == first.flow.ip_version;
             let count = rest.iter().take(LANES).take_while(is_like_first).count();
@@ -157,8 +188,8 @@ impl<B: AsRef<[u8]>> Policy<B> {
             };
             let mut found = [NO_RULE; LANES];
             search::first_rules(&table, alike, &mut found);
-            for ((_, rule), decision) in alike.iter().zip(found).zip(&mut decisions) {
-                *decision = self.decision(&table, rule);
+            for ((_, rule), place) in alike.iter().zip(found).zip(&mut places) {
+                *place = rule;
             }
             rest = behind;
         }
@@ -171,8 +202,8 @@ impl<B: AsRef<[u8]>> Policy<B> {
 
     /// What rule `index` decides, or the default if there is none.
     #[inline]
-    fn decision(&self, table: &Table<'_>, index: u32) -> Decision {
-        match table.rule(index) {
+    pub(crate) fn decision(&self, index: u32) -> Decision {
+        match self.table().rule(index) {
             Some(rule) => Decision::of_rule(rule),
             None => Decision { action: self.default_action, rule_id: 0 },
         }

@@ -142,13 +142,21 @@ fn roots_of<'a>(table: &'a Table<'_>, text: &'a [u8]) -> impl Iterator<Item = u3
     })
 }
 
-/// How many records the search for a packet with the name `text` visits at most, in the trees of all suffixes of it.
+/// How many records a search for a packet with the name `text` visits at most, in the trees of all suffixes of it: the
+/// search for the rule that decides, or the one for those that observe.
 pub(crate) fn work(table: &Table<'_>, text: &[u8]) -> u32 {
     let claimed = |root| table.node(root).map_or(0, |node| node.work());
-    let (ipv4, ipv6) = roots_of(table, text).fold((0_u32, 0_u32), |(ipv4, ipv6), root| {
-        (ipv4.saturating_add(claimed(root)), ipv6.saturating_add(claimed(root.wrapping_add(1))))
+    let forests = [0, table.observing_forest().unwrap_or(0)];
+    // IPv4 and IPv6 of each forest.
+    let sums = roots_of(table, text).fold([[0_u32; 2]; 2], |mut sums, root| {
+        for (sums, forest) in sums.iter_mut().zip(forests) {
+            for (sum, version) in sums.iter_mut().zip(0..) {
+                *sum = sum.saturating_add(claimed(root.wrapping_add(forest).wrapping_add(version)));
+            }
+        }
+        sums
     });
-    ipv4.max(ipv6)
+    sums.into_iter().flatten().max().unwrap_or(0)
 }
 
 /// The first rule before `best` that names a suffix of the packet's name and matches; else `best`.
@@ -160,4 +168,11 @@ pub(crate) fn first_rule<E: Entry>(table: &Table<'_>, key: &E::Key, packet: &Par
     roots_of(table, name.text())
         .map(|root| root.wrapping_add(E::ROOT))
         .fold(best, |best, root| search::<E>(table, root, key, packet, best))
+}
+
+/// Calls `each` with the roots, in the first forest, of the trees of the rules that name a suffix of the packet's name.
+pub(crate) fn for_each_root<E: Entry>(table: &Table<'_>, packet: &ParsedPacket<'_>, each: impl FnMut(u32)) {
+    if let Some(name) = HostName::read(packet.bytes, packet.flow) {
+        roots_of(table, name.text()).map(|root| root.wrapping_add(E::ROOT)).for_each(each);
+    }
 }

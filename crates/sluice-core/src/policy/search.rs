@@ -6,7 +6,7 @@ use super::entry::{Entry, Entry4, Entry6};
 use super::filter::{GROUP, Groups, first_group};
 use super::key::Key;
 use super::node::Node;
-use super::table::{ENTRY_HAS_EXTRA, MAX_PENDING, NO_RULE, RULE_BLOCKS, Table, root};
+use super::table::{ENTRY_HAS_EXTRA, MAX_PENDING, NO_RULE, RULE_EXTRA, Table, root};
 use super::{conditions, names};
 use crate::Direction;
 
@@ -146,6 +146,73 @@ fn search_rest<E: Entry>(
     best
 }
 
+/// Calls `found` with the index of every rule that observes, matches and comes before `before`.
+///
+/// It visits no more records than validation allows a search for one rule.
+#[inline(never)]
+pub(crate) fn observers(table: &Table<'_>, packet: &ParsedPacket<'_>, before: u32, found: &mut impl FnMut(u32)) {
+    if packet.is_ipv6() {
+        observers_of::<Entry6>(table, packet, before, found);
+    } else {
+        observers_of::<Entry4>(table, packet, before, found);
+    }
+}
+
+fn observers_of<E: Entry>(table: &Table<'_>, packet: &ParsedPacket<'_>, before: u32, found: &mut impl FnMut(u32)) {
+    let Some(forest) = table.observing_forest() else {
+        return;
+    };
+    let key = E::Key::new(packet.direction, packet.flow);
+    let mut walk = Walk::ENDED;
+    let mut in_tree = |root: u32| {
+        walk.put_off(forest.wrapping_add(root));
+        while let Some(next) = walk.next() {
+            if let Some(leaf) = walk.descend(table, next, &key, before) {
+                all_in_leaf::<E>(table, &leaf, &key, packet, before, found);
+            }
+        }
+    };
+    in_tree(packet.root());
+    if table.layout.counts.suffixes != 0 && packet.flow.name_length != 0 && packet.flow.ip_version != 0 {
+        names::for_each_root::<E>(table, packet, in_tree);
+    }
+}
+
+/// Calls `found` with every rule before `before` that matches in a leaf.
+fn all_in_leaf<E: Entry>(
+    table: &Table<'_>,
+    leaf: &Node,
+    key: &E::Key,
+    packet: &ParsedPacket<'_>,
+    before: u32,
+    found: &mut impl FnMut(u32),
+) {
+    let groups = leaf.filter().and_then(|index| Groups::read(table.filter(index)?, key));
+    for index in 0..leaf.entry_count().div_ceil(GROUP) {
+        let first = index.wrapping_mul(GROUP);
+        let mut candidates = groups.as_ref().map_or(u128::MAX, |groups| groups.group(index));
+        while candidates != 0 {
+            let at = first.wrapping_add(candidates.trailing_zeros());
+            if at >= leaf.entry_count() {
+                return;
+            }
+            let Some(bytes) = E::bytes(table, leaf.base.wrapping_add(at)) else {
+                return;
+            };
+            let entry = E::read(bytes);
+            let common = entry.common();
+            let rule = common.rule_index();
+            if rule >= before {
+                return;
+            }
+            if entry.matches(key) && (common.rule & ENTRY_HAS_EXTRA == 0 || extra_matches(table, rule, packet)) {
+                found(rule);
+            }
+            candidates &= candidates.wrapping_sub(1);
+        }
+    }
+}
+
 /// Which entries of the first group of a leaf may match.
 #[inline(always)]
 fn first_candidates(table: &Table<'_>, leaf: &Node, key: &impl Key) -> u128 {
@@ -276,5 +343,5 @@ fn first_of<E: Entry>(
 
 #[cold]
 fn extra_matches(table: &Table<'_>, rule: u32, packet: &ParsedPacket<'_>) -> bool {
-    table.rule(rule).is_some_and(|(_, word)| conditions::match_all(table, word & !RULE_BLOCKS, packet))
+    table.rule(rule).is_some_and(|(_, word)| conditions::match_all(table, word & RULE_EXTRA, packet))
 }

@@ -3,14 +3,13 @@
 //! All numbers are little-endian. Nothing in a table is an address: a record refers to another by its index.
 
 use super::node::Node;
-#[cfg(feature = "compile")]
-use crate::Action;
+use crate::RuleAction;
 
 /// The first four bytes of every table: "SLPT".
 pub(crate) const MAGIC: u32 = u32::from_le_bytes(*b"SLPT");
 
 /// The version of the layout.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// Sections start at multiples of this, so that records do not straddle cache lines.
 pub(crate) const ALIGNMENT: usize = 64;
@@ -96,11 +95,13 @@ pub(crate) struct Counts {
     pub(crate) filter_words: u32,
     /// Pairs of trees that name suffixes refer to.
     pub(crate) tree_pairs: u32,
+    /// 1 if there is a second forest, of the rules that observe; else 0.
+    pub(crate) observing: u32,
 }
 
 impl Counts {
     #[cfg(feature = "compile")]
-    pub(crate) const fn array(&self) -> [u32; 10] {
+    pub(crate) const fn array(&self) -> [u32; 11] {
         [
             self.rules,
             self.nodes,
@@ -112,6 +113,7 @@ impl Counts {
             self.text_bytes,
             self.filter_words,
             self.tree_pairs,
+            self.observing,
         ]
     }
 }
@@ -192,6 +194,13 @@ impl<'table> Table<'table> {
         Some((id, word))
     }
 
+    /// The first root of the trees of rules that observe, if there are such rules.
+    #[inline]
+    pub(crate) fn observing_forest(&self) -> Option<u32> {
+        let counts = &self.layout.counts;
+        (counts.observing != 0).then(|| root::per_forest(counts.tree_pairs))
+    }
+
     /// Word `index` of the section at `start`.
     #[inline]
     pub(crate) fn word(&self, start: usize, index: u32) -> Option<u32> {
@@ -216,22 +225,48 @@ pub(crate) mod root {
     pub(crate) const FIRST_PAIR: u32 = 3;
     pub(crate) const PER_PAIR: u32 = 2;
 
-    /// Whether the root at `index` is that of an IPv6 tree.
+    /// How many roots there are for each kind of rules. First come those of the rules that decide, then, if there are
+    /// any, those of the rules that observe.
+    pub(crate) const fn per_forest(tree_pairs: u32) -> u32 {
+        tree_pairs.wrapping_mul(PER_PAIR).wrapping_add(FIRST_PAIR)
+    }
+
+    /// Whether the root at `index` of a forest is that of an IPv6 tree.
     pub(crate) const fn is_ipv6(index: u32) -> bool {
         index == IPV6 || (index >= FIRST_PAIR && index.wrapping_sub(FIRST_PAIR) % PER_PAIR == 1)
     }
 }
 
-/// The second word of a rule: its action in the highest bit, the index of its extra conditions (0 for none) below.
+/// The second word of a rule: its action in the two highest bits, the index of its extra conditions (0 for none) below.
 #[cfg(feature = "compile")]
-pub(crate) const fn rule_word(action: Action, extra: u32) -> u32 {
-    match action {
-        Action::Permit => extra & !RULE_BLOCKS,
-        Action::Block => extra | RULE_BLOCKS,
+pub(crate) const fn rule_word(action: RuleAction, extra: u32) -> u32 {
+    let bits = match action {
+        RuleAction::Permit => 0,
+        RuleAction::Block => RULE_BLOCKS,
+        RuleAction::Count => RULE_OBSERVES,
+        RuleAction::Log => RULE_OBSERVES | RULE_BLOCKS,
+    };
+    bits | extra & RULE_EXTRA
+}
+
+/// The action in the second word of a rule.
+pub(crate) const fn rule_action(word: u32) -> RuleAction {
+    match (word & RULE_OBSERVES != 0, word & RULE_BLOCKS != 0) {
+        (false, false) => RuleAction::Permit,
+        (false, true) => RuleAction::Block,
+        (true, false) => RuleAction::Count,
+        (true, true) => RuleAction::Log,
     }
 }
 
+/// The rule blocks; or, if it observes, it logs.
 pub(crate) const RULE_BLOCKS: u32 = 1 << 31;
+
+/// The rule decides nothing.
+pub(crate) const RULE_OBSERVES: u32 = 1 << 30;
+
+/// The index of a rule's extra conditions.
+pub(crate) const RULE_EXTRA: u32 = RULE_OBSERVES - 1;
 
 /// Set in the rule of an entry whose rule has extra conditions.
 pub(crate) const ENTRY_HAS_EXTRA: u32 = 1 << 31;

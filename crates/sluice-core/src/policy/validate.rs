@@ -10,7 +10,7 @@ use super::key::{Key, Key4, Key6};
 use super::node::{Node, Window};
 use super::table::{
     Counts, ENTRY_HAS_EXTRA, HEADER_SIZE, Layout, MAGIC, MAX_CHILD_BITS, MAX_ENTRIES, MAX_LEAF, MAX_NAME_LENGTH,
-    MAX_PENDING, MAX_RULES, MAX_WORK, NO_RULE, RULE_BLOCKS, Table, VERSION, root, size,
+    MAX_PENDING, MAX_RULES, MAX_WORK, NO_RULE, RULE_EXTRA, Table, VERSION, root, size,
 };
 use super::{conditions, filter, names};
 use crate::Action;
@@ -96,27 +96,41 @@ fn header(bytes: &[u8]) -> Result<(Layout, Action), TableError> {
     for (word, bytes) in words.iter_mut().zip(header.chunks_exact(size::WORD)) {
         *word = bytes.first_chunk().copied().map(u32::from_le_bytes).unwrap_or_default();
     }
-    let [magic, version, length, action, counts @ .., _, _] = words;
+    let [magic, version, length, action, counts @ .., last] = words;
     if magic != MAGIC {
         return Err(TableError::NotATable);
     }
     if version != VERSION {
         return Err(TableError::UnknownVersion(version));
     }
-    if words.iter().rev().take(2).any(|word| *word != 0) {
+    if last != 0 {
         return Err(TableError::ReservedBytes);
     }
     let action = u16::try_from(action).ok().and_then(Action::from_number).ok_or(TableError::UnknownAction)?;
-    let [rules, nodes, entries4, entries6, extra_words, suffixes, slots, text_bytes, filter_words, tree_pairs] = counts;
-    let counts =
-        Counts { rules, nodes, entries4, entries6, extra_words, suffixes, slots, text_bytes, filter_words, tree_pairs };
+    let [rules, nodes, entries4, entries6, extra_words, suffixes, slots, text_bytes, filter_words, ..] = counts;
+    let [.., tree_pairs, observing] = counts;
+    let counts = Counts {
+        rules,
+        nodes,
+        entries4,
+        entries6,
+        extra_words,
+        suffixes,
+        slots,
+        text_bytes,
+        filter_words,
+        tree_pairs,
+        observing,
+    };
     let roots = u64::from(tree_pairs).wrapping_mul(root::PER_PAIR.into()).wrapping_add(root::FIRST_PAIR.into());
+    let roots = roots.wrapping_shl(observing);
     let no_more = |count: u32, maximum: usize| usize::try_from(count).is_ok_and(|count| count <= maximum);
     if !no_more(rules, MAX_RULES)
         || !no_more(entries4, MAX_ENTRIES)
         || !no_more(entries6, MAX_ENTRIES)
+        || observing > 1
         || u64::from(nodes) < roots
-        || extra_words >= RULE_BLOCKS
+        || extra_words > RULE_EXTRA
         || if suffixes == 0 { slots != 0 } else { !slots.is_power_of_two() || slots <= suffixes }
     {
         return Err(TableError::CountOutOfRange);
@@ -155,7 +169,7 @@ fn rules(table: &Table<'_>) -> Result<(), TableError> {
     let mut next = 1;
     for index in 0..table.layout.counts.rules {
         let (id, word) = table.rule(index).ok_or(TableError::BadRule(index))?;
-        let extra = word & !RULE_BLOCKS;
+        let extra = word & RULE_EXTRA;
         if id == 0 || (extra != 0 && extra != next) {
             return Err(TableError::BadRule(index));
         }
@@ -176,7 +190,7 @@ fn entries<E: Entry>(table: &Table<'_>, count: u32) -> Result<(), TableError> {
         let (entry, is_canonical) = entry::<E>(table, index).ok_or(error)?;
         let common = entry.common();
         let (_, word) = table.rule(common.rule_index()).ok_or(error)?;
-        let has_extra = word & !RULE_BLOCKS != 0;
+        let has_extra = word & RULE_EXTRA != 0;
         let longest = match behind {
             Some((rule, run)) if common.rule_index() <= rule => run.saturating_add(1),
             _ => 1,
@@ -206,7 +220,8 @@ fn entry<E: Entry>(table: &Table<'_>, index: u32) -> Option<(E, bool)> {
 fn nodes(table: &Table<'_>) -> Result<(), TableError> {
     let counts = &table.layout.counts;
     // No overflow: `header` has compared the same number with a wider type.
-    let roots = counts.tree_pairs.wrapping_mul(root::PER_PAIR).wrapping_add(root::FIRST_PAIR);
+    let per_forest = root::per_forest(counts.tree_pairs);
+    let roots = per_forest.wrapping_shl(counts.observing);
     let mut next_child = roots;
     for index in 0..counts.nodes {
         let node = table.node(index).ok_or(TableError::BadNode(index))?;
@@ -215,7 +230,8 @@ fn nodes(table: &Table<'_>) -> Result<(), TableError> {
             (true, true) => leaf::<Entry6>(table, counts.entries6, &node),
             (false, _) => inner(table, &node, &mut next_child),
         };
-        let right_kind = index >= roots || node.is_ipv6() == root::is_ipv6(index);
+        let right_kind =
+            index >= roots || node.is_ipv6() == root::is_ipv6(index.checked_rem(per_forest).unwrap_or(index));
         if !right_kind
             || found.is_none()
             || (index < roots && node.work() > MAX_WORK)

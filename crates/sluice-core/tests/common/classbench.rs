@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use sluice_core::Action;
+use sluice_core::RuleAction;
 use sluice_core::compile::{Conditions, Prefix, Rule};
 use sluice_npi::{Flow, flags};
 
@@ -94,7 +94,7 @@ pub fn rules(lines: &[Line]) -> Vec<Rule> {
             };
             Rule {
                 id,
-                action: if id % 2 == 0 { Action::Permit } else { Action::Block },
+                action: if id % 2 == 0 { RuleAction::Permit } else { RuleAction::Block },
                 conditions: Conditions {
                     sources: prefixes(line.source),
                     destinations: prefixes(line.destination),

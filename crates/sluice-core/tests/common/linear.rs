@@ -6,7 +6,7 @@ use sluice_core::compile::{Conditions, Fragment, Prefix, Rule};
 use sluice_core::{Action, Decision, Direction};
 use sluice_npi::{Flow, flags, name_kind};
 
-/// What the first rule that matches says, or else the default.
+/// What the first rule that matches and decides says, or else the default.
 pub fn classify(
     rules: &[Rule],
     default_action: Action,
@@ -16,10 +16,26 @@ pub fn classify(
     flow: &Flow,
 ) -> Decision {
     let name = name(packet, flow);
-    rules.iter().find(|rule| matches(&rule.conditions, direction, link_type, name.as_deref(), flow)).map_or(
-        Decision { action: default_action, rule_id: 0 },
-        |rule| Decision { action: rule.action, rule_id: rule.id },
-    )
+    let matching = rules.iter().filter(|rule| matches(&rule.conditions, direction, link_type, name.as_deref(), flow));
+    let mut deciding = matching.filter_map(|rule| Some(Decision { action: rule.action.decision()?, rule_id: rule.id }));
+    deciding.next().unwrap_or(Decision { action: default_action, rule_id: 0 })
+}
+
+/// The indices of the rules that match and decide nothing, up to the one that decides; and that one's, or how many
+/// rules there are.
+#[allow(dead_code, reason = "not every test has such rules")]
+pub fn observers(rules: &[Rule], direction: Direction, link_type: u16, packet: &[u8], flow: &Flow) -> (Vec<u32>, u32) {
+    let name = name(packet, flow);
+    let mut observers = Vec::new();
+    for (index, rule) in (0..).zip(rules) {
+        if matches(&rule.conditions, direction, link_type, name.as_deref(), flow) {
+            if rule.action.decision().is_some() {
+                return (observers, index);
+            }
+            observers.push(index);
+        }
+    }
+    (observers, rules.len() as u32)
 }
 
 /// The labels of the packet's name, in lower case.

@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 
 use sluice_core::compile::{Conditions, Prefix, Rule, compile};
-use sluice_core::{Action, Decision, Direction, ParsedPacket, Policy};
+use sluice_core::{Action, Decision, Direction, ParsedPacket, Policy, RuleAction};
 use sluice_npi::{Flow, flags, name_kind};
 
 /// A valid table with something in every section.
@@ -26,7 +26,8 @@ fn table(seed: u8) -> Vec<u8> {
                 3 => conditions.protocols = (0..200).step_by(2).collect(),
                 _ => {}
             }
-            Rule { id, action: Action::Block, conditions }
+            let action = [RuleAction::Permit, RuleAction::Block, RuleAction::Count, RuleAction::Log][rng.usize(0..4)];
+            Rule { id, action, conditions }
         })
         .collect();
     compile(&rules, Action::Permit).expect("the rules compile")
@@ -48,6 +49,8 @@ fn ask(policy: &Policy<&[u8]>, data: &[u8]) {
         let decision = policy.classify(direction, link_type, bytes, flow);
         assert!(decision.rule_id != 0 || decision.action == policy.default_action());
         assert_eq!(decision, in_batch);
+        let packet = ParsedPacket { direction, link_type, bytes, flow };
+        policy.observe(&packet, policy.rule_count(), |rule| assert!(rule < policy.rule_count()));
     }
 }
 

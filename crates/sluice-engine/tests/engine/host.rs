@@ -12,8 +12,8 @@ use sluice_control::settings::OnPolicyError;
 use sluice_control::status::STATUS_SUCCESS;
 use sluice_control::wire::Wire;
 use sluice_control::{Buffered, Buffers, Completion, NTSTATUS, Request, RequestHandler, SharedBytes, code};
-use sluice_core::Action;
 use sluice_core::compile::{Conditions, Rule, compile};
+use sluice_core::{Action, RuleAction};
 use sluice_engine::{DEFAULT_TABLE_LIMIT, Engine, Event, Machine, RunningEngine, Storage};
 use sluice_npi::{
     CallSluice, ClientCharacteristics, Failed, Header, PacketRef, SluiceClient, SluiceNpi, Verdict, client_dispatch,
@@ -231,7 +231,7 @@ pub(crate) fn classify(client: &Registered, ports: &[u16]) -> Result<Vec<Verdict
 /// A table that blocks datagrams to `port`, by rule `id`.
 pub(crate) fn blocking(port: u16, id: u32) -> Vec<u8> {
     let conditions = Conditions { destination_ports: vec![port..=port], ..Conditions::default() };
-    compile(&[Rule { id, action: Action::Block, conditions }], Action::Permit).unwrap()
+    compile(&[Rule { id, action: RuleAction::Block, conditions }], Action::Permit).unwrap()
 }
 
 /// Sends a request as sluicectl and the I/O manager do, with room for `room` bytes of answer.

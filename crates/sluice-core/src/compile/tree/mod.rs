@@ -21,7 +21,6 @@ pub(super) use self::build::Built;
 pub(super) use self::space::{Slice, Space};
 use super::ErrorKind;
 use crate::policy::entry::{Entry4, Entry6};
-use crate::policy::table::root;
 
 /// The entries of all trees of one table.
 #[derive(Default)]
@@ -36,10 +35,14 @@ enum Source {
 }
 
 impl Forest {
-    /// Adds a tree. One of the lists is empty, depending on the kind of root whose turn it is.
-    pub(super) fn add_root(&mut self, entries4: Vec<Entry4>, entries6: Vec<Entry6>) {
-        let is_ipv6 = root::is_ipv6(self.roots.len() as u32);
-        self.roots.push(if is_ipv6 { Source::Ipv6(entries6) } else { Source::Ipv4(entries4) });
+    /// Adds a tree for IPv4 or for packets that are not IP. Trees are added in the order of their roots.
+    pub(super) fn add_ipv4(&mut self, entries: Vec<Entry4>) {
+        self.roots.push(Source::Ipv4(entries));
+    }
+
+    /// Adds a tree for IPv6.
+    pub(super) fn add_ipv6(&mut self, entries: Vec<Entry6>) {
+        self.roots.push(Source::Ipv6(entries));
     }
 
     /// Builds all trees.
