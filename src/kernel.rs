@@ -1,7 +1,7 @@
 //! The machine that the engine runs on: this one.
 
 use sluice_engine::{Event, Machine};
-use sluice_wdm::KernelRegion;
+use sluice_wdm::{KernelProcessors, KernelRegion};
 
 use crate::policy_file::PolicyFile;
 use crate::trace;
@@ -14,6 +14,7 @@ pub(crate) struct Kernel {
 impl Machine for Kernel {
     type Storage = PolicyFile;
     type Region = KernelRegion;
+    type Processors = KernelProcessors;
 
     fn processors(&self) -> usize {
         sluice_wdm::processors()

@@ -1,5 +1,6 @@
 //! What the engine needs from the machine it runs on.
 
+use sluice_swap::Processors;
 use wdk_nmr::CriticalRegion;
 
 use crate::{Event, Storage};
@@ -10,6 +11,8 @@ pub trait Machine: Send + Sync + 'static {
     type Storage: Storage;
     /// How a thread keeps itself from being suspended.
     type Region: CriticalRegion;
+    /// How it reads a policy that may be replaced meanwhile.
+    type Processors: Processors;
 
     /// How many processors there are; at least 1. PASSIVE_LEVEL.
     fn processors(&self) -> usize;

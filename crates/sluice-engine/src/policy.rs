@@ -8,7 +8,7 @@ use sluice_control::settings::OnPolicyError;
 use sluice_control::status::{STATUS_FILE_CORRUPT_ERROR, STATUS_INVALID_PARAMETER, STATUS_QUOTA_EXCEEDED};
 use sluice_control::{NTSTATUS, SharedBytes};
 use sluice_core::Policy;
-use sluice_swap::Swap;
+use sluice_swap::{Processors, Swap};
 use wdk_nmr::Region;
 
 use crate::{Event, Machine, storage};
@@ -28,9 +28,9 @@ pub(crate) struct InstalledPolicy {
 }
 
 /// The policy in force, and how it is replaced.
-pub(crate) struct CurrentPolicy {
+pub(crate) struct CurrentPolicy<P> {
     /// In memory of its own: DriverEntry's stack is too small for it.
-    current: Box<Swap<InstalledPolicy, SHARDS>>,
+    current: Box<Swap<InstalledPolicy, P, SHARDS>>,
     /// Set while a thread derives a generation from the last one, or changes what is persisted. That thread is in a
     /// critical region: suspended, it would hold up all others.
     replacing: AtomicBool,
@@ -39,7 +39,7 @@ pub(crate) struct CurrentPolicy {
     table_limit: usize,
 }
 
-impl CurrentPolicy {
+impl<P: Processors> CurrentPolicy<P> {
     /// Generation 0, which has no table and permits everything. `None` if there is no memory.
     pub(crate) fn try_new(table_limit: usize) -> Option<Self> {
         let first = InstalledPolicy { generation: 0, policy: Policy::permit_everything(Vec::new()), persisted: false };
@@ -55,7 +55,6 @@ impl CurrentPolicy {
     /// without a lock. The thread cannot be suspended meanwhile, since a replacement waits for it.
     #[inline]
     pub(crate) fn read<M: Machine, R>(&self, machine: &M, reader: impl FnOnce(usize, &InstalledPolicy) -> R) -> R {
-        let _region = Region::<M::Region>::enter();
         let processor = machine.processor();
         self.current.read(processor, |installed| reader(processor, installed))
     }

@@ -31,7 +31,7 @@ pub const MODULE_ID: ModuleId = ModuleId::Guid(GUID {
 /// The provider: one policy for all clients, and counters for each.
 pub struct Engine<M: Machine> {
     pub(crate) machine: M,
-    pub(crate) policy: CurrentPolicy,
+    pub(crate) policy: CurrentPolicy<M::Processors>,
 }
 
 /// What the engine knows of one client.

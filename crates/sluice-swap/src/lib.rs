@@ -1,17 +1,21 @@
 //! A value that is replaced while any number of processors read it.
 //!
-//! A reader never waits, retries or touches a word that all processors write: it counts itself in and out on a counter
-//! of its own processor. The writer puts the new value in place, waits until everybody who may still see the old one is
-//! gone, and gives the old one back. Nothing is allocated, so that nothing can fail.
+//! A reader never waits, retries or touches a word that all processors write. Below DISPATCH_LEVEL it counts itself in
+//! and out on a counter of its own processor. At DISPATCH_LEVEL it does nothing at all: a processor does one thing
+//! after the other there, so once the writer has run on a processor below that level, no earlier reader is left on it.
+//! The writer puts the new value in place, visits all processors, waits until the counters say that everybody who may
+//! still see the old value is gone, and gives the old value back. Nothing is allocated, so that nothing can fail.
 //!
-//! This is sleepable RCU (P. McKenney, "Sleepable Read-Copy Update") with two slots in place of the heap.
+//! The counted half is sleepable RCU (P. McKenney, "Sleepable Read-Copy Update") with two slots in place of the heap,
+//! the other half classic RCU (P. McKenney and J. Slingwine, "Read-Copy Update: Using Execution History to Solve
+//! Concurrency Problems").
 //!
 //! # Examples
 //!
 //! ```
-//! use sluice_swap::Swap;
+//! use sluice_swap::{AllCounted, Swap};
 //!
-//! static POLICY: Swap<&str, 4> = Swap::new("permit");
+//! static POLICY: Swap<&str, AllCounted, 4> = Swap::new("permit");
 //!
 //! let processor = 0;
 //! assert_eq!(POLICY.read(processor, |policy| policy.len()), 6);
@@ -22,6 +26,7 @@
 
 extern crate alloc;
 
+mod processors;
 mod sync;
 
 #[cfg(not(loom))]
@@ -30,11 +35,14 @@ use alloc::alloc::alloc_zeroed;
 use alloc::boxed::Box;
 #[cfg(not(loom))]
 use core::alloc::Layout;
+use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
+pub use processors::{AllCounted, Processors};
 use sync::{AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence_if_modelled};
 
-/// A value of type `T`, and for each of `SHARDS` groups of readers a counter of its own. `SHARDS` is a power of two.
+/// A value of type `T` that is read on the processors `P`, and for each of `SHARDS` groups of readers a counter of its
+/// own. `SHARDS` is a power of two.
 ///
 /// Readers who pass different shard numbers do not slow each other down. With the number of the current processor and
 /// as many shards as there are processors, no reader ever waits for a cache line of another. More processors than
@@ -43,8 +51,9 @@ use sync::{AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence_if_modelled};
 /// # Invariants
 ///
 /// - `slots[current]` holds a value. The other slot holds one only while `writing` is set.
-/// - A reader who uses a slot is counted in `shards` from before it learns which slot is current until it is done.
-pub struct Swap<T, const SHARDS: usize> {
+/// - A reader who uses a slot is counted in `shards` from before it learns which slot is current until it is done, or
+///   is at DISPATCH_LEVEL as long.
+pub struct Swap<T, P, const SHARDS: usize> {
     shards: [ReaderShard; SHARDS],
     /// Which counter of its shard a reader uses: the lowest bit. It changes during a replacement, so that new readers
     /// cannot keep the writer waiting.
@@ -54,6 +63,7 @@ pub struct Swap<T, const SHARDS: usize> {
     slots: [UnsafeCell<MaybeUninit<T>>; 2],
     /// Whether a thread is replacing the value.
     writing: AtomicBool,
+    processors: PhantomData<fn() -> P>,
 }
 
 /// The readers of one group, by epoch.
@@ -67,9 +77,9 @@ struct ReaderShard {
 
 // SAFETY: A `Swap` hands out `&T` to many threads at once, and lets any thread that has `&Swap` put a `T` in and take
 // one out. The bounds are what that needs. All other fields are atomic.
-unsafe impl<T: Send + Sync, const SHARDS: usize> Sync for Swap<T, SHARDS> {}
+unsafe impl<T: Send + Sync, P, const SHARDS: usize> Sync for Swap<T, P, SHARDS> {}
 
-impl<T, const SHARDS: usize> Swap<T, SHARDS> {
+impl<T, P: Processors, const SHARDS: usize> Swap<T, P, SHARDS> {
     const SHARD_MASK: usize = {
         assert!(SHARDS.is_power_of_two(), "the number of shards has to be a power of two");
         SHARDS - 1
@@ -85,6 +95,7 @@ impl<T, const SHARDS: usize> Swap<T, SHARDS> {
             current: AtomicUsize::new(0),
             slots: [UnsafeCell::new(MaybeUninit::new(value)), UnsafeCell::new(MaybeUninit::uninit())],
             writing: AtomicBool::new(false),
+            processors: PhantomData,
         }
     }
 
@@ -121,15 +132,21 @@ impl<T, const SHARDS: usize> Swap<T, SHARDS> {
             current: AtomicUsize::new(0),
             slots: [UnsafeCell::new(MaybeUninit::new(value)), UnsafeCell::new(MaybeUninit::uninit())],
             writing: AtomicBool::new(false),
+            processors: PhantomData,
         }
     }
 
-    /// Calls `reader` with the value. Any IRQL; never waits, and takes two atomic additions to a word of `shard`.
+    /// Calls `reader` with the value. Up to DISPATCH_LEVEL, and never waits. At DISPATCH_LEVEL it only loads which
+    /// value it is; below, it takes what [`Processors::enter`] does and two atomic additions to a word of `shard`.
     ///
     /// `shard` may be any number; that of the current processor is best. It does not matter whether the thread stays on
     /// that processor. `reader` must not call [`replace`](Self::replace), which would wait for it forever.
     #[inline]
     pub fn read<R>(&self, shard: usize, reader: impl FnOnce(&T) -> R) -> R {
+        let Some(_region) = P::enter() else {
+            // Acquire: the value was put in place before its slot became current.
+            return self.read_slot(self.current.load(Ordering::Acquire), reader);
+        };
         let epoch = self.epoch.load(Ordering::Relaxed) & 1;
         let counter = &self.shards[shard & Self::SHARD_MASK].readers[epoch];
         // In the order of all SeqCst operations this comes before the load of `current`, and the writer's store to
@@ -138,21 +155,28 @@ impl<T, const SHARDS: usize> Swap<T, SHARDS> {
         counter.fetch_add(1, Ordering::SeqCst);
         let _counted = Counted { counter };
         fence_if_modelled();
-        let current = self.current.load(Ordering::SeqCst) & 1;
-        self.slots[current].with(|slot| {
-            // SAFETY: The pointer is that of a slot of `self`, which is not written while this reader is counted.
+        self.read_slot(self.current.load(Ordering::SeqCst), reader)
+    }
+
+    /// Calls `reader` with the value of the slot that the calling thread has just found to be current, and for which
+    /// the writer waits.
+    #[inline]
+    fn read_slot<R>(&self, current: usize, reader: impl FnOnce(&T) -> R) -> R {
+        self.slots[current & 1].with(|slot| {
+            // SAFETY: The pointer is that of a slot of `self`, which is not written while this thread is counted or at
+            // DISPATCH_LEVEL.
             let slot = unsafe { &*slot };
-            // SAFETY: `slots[current]` holds a value, by the invariant of `Swap`; it stays until this reader is counted
-            // out.
+            // SAFETY: `slots[current]` holds a value, by the invariant of `Swap`; it stays until this thread is counted
+            // out or leaves DISPATCH_LEVEL.
             reader(unsafe { slot.assume_init_ref() })
         })
     }
 
     /// Puts `value` in place, waits until the old value has no readers, and gives it back.
     ///
-    /// Reads that start from now on see `value`. While there are readers of the old value, and while another call of
-    /// `replace` is under way, `wait` is called again and again: it should give the processor away for a moment, at
-    /// PASSIVE_LEVEL. A `wait` that panics leaves a `Swap` that can be read, and never be replaced again.
+    /// PASSIVE_LEVEL. Reads that start from now on see `value`. While there are readers of the old value, and while
+    /// another call of `replace` is under way, `wait` is called again and again: it should give the processor away for
+    /// a moment. A `wait` that panics leaves a `Swap` that can be read, and never be replaced again.
     pub fn replace(&self, value: T, mut wait: impl FnMut()) -> T {
         while self.writing.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             wait();
@@ -168,6 +192,8 @@ impl<T, const SHARDS: usize> Swap<T, SHARDS> {
         });
         self.current.store(new, Ordering::SeqCst);
         fence_if_modelled();
+        // Readers who are not counted: from its visit on, a processor reads the new value.
+        P::visit_each();
         // A reader of the old value may be counted in either epoch: one who was slow between reading the epoch and
         // being counted is in the other one. That one gets no new readers but such; the current one does not either,
         // once it has been left.
@@ -195,7 +221,7 @@ impl<T, const SHARDS: usize> Swap<T, SHARDS> {
     }
 }
 
-impl<T, const SHARDS: usize> Drop for Swap<T, SHARDS> {
+impl<T, P, const SHARDS: usize> Drop for Swap<T, P, SHARDS> {
     fn drop(&mut self) {
         let current = self.current.load(Ordering::Relaxed) & 1;
         self.slots[current].with_mut(|slot| {

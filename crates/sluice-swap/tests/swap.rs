@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use sluice_swap::Swap;
+use sluice_swap::{AllCounted, Swap};
 
 /// Works in a static: constructed by the compiler.
-static STATIC: Swap<u32, 64> = Swap::new(7);
+static STATIC: Swap<u32, AllCounted, 64> = Swap::new(7);
 
 #[test]
 fn a_static_is_read_and_replaced() {
@@ -26,7 +26,7 @@ fn each_value_is_dropped_once() {
         }
     }
     let drops = AtomicUsize::new(0);
-    let swap = Swap::<_, 2>::new(Counts(&drops));
+    let swap = Swap::<_, AllCounted, 2>::new(Counts(&drops));
     drop(swap.replace(Counts(&drops), || {}));
     drop(swap.replace(Counts(&drops), || {}));
     assert_eq!(drops.load(Ordering::Relaxed), 2);
@@ -37,7 +37,7 @@ fn each_value_is_dropped_once() {
 #[test]
 fn readers_never_see_half_of_a_value_or_a_freed_one() {
     const REPLACEMENTS: u64 = 2_000;
-    let swap = Swap::<Box<[u64; 8]>, 4>::new(Box::new([0; 8]));
+    let swap = Swap::<Box<[u64; 8]>, AllCounted, 4>::new(Box::new([0; 8]));
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         for shard in 0..3 {
@@ -65,7 +65,7 @@ fn readers_never_see_half_of_a_value_or_a_freed_one() {
 
 #[test]
 fn a_replacement_waits_for_the_reader_that_it_found() {
-    let swap = Swap::<u32, 1>::new(1);
+    let swap = Swap::<u32, AllCounted, 1>::new(1);
     let (reading, release) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -97,7 +97,7 @@ fn a_replacement_waits_for_the_reader_that_it_found() {
 
 #[test]
 fn a_reader_that_panics_is_counted_out() {
-    let swap = Swap::<u32, 1>::new(1);
+    let swap = Swap::<u32, AllCounted, 1>::new(1);
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| swap.read(0, |_| panic!("in a reader"))));
     assert!(panicked.is_err());
     let mut waits = 0;
@@ -110,7 +110,7 @@ fn a_reader_that_panics_is_counted_out() {
 #[test]
 fn a_swap_in_memory_of_its_own_is_like_any_other() {
     let counted = Arc::new(());
-    let swap = Swap::<_, 4>::try_boxed((counted.clone(), 1)).unwrap();
+    let swap = Swap::<_, AllCounted, 4>::try_boxed((counted.clone(), 1)).unwrap();
     assert_eq!(swap.read(3, |value| value.1), 1);
     drop(swap.replace((counted.clone(), 2), thread::yield_now));
     assert_eq!((swap.read(0, |value| value.1), Arc::strong_count(&counted)), (2, 2));

@@ -2,7 +2,7 @@
 
 use crate::bugcheck::bug_check;
 use crate::thunk::{self, Hook};
-use crate::{debug, entry, etw, file, irql, pool, state, system_routine, time};
+use crate::{debug, entry, etw, file, irql, pool, processors, state, system_routine, time};
 
 macro_rules! hooks {
     ($($name:expr => $replacement:path;)*) => { &[$(Hook::new($name, $replacement as *const _)),*] };
@@ -44,6 +44,11 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "KeRaiseIrqlToDpcLevel" => irql::raise_to_dpc; // not in Wine
     "KeReleaseSpinLock" => irql::release_spin_lock;
     "KfRaiseIrql" => irql::raise;
+
+    "KeGetCurrentProcessorNumberEx" => processors::current;
+    "KeGetProcessorNumberFromIndex" => processors::from_index; // not in Wine
+    "KeRevertToUserGroupAffinityThread" => processors::revert_affinity; // not in Wine
+    "KeSetSystemGroupAffinityThread" => processors::set_affinity; // not in Wine
 
     "KeQueryUnbiasedInterruptTime" => time::unbiased_interrupt_time; // not in Wine
 

@@ -1,14 +1,15 @@
 //! The interrupt request level, which Wine does not model: one number a thread, kept by the functions that change it.
 //!
-//! It does what a driver can see of it: what KeGetCurrentIrql answers, at which level a callback runs, and which calls
-//! are mistakes there. It does not keep other threads away, so code that relies on that alone is not protected.
+//! It does what a driver can see of it: what KeGetCurrentIrql answers, at which level a callback runs, which calls are
+//! mistakes there, and that a thread at DISPATCH_LEVEL has a processor to itself. It does not keep threads at lower
+//! levels away, so code that relies on that alone is not protected.
 
 use alloc::collections::BTreeMap;
 
 use crate::bugcheck::{bug_check, code};
 use crate::drivers::DriverId;
 use crate::lock::Lock;
-use crate::{teb, thunk};
+use crate::{processors, teb, thunk};
 
 #[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
 unsafe extern "system" {
@@ -29,12 +30,18 @@ pub(crate) fn current() -> u8 {
     RAISED.with(|raised| raised.get(&thread).copied().unwrap_or(PASSIVE_LEVEL))
 }
 
-/// Sets the level of the calling thread and returns the one before.
+/// Sets the level of the calling thread and returns the one before. To reach DISPATCH_LEVEL, it waits for a processor.
 pub(crate) fn set(irql: u8) -> u8 {
     let thread = teb::thread();
-    RAISED
+    let old = RAISED
         .with(|raised| if irql == PASSIVE_LEVEL { raised.remove(&thread) } else { raised.insert(thread, irql) })
-        .unwrap_or(PASSIVE_LEVEL)
+        .unwrap_or(PASSIVE_LEVEL);
+    match (old >= DISPATCH_LEVEL, irql >= DISPATCH_LEVEL) {
+        (false, true) => processors::take(),
+        (true, false) => processors::give_back(),
+        _ => {}
+    }
+    old
 }
 
 /// KeGetCurrentIrql.

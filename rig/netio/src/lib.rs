@@ -39,6 +39,7 @@ mod log;
 mod nmr;
 mod pe;
 mod pool;
+mod processors;
 mod report;
 mod state;
 mod sys;

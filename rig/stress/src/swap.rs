@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sluice_swap::Swap;
+use sluice_swap::{AllCounted, Swap};
 
 const READERS: usize = 4;
 /// One read in so many lasts until other threads have run. By itself a reader is hardly ever interrupted in the middle:
@@ -32,7 +32,7 @@ impl Value {
 pub(crate) fn run(time: Duration) -> Result<String, String> {
     // Two values in turn: what is given back is filled with GONE and then used for the next value but one.
     let values = [Value::default(), Value::default()];
-    let swap = Swap::<&Value, READERS>::new(&values[0]);
+    let swap = Swap::<&Value, AllCounted, READERS>::new(&values[0]);
     let (reads, broken, stop) = (AtomicU64::new(0), AtomicUsize::new(0), AtomicBool::new(false));
     let mut replacements = 0;
     thread::scope(|scope| {

@@ -19,9 +19,10 @@ use sluice_npi::{
     CallSluice, ClientCharacteristics, Failed, Header, PacketRef, SluiceClient, SluiceNpi, Verdict, client_dispatch,
     direction, link_type,
 };
+use sluice_swap::Processors;
 use wdk_nmr::{
     Client, ClientCall, ClientRegistration, ClientTable, CriticalRegion, GUID, ModuleId, Passive, ProviderOffer,
-    Refusal, RegistrationOptions, Resident, Single,
+    Refusal, Region, RegistrationOptions, Resident, Single,
 };
 
 /// What happens to the next use of the disk.
@@ -96,6 +97,17 @@ impl CriticalRegion for Regions {
     }
 }
 
+// SAFETY: no reader goes without being counted, so nothing is promised about processors.
+unsafe impl Processors for Regions {
+    type Region = Region<Self>;
+
+    fn enter() -> Option<Region<Self>> {
+        Some(Region::enter())
+    }
+
+    fn visit_each() {}
+}
+
 /// The machine: what belongs to it stays when the driver is stopped.
 #[derive(Clone, Default)]
 pub(crate) struct Host {
@@ -115,6 +127,7 @@ impl Host {
 impl Machine for Host {
     type Storage = Disk;
     type Region = Regions;
+    type Processors = Regions;
 
     fn processors(&self) -> usize {
         2
