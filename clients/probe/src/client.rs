@@ -1,7 +1,7 @@
 //! The client of Sluice.
 
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use sluice_control::message::{ModuleId as ModuleIdMessage, ProviderStatus};
 use sluice_control::probe::{Batch, Operations, dispatch};
@@ -10,10 +10,10 @@ use sluice_control::{Completion, List, NTSTATUS, Request, RequestHandler};
 use sluice_npi::{
     CallSluice, ClientCharacteristics, Header, PacketRef, SluiceClient, SluiceNpi, Verdict, client_dispatch,
 };
-use sluice_wdm::{DriverImage, KernelRegion};
+use sluice_wdm::{DriverImage, KernelProcessors, KernelRegion, at_dispatch_level};
 use wdk_nmr::{
     Client, ClientCall, ClientRegistration, ClientTable, GUID, InCriticalRegion, Leaked, ModuleId, Passive,
-    ProviderOffer, Refusal, RegisterError, RegistrationOptions, ShardIndex, Sharded,
+    PerProcessor, ProviderOffer, Refusal, RegisterError, RegistrationOptions,
 };
 
 /// What probe.sys calls itself in NMR: 918576ed-61a6-4846-bdb1-1c7dab032993.
@@ -25,7 +25,11 @@ const MODULE_ID: ModuleId = ModuleId::Guid(GUID {
 });
 
 /// The client that NMR attaches to every Sluice there is.
-pub(crate) struct Probe;
+#[derive(Default)]
+pub(crate) struct Probe {
+    /// How many calls it has made into providers.
+    calls: AtomicUsize,
+}
 
 /// What the probe knows of one provider.
 pub(crate) struct Sluice {
@@ -34,19 +38,11 @@ pub(crate) struct Sluice {
     generation: AtomicU64,
 }
 
-/// Requests arrive on many processors at once, so calls are counted per processor.
-pub(crate) struct Processor;
-
-impl ShardIndex for Processor {
-    fn current() -> usize {
-        sluice_wdm::processor()
-    }
-}
-
 impl Client for Probe {
     type Npi = SluiceNpi;
     type Binding = Sluice;
-    type Guard = InCriticalRegion<KernelRegion, Sharded<Processor, 16>>;
+    // Requests arrive on many processors at once, so calls are counted per processor.
+    type Guard = InCriticalRegion<KernelRegion, PerProcessor<KernelProcessors, 64>>;
 
     fn dispatch(&self) -> ClientTable<Self> {
         client_dispatch()
@@ -87,7 +83,7 @@ impl RegisteredProbe {
         let header = Header::of::<ClientCharacteristics>();
         let characteristics = ClientCharacteristics { header, driver_version: 1, name: name_of(service) };
         let options = RegistrationOptions::new(MODULE_ID, characteristics).clock(sluice_wdm::uptime_ms);
-        ClientRegistration::register(Probe, options, image, passive).map(Self)
+        ClientRegistration::register(Probe::default(), options, image, passive).map(Self)
     }
 
     /// Ends the registration and waits for that. DriverUnload.
@@ -119,8 +115,17 @@ impl Operations for RegisteredProbe {
         }
         // SAFETY: the first `count` places have been written.
         unsafe { packets.set_len(count) };
-        let sluice = self.0.providers().next().ok_or(STATUS_DEVICE_NOT_READY)?;
-        let count = sluice.classify(&packets, verdicts.spare_capacity_mut()).map_err(|failed| failed.0)?.len();
+        let room = verdicts.spare_capacity_mut();
+        // In turns as a driver with packets from applications calls, and as one with packets from the network.
+        let classified = if self.0.client().calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            self.0.providers().next().map(|sluice| sluice.classify(&packets, room).map(<[_]>::len))
+        } else {
+            at_dispatch_level(|dispatch| {
+                let sluice = self.0.providers().at_dispatch(dispatch).next();
+                sluice.map(|sluice| sluice.classify(&packets, room).map(<[_]>::len))
+            })
+        };
+        let count = classified.ok_or(STATUS_DEVICE_NOT_READY)?.map_err(|failed| failed.0)?;
         // SAFETY: `count` verdicts were written at the start of the spare capacity of an empty vector.
         unsafe { verdicts.set_len(count) };
         Ok(verdicts)

@@ -14,7 +14,7 @@ use core::mem::MaybeUninit;
 use core::slice;
 
 use wdk_nmr::{
-    Client, ClientCall, ClientTable, Guard, NPIID, NTSTATUS, Npi, NpiStructure, Peer, Provider, ProviderCall,
+    Client, ClientCall, ClientTable, Count, NPIID, NTSTATUS, Npi, NpiStructure, Peer, Provider, ProviderCall,
     ProviderTable, StructureError, VersionAndSize,
 };
 
@@ -152,7 +152,7 @@ pub trait CallSluice {
     fn query_statistics(&self) -> Result<Statistics, Failed>;
 }
 
-impl<B: Send + Sync, G: Guard> CallSluice for Peer<'_, B, ProviderDispatch, G> {
+impl<B: Send + Sync, G: Count> CallSluice for Peer<'_, B, ProviderDispatch, G> {
     fn classify<'v>(
         &self,
         packets: &[PacketRef<'_>],
@@ -189,7 +189,7 @@ pub trait CallClient {
     fn policy_changed(&self, generation: u64);
 }
 
-impl<B: Send + Sync, G: Guard> CallClient for Peer<'_, B, ClientDispatch, G> {
+impl<B: Send + Sync, G: Count> CallClient for Peer<'_, B, ClientDispatch, G> {
     fn policy_changed(&self, generation: u64) {
         self.call(|table, context| {
             // SAFETY: the context came with the table.

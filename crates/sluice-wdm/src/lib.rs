@@ -31,7 +31,7 @@ mod kernel;
 #[cfg(feature = "kernel")]
 pub use kernel::{
     Answer, ControlDevice, Directory, Driver, DriverImage, KernelProcessors, KernelRegion, Key, ReplacedFile,
-    StartError, pause, processor, processors, units_of, uptime_ms,
+    StartError, at_dispatch_level, pause, processor, processors, units_of, uptime_ms,
 };
 pub use name::{DeviceName, MAX_NAME, ObjectName, service};
 pub use request::{Buffered, Buffers, Completion, Request};

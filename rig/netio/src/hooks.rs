@@ -47,6 +47,7 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
 
     "KeGetCurrentProcessorNumberEx" => processors::current;
     "KeGetProcessorNumberFromIndex" => processors::from_index; // not in Wine
+    "KeIpiGenericCall" => processors::interrupt_each; // not in Wine
     "KeRevertToUserGroupAffinityThread" => processors::revert_affinity; // not in Wine
     "KeSetSystemGroupAffinityThread" => processors::set_affinity; // not in Wine
 

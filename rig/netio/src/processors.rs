@@ -10,11 +10,13 @@ use alloc::collections::BTreeMap;
 
 use crate::lock::Lock;
 use crate::sys::{NtStatus, STATUS_INVALID_PARAMETER, STATUS_SUCCESS};
-use crate::teb;
+use crate::{irql, teb};
 
 /// Processors of a group.
 const GROUP: u32 = 64;
 const ALL_PROCESSOR_GROUPS: u16 = 0xFFFF;
+/// Of x64; ARM64 has the same.
+const IPI_LEVEL: u8 = 14;
 
 #[repr(C)]
 pub(crate) struct PROCESSOR_NUMBER {
@@ -38,6 +40,7 @@ unsafe extern "system" {
 
 #[cfg_attr(windows, link(name = "ntdll.dll", kind = "raw-dylib", modifiers = "+verbatim"))]
 unsafe extern "system" {
+    fn NtFlushProcessWriteBuffers();
     fn NtYieldExecution() -> NtStatus;
 }
 
@@ -131,3 +134,21 @@ pub(crate) unsafe extern "system" fn set_affinity(affinity: *mut GROUP_AFFINITY,
 
 /// KeRevertToUserGroupAffinityThread: there is nothing to go back from.
 pub(crate) extern "system" fn revert_affinity(_previous: *mut GROUP_AFFINITY) {}
+
+/// KeIpiGenericCall: a memory barrier on whatever runs a thread of this process, which is what an interrupt of all
+/// processors does to their order of memory accesses, and the worker once for each processor, here.
+pub(crate) unsafe extern "system" fn interrupt_each(
+    worker: unsafe extern "system" fn(argument: usize) -> usize,
+    argument: usize,
+) -> usize {
+    // SAFETY: no arguments, no conditions.
+    unsafe { NtFlushProcessWriteBuffers() };
+    let mut result = 0;
+    let irql = irql::set(IPI_LEVEL);
+    for _ in 0..count() {
+        // SAFETY: the driver passes a function for that argument.
+        result = unsafe { worker(argument) };
+    }
+    irql::set(irql);
+    result
+}

@@ -16,7 +16,7 @@ pub use device::{Answer, ControlDevice};
 pub use driver::{Driver, StartError};
 pub use file::{Directory, ReplacedFile};
 pub use image::DriverImage;
-pub use processors::KernelProcessors;
+pub use processors::{KernelProcessors, at_dispatch_level};
 pub use region::KernelRegion;
 pub use registry::Key;
 pub use string::units_of;
