@@ -1,0 +1,345 @@
+//! Every check of a policy table has a table that only it refuses: one that is otherwise right, with one field changed.
+//!
+//! [`sample`] has a record of each kind that docs/policy-table.md describes. [`fields`] describes every bit of these
+//! records: what it may be, and what is said otherwise. [`limits`] has the tables that sit exactly on each limit.
+
+mod fields;
+mod limits;
+mod raw;
+mod sample;
+
+use sluice_core::TableError;
+
+use raw::{FILTER_WORDS, IPV6, Raw, empty_leaf, entry4, header, leaf};
+use sample::sample;
+
+/// One change of the sample, and what is said about it.
+type Case = (&'static str, fn(&mut Raw), TableError);
+
+#[track_caller]
+fn are_refused(cases: &[Case]) {
+    for (what, change, error) in cases {
+        let mut raw = sample();
+        change(&mut raw);
+        assert_eq!(raw.validate(), Err(*error), "{what}");
+    }
+}
+
+#[test]
+fn the_sample_is_right() {
+    sample().validate().unwrap();
+    Raw::empty().validate().unwrap();
+}
+
+#[test]
+fn the_page_describes_the_sections_of_the_sample() {
+    let page = include_str!("../../../../docs/policy-table.md");
+    let counts = "| 16 | counts of: rules, nodes, IPv4 entries, IPv6 entries, extra words, suffixes, slots, bytes of \
+                  text, filter words, pairs of trees |";
+    assert!(page.contains(counts), "a count was added: the tables of this test need it, and what may be wrong with it");
+    let sections = page.split_once("| section | record |").unwrap().1;
+    let sections = sections.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let records: Vec<(&str, &str)> = sections
+        .map(|line| {
+            let mut cells = line.split('|').map(str::trim);
+            (cells.nth(1).unwrap(), cells.next().unwrap())
+        })
+        .collect();
+    let known = [
+        ("rules", "8"),
+        ("nodes", "16"),
+        ("IPv4 entries", "32"),
+        ("IPv6 entries", "64"),
+        ("extra words", "4"),
+        ("suffixes", "12"),
+        ("slots", "4"),
+        ("text", "1"),
+        ("filter words", "4"),
+    ];
+    assert_eq!(records, known, "a section was added or changed: `fields` has to describe its records");
+}
+
+#[test]
+fn a_header_that_is_cut_off_or_another_files_is_no_table() {
+    let table = sample().bytes();
+    let refused = |bytes: &[u8], error| assert_eq!(sluice_core::Policy::new(bytes).map(drop), Err(error));
+    refused(&[], TableError::NotATable);
+    refused(&table[..63], TableError::NotATable);
+    refused(&table[..64], TableError::WrongSize { expected: Some(table.len()), actual: 64 });
+    for byte in 0..4 {
+        let mut other = table.clone();
+        other[byte] ^= 0x20;
+        refused(&other, TableError::NotATable);
+    }
+    for version in [0, 3, 5, u32::MAX] {
+        let mut other = table.clone();
+        other[4..8].copy_from_slice(&version.to_le_bytes());
+        refused(&other, TableError::UnknownVersion(version));
+    }
+    for action in [0, 3, 4, 1 << 16 | 1, u32::MAX] {
+        refused(&Raw { action, ..sample() }.bytes(), TableError::UnknownAction);
+    }
+    sluice_core::Policy::new(Raw { action: 2, ..sample() }.bytes()).unwrap();
+}
+
+#[test]
+fn a_table_has_the_size_that_its_header_says() {
+    let table = sample().bytes();
+    let size = table.len();
+    let wrong = |actual| Err(TableError::WrongSize { expected: Some(size), actual });
+    let validate = |bytes: Vec<u8>| sluice_core::Policy::new(bytes).map(drop);
+    assert_eq!(validate(table[..size - 1].to_vec()), wrong(size - 1));
+    assert_eq!(validate(table[..size - 64].to_vec()), wrong(size - 64));
+    let mut longer = table.clone();
+    longer.push(0);
+    assert_eq!(validate(longer), wrong(size + 1));
+    // The header says another size than its counts.
+    for said in [0, size - 1, size + 1, size + 64] {
+        let mut other = table.clone();
+        other[8..12].copy_from_slice(&u32::try_from(said).unwrap().to_le_bytes());
+        assert_eq!(validate(other), wrong(size), "{said}");
+    }
+}
+
+#[test]
+fn gaps_and_unused_bytes_are_zero() {
+    let raw = sample();
+    let (table, starts) = raw.bytes_and_starts();
+    let counts = raw.counts();
+    let sizes = [8, 16, 32, 64, 4, 12, 4, 1, 4];
+    let mut gaps = 0;
+    let ends = starts.iter().skip(2).map(|(_, start)| *start).chain([table.len()]);
+    for (((section, start), end), (count, size)) in starts.iter().skip(1).zip(ends).zip(counts.iter().zip(sizes)) {
+        for byte in start + *count as usize * size..end {
+            let mut other = table.clone();
+            other[byte] = 1;
+            let said = sluice_core::Policy::new(other).map(drop);
+            assert_eq!(said, Err(TableError::ReservedBytes), "byte {byte}, behind {section:?}");
+            gaps += 1;
+        }
+    }
+    assert!(gaps > 100, "{gaps}: the sample has a gap behind most sections");
+    for byte in 60..64 {
+        let mut other = table.clone();
+        other[byte] = 1;
+        assert_eq!(sluice_core::Policy::new(other).map(drop), Err(TableError::ReservedBytes));
+    }
+}
+
+#[test]
+fn counts_belong_to_the_records() {
+    // What is not in a record any more is a gap that is not 0; what is one record too many is one of zeros.
+    let changed = |count: usize, change: fn(u32) -> u32| {
+        let (mut table, _) = sample().bytes_and_starts();
+        let word = &mut table[16 + 4 * count..][..4];
+        let old = u32::from_le_bytes(word.try_into().unwrap());
+        word.copy_from_slice(&change(old).to_le_bytes());
+        sluice_core::Policy::new(table).map(drop)
+    };
+    let less = |count| changed(count, |count| count - 1);
+    let more = |count| changed(count, |count| count + 1);
+    let raw = sample();
+    let [rules, nodes, .., extra_words, suffixes, _slots, _text, _filters, _pairs, _observing] = raw.counts();
+    assert_eq!(less(0), Err(TableError::ReservedBytes), "rules");
+    assert_eq!(more(0), Err(TableError::BadRule(rules)), "rules");
+    assert_eq!(less(1), Err(TableError::ReservedBytes), "nodes");
+    assert_eq!(more(1), Err(TableError::BadNode(nodes)), "nodes");
+    assert_eq!(less(2), Err(TableError::ReservedBytes), "IPv4 entries");
+    assert_eq!(less(4), Err(TableError::BadExtra(49)), "extra words");
+    assert_eq!(more(4), Err(TableError::BadExtra(extra_words)), "extra words");
+    assert_eq!(less(5), Err(TableError::ReservedBytes), "suffixes");
+    assert_eq!(more(5), Err(TableError::BadSuffix(suffixes)), "suffixes");
+    assert_eq!(less(6), Err(TableError::CountOutOfRange), "slots: no power of two");
+    assert_eq!(more(6), Err(TableError::CountOutOfRange), "slots: no power of two");
+    assert_eq!(changed(6, |slots| slots / 2), Err(TableError::CountOutOfRange), "no slot is empty");
+    assert_eq!(changed(6, |_| 0), Err(TableError::CountOutOfRange), "no slots");
+    assert_eq!(less(7), Err(TableError::ReservedBytes), "text");
+    assert_eq!(more(7), Err(TableError::BadSuffix(suffixes)), "text");
+    // A root less for each kind of packet with a name: what was one is a node without a parent.
+    assert_eq!(less(9), Err(TableError::BadNode(0)), "pairs of trees");
+    assert_eq!(more(9), Err(TableError::BadNode(0)), "pairs of trees");
+    assert_eq!(changed(10, |_| 0), Err(TableError::BadNode(0)), "forests");
+    assert_eq!(changed(10, |_| 2), Err(TableError::CountOutOfRange), "forests");
+}
+
+#[test]
+fn a_table_without_suffixes_has_no_slots() {
+    let raw = Raw { slots: vec![0], ..Raw::empty() };
+    assert_eq!(raw.validate(), Err(TableError::CountOutOfRange));
+}
+
+#[test]
+fn roots_are_all_there_and_of_their_kind() {
+    let mut raw = Raw::empty();
+    raw.nodes.pop();
+    assert_eq!(raw.validate(), Err(TableError::CountOutOfRange), "the root for what is not IP");
+    let raw = Raw { tree_pairs: u32::MAX, ..Raw::empty() };
+    assert_eq!(raw.validate(), Err(TableError::CountOutOfRange), "more pairs than a word can count roots of");
+    let raw = Raw { observing: 1, ..Raw::empty() };
+    assert_eq!(raw.validate(), Err(TableError::CountOutOfRange), "the roots of the second forest");
+    for root in 0..10 {
+        let mut raw = Raw { tree_pairs: 1, observing: 1, ..Raw::empty() };
+        let kinds = [0, IPV6, 0, 0, IPV6, 0, IPV6, 0, 0, IPV6];
+        raw.nodes = kinds.map(empty_leaf).to_vec();
+        raw.validate().unwrap();
+        raw.nodes[root][2] ^= IPV6;
+        assert_eq!(raw.validate(), Err(TableError::BadNode(u32::try_from(root).unwrap())));
+    }
+}
+
+#[test]
+fn nodes_that_no_parent_has_are_refused() {
+    let mut raw = Raw::empty();
+    raw.nodes.push(empty_leaf(0));
+    assert_eq!(raw.validate(), Err(TableError::BadNode(3)));
+}
+
+#[test]
+fn nodes_are_refused_that_reach_beyond_the_section_or_share_children() {
+    are_refused(&[
+        ("the children of another node", |raw| raw.nodes[1][0] = 10, TableError::BadNode(1)),
+        ("children that are not there", |raw| raw.nodes.truncate(18), TableError::BadNode(14)),
+        ("a child of the other kind", |raw| raw.nodes[11][2] ^= IPV6, TableError::BadNode(0)),
+        ("a child that is not the better one", |raw| raw.nodes[0][1] = 1, TableError::BadNode(0)),
+        ("a claim of too little work", |raw| raw.nodes[0][3] -= 1, TableError::BadNode(0)),
+        ("a claim of too much work", |raw| raw.nodes[0][3] += 1, TableError::BadNode(0)),
+        ("a claim of too little that waits", |raw| raw.nodes[0][3] -= 1 << 24, TableError::BadNode(0)),
+        ("a claim of too much that waits", |raw| raw.nodes[0][3] += 1 << 24, TableError::BadNode(0)),
+    ]);
+}
+
+#[test]
+fn leaves_are_refused_that_are_not_runs_of_entries() {
+    are_refused(&[
+        ("a run that is shorter", |raw| raw.entries4[1][7] -= 1, TableError::BadNode(11)),
+        ("a run of the next leaf", |raw| raw.nodes[18][0] = 14, TableError::BadNode(18)),
+        ("entries that are not there", |raw| raw.nodes[18][0] = 16, TableError::BadNode(18)),
+        ("the rule of another entry", |raw| raw.nodes[5][1] = 1, TableError::BadNode(5)),
+        ("an empty leaf with a place", |raw| raw.nodes[2][0] = 1, TableError::BadNode(2)),
+        ("an empty leaf with a rule", |raw| raw.nodes[2][1] = 0, TableError::BadNode(2)),
+        ("an empty leaf with a filter", |raw| raw.nodes[2][3] = 16, TableError::BadNode(2)),
+    ]);
+}
+
+#[test]
+fn runs_are_in_the_order_of_their_rules() {
+    let run = |rules: &[u32]| {
+        let mut raw = Raw { rules: vec![[1, 0], [2, 0], [3, 0]], ..Raw::empty() };
+        let count = u32::try_from(rules.len()).unwrap();
+        raw.entries4 = rules.iter().zip(0..).map(|(rule, index)| entry4(*rule, count - index)).collect();
+        raw.nodes[0] = leaf(0, 0, count, rules[0], 0);
+        raw.validate()
+    };
+    assert_eq!(run(&[0, 1, 2]), Ok(()));
+    assert_eq!(run(&[1, 1, 1]), Ok(()), "several entries of a rule");
+    assert_eq!(run(&[0, 2, 1]), Err(TableError::BadEntry(1)));
+    assert_eq!(run(&[1, 0, 2]), Err(TableError::BadEntry(0)));
+    assert_eq!(run(&[0, 1, 3]), Err(TableError::BadEntry(2)), "a rule that is not there");
+}
+
+#[test]
+fn filters_lie_in_the_section_and_their_sets_in_their_span() {
+    are_refused(&[
+        ("a word less than a filter spans", |raw| drop(raw.filters.split_off(FILTER_WORDS)), TableError::BadNode(13)),
+        ("a filter that starts behind", |raw| raw.nodes[13][3] += 16, TableError::BadNode(13)),
+    ]);
+    let table = |window: usize, start: u16, count: u32| {
+        let mut raw = Raw { rules: vec![[1, 0]], ..Raw::empty() };
+        raw.entries4 = (0..count).map(|index| entry4(0, count - index)).collect();
+        raw.nodes[0] = leaf(0, 0, count, 0, 16);
+        raw.filters = [vec![0; 16], raw::filter()].concat();
+        let word = &mut raw.filters[16 + 10 + window / 2];
+        let shift = window % 2 * 16;
+        *word = *word & !(0xFFFF << shift) | u32::from(start) << shift;
+        raw.validate()
+    };
+    // 32 sets, of 16 bytes for up to 128 entries: the last starts 496 bytes behind the first.
+    assert_eq!(table(7, 32_768 - 512, 128), Ok(()));
+    assert_eq!(table(7, 32_768 - 496, 128), Err(TableError::BadNode(0)));
+    // With sets of 32 bytes, of which the last has to end inside as well.
+    assert_eq!(table(7, 32_768 - 528, 129), Ok(()));
+    assert_eq!(table(7, 32_768 - 512, 129), Err(TableError::BadNode(0)));
+    assert_eq!(table(0, 8, 9), Err(TableError::BadNode(0)), "sets start at multiples of 16");
+}
+
+#[test]
+fn extra_conditions_are_owned_by_rules_in_order() {
+    are_refused(&[
+        ("the first word is not zero", |raw| raw.extra_words[0] = 1, TableError::BadExtra(sample::EXTRA_WORDS)),
+        ("a list that no rule has", |raw| raw.rules[3][1] = raw::LOG, TableError::BadExtra(49)),
+        ("a list that another rule has", |raw| raw.rules[3][1] = raw::LOG | 1, TableError::BadRule(3)),
+        ("a list that is not there", |raw| raw.rules[3][1] = raw::LOG | sample::EXTRA_WORDS, TableError::BadRule(3)),
+        ("the middle of a list", |raw| raw.rules[1][1] = raw::BLOCK | 2, TableError::BadRule(1)),
+    ]);
+}
+
+#[test]
+fn an_entry_says_whether_its_rule_has_extra_conditions() {
+    are_refused(&[
+        ("it has, and none is said", |raw| raw.entries4[0][6] &= !raw::HAS_EXTRA, TableError::BadEntry(0)),
+        ("it has none, and some are said", |raw| raw.entries4[1][6] |= raw::HAS_EXTRA, TableError::BadEntry(1)),
+        ("it has, IPv6", |raw| raw.entries6[1][12] &= !raw::HAS_EXTRA, TableError::BadEntry(1)),
+        ("it has none, IPv6", |raw| raw.entries6[0][12] |= raw::HAS_EXTRA, TableError::BadEntry(0)),
+    ]);
+}
+
+#[test]
+fn every_suffix_is_in_one_slot() {
+    are_refused(&[
+        ("twice", |raw| raw.slots[sample::FREE_SLOT] = raw.slots[sample::SLOT_OF_FIRST], TableError::BadSuffix(2)),
+        ("in none", |raw| raw.slots[sample::SLOT_OF_FIRST] = 0, TableError::BadSuffix(0)),
+        ("a hash without a number", |raw| raw.slots[sample::FREE_SLOT] = 4, TableError::BadSuffix(0)),
+        ("a number that is not there", |raw| raw.slots[sample::FREE_SLOT] = 3, TableError::BadSuffix(3)),
+    ]);
+}
+
+#[test]
+fn suffixes_are_in_lower_case_and_follow_each_other() {
+    let named = |name: &str| {
+        let mut raw = Raw { tree_pairs: 1, ..Raw::empty() };
+        raw.nodes.extend([empty_leaf(0), empty_leaf(IPV6)]);
+        raw.name(&[name], 2);
+        raw.validate()
+    };
+    assert_eq!(named("example"), Ok(()));
+    assert_eq!(named("_dmarc.xn--bcher-kva.example"), Ok(()));
+    for wrong in ["", "Example", "exam ple", "ex\u{e4}mple", "exam\u{7f}ple", "exam\u{1f}ple"] {
+        assert_eq!(named(wrong), Err(TableError::BadSuffix(0)), "{wrong:?}");
+    }
+    are_refused(&[
+        ("a text that starts later", |raw| raw.suffixes[1][1] += 1, TableError::BadSuffix(1)),
+        ("a text that starts earlier", |raw| raw.suffixes[1][1] -= 1, TableError::BadSuffix(1)),
+        ("a text that ends behind the section", |raw| raw.suffixes[1][2] += 1, TableError::BadSuffix(1)),
+        ("another text", |raw| raw.text[0] = b'f', TableError::BadSuffix(0)),
+        ("a pair of trees that is not there", |raw| raw.suffixes[1][2] |= 1 << 8, TableError::BadSuffix(1)),
+    ]);
+}
+
+#[test]
+fn a_refusal_says_what_is_wrong_and_where() {
+    let said = |error: TableError| error.to_string();
+    assert_eq!(
+        said(TableError::NotATable),
+        "not a policy table: it does not start with \"SLPT\" and a header of 64 bytes"
+    );
+    assert_eq!(said(TableError::UnknownVersion(9)), "policy table of version 9; only version 4 is known");
+    let size = |expected| said(TableError::WrongSize { expected, actual: 65 });
+    assert_eq!(size(Some(64)), "policy table of 65 bytes whose header says 64");
+    assert_eq!(size(None), "policy table of 65 bytes whose header asks for more than is allowed");
+    assert_eq!(said(TableError::CountOutOfRange), "policy table with a count out of range in its header");
+    assert_eq!(
+        said(TableError::UnknownAction),
+        "policy table whose default action is neither permit (1) nor block (2)"
+    );
+    assert_eq!(said(TableError::ReservedBytes), "policy table with reserved bytes that are not 0");
+    assert_eq!(said(TableError::BadRule(1)), "policy table with a bad rule at index 1");
+    assert_eq!(said(TableError::BadExtra(2)), "policy table with bad extra conditions at word 2");
+    assert_eq!(said(TableError::BadEntry(3)), "policy table with a bad entry at index 3");
+    assert_eq!(said(TableError::BadNode(4)), "policy table with a bad node at index 4");
+    assert_eq!(said(TableError::BadSuffix(5)), "policy table with a bad name suffix at index 5");
+}
+
+/// A header alone, of a table that would have these counts: what its counts are refused for.
+fn of_header(counts: [u32; 11]) -> TableError {
+    sluice_core::Policy::new(header(64, 1, counts)).map(drop).unwrap_err()
+}

@@ -1,0 +1,211 @@
+//! A policy table as its records, to be changed one by one: written from docs/policy-table.md and nothing else.
+
+use sluice_core::{Policy, TableError};
+
+/// Bits of a node's control word.
+pub(crate) const LEAF: u32 = 1 << 31;
+pub(crate) const REMAINDER: u32 = 1 << 30;
+pub(crate) const IPV6: u32 = 1 << 29;
+pub(crate) const HASH: u32 = 1 << 28;
+/// The first rule of a node without rules.
+pub(crate) const NO_RULE: u32 = 0x7FFF_FFFF;
+/// The bit of an entry whose rule has extra conditions.
+pub(crate) const HAS_EXTRA: u32 = 1 << 31;
+/// Actions of rules.
+pub(crate) const BLOCK: u32 = 2 << 30;
+pub(crate) const COUNT: u32 = 1 << 30;
+pub(crate) const LOG: u32 = 3 << 30;
+/// Words of a filter, its sets included.
+pub(crate) const FILTER_WORDS: usize = (64 + 32_768) / 4;
+
+/// The sections, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Section {
+    Header,
+    Rules,
+    Nodes,
+    Entries4,
+    Entries6,
+    ExtraWords,
+    Suffixes,
+    Slots,
+    Text,
+    Filters,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Raw {
+    pub(crate) action: u32,
+    pub(crate) rules: Vec<[u32; 2]>,
+    pub(crate) nodes: Vec<[u32; 4]>,
+    pub(crate) entries4: Vec<[u32; 8]>,
+    pub(crate) entries6: Vec<[u32; 16]>,
+    pub(crate) extra_words: Vec<u32>,
+    pub(crate) suffixes: Vec<[u32; 3]>,
+    pub(crate) slots: Vec<u32>,
+    pub(crate) text: Vec<u8>,
+    pub(crate) filters: Vec<u32>,
+    pub(crate) tree_pairs: u32,
+    pub(crate) observing: u32,
+}
+
+impl Raw {
+    /// A table without rules.
+    pub(crate) fn empty() -> Self {
+        Self {
+            action: 1,
+            rules: Vec::new(),
+            nodes: vec![empty_leaf(0), empty_leaf(IPV6), empty_leaf(0)],
+            entries4: Vec::new(),
+            entries6: Vec::new(),
+            extra_words: Vec::new(),
+            suffixes: Vec::new(),
+            slots: Vec::new(),
+            text: Vec::new(),
+            filters: Vec::new(),
+            tree_pairs: 0,
+            observing: 0,
+        }
+    }
+
+    pub(crate) fn counts(&self) -> [u32; 11] {
+        let count = |length: usize| u32::try_from(length).unwrap();
+        [
+            count(self.rules.len()),
+            count(self.nodes.len()),
+            count(self.entries4.len()),
+            count(self.entries6.len()),
+            count(self.extra_words.len()),
+            count(self.suffixes.len()),
+            count(self.slots.len()),
+            count(self.text.len()),
+            count(self.filters.len()),
+            self.tree_pairs,
+            self.observing,
+        ]
+    }
+
+    /// The table, and where each section starts.
+    pub(crate) fn bytes_and_starts(&self) -> (Vec<u8>, Vec<(Section, usize)>) {
+        let mut bytes = vec![0; 64];
+        let mut starts = vec![(Section::Header, 0)];
+        let mut section = |section, words: Vec<u8>| {
+            starts.push((section, bytes.len()));
+            bytes.extend(words);
+            bytes.resize(bytes.len().next_multiple_of(64), 0);
+        };
+        fn le(words: &[u32]) -> Vec<u8> {
+            words.iter().flat_map(|word| word.to_le_bytes()).collect()
+        }
+        section(Section::Rules, le(self.rules.as_flattened()));
+        section(Section::Nodes, le(self.nodes.as_flattened()));
+        section(Section::Entries4, le(self.entries4.as_flattened()));
+        section(Section::Entries6, le(self.entries6.as_flattened()));
+        section(Section::ExtraWords, le(&self.extra_words));
+        section(Section::Suffixes, le(self.suffixes.as_flattened()));
+        section(Section::Slots, le(&self.slots));
+        section(Section::Text, self.text.clone());
+        section(Section::Filters, le(&self.filters));
+        let size = u32::try_from(bytes.len()).unwrap();
+        bytes[..64].copy_from_slice(&header(size, self.action, self.counts()));
+        (bytes, starts)
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.bytes_and_starts().0
+    }
+
+    /// What validation says.
+    pub(crate) fn validate(&self) -> Result<(), TableError> {
+        Policy::new(self.bytes()).map(drop)
+    }
+
+    /// Adds the names of suffixes, of the first pair of trees, and slots in which they are found.
+    pub(crate) fn name(&mut self, names: &[&str], slots: usize) {
+        self.slots = vec![0; slots];
+        for (name, number) in names.iter().zip(1_u32..) {
+            let (offset, length) = (u32::try_from(self.text.len()).unwrap(), u32::try_from(name.len()).unwrap());
+            let hash = hash(name.as_bytes());
+            self.suffixes.push([hash, offset, length]);
+            self.text.extend(name.bytes());
+            let slot = (0..slots).map(|probe| (home(hash, slots) + probe) % slots).find(|slot| self.slots[*slot] == 0);
+            self.slots[slot.unwrap()] = hash & !number_bits(names.len()) | number;
+        }
+    }
+}
+
+/// A header of these words.
+pub(crate) fn header(size: u32, action: u32, counts: [u32; 11]) -> [u8; 64] {
+    let mut header = [0; 64];
+    let words = [u32::from_le_bytes(*b"SLPT"), 4, size, action].into_iter().chain(counts);
+    for (to, word) in header.chunks_exact_mut(4).zip(words) {
+        to.copy_from_slice(&word.to_le_bytes());
+    }
+    header
+}
+
+/// FNV-1a over a text, from its end.
+pub(crate) fn hash(text: &[u8]) -> u32 {
+    text.iter().rev().fold(0x811C_9DC5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+/// The first slot that a lookup looks at.
+pub(crate) fn home(hash: u32, slots: usize) -> usize {
+    (hash ^ hash >> 16) as usize & (slots - 1)
+}
+
+/// The bits of a slot that are the number of a suffix.
+pub(crate) fn number_bits(suffixes: usize) -> u32 {
+    (1 << (usize::BITS - suffixes.leading_zeros())) - 1
+}
+
+pub(crate) fn empty_leaf(ipv6: u32) -> [u32; 4] {
+    [0, NO_RULE, LEAF | ipv6, 0]
+}
+
+/// A leaf of `count` entries from `first` on; the first one's rule; a filter, or 0.
+pub(crate) fn leaf(ipv6: u32, first: u32, count: u32, rule: u32, filter: u32) -> [u32; 4] {
+    [first, rule, LEAF | ipv6 | count, filter]
+}
+
+/// An inner node: its first child, its first rule, how its child is found, what it claims.
+pub(crate) fn inner(base: u32, rule: u32, control: u32, work: u32, pending: u32) -> [u32; 4] {
+    [base, rule, control, work | pending << 24]
+}
+
+/// A window of the key.
+pub(crate) fn window(word: u32, shift: u32, bits: u32) -> u32 {
+    word | shift << 4 | bits << 9
+}
+
+pub(crate) fn windows(first: u32, second: u32) -> u32 {
+    first | second << 13
+}
+
+/// An IPv4 entry for a rule that all packets match, with a run.
+pub(crate) fn entry4(rule: u32, run: u32) -> [u32; 8] {
+    [0, 0, 0, u32::MAX, 0, 0, rule, run | 32 << 20 | 32 << 26]
+}
+
+/// An IPv6 entry for a rule that all packets match, with a run.
+pub(crate) fn entry6(rule: u32, run: u32) -> [u32; 16] {
+    let mut entry = [0; 16];
+    entry[9] = u32::MAX;
+    entry[12] = rule;
+    entry[13] = run;
+    entry[14] = 128 | 128 << 8;
+    entry
+}
+
+/// A filter of nine entries: eight windows of five bits, each with 32 sets of 16 bytes.
+pub(crate) fn filter() -> Vec<u32> {
+    let mut bytes = Vec::new();
+    bytes.extend([0_u8, 1, 2, 4, 5, 6, 8, 9]);
+    bytes.extend([0x1F_u16; 8].iter().flat_map(|mask| mask.to_le_bytes()));
+    bytes.extend([1_u16 << 11; 8].iter().flat_map(|scale| scale.to_le_bytes()));
+    bytes.extend((0..8_u16).flat_map(|window| (window * 512).to_le_bytes()));
+    let mut words: Vec<u32> =
+        bytes.chunks_exact(4).map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap())).collect();
+    words.resize(FILTER_WORDS, 0);
+    words
+}
