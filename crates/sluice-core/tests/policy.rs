@@ -7,7 +7,9 @@ use std::ops::RangeInclusive;
 
 use common::linear;
 use fastrand::Rng;
-use sluice_core::compile::{Conditions, ErrorKind, Fragment, Icmp, Prefix, Rule, TcpFlags, compile};
+use sluice_core::compile::{
+    CompileError, Conditions, CostModel, ErrorKind, Fragment, Icmp, Prefix, Rule, TcpFlags, compile, compile_by,
+};
 use sluice_core::{Action, Decision, Direction, ParsedPacket, Policy, RuleAction, TableError};
 use sluice_npi::{Flow, flags, link_type, name_kind};
 
@@ -215,12 +217,24 @@ fn name(rng: &mut Rng, bytes: &mut Vec<u8>, flow: &mut Flow) {
 }
 
 fn agree(seed: u64, rule_count: usize, packet_count: usize, density: Density) {
+    let table = agree_by(&CostModel::default(), seed, rule_count, packet_count, density);
+    assert!(table, "the rules compile");
+}
+
+/// Whether the rules compile by this model; if so, the table has to be valid and to agree with the linear scan.
+fn agree_by(model: &CostModel, seed: u64, rule_count: usize, packet_count: usize, density: Density) -> bool {
     let rng = &mut Rng::with_seed(seed);
     let rules: Vec<Rule> = (1..=rule_count as u32).map(|id| rule(rng, id, density)).collect();
     let default_action = if rng.bool() { Action::Permit } else { Action::Block };
-    let table = compile(&rules, default_action).expect("the rules compile");
-    assert_eq!(table, compile(&rules, default_action).unwrap(), "the same rules give the same bytes");
-    let policy = Policy::new(&table).expect("what the compiler makes is valid");
+    let table = match compile_by(model, &rules, default_action) {
+        Ok(table) => table,
+        // Too long chains of leaves, by a model that finds nothing worth a cut.
+        Err(CompileError { kind: ErrorKind::TooAlike, .. }) => return false,
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(table, compile_by(model, &rules, default_action).unwrap(), "the same rules give the same bytes");
+    let policy =
+        Policy::new(&table).unwrap_or_else(|error| panic!("seed {seed}, {rule_count} rules, {model:?}: {error}"));
     let packets: Vec<(Vec<u8>, Flow)> = (0..packet_count).map(|_| packet(rng)).collect();
     let parsed: Vec<ParsedPacket<'_>> = packets
         .iter()
@@ -251,6 +265,7 @@ fn agree(seed: u64, rule_count: usize, packet_count: usize, density: Density) {
         assert_eq!(found, expected[start..end], "seed {seed}, {rule_count} rules, packets {start}..{end} at once");
         start = end;
     }
+    true
 }
 
 /// What no policy decides.
@@ -285,6 +300,40 @@ fn sets_with_host_names_agree_with_the_linear_scan() {
     for (seed, size) in (300..).zip(SIZES) {
         agree(seed, size, 400, NAMED);
     }
+}
+
+/// Costs and limits that may be anything, the usual ones among them.
+fn model(rng: &mut Rng) -> CostModel {
+    let mut cost = || [0, 1, 20, 40, 80, 150, 260, 400, 5000][rng.usize(0..9)];
+    let (node, leaf, entry, filter) = (cost(), cost(), cost(), cost());
+    let (more_groups, each_group, growth, doubling) = (cost(), cost(), cost(), cost());
+    CostModel {
+        node,
+        leaf,
+        entry,
+        filter,
+        more_groups,
+        each_group,
+        growth,
+        doubling,
+        not_cut: [0, 1, 4, 16, 64, 100, 256, 1024][rng.usize(0..8)],
+        entries_per_child_bits: rng.u32(0..4),
+        space: [0, 1, 8, 8, 30][rng.usize(0..5)],
+    }
+}
+
+#[test]
+fn whatever_searches_are_thought_to_cost_a_table_is_valid_and_decides_the_same() {
+    // Among these cases are some with neighbours of the same few entries that are cut.
+    let rng = &mut Rng::with_seed(5);
+    let densities = [CLASSBENCH_LIKE, MOSTLY_WILD, EVERYTHING, NAMED];
+    let compiled = (0..24)
+        .filter(|number| {
+            let (model, size) = (model(rng), SIZES[rng.usize(4..7)]);
+            agree_by(&model, 400 + number, size, 60, densities[rng.usize(0..4)])
+        })
+        .count();
+    assert!(compiled > 20, "{compiled} of 24 compile");
 }
 
 /// The flow of a UDP packet.

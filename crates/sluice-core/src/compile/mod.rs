@@ -41,6 +41,8 @@ use core::iter;
 
 pub use error::{CompileError, ErrorKind};
 pub use rule::{Conditions, Fragment, Icmp, Prefix, Rule, TcpFlags};
+#[doc(hidden)]
+pub use tree::CostModel;
 
 use self::names::{NameTable, Suffixes};
 use crate::Action;
@@ -57,6 +59,17 @@ use crate::policy::table::{Counts, Layout, MAGIC, MAX_EXPANDED, MAX_RULES, MAX_W
 ///
 /// The first rule that is not as its documentation says, or that there is more than a table can hold.
 pub fn compile(rules: &[Rule], default_action: Action) -> Result<Vec<u8>, CompileError> {
+    compile_by(&CostModel::default(), rules, default_action)
+}
+
+/// Does what [`compile`] does, by another estimate of what searches cost. For tests: whatever it is, the table is valid
+/// and decides the same.
+///
+/// # Errors
+///
+/// As [`compile`].
+#[doc(hidden)]
+pub fn compile_by(model: &CostModel, rules: &[Rule], default_action: Action) -> Result<Vec<u8>, CompileError> {
     if rules.len() > MAX_RULES {
         return Err(of_policy(ErrorKind::TooManyRules(rules.len())));
     }
@@ -73,7 +86,7 @@ pub fn compile(rules: &[Rule], default_action: Action) -> Result<Vec<u8>, Compil
             forest.add_ipv6(tree.entries6);
         }
     }
-    let tree::Built { nodes, entries4, entries6, filters } = forest.build().map_err(of_policy)?;
+    let tree::Built { nodes, entries4, entries6, filters } = forest.build(model).map_err(of_policy)?;
     let name_table = NameTable::new(&suffixes.texts);
 
     let counts = Counts {

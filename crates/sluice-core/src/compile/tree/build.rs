@@ -3,7 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::cost::UNFILTERED;
+use super::cost::{CostModel, UNFILTERED};
 use super::cut::{By, Chooser, Cut, MAX_DEPTH};
 use super::space::Space;
 use super::{Source, Task};
@@ -13,9 +13,6 @@ use crate::policy::entry::{Common, Entry4, Entry6};
 use crate::policy::filter::GROUP;
 use crate::policy::node::Node;
 use crate::policy::table::{MAX_ENTRIES, MAX_EXPANDED, MAX_LEAF, MAX_WORK, NO_RULE};
-
-/// How much space a tree may take, in entries for each entry. A node takes half the space of an IPv4 entry.
-const SPACE: usize = 8;
 
 /// The longest run of entries that a record has room for.
 const MAX_RUN: u32 = 0xF_FFFF;
@@ -31,23 +28,25 @@ pub(crate) struct Built {
 
 impl Built {
     /// The trees of these roots without their claims. `None` if they get too large.
-    pub(super) fn new(roots: &[Source]) -> Option<Self> {
+    pub(super) fn new(roots: &[Source], model: &CostModel) -> Option<Self> {
         let spaces: Vec<Space> = roots.iter().map(Space::new).collect();
         let all = spaces.iter().map(|space| space.length).sum::<usize>();
         if all > MAX_EXPANDED {
             return None;
         }
         let mut built = Self { nodes: vec![Node::EMPTY; roots.len()], ..Self::default() };
-        let mut level = first_tasks(&spaces, SPACE.min(MAX_ENTRIES / all.max(1)));
-        let mut chooser = Chooser::default();
+        let mut level = first_tasks(&spaces, model.space.min(MAX_ENTRIES / all.max(1)));
+        let mut chooser = Chooser::new(model);
         let mut filters = Filters::default();
         while !level.is_empty() {
             let mut next = Vec::new();
             for task in level {
                 let at = task.node;
                 let (source, space) = (roots.get(task.tree)?, spaces.get(task.tree)?);
-                let node = if let Some(other) = task.same_as {
-                    *built.nodes.get(other)?
+                // An inner node belongs to one parent, so that only a leaf may be there twice.
+                let same = task.same_as.and_then(|other| built.nodes.get(other)).filter(|other| other.is_leaf());
+                let node = if let Some(same) = same {
+                    *same
                 } else if let Some(cut) = chooser.choose(space, &task).and_then(|cut| cut.fit(space, &task)) {
                     built.inner(space, &task, cut, &mut next)
                 } else if task.entries.len() > MAX_LEAF as usize {
@@ -149,10 +148,10 @@ impl Built {
         let mut previous: Option<(usize, Vec<u32>)> = None;
         for (index, list) in lists.into_iter().enumerate() {
             let node = base + has_remainder + index;
-            let is_leaf = list.len() <= GROUP as usize;
-            let same_as = previous.as_ref().filter(|(_, entries)| is_leaf && *entries == list).map(|(node, _)| *node);
+            let is_short = list.len() <= GROUP as usize;
+            let same_as = previous.as_ref().filter(|(_, entries)| is_short && *entries == list).map(|(node, _)| *node);
             if same_as.is_none() {
-                previous = is_leaf.then(|| (node, list.clone()));
+                previous = is_short.then(|| (node, list.clone()));
             }
             task_of(node, list, pending, same_as);
         }

@@ -11,23 +11,55 @@ use super::space::Space;
 use crate::policy::filter::GROUP;
 use crate::policy::table::MAX_LEAF;
 
-/// A visit of an inner node.
-const NODE: u64 = 150;
+/// What searches are expected to cost, and what follows from that.
+///
+/// Whatever the numbers are, a table that comes out is valid and decides the same; they decide how long that takes and
+/// how large it is. The tests try others.
+#[derive(Clone, Debug)]
+pub struct CostModel {
+    /// A visit of an inner node.
+    pub node: u64,
+    /// A leaf without a filter.
+    pub leaf: u64,
+    /// Each entry of a leaf without a filter.
+    pub entry: u64,
+    /// A leaf with a filter, of one group.
+    pub filter: u64,
+    /// That there are more groups.
+    pub more_groups: u64,
+    /// Each group.
+    pub each_group: u64,
+    /// For as many copies as there are entries: larger tables miss the caches more often.
+    pub growth: u64,
+    /// For every doubling of the entries below a node, beyond one group.
+    pub doubling: u64,
+    /// The largest number of entries that is not worth a cut.
+    pub not_cut: usize,
+    /// How many entries a cut has a child for, as a power of two: fewer children leave large leaves, more are mostly
+    /// empty.
+    pub entries_per_child_bits: u32,
+    /// How much space a tree may take, in entries for each entry. A node takes half the space of an IPv4 entry.
+    pub space: usize,
+}
 
-/// A leaf without a filter, and each of its entries.
-const LEAF: u64 = 80;
-const ENTRY: u64 = 40;
-
-/// A leaf with a filter, of one group; that there are more groups; each group.
-const FILTER: u64 = 180;
-const MORE_GROUPS: u64 = 100;
-const EACH_GROUP: u64 = 60;
-
-/// For as many copies as there are entries: larger tables miss the caches more often.
-const GROWTH: u64 = 100;
-
-/// For every doubling of the entries below a node, beyond one group.
-const DOUBLING: u64 = 90;
+impl Default for CostModel {
+    fn default() -> Self {
+        Self {
+            node: 150,
+            leaf: 80,
+            entry: 40,
+            filter: 180,
+            more_groups: 100,
+            each_group: 60,
+            growth: 100,
+            doubling: 90,
+            // A leaf of two groups costs less than a node and a leaf of one.
+            not_cut: 2 * GROUP as usize,
+            entries_per_child_bits: 2,
+            space: 8,
+        }
+    }
+}
 
 /// The largest leaf without a filter: reading a filter takes as long as comparing eight entries.
 pub(super) const UNFILTERED: usize = 8;
@@ -41,29 +73,31 @@ const WEIGHT: i64 = 1 << 16;
 /// A cut has to keep one in this many entries out of the remainder, and to rule as many out for a packet.
 const LEAST_PROGRESS: usize = 20;
 
-/// What a search among `count` entries is expected to cost.
-fn expected(count: u64) -> u64 {
-    if count <= ONE_GROUP {
-        return leaf(count);
+impl CostModel {
+    /// What a search among `count` entries is expected to cost.
+    fn expected(&self, count: u64) -> u64 {
+        if count <= ONE_GROUP {
+            return self.leaf(count);
+        }
+        // Sixteenths of doublings, between powers of two linearly.
+        let log = count.ilog2();
+        let fraction = (count << 4 >> log) & 15;
+        let doublings = u64::from(log - ONE_GROUP.ilog2()) * 16 + fraction;
+        self.leaf(count).min(self.filter + self.doubling * doublings / 16)
     }
-    // Sixteenths of doublings, between powers of two linearly.
-    let log = count.ilog2();
-    let fraction = (count << 4 >> log) & 15;
-    let doublings = u64::from(log - ONE_GROUP.ilog2()) * 16 + fraction;
-    leaf(count).min(FILTER + DOUBLING * doublings / 16)
-}
 
-/// What a search of a leaf is expected to cost, or of a chain of leaves.
-pub(super) fn leaf(count: u64) -> u64 {
-    if count == 0 {
-        0
-    } else if count <= UNFILTERED as u64 {
-        LEAF + ENTRY * count / 2
-    } else if count <= ONE_GROUP {
-        FILTER
-    } else {
-        let more_leaves = count / u64::from(MAX_LEAF);
-        FILTER + MORE_GROUPS + (EACH_GROUP * (count / ONE_GROUP) + FILTER * more_leaves) / 2
+    /// What a search of a leaf is expected to cost, or of a chain of leaves.
+    pub(super) fn leaf(&self, count: u64) -> u64 {
+        if count == 0 {
+            0
+        } else if count <= UNFILTERED as u64 {
+            self.leaf + self.entry * count / 2
+        } else if count <= ONE_GROUP {
+            self.filter
+        } else {
+            let more_leaves = count / u64::from(MAX_LEAF);
+            self.filter + self.more_groups + (self.each_group * (count / ONE_GROUP) + self.filter * more_leaves) / 2
+        }
     }
 }
 
@@ -88,7 +122,7 @@ impl Estimator {
 
     /// What a search of the node is expected to cost if it is cut like this, by the sample that was looked at last,
     /// which has one in `step` entries. `None` if that takes too much space or leads nowhere.
-    pub(super) fn estimate(&mut self, task: &Task, cut: &Cut, step: usize) -> Option<u64> {
+    pub(super) fn estimate(&mut self, model: &CostModel, task: &Task, cut: &Cut, step: usize) -> Option<u64> {
         let [rows, columns] = cut.bits().map(|bits| 1_usize << bits);
         let (copied, remainder) = self.count(cut.copies, rows, columns);
         let sampled = self.covers.len();
@@ -96,13 +130,13 @@ impl Estimator {
         if space > task.budget || remainder * LEAST_PROGRESS > sampled * (LEAST_PROGRESS - 1) {
             return None;
         }
-        let (cost, entries) = self.sum(rows, columns, remainder, step);
+        let (cost, entries) = self.sum(model, rows, columns, remainder, step);
         let all = sampled as u128 * WEIGHT as u128;
         if entries / all * LEAST_PROGRESS as u128 > (task.entries.len() * (LEAST_PROGRESS - 1)) as u128 {
             return None;
         }
-        let growth = (copied + remainder).saturating_sub(sampled) as u64 * GROWTH / sampled as u64;
-        Some(NODE + (cost / all) as u64 + expected((remainder * step) as u64) + growth)
+        let growth = (copied + remainder).saturating_sub(sampled) as u64 * model.growth / sampled as u64;
+        Some(model.node + (cost / all) as u64 + model.expected((remainder * step) as u64) + growth)
     }
 
     /// Enters the sample into the arrays of differences. Gives how many copies the children hold, and how many entries
@@ -137,7 +171,7 @@ impl Estimator {
 
     /// Makes sums of the differences. Gives what a search of the children costs and how many entries a child has, both
     /// summed over the children by their weight.
-    fn sum(&mut self, rows: usize, columns: usize, remainder: usize, step: usize) -> (u128, u128) {
+    fn sum(&mut self, model: &CostModel, rows: usize, columns: usize, remainder: usize, step: usize) -> (u128, u128) {
         let width = columns + 1;
         // The packets of the remainder's entries go into any child.
         let stray = remainder as i64 * WEIGHT / (rows * columns) as i64;
@@ -159,7 +193,7 @@ impl Estimator {
                 }
                 let entries = self.counts[at] as u64 * step as u64;
                 let share = (self.weights[at] + stray) as u128;
-                cost += share * u128::from(expected(entries));
+                cost += share * u128::from(model.expected(entries));
                 all_entries += share * u128::from(entries);
             }
         }

@@ -3,9 +3,8 @@
 use alloc::vec::Vec;
 
 use super::Task;
-use super::cost::{Estimator, leaf};
+use super::cost::{CostModel, Estimator};
 use super::space::{Slice, Space, Span};
-use crate::policy::filter::GROUP;
 use crate::policy::node::Tuple;
 use crate::policy::table::MAX_PENDING;
 
@@ -17,13 +16,6 @@ const MAX_BITS: u32 = 14;
 
 /// Nodes are not cut deeper than this. No set of rules that was seen comes near; a search visits a node a level.
 pub(super) const MAX_DEPTH: u32 = 24;
-
-/// The largest number of entries that is not worth a cut: a leaf of two groups costs less than a node and a leaf of
-/// one.
-const NOT_CUT: usize = 2 * GROUP as usize;
-
-/// How many entries a cut has a child for, as a power of two: fewer children leave large leaves, more are mostly empty.
-const ENTRIES_PER_CHILD_BITS: u32 = 2;
 
 /// How many dimensions are tried in pairs: those whose windows are best by themselves.
 const PAIRED: usize = 3;
@@ -111,29 +103,35 @@ impl Best {
 }
 
 /// Chooses cuts, in memory that it uses again and again.
-#[derive(Default)]
-pub(super) struct Chooser {
+pub(super) struct Chooser<'a> {
+    model: &'a CostModel,
     sample: Vec<u32>,
     /// One in this many entries is in the sample.
     step: usize,
     estimator: Estimator,
 }
 
-impl Chooser {
+impl<'a> Chooser<'a> {
+    pub(super) fn new(model: &'a CostModel) -> Self {
+        Self { model, sample: Vec::new(), step: 0, estimator: Estimator::default() }
+    }
+
     /// The best cut for a node, if there is one that is worth it.
     pub(super) fn choose(&mut self, space: &Space, task: &Task) -> Option<Cut> {
         let count = task.entries.len();
-        if count <= NOT_CUT || task.depth >= MAX_DEPTH {
+        if count <= self.model.not_cut || task.depth >= MAX_DEPTH {
             return None;
         }
         self.step = count.div_ceil(SAMPLE);
         self.sample.clear();
         self.sample.extend(task.entries.iter().step_by(self.step).copied());
         // No more children than a part of the entries, and no more than there is room for.
-        let most_bits = (count.ilog2() - ENTRIES_PER_CHILD_BITS)
+        let most_bits = count
+            .ilog2()
+            .saturating_sub(self.model.entries_per_child_bits)
             .min(task.budget.saturating_sub(count).max(1).ilog2())
             .clamp(1, MAX_BITS);
-        let mut best = Best { cost: leaf(count as u64), cut: None };
+        let mut best = Best { cost: self.model.leaf(count as u64), cut: None };
         let slices = self.single_windows(space, task, most_bits, &mut best);
         if most_bits >= 2 {
             self.pairs_of_windows(space, task, most_bits, &slices, &mut best);
@@ -252,7 +250,7 @@ impl Chooser {
                 continue;
             }
             let cut = Cut { by, copies };
-            if let Some(cost) = self.estimator.estimate(task, &cut, self.step) {
+            if let Some(cost) = self.estimator.estimate(self.model, task, &cut, self.step) {
                 lowest = lowest.min(cost);
                 best.note(cost, cut);
             }
@@ -312,11 +310,11 @@ impl Chooser {
         if covered * TUPLE_RARITY < self.sample.len() {
             return None;
         }
-        let bits = (covered * self.step).ilog2().saturating_sub(ENTRIES_PER_CHILD_BITS).clamp(1, MAX_BITS);
+        let bits = (covered * self.step).ilog2().saturating_sub(self.model.entries_per_child_bits).clamp(1, MAX_BITS);
         let tuple = Tuple::new(source, destination, bits, parts);
         let cut = Cut { by: By::Tuple(tuple), copies: 1 };
         self.estimator.look_at(space, &cut, &self.sample);
-        let cost = self.estimator.estimate(task, &cut, self.step)?;
+        let cost = self.estimator.estimate(self.model, task, &cut, self.step)?;
         best.note(cost, cut);
         Some((cost, tuple))
     }

@@ -18,6 +18,7 @@ mod space;
 use alloc::vec::Vec;
 
 pub(super) use self::build::Built;
+pub use self::cost::CostModel;
 pub(super) use self::space::{Slice, Space};
 use super::ErrorKind;
 use crate::policy::entry::{Entry4, Entry6};
@@ -50,8 +51,8 @@ impl Forest {
     /// # Errors
     ///
     /// [`ErrorKind::TooLarge`] and [`ErrorKind::TooAlike`].
-    pub(super) fn build(self) -> Result<Built, ErrorKind> {
-        Built::new(&self.roots).ok_or(ErrorKind::TooLarge)?.complete(self.roots.len())
+    pub(super) fn build(self, model: &CostModel) -> Result<Built, ErrorKind> {
+        Built::new(&self.roots, model).ok_or(ErrorKind::TooLarge)?.complete(self.roots.len())
     }
 }
 
@@ -67,6 +68,6 @@ struct Task {
     /// How many remainders wait when a search gets here.
     pending: usize,
     depth: u32,
-    /// A leaf with the same entries that comes before this one.
+    /// A node with the same few entries that comes before this one.
     same_as: Option<usize>,
 }
