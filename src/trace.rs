@@ -2,7 +2,7 @@
 //!
 //! An event is built on the stack, and only while there is a listener. EtwWriteTransfer takes it at any IRQL.
 
-use sluice_control::message::ModuleId as ModuleIdMessage;
+use sluice_control::message::{ModuleId as ModuleIdMessage, PacketRecord};
 use sluice_engine::Event;
 use tracelogging::{Guid, define_provider, write_event};
 use wdk_nmr::{Leaked, ModuleId};
@@ -20,6 +20,8 @@ mod keyword {
     pub(super) const POLICY: u64 = 1 << 2;
     /// Input is refused.
     pub(super) const INPUT: u64 = 1 << 3;
+    /// Rules log packets.
+    pub(super) const PACKET: u64 = 1 << 4;
 }
 
 /// Registers the provider. Called first in DriverEntry.
@@ -76,6 +78,7 @@ pub(crate) fn driver_unloaded(outcome: &Result<(), Leaked>) {
 /// Writes an event of the engine.
 pub(crate) fn write(event: &Event<'_>) {
     match *event {
+        Event::PacketLogged(record) => packet_logged(record),
         Event::Attached { module_id, name, driver_version } => write_event!(
             PROVIDER,
             "ClientAttach",
@@ -147,4 +150,39 @@ pub(crate) fn write(event: &Event<'_>) {
 fn guid(module_id: Option<ModuleId>) -> Guid {
     let value = module_id.map_or([0; 16], |module_id| ModuleIdMessage::from(module_id).value);
     Guid::from_bytes_le(&value)
+}
+
+/// Writes the event of a packet that a rule has logged. Returns what `write_event` does.
+// Out of the way of the other events: its fields would be part of their stack frame.
+#[inline(never)]
+fn packet_logged(record: &PacketRecord) -> u32 {
+    let flow = &record.flow;
+    let name = record.name.get(..flow.name_length.into()).unwrap_or_default();
+    // An IPv4 address as a mapped one (RFC 4291, 2.5.5.2), so that there is one kind of event.
+    let address = |address: &[u8; 16]| match (flow.ip_version, address) {
+        (4, [a, b, c, d, ..]) => [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, *a, *b, *c, *d],
+        _ => *address,
+    };
+    write_event!(
+        PROVIDER,
+        "PacketLog",
+        level(Informational),
+        keyword(keyword::PACKET),
+        u32("Rule", &record.rule_id),
+        u64("Matched", &record.matched),
+        u16("Action", &record.action),
+        u32("DecidedBy", &record.decided_by),
+        u64("Generation", &record.generation),
+        guid("ModuleId", &Guid::from_bytes_le(&record.module_id.value)),
+        u16("Direction", &record.direction),
+        u32("Length", &record.wire_length),
+        u16_hex("EtherType", &flow.ether_type),
+        u8("Protocol", &flow.protocol),
+        ipv6("Source", &address(&flow.source_address)),
+        ipv6("Destination", &address(&flow.destination_address)),
+        port("SourcePort", &flow.source_port),
+        port("DestinationPort", &flow.destination_port),
+        u8("NameKind", &flow.name_kind),
+        str8("Name", name)
+    )
 }

@@ -44,7 +44,9 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Show the counters of all clients together and of each.
     Stats(StatsArgs),
-    /// Check, test, load, show or clear a policy.
+    /// Show the packets that rules log, as they come.
+    Watch(WatchArgs),
+    /// Check, test, try, load, show or clear a policy.
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Classify the packets of a capture file.
@@ -90,6 +92,57 @@ pub(crate) struct StatsArgs {
     pub(crate) json: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A rule that logs much is limited to ten packets a second; what was left out is said with the next one. All of them are
+counted (sluicectl stats).
+
+Examples:
+  sluicectl watch
+  sluicectl watch --rule 20 --json
+  sluicectl watch --recent --seconds 0")]
+pub(crate) struct WatchArgs {
+    /// Show only what the rule with this id logs; may be given several times.
+    #[arg(long, value_name = "ID")]
+    pub(crate) rule: Vec<u32>,
+    /// Begin with the packets that the driver still has, up to 256.
+    #[arg(long)]
+    pub(crate) recent: bool,
+    /// End after this time.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) seconds: Option<u64>,
+    /// Write one JSON object per packet.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DryRunCommand {
+    /// Try a policy, in place of the one that is being tried.
+    #[command(after_help = "Example:\n  sluicectl policy dry-run start office.toml")]
+    Start {
+        /// The policy, in TOML (docs/policy.md).
+        file: PathBuf,
+        /// Write one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what the policy that is being tried would change.
+    #[command(after_help = "Example:\n  sluicectl policy dry-run status --json")]
+    Status {
+        /// Write one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Stop trying a policy.
+    #[command(after_help = "Example:\n  sluicectl policy dry-run stop")]
+    Stop {
+        /// Write one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
     /// Check a policy file, without a driver.
@@ -100,11 +153,16 @@ pub(crate) enum PolicyCommand {
     Check(CheckArgs),
     /// Put a policy in force. If anything is wrong with it, the previous policy stays in force.
     #[command(
-        after_help = "Examples:\n  sluicectl policy load office.toml\n  sluicectl policy load office.toml --persist"
+        after_help = "Examples:\n  sluicectl policy load office.toml\n  sluicectl policy load office.toml --persist\n  \
+         sluicectl policy load --from-dry-run"
     )]
     Load {
         /// The policy, in TOML (docs/policy.md).
-        file: PathBuf,
+        #[arg(required_unless_present = "from_dry_run", conflicts_with = "from_dry_run")]
+        file: Option<PathBuf>,
+        /// Put the policy in force that is being tried, just as it is. That ends the dry run.
+        #[arg(long)]
+        from_dry_run: bool,
         /// Persist the policy: the driver starts with it from now on.
         #[arg(long)]
         persist: bool,
@@ -112,6 +170,9 @@ pub(crate) enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Try a policy beside the one in force: say what it would change, and change nothing.
+    #[command(subcommand)]
+    DryRun(DryRunCommand),
     /// Show the policy in force: its default, and its rules in the order in which they are tried.
     #[command(after_help = "Examples:\n  sluicectl policy show\n  sluicectl policy show --compare office.toml")]
     Show {

@@ -2,8 +2,9 @@
 
 use sluice_control::code;
 use sluice_control::message::{
-    BatchAnswer, BatchEntry, BatchRequest, ClientStatus, PolicyAnswer, PolicyRequest, ProbeStatus, ProviderStatus,
-    Status, header_of, policy_flags,
+    BatchAnswer, BatchEntry, BatchRequest, ClientStatus, CountersAnswer, CountersRequest, DryRunStatus, LogAnswer,
+    LogRequest, PacketRecord, PolicyAnswer, PolicyRequest, ProbeStatus, ProviderStatus, RuleCounter, Status, header_of,
+    policy_flags,
 };
 use sluice_control::name::SLUICE;
 use sluice_control::settings::POLICY_FILE;
@@ -25,6 +26,15 @@ use windows::Handle;
 
 /// The Windows error with which a client driver refuses to classify while it is attached to no provider.
 pub(crate) const ERROR_NOT_READY: u32 = 21;
+
+/// The Windows error with which sluice.sys says that no policy is being tried.
+pub(crate) const ERROR_NOT_FOUND: u32 = 1168;
+
+/// How many rules are asked for at once.
+const RULES_AT_ONCE: usize = 1024;
+
+/// How many logged packets are asked for at once.
+const PACKETS_AT_ONCE: usize = 64;
 
 /// How many clients or providers the first request has room for.
 const USUAL_LIST: u32 = 32;
@@ -83,6 +93,63 @@ impl Sluice {
             other => other,
         })?;
         fixed_part(&mut &answer[..], |answer: &PolicyAnswer| answer.header)
+    }
+
+    /// Tries `table` beside the policy in force.
+    pub(crate) fn start_dry_run(&self, table: &[u8]) -> Result<PolicyAnswer, Failure> {
+        self.change_policy(code::SLUICE_DRY_RUN_START, table, false)
+    }
+
+    /// Stops trying a policy.
+    pub(crate) fn stop_dry_run(&self) -> Result<PolicyAnswer, Failure> {
+        self.change_policy(code::SLUICE_DRY_RUN_STOP, &[], false)
+    }
+
+    /// Puts the policy that is being tried in force.
+    pub(crate) fn load_dry_run(&self, persist: bool) -> Result<PolicyAnswer, Failure> {
+        self.change_policy(code::SLUICE_DRY_RUN_LOAD, &[], persist)
+    }
+
+    /// What the policy that is being tried would change, and some of the packets.
+    pub(crate) fn dry_run(&self) -> Result<(DryRunStatus, Vec<PacketRecord>), Failure> {
+        let counts = |status: &DryRunStatus| (status.samples_total, status.samples_listed);
+        read_list(&self.0, code::SLUICE_DRY_RUN_STATUS, |status: &DryRunStatus| status.header, counts)
+    }
+
+    /// The counters of all rules of a policy, one of [`counted_policy`](sluice_control::message::counted_policy).
+    pub(crate) fn rule_counters(&self, policy: u32) -> Result<(CountersAnswer, Vec<RuleCounter>), Failure> {
+        let mut rules = Vec::new();
+        let mut generation = None;
+        loop {
+            let first = u32::try_from(rules.len()).map_err(|_| malformed_answer())?;
+            let request = CountersRequest { header: header_of::<CountersRequest>(), policy, first, reserved: 0 };
+            let room = CountersAnswer::SIZE + RULES_AT_ONCE * RuleCounter::SIZE;
+            let bytes = self.0.control(code::SLUICE_RULE_COUNTERS, &to_bytes(&request), room)?;
+            let mut rest = &bytes[..];
+            let answer = fixed_part(&mut rest, |answer: &CountersAnswer| answer.header)?;
+            if generation.replace(answer.generation).is_some_and(|before| before != answer.generation) {
+                // Another policy: from the beginning.
+                rules.clear();
+                generation = None;
+                continue;
+            }
+            rules.extend(items::<RuleCounter>(&mut rest, answer.listed)?);
+            if rules.len() >= answer.rules_total as usize || answer.listed == 0 {
+                return Ok((answer, rules));
+            }
+        }
+    }
+
+    /// Logged packets from number `next` on, as many as come at once; for [`u64::MAX`] none, and the number of the
+    /// next one.
+    pub(crate) fn read_log(&self, next: u64) -> Result<(LogAnswer, Vec<PacketRecord>), Failure> {
+        let request = LogRequest { header: header_of::<LogRequest>(), reserved: 0, next };
+        let room = LogAnswer::SIZE + PACKETS_AT_ONCE * PacketRecord::SIZE;
+        let bytes = self.0.control(code::SLUICE_LOG_READ, &to_bytes(&request), room)?;
+        let mut rest = &bytes[..];
+        let answer = fixed_part(&mut rest, |answer: &LogAnswer| answer.header)?;
+        let records = items(&mut rest, answer.listed)?;
+        Ok((answer, records))
     }
 
     /// The policy in force and its table, which is empty if there is none.
@@ -173,9 +240,13 @@ fn read_list<T: Wire, Item: Wire>(
             room = total.saturating_add(USUAL_LIST);
             continue;
         }
-        let list = (0..listed).map(|_| Item::read(&mut rest).ok_or_else(malformed_answer)).collect::<Result<_, _>>()?;
-        return Ok((answer, list));
+        return Ok((answer, items(&mut rest, listed)?));
     }
+}
+
+/// As many items of a list.
+fn items<Item: Wire>(rest: &mut &[u8], listed: u32) -> Result<Vec<Item>, Failure> {
+    (0..listed).map(|_| Item::read(rest).ok_or_else(malformed_answer)).collect()
 }
 
 /// The fixed part of an answer, whose version and size must be the expected ones.

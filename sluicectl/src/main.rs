@@ -14,6 +14,7 @@ mod status;
 mod table;
 mod terms;
 mod verify;
+mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -51,6 +52,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Status(args) => status::status(&args),
         Command::Stats(args) => status::stats(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Policy(command) => policy::commands::run(command),
         Command::Classify(args) => classify::run(&args),
         Command::Verify(args) => verify::run(&args),

@@ -1,10 +1,12 @@
 //! The record of one packet and its verdict, whether a driver or this program classified it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use sluice_npi::{Verdict, action, direction, flags, name_kind};
+use sluice_control::message::PacketRecord;
+use sluice_npi::{Flow, Verdict, action, direction, flags, name_kind};
 
 use crate::capture::RecordedPacket;
 use crate::terms::TCP_FLAGS;
@@ -56,6 +58,31 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// A packet that the driver keeps a record of. It is `now`, which is `driver_now` by the clock of the driver.
+    pub(crate) fn of_driver(number: u64, packet: &PacketRecord, driver_now: u64, now: Timestamp) -> Self {
+        let ago = Duration::from_millis(driver_now.saturating_sub(packet.time));
+        let name_length = usize::from(packet.flow.name_length).min(packet.name.len());
+        let recorded = RecordedPacket {
+            number,
+            time: now.checked_sub(ago).ok(),
+            link_type: packet.link_type,
+            direction: packet.direction,
+            wire_length: packet.wire_length,
+            bytes: packet.name[..name_length].to_vec(),
+        };
+        let verdict = Verdict {
+            action: packet.action,
+            rule_id: packet.decided_by,
+            generation: packet.generation,
+            // Of the bytes, the record has the name alone.
+            flow: Flow { name_offset: 0, ..packet.flow },
+            ..Verdict::default()
+        };
+        let record = Self::new(&recorded, &verdict);
+        let name_offset = record.name_offset.map(|_| packet.flow.name_offset);
+        Self { name_offset, ..record }
+    }
+
     pub(crate) fn new(packet: &RecordedPacket, verdict: &Verdict) -> Self {
         let flow = &verdict.flow;
         let address = |bytes: &[u8; 16]| {

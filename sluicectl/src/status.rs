@@ -1,21 +1,24 @@
 //! `sluicectl status` and `sluicectl stats`: the state of the driver and of its clients.
 
+use std::cmp::Reverse;
 use std::io::{self, IsTerminal, Write};
 use std::thread;
 use std::time::Duration;
 
 use comfy_table::{Cell, Color};
 use serde::Serialize;
+use serde_json::{Value, json};
 use sluice_control::message::{
-    ClientStatus, ModuleId, ProviderStatus, Status, client_state, module_id_kind, status_flags,
+    ClientStatus, CountersAnswer, ModuleId, ProviderStatus, RuleCounter, Status, client_state, counted_policy,
+    module_id_kind, rule_action, status_flags,
 };
 use sluice_npi::Statistics;
 
 use crate::args::{StatsArgs, StatusArgs};
-use crate::device::{Probe, Sluice};
+use crate::device::{ERROR_NOT_FOUND, Probe, Sluice};
 use crate::failure::Failure;
 use crate::record::action_name;
-use crate::table::{align_right, lines, table};
+use crate::table::{action, align_right, lines, table};
 
 /// The answer of the driver, as JSON.
 #[derive(Debug, Serialize)]
@@ -35,7 +38,19 @@ struct PolicyRecord {
     persisted: bool,
     /// The driver found the persisted policy damaged when it started.
     persisted_damaged: bool,
+    /// Packets that no rule decided on.
+    default_packets: u64,
+    /// The rules that matched the most packets.
+    busiest: Vec<Value>,
+    /// Whether another policy is being tried.
+    dry_run: bool,
+    /// The counters for people.
+    #[serde(skip)]
+    rule_lines: Vec<String>,
 }
+
+/// How many rules `status` shows.
+const BUSIEST: usize = 10;
 
 #[derive(Debug, Serialize)]
 struct ClientRecord {
@@ -78,8 +93,16 @@ pub(crate) fn status(args: &StatusArgs) -> Result<(), Failure> {
 
 /// The status of the driver, as lines of text or as one of JSON.
 fn view(json: bool) -> Result<String, Failure> {
-    let (status, clients) = Sluice::open()?.status()?;
-    let record = StatusRecord::new(&status, &clients);
+    let sluice = Sluice::open()?;
+    let (status, clients) = sluice.status()?;
+    let mut record = StatusRecord::new(&status, &clients);
+    let (counters, rules) = sluice.rule_counters(counted_policy::IN_FORCE)?;
+    record.policy.count(&counters, &rules);
+    record.policy.dry_run = match sluice.dry_run() {
+        Ok(_) => true,
+        Err(Failure::Windows { code: ERROR_NOT_FOUND, .. }) => false,
+        Err(failure) => return Err(failure),
+    };
     Ok(if json { serde_json::to_string(&record)? } else { record.lines().join("\n") })
 }
 
@@ -107,14 +130,23 @@ struct BindingRecord {
 }
 
 pub(crate) fn stats(args: &StatsArgs) -> Result<(), Failure> {
+    let mut rules = None;
     let (kind, bindings): (_, Vec<_>) = match &args.device {
-        None => ("clients", Sluice::open()?.status()?.1.iter().map(BindingRecord::client).collect()),
+        None => {
+            let sluice = Sluice::open()?;
+            rules = Some(sluice.rule_counters(counted_policy::IN_FORCE)?);
+            ("clients", sluice.status()?.1.iter().map(BindingRecord::client).collect())
+        }
         Some(name) => ("providers", Probe::open(name)?.providers()?.iter().map(BindingRecord::provider).collect()),
     };
     let total = bindings.iter().fold(Counters::default(), |total, binding| total.plus(binding.counters));
     let mut output = anstream::stdout().lock();
     if args.json {
-        serde_json::to_writer(&mut output, &serde_json::json!({ "total": total, kind: bindings }))?;
+        let mut record = json!({ "total": total, kind: bindings });
+        if let Some((counters, rules)) = &rules {
+            record["policy"] = counters_record(counters, rules);
+        }
+        serde_json::to_writer(&mut output, &record)?;
         writeln!(output)?;
         return Ok(output.flush()?);
     }
@@ -128,7 +160,76 @@ pub(crate) fn stats(args: &StatsArgs) -> Result<(), Failure> {
     for line in lines(&table) {
         writeln!(output, "{line}")?;
     }
+    if let Some((counters, rules)) = &rules {
+        for line in rule_lines(counters, rules, usize::MAX) {
+            writeln!(output, "{line}")?;
+        }
+    }
     Ok(output.flush()?)
+}
+
+/// The counters of all rules, for a program.
+fn counters_record(counters: &CountersAnswer, rules: &[RuleCounter]) -> Value {
+    json!({
+        "generation": counters.generation,
+        "default_packets": counters.default_packets,
+        "rule_list": rules.iter().map(rule_record).collect::<Vec<_>>(),
+    })
+}
+
+/// The counter of a rule, for a program.
+pub(crate) fn rule_record(rule: &RuleCounter) -> Value {
+    json!({ "id": rule.id, "action": rule_action_name(rule.action), "packets": rule.packets })
+}
+
+/// The name of what a rule does.
+pub(crate) fn rule_action_name(number: u16) -> &'static str {
+    match number {
+        rule_action::COUNT => "count",
+        rule_action::LOG => "log",
+        other => action_name(other),
+    }
+}
+
+/// The rules that matched packets, those with the most first, as many as `most`; nothing if there is no policy.
+fn rule_lines(counters: &CountersAnswer, rules: &[RuleCounter], most: usize) -> Vec<String> {
+    if counters.rules_total == 0 && counters.default_packets == 0 {
+        return Vec::new();
+    }
+    let busiest = busiest(rules);
+    let mut shown = table(&["Rule", "Action", "Packets"]);
+    for rule in busiest.iter().take(most) {
+        let name = rule_action_name(rule.action);
+        shown.add_row(vec![Cell::new(rule.id), action(name), Cell::new(rule.packets)]);
+    }
+    let default = action(action_name(counters.default_action));
+    shown.add_row(vec![Cell::new("default"), default, Cell::new(counters.default_packets)]);
+    align_right(&mut shown, &[0, 2]);
+    let mut text = vec![String::new()];
+    text.extend(lines(&shown));
+    if let Some(more @ 1..) = busiest.len().checked_sub(most) {
+        text.push(format!("{more} more rules matched packets (sluicectl stats)"));
+    }
+    let idle = rules.len() - busiest.len();
+    if idle > 0 {
+        text.push(format!("{idle} rules matched none"));
+    }
+    text
+}
+
+/// The rules that matched packets, those with the most first.
+fn busiest(rules: &[RuleCounter]) -> Vec<&RuleCounter> {
+    let mut busiest: Vec<_> = rules.iter().filter(|rule| rule.packets > 0).collect();
+    busiest.sort_by_key(|rule| Reverse(rule.packets));
+    busiest
+}
+
+impl PolicyRecord {
+    fn count(&mut self, counters: &CountersAnswer, rules: &[RuleCounter]) {
+        self.default_packets = counters.default_packets;
+        self.busiest = busiest(rules).into_iter().take(BUSIEST).map(rule_record).collect();
+        self.rule_lines = rule_lines(counters, rules, BUSIEST);
+    }
 }
 
 impl BindingRecord {
@@ -160,6 +261,10 @@ impl StatusRecord {
                 default: action_name(status.default_action),
                 persisted: status.flags & status_flags::PERSISTED != 0,
                 persisted_damaged: status.flags & status_flags::PERSISTED_DAMAGED != 0,
+                default_packets: 0,
+                busiest: Vec::new(),
+                dry_run: false,
+                rule_lines: Vec::new(),
             },
             clients: clients.iter().map(ClientRecord::new).collect(),
         }
@@ -180,8 +285,12 @@ impl StatusRecord {
         if policy.persisted_damaged {
             text.push("warning: the persisted policy is damaged and not in force".to_owned());
         }
+        if policy.dry_run {
+            text.push("another policy is being tried (sluicectl policy dry-run status)".to_owned());
+        }
         if self.clients.is_empty() {
             text.push("clients: none".to_owned());
+            text.extend_from_slice(&policy.rule_lines);
             return text;
         }
         let mut table = table(&[
@@ -212,6 +321,7 @@ impl StatusRecord {
         align_right(&mut table, &[1, 4, 5, 6, 7, 8, 9]);
         text.push(String::new());
         text.extend(lines(&table));
+        text.extend_from_slice(&policy.rule_lines);
         text
     }
 }
@@ -264,7 +374,7 @@ impl Counters {
 }
 
 /// A GUID as Windows writes it, with its first three fields little-endian in memory; a LUID as one number.
-fn module_id(id: &ModuleId) -> String {
+pub(crate) fn module_id(id: &ModuleId) -> String {
     let v = &id.value;
     match id.kind {
         module_id_kind::GUID => format!(
@@ -288,12 +398,12 @@ fn module_id(id: &ModuleId) -> String {
     }
 }
 
-fn seconds(milliseconds: u64) -> f64 {
+pub(crate) fn seconds(milliseconds: u64) -> f64 {
     Duration::from_millis(milliseconds).as_secs_f64()
 }
 
 /// The two largest units of a duration.
-fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     let whole = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
     let (days, hours, minutes, seconds) = (whole / 86400, whole / 3600 % 24, whole / 60 % 60, whole % 60);
     match (days, hours, minutes) {
@@ -354,10 +464,30 @@ mod tests {
         }
     }
 
+    fn counters() -> CountersAnswer {
+        CountersAnswer {
+            header: header_of::<CountersAnswer>(),
+            rules_total: 3,
+            generation: 4,
+            default_packets: 4,
+            default_changed: 0,
+            default_action: action::BLOCK,
+            reserved: 0,
+            listed: 3,
+        }
+    }
+
+    fn rules() -> [RuleCounter; 3] {
+        [(10, action::BLOCK, 3), (20, rule_action::LOG, 7), (30, action::PERMIT, 0)]
+            .map(|(id, action, packets)| RuleCounter { id, action, reserved: 0, packets, changed: 0 })
+    }
+
     #[test]
     fn json_has_what_the_driver_said() {
         let clients = [client(b"probe", client_state::ATTACHED), client(b"", client_state::DETACHING)];
-        let record = serde_json::to_value(StatusRecord::new(&status(), &clients)).unwrap();
+        let mut record = StatusRecord::new(&status(), &clients);
+        record.policy.count(&counters(), &rules());
+        let record = serde_json::to_value(record).unwrap();
         assert_documented(&record);
         assert_eq!(
             record,
@@ -365,7 +495,8 @@ mod tests {
                 "driver_version": "1.2.3",
                 "uptime_seconds": 90_061.0,
                 "policy": {"generation": 4, "rules": 2, "table_length": 896, "default": "block", "persisted": true,
-                    "persisted_damaged": false},
+                    "persisted_damaged": false, "default_packets": 4, "dry_run": false, "busiest": [
+                        {"id": 20, "action": "log", "packets": 7}, {"id": 10, "action": "block", "packets": 3}]},
                 "clients": [
                     {"module_id": "{04030201-0605-0807-090a-0b0c0d0e0f10}", "name": "probe", "version": 3,
                      "state": "attached", "attached_seconds": 61.5, "packets": 10, "permitted": 7, "blocked": 3,
@@ -388,6 +519,23 @@ mod tests {
         assert_eq!(words[1].join(" "), "policy: generation 4, 2 rules in 896 bytes, default block, persisted");
         assert_eq!(words[4][..6], ["probe", "3", "attached", "1", "min", "1"]);
         assert_eq!(words[5][..3], ["-", "3", "detaching"]);
+    }
+
+    #[test]
+    fn the_busiest_rules_come_first_and_those_that_match_nothing_are_counted() {
+        let words = |most| {
+            let text = rule_lines(&counters(), &rules(), most).join("\n");
+            let text = anstream::adapter::strip_str(&text).to_string();
+            text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+        };
+        let header = ["", "Rule Action Packets", "20 log 7"];
+        let rest = ["default block 4", "1 more rules matched packets (sluicectl stats)", "1 rules matched none"];
+        assert_eq!(words(1), [&header[..], &rest[..]].concat());
+        assert_eq!(words(9)[3..5], ["10 block 3", "default block 4"]);
+        let none = CountersAnswer { rules_total: 0, default_packets: 0, ..counters() };
+        assert!(rule_lines(&none, &[], 9).is_empty());
+        assert_documented(&counters_record(&counters(), &rules()));
+        assert_eq!(counters_record(&counters(), &rules())["rule_list"][2], rule_record(&rules()[2]));
     }
 
     #[test]

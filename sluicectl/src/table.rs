@@ -104,7 +104,7 @@ fn row(record: &Record) -> Row {
     ])
 }
 
-fn endpoint(address: Option<IpAddr>, port: Option<u16>) -> String {
+pub(crate) fn endpoint(address: Option<IpAddr>, port: Option<u16>) -> String {
     match (address, port) {
         (Some(IpAddr::V6(address)), Some(port)) => format!("[{address}]:{port}"),
         (Some(address), Some(port)) => format!("{address}:{port}"),

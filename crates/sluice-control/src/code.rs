@@ -20,7 +20,7 @@ const fn ctl_code(function: u32, method: u32, access: u32) -> u32 {
 /// first one is empty.
 #[must_use]
 pub const fn has_message_in_output(code: u32) -> bool {
-    code == SLUICE_POLICY_LOAD
+    matches!(code, SLUICE_POLICY_LOAD | SLUICE_DRY_RUN_START)
 }
 
 /// sluice.sys: no input; a [`Status`](crate::message::Status) and its clients as the answer. Read access.
@@ -35,6 +35,24 @@ pub const SLUICE_POLICY_CLEAR: u32 = ctl_code(0x802, METHOD_BUFFERED, FILE_WRITE
 /// sluice.sys: no input; a [`PolicyAnswer`](crate::message::PolicyAnswer) and, if it fits, the table in force. Read
 /// access.
 pub const SLUICE_POLICY_READ: u32 = ctl_code(0x803, METHOD_OUT_DIRECT, FILE_READ_ACCESS);
+
+/// sluice.sys: how many packets each rule matched. A [`CountersRequest`](crate::message::CountersRequest) as input, a
+/// [`CountersAnswer`](crate::message::CountersAnswer) and counters as the answer. Read access.
+pub const SLUICE_RULE_COUNTERS: u32 = ctl_code(0x804, METHOD_BUFFERED, FILE_READ_ACCESS);
+/// sluice.sys: packets that rules have logged. A [`LogRequest`](crate::message::LogRequest) as input, a
+/// [`LogAnswer`](crate::message::LogAnswer) and records as the answer. It does not wait for packets. Read access.
+pub const SLUICE_LOG_READ: u32 = ctl_code(0x805, METHOD_BUFFERED, FILE_READ_ACCESS);
+/// sluice.sys: tries a policy beside the one in force, in place of the one that is being tried. Buffers as for
+/// [`SLUICE_POLICY_LOAD`], without flags. Write access.
+pub const SLUICE_DRY_RUN_START: u32 = ctl_code(0x806, METHOD_OUT_DIRECT, FILE_WRITE_ACCESS);
+/// sluice.sys: stops trying a policy. Buffers as for [`SLUICE_POLICY_CLEAR`], without flags. Write access.
+pub const SLUICE_DRY_RUN_STOP: u32 = ctl_code(0x807, METHOD_BUFFERED, FILE_WRITE_ACCESS);
+/// sluice.sys: what the policy that is being tried would change. No input; a
+/// [`DryRunStatus`](crate::message::DryRunStatus) and packets as the answer. Read access.
+pub const SLUICE_DRY_RUN_STATUS: u32 = ctl_code(0x808, METHOD_BUFFERED, FILE_READ_ACCESS);
+/// sluice.sys: puts the policy that is being tried in force, which ends the dry run. Buffers as for
+/// [`SLUICE_POLICY_CLEAR`]. Write access.
+pub const SLUICE_DRY_RUN_LOAD: u32 = ctl_code(0x809, METHOD_BUFFERED, FILE_WRITE_ACCESS);
 
 /// probe.sys: classifies a batch of packets. A [`BatchRequest`](crate::message::BatchRequest) as input, a
 /// [`BatchAnswer`](crate::message::BatchAnswer) and the verdicts as the answer. Read access.

@@ -2,6 +2,8 @@
 
 use core::marker::PhantomData;
 
+use crate::NTSTATUS;
+use crate::status::STATUS_BUFFER_TOO_SMALL;
 use crate::wire::Wire;
 
 /// Takes the items of a list, and writes as many of them as there is room for.
@@ -18,9 +20,15 @@ impl<'a, T: Wire> List<'a, T> {
         Self { room, total: 0, listed: 0, items: PhantomData }
     }
 
+    /// Whether there is room for one more.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.room.len() >= T::SIZE
+    }
+
     /// Appends `item`. Once there is no room for one, it and all that follow are counted but not listed.
     pub fn push(&mut self, item: &T) {
-        if self.room.len() >= T::SIZE && item.write(&mut self.room).is_some() {
+        if self.has_room() && item.write(&mut self.room).is_some() {
             self.listed = self.listed.saturating_add(1);
         }
         self.total = self.total.saturating_add(1);
@@ -33,19 +41,23 @@ impl<'a, T: Wire> List<'a, T> {
 }
 
 /// Writes an answer whose fixed part counts the items of the list behind it: `fill` appends the items and returns the
-/// fixed part, and `count` puts the total and the listed number into that. Returns how many bytes the answer has, or
-/// `None` if there is no room for the fixed part.
+/// fixed part, and `count` puts the total and the listed number into that. Returns how many bytes the answer has.
+///
+/// # Errors
+///
+/// STATUS_BUFFER_TOO_SMALL: there is no room for the fixed part, and `fill` was not called. Or what `fill` returns.
 pub(crate) fn answer_with_list<T: Wire, Item: Wire>(
     output: &mut [u8],
-    fill: impl FnOnce(&mut List<'_, Item>) -> T,
+    fill: impl FnOnce(&mut List<'_, Item>) -> Result<T, NTSTATUS>,
     count: impl FnOnce(&mut T, u32, u32),
-) -> Option<usize> {
-    let (mut fixed_part, room) = output.split_at_mut_checked(T::SIZE)?;
+) -> Result<usize, NTSTATUS> {
+    let (mut fixed_part, room) = output.split_at_mut_checked(T::SIZE).ok_or(STATUS_BUFFER_TOO_SMALL)?;
     let mut list = List::new(room);
-    let mut answer = fill(&mut list);
+    let mut answer = fill(&mut list)?;
     let (total, listed) = list.counts();
     count(&mut answer, total, listed);
-    answer.write(&mut fixed_part)?;
-    let list_length = Item::SIZE.saturating_mul(usize::try_from(listed).ok()?);
-    T::SIZE.checked_add(list_length)
+    answer.write(&mut fixed_part).ok_or(STATUS_BUFFER_TOO_SMALL)?;
+    // As many as lie in the output.
+    let list_length = Item::SIZE.saturating_mul(usize::try_from(listed).unwrap_or(usize::MAX));
+    Ok(T::SIZE.saturating_add(list_length))
 }

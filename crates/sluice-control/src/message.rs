@@ -3,7 +3,7 @@
 //! Every message starts with a [`Header`]: [`VERSION`](crate::VERSION) and the size of its fixed part. A list follows
 //! the fixed part without a gap. Reserved fields are 0 in both directions.
 
-use sluice_npi::{Header, Statistics, Verdict};
+use sluice_npi::{Flow, Header, Statistics, Verdict};
 
 use crate::wire::{Wire, wire};
 
@@ -159,6 +159,176 @@ pub struct ClientStatus {
     pub statistics: Statistics,
 }
 
+/// The values of [`CountersRequest::policy`].
+pub mod counted_policy {
+    /// The policy in force.
+    pub const IN_FORCE: u32 = 0;
+    /// The policy that is being tried.
+    pub const DRY_RUN: u32 = 1;
+}
+
+/// The input of [`SLUICE_RULE_COUNTERS`](crate::code::SLUICE_RULE_COUNTERS).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CountersRequest {
+    /// Version and size.
+    pub header: Header,
+    /// One of [`counted_policy`].
+    pub policy: u32,
+    /// The first rule that is asked for, counted from 0 in the order in which they are tried.
+    pub first: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// The answer to [`SLUICE_RULE_COUNTERS`](crate::code::SLUICE_RULE_COUNTERS). `listed` [`RuleCounter`]s follow.
+///
+/// Whoever asks for the rules in several requests compares the generations: there may be another policy meanwhile.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CountersAnswer {
+    /// Version and size.
+    pub header: Header,
+    /// How many rules the policy has; 0 if there is no policy.
+    pub rules_total: u32,
+    /// The generation of the policy in force. For a dry run, how many have been started so far.
+    pub generation: u64,
+    /// Packets that no rule decided on. 0 if there is no policy.
+    pub default_packets: u64,
+    /// A dry run: how many of them would be treated in another way than they are.
+    pub default_changed: u64,
+    /// The default action: one of [`sluice_npi::action`].
+    pub default_action: u16,
+    /// 0.
+    pub reserved: u16,
+    /// How many rules the answer lists: as many as fit.
+    pub listed: u32,
+}
+
+/// The numbers of actions of rules, besides those of [`sluice_npi::action`].
+pub mod rule_action {
+    /// Counts, and the next rule is tried.
+    pub const COUNT: u16 = 3;
+    /// Logs, and the next rule is tried.
+    pub const LOG: u16 = 4;
+}
+
+/// How many packets a rule matched since its policy was loaded, or since the dry run was started.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleCounter {
+    /// The number that verdicts name it by.
+    pub id: u32,
+    /// One of [`sluice_npi::action`] or [`rule_action`].
+    pub action: u16,
+    /// 0.
+    pub reserved: u16,
+    /// The packets on which it decided, or which it counted or logged.
+    pub packets: u64,
+    /// A dry run: how many of them would be treated in another way than they are.
+    pub changed: u64,
+}
+
+/// The input of [`SLUICE_LOG_READ`](crate::code::SLUICE_LOG_READ).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRequest {
+    /// Version and size.
+    pub header: Header,
+    /// 0.
+    pub reserved: u32,
+    /// The number of the first record that is asked for: [`LogAnswer::next`] of the last answer. [`u64::MAX`] asks for
+    /// no record, and how many there have been.
+    pub next: u64,
+}
+
+/// The answer to [`SLUICE_LOG_READ`](crate::code::SLUICE_LOG_READ). `listed` [`PacketRecord`]s follow, oldest first.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogAnswer {
+    /// Version and size.
+    pub header: Header,
+    /// How many records the answer lists: as many as there are and fit.
+    pub listed: u32,
+    /// What to ask for the next time.
+    pub next: u64,
+    /// How many records that were asked for have been overwritten before.
+    pub lost: u64,
+    /// When this was answered: milliseconds, by the clock of [`PacketRecord::time`].
+    pub now: u64,
+}
+
+/// How many bytes of a host name a [`PacketRecord`] has room for: more than the longest has.
+pub const MAX_RECORDED_NAME: usize = 260;
+
+/// A packet that a rule has logged, or that a dry run would treat in another way.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketRecord {
+    /// When: milliseconds since some moment in the past.
+    pub time: u64,
+    /// The generation of the policy in force.
+    pub generation: u64,
+    /// The number of the packet among those that the rule `rule_id` matched since its policy is there. What is missing
+    /// between two records of a rule was not logged, as there were too many.
+    pub matched: u64,
+    /// The rule that logs the packet; in a dry run the rule of the policy that is being tried which decides on it, or
+    /// 0.
+    pub rule_id: u32,
+    /// The rule of the policy in force that decided on the packet, or 0 for the default.
+    pub decided_by: u32,
+    /// What was decided: one of [`sluice_npi::action`].
+    pub action: u16,
+    /// In a dry run, what would be decided; else 0.
+    pub dry_run_action: u16,
+    /// What the packet starts with: one of [`sluice_npi::link_type`].
+    pub link_type: u16,
+    /// One of [`sluice_npi::direction`].
+    pub direction: u16,
+    /// How many bytes the packet has on the wire.
+    pub wire_length: u32,
+    /// 0.
+    pub reserved: u32,
+    /// The client that asked.
+    pub module_id: ModuleId,
+    /// What was read from the packet.
+    pub flow: Flow,
+    /// The host name as it is in the packet: `flow.name_length` bytes, and zeros.
+    pub name: [u8; MAX_RECORDED_NAME],
+}
+
+/// The answer to [`SLUICE_DRY_RUN_STATUS`](crate::code::SLUICE_DRY_RUN_STATUS). `samples_listed` [`PacketRecord`]s
+/// follow: packets that would be treated in another way, of as many pairs of rules as there is room for.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DryRunStatus {
+    /// Version and size.
+    pub header: Header,
+    /// How many bytes the table of the policy that is being tried has.
+    pub table_length: u32,
+    /// Which policy was in force when the dry run was started.
+    pub started_generation: u64,
+    /// Which one is now. If they differ, what is counted is about all that were in force meanwhile.
+    pub generation: u64,
+    /// For how long it has been tried, in milliseconds.
+    pub running: u64,
+    /// Packets that are permitted and would be, that are permitted and would be blocked, that are blocked and would be
+    /// permitted, that are blocked and would be.
+    pub packets: [u64; 4],
+    /// How many rules the policy that is being tried has.
+    pub rule_count: u32,
+    /// Its default action: one of [`sluice_npi::action`].
+    pub default_action: u16,
+    /// 0.
+    pub reserved: u16,
+    /// How many samples there are. Filled in by the dispatcher.
+    pub samples_total: u32,
+    /// How many of them the answer lists: as many as fit. Filled in by the dispatcher.
+    pub samples_listed: u32,
+    /// The time, by the clock of [`PacketRecord::time`].
+    pub now: u64,
+}
+
 /// The input of [`PROBE_CLASSIFY`](crate::code::PROBE_CLASSIFY). `count` [`BatchEntry`]s follow, then the bytes of the
 /// packets.
 #[repr(C)]
@@ -263,6 +433,50 @@ wire!(ClientStatus {
     name: [u8; 32],
     attached: u64,
     statistics: Statistics,
+});
+wire!(CountersRequest { header: Header, policy: u32, first: u32, reserved: u32 });
+wire!(CountersAnswer {
+    header: Header,
+    rules_total: u32,
+    generation: u64,
+    default_packets: u64,
+    default_changed: u64,
+    default_action: u16,
+    reserved: u16,
+    listed: u32,
+});
+wire!(RuleCounter { id: u32, action: u16, reserved: u16, packets: u64, changed: u64 });
+wire!(LogRequest { header: Header, reserved: u32, next: u64 });
+wire!(LogAnswer { header: Header, listed: u32, next: u64, lost: u64, now: u64 });
+wire!(PacketRecord {
+    time: u64,
+    generation: u64,
+    matched: u64,
+    rule_id: u32,
+    decided_by: u32,
+    action: u16,
+    dry_run_action: u16,
+    link_type: u16,
+    direction: u16,
+    wire_length: u32,
+    reserved: u32,
+    module_id: ModuleId,
+    flow: Flow,
+    name: [u8; MAX_RECORDED_NAME],
+});
+wire!(DryRunStatus {
+    header: Header,
+    table_length: u32,
+    started_generation: u64,
+    generation: u64,
+    running: u64,
+    packets: [u64; 4],
+    rule_count: u32,
+    default_action: u16,
+    reserved: u16,
+    samples_total: u32,
+    samples_listed: u32,
+    now: u64,
 });
 wire!(BatchRequest { header: Header, count: u32, reserved: u64 });
 wire!(BatchEntry { link_type: u16, direction: u16, captured_length: u32, wire_length: u32, offset: u32 });

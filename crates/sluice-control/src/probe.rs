@@ -61,13 +61,12 @@ fn status<D: Operations>(device: &D, mut buffer: Buffered<'_>) -> Result<usize, 
     expect_no_input(buffer.input())?;
     let fill = |providers: &mut List<'_, ProviderStatus>| {
         device.providers(providers);
-        ProbeStatus { header: header_of::<ProbeStatus>(), providers_total: 0, providers_listed: 0, reserved: 0 }
+        Ok(ProbeStatus { header: header_of::<ProbeStatus>(), providers_total: 0, providers_listed: 0, reserved: 0 })
     };
     answer_with_list(buffer.output(), fill, |status, total, listed| {
         status.providers_total = total;
         status.providers_listed = listed;
     })
-    .ok_or(STATUS_BUFFER_TOO_SMALL)
 }
 
 /// A batch of packets whose counts, offsets and lengths have been checked.

@@ -1,7 +1,12 @@
 //! The dispatcher of the control device of sluice.sys.
 
+use sluice_npi::Header;
+
 use crate::list::answer_with_list;
-use crate::message::{ClientStatus, PolicyAnswer, PolicyRequest, Status, header_of, policy_flags};
+use crate::message::{
+    ClientStatus, CountersAnswer, CountersRequest, DryRunStatus, LogAnswer, LogRequest, PacketRecord, PolicyAnswer,
+    PolicyRequest, RuleCounter, Status, counted_policy, header_of, policy_flags,
+};
 use crate::status::{
     STATUS_BUFFER_TOO_SMALL, STATUS_INVALID_BUFFER_SIZE, STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PARAMETER,
     STATUS_REVISION_MISMATCH,
@@ -33,6 +38,52 @@ pub trait Operations {
 
     /// Copies the table in force to the start of `place`, if it fits there whole.
     fn read_policy(&self, place: &mut SharedBytes<'_>) -> PolicyInForce;
+
+    /// Says how many packets the rules of a policy matched, and appends the counters from rule `request.first` on to
+    /// `rules`. The header and the count of the rules are filled in by the caller.
+    ///
+    /// # Errors
+    ///
+    /// STATUS_NOT_FOUND: it is asked for the policy that is being tried, and there is none.
+    fn rule_counters(
+        &self,
+        request: &CountersRequest,
+        rules: &mut List<'_, RuleCounter>,
+    ) -> Result<CountersAnswer, NTSTATUS>;
+
+    /// Appends the records of logged packets from number `next` on to `records`. The header and the count are filled in
+    /// by the caller.
+    fn read_log(&self, next: u64, records: &mut List<'_, PacketRecord>) -> LogAnswer;
+
+    /// Copies `table`, validates the copy and tries it beside the policy in force, in place of the one that was being
+    /// tried. Returns the generation of the policy in force.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the reason, the policy that was being tried goes on being tried.
+    fn start_dry_run(&self, table: &SharedBytes<'_>) -> Result<u64, NTSTATUS>;
+
+    /// Stops trying a policy. Returns the generation of the policy in force.
+    ///
+    /// # Errors
+    ///
+    /// STATUS_NOT_FOUND: there is none.
+    fn stop_dry_run(&self) -> Result<u64, NTSTATUS>;
+
+    /// Says what the policy that is being tried would change, and appends packets to `samples`. The header and the
+    /// counts of the samples are filled in by the caller.
+    ///
+    /// # Errors
+    ///
+    /// STATUS_NOT_FOUND: there is none.
+    fn dry_run(&self, samples: &mut List<'_, PacketRecord>) -> Result<DryRunStatus, NTSTATUS>;
+
+    /// Puts the policy that is being tried in force; if `persist`, the driver starts with it the next time.
+    ///
+    /// # Errors
+    ///
+    /// STATUS_NOT_FOUND: there is none. Whatever the reason, nothing has changed.
+    fn load_dry_run(&self, persist: bool) -> Result<PolicyInForce, NTSTATUS>;
 }
 
 /// Which policy is in force.
@@ -51,6 +102,12 @@ pub fn dispatch<D: Operations>(device: &D, request: Request<'_>) -> Completion {
         (code::SLUICE_POLICY_LOAD, Buffers::Direct { input, shared }) => load_policy(device, input, shared),
         (code::SLUICE_POLICY_CLEAR, Buffers::Buffered(buffer)) => clear_policy(device, buffer),
         (code::SLUICE_POLICY_READ, Buffers::Direct { input, shared }) => read_policy(device, input, shared),
+        (code::SLUICE_RULE_COUNTERS, Buffers::Buffered(buffer)) => rule_counters(device, buffer),
+        (code::SLUICE_LOG_READ, Buffers::Buffered(buffer)) => read_log(device, buffer),
+        (code::SLUICE_DRY_RUN_START, Buffers::Direct { input, shared }) => start_dry_run(device, input, shared),
+        (code::SLUICE_DRY_RUN_STOP, Buffers::Buffered(buffer)) => stop_dry_run(device, buffer),
+        (code::SLUICE_DRY_RUN_STATUS, Buffers::Buffered(buffer)) => dry_run(device, buffer),
+        (code::SLUICE_DRY_RUN_LOAD, Buffers::Buffered(buffer)) => load_dry_run(device, buffer),
         _ => Err(STATUS_INVALID_DEVICE_REQUEST),
     })
 }
@@ -58,12 +115,11 @@ pub fn dispatch<D: Operations>(device: &D, request: Request<'_>) -> Completion {
 fn status<D: Operations>(device: &D, mut buffer: Buffered<'_>) -> Result<usize, NTSTATUS> {
     expect_no_input(buffer.input())?;
     let fill =
-        |clients: &mut List<'_, ClientStatus>| Status { header: header_of::<Status>(), ..device.status(clients) };
+        |clients: &mut List<'_, ClientStatus>| Ok(Status { header: header_of::<Status>(), ..device.status(clients) });
     answer_with_list(buffer.output(), fill, |status, total, listed| {
         status.clients_total = total;
         status.clients_listed = listed;
     })
-    .ok_or(STATUS_BUFFER_TOO_SMALL)
 }
 
 /// The answer takes the place of the fixed part of the request.
@@ -71,18 +127,53 @@ const _: () = assert!(PolicyAnswer::SIZE == PolicyRequest::SIZE);
 
 fn load_policy<D: Operations>(device: &D, input: &[u8], mut shared: SharedBytes<'_>) -> Result<usize, NTSTATUS> {
     expect_no_input(input)?;
-    let fixed_part = shared.first::<{ PolicyRequest::SIZE }>().ok_or(STATUS_INVALID_BUFFER_SIZE)?;
-    let table = shared.behind(PolicyRequest::SIZE);
-    let persist = policy_request(&mut fixed_part.as_slice(), table.len())?;
-    if table.is_empty() {
-        return Err(STATUS_INVALID_PARAMETER);
-    }
+    let (table, persist) = table(&mut shared)?;
     let table_length = table.len();
     let generation = device.load_policy(&table, persist)?;
     answer_policy(&mut shared, PolicyInForce { generation, table_length })
 }
 
+fn start_dry_run<D: Operations>(device: &D, input: &[u8], mut shared: SharedBytes<'_>) -> Result<usize, NTSTATUS> {
+    expect_no_input(input)?;
+    let (table, persist) = table(&mut shared)?;
+    if persist {
+        return Err(STATUS_INVALID_PARAMETER);
+    }
+    let table_length = table.len();
+    let generation = device.start_dry_run(&table)?;
+    answer_policy(&mut shared, PolicyInForce { generation, table_length })
+}
+
+/// The table behind the fixed part of a request, and whether to persist it.
+fn table<'a>(shared: &'a mut SharedBytes<'_>) -> Result<(SharedBytes<'a>, bool), NTSTATUS> {
+    let fixed_part = shared.first::<{ PolicyRequest::SIZE }>().ok_or(STATUS_INVALID_BUFFER_SIZE)?;
+    let table = shared.behind(PolicyRequest::SIZE);
+    let persist = policy_request(&mut fixed_part.as_slice(), table.len())?;
+    if table.is_empty() { Err(STATUS_INVALID_PARAMETER) } else { Ok((table, persist)) }
+}
+
 fn clear_policy<D: Operations>(device: &D, mut buffer: Buffered<'_>) -> Result<usize, NTSTATUS> {
+    let persist = without_table(&buffer)?;
+    let generation = device.clear_policy(persist)?;
+    answer_policy(&mut SharedBytes::new(buffer.output()), PolicyInForce { generation, table_length: 0 })
+}
+
+fn stop_dry_run<D: Operations>(device: &D, mut buffer: Buffered<'_>) -> Result<usize, NTSTATUS> {
+    if without_table(&buffer)? {
+        return Err(STATUS_INVALID_PARAMETER);
+    }
+    let generation = device.stop_dry_run()?;
+    answer_policy(&mut SharedBytes::new(buffer.output()), PolicyInForce { generation, table_length: 0 })
+}
+
+fn load_dry_run<D: Operations>(device: &D, mut buffer: Buffered<'_>) -> Result<usize, NTSTATUS> {
+    let persist = without_table(&buffer)?;
+    let in_force = device.load_dry_run(persist)?;
+    answer_policy(&mut SharedBytes::new(buffer.output()), in_force)
+}
+
+/// Whether to persist, of a request that has no table and room for its answer.
+fn without_table(buffer: &Buffered<'_>) -> Result<bool, NTSTATUS> {
     let mut rest = buffer.input();
     let rest_length = rest.len().saturating_sub(PolicyRequest::SIZE);
     let persist = policy_request(&mut rest, rest_length)?;
@@ -90,8 +181,51 @@ fn clear_policy<D: Operations>(device: &D, mut buffer: Buffered<'_>) -> Result<u
         return Err(STATUS_INVALID_PARAMETER);
     }
     expect_room(buffer.room(), PolicyAnswer::SIZE)?;
-    let generation = device.clear_policy(persist)?;
-    answer_policy(&mut SharedBytes::new(buffer.output()), PolicyInForce { generation, table_length: 0 })
+    Ok(persist)
+}
+
+fn rule_counters<D: Operations>(device: &D, mut buffer: Buffered<'_>) -> Result<usize, NTSTATUS> {
+    let request: CountersRequest = fixed_input(buffer.input(), |request: &CountersRequest| request.header)?;
+    if !matches!(request.policy, counted_policy::IN_FORCE | counted_policy::DRY_RUN) || request.reserved != 0 {
+        return Err(STATUS_INVALID_PARAMETER);
+    }
+    let fill = |rules: &mut List<'_, RuleCounter>| {
+        let answer = device.rule_counters(&request, rules)?;
+        Ok(CountersAnswer { header: header_of::<CountersAnswer>(), ..answer })
+    };
+    answer_with_list(buffer.output(), fill, |answer, _, listed| answer.listed = listed)
+}
+
+fn read_log<D: Operations>(device: &D, mut buffer: Buffered<'_>) -> Result<usize, NTSTATUS> {
+    let request: LogRequest = fixed_input(buffer.input(), |request: &LogRequest| request.header)?;
+    if request.reserved != 0 {
+        return Err(STATUS_INVALID_PARAMETER);
+    }
+    let fill = |records: &mut List<'_, PacketRecord>| {
+        Ok(LogAnswer { header: header_of::<LogAnswer>(), ..device.read_log(request.next, records) })
+    };
+    answer_with_list(buffer.output(), fill, |answer, _, listed| answer.listed = listed)
+}
+
+fn dry_run<D: Operations>(device: &D, mut buffer: Buffered<'_>) -> Result<usize, NTSTATUS> {
+    expect_no_input(buffer.input())?;
+    let fill = |samples: &mut List<'_, PacketRecord>| {
+        Ok(DryRunStatus { header: header_of::<DryRunStatus>(), ..device.dry_run(samples)? })
+    };
+    answer_with_list(buffer.output(), fill, |status, total, listed| {
+        status.samples_total = total;
+        status.samples_listed = listed;
+    })
+}
+
+/// An input that is a fixed part and nothing else.
+fn fixed_input<T: Wire>(input: &[u8], header: fn(&T) -> Header) -> Result<T, NTSTATUS> {
+    let mut rest = input;
+    let request = T::read(&mut rest).filter(|_| rest.is_empty()).ok_or(STATUS_INVALID_BUFFER_SIZE)?;
+    if header(&request).version != crate::VERSION {
+        return Err(STATUS_REVISION_MISMATCH);
+    }
+    if header(&request) == header_of::<T>() { Ok(request) } else { Err(STATUS_INVALID_PARAMETER) }
 }
 
 /// Whether to persist. The fixed part is taken from `bytes`, and `rest_length` bytes follow it.

@@ -29,6 +29,8 @@ statuses! {
     STATUS_DEVICE_NOT_READY = 0xC000_00A3;
     /// A persisted policy is not what was written (`ERROR_FILE_CORRUPT`).
     STATUS_FILE_CORRUPT_ERROR = 0xC000_0102;
+    /// No policy is being tried (`ERROR_NOT_FOUND`).
+    STATUS_NOT_FOUND = 0xC000_0225;
     /// The driver unloads (`ERROR_ACCESS_DENIED`).
     STATUS_DELETE_PENDING = 0xC000_0056;
     /// The input is shorter or longer than it has to be (`ERROR_INVALID_USER_BUFFER`).

@@ -4,13 +4,15 @@ use std::cell::{Cell, RefCell};
 
 use proptest::prelude::*;
 use sluice_control::message::{
-    ClientStatus, ModuleId, PolicyAnswer, Status, client_state, header_of, module_id_kind, policy_flags, status_flags,
+    ClientStatus, CountersAnswer, CountersRequest, DryRunStatus, LogAnswer, LogRequest, MAX_RECORDED_NAME, ModuleId,
+    PacketRecord, PolicyAnswer, RuleCounter, Status, client_state, counted_policy, header_of, module_id_kind,
+    policy_flags, status_flags,
 };
 use sluice_control::sluice::{Operations, PolicyInForce, dispatch};
 use sluice_control::status::*;
 use sluice_control::wire::Wire;
 use sluice_control::{Buffered, Buffers, Completion, List, NTSTATUS, Request, SharedBytes, VERSION, code};
-use sluice_npi::{Header, Statistics, action};
+use sluice_npi::{Flow, Header, Statistics, action, direction, link_type};
 
 /// A driver that takes any table which does not start with 0xFF.
 #[derive(Default)]
@@ -18,6 +20,7 @@ struct Driver {
     table: RefCell<Vec<u8>>,
     generation: Cell<u64>,
     persisted: Cell<bool>,
+    tried: RefCell<Vec<u8>>,
     clients: Vec<ClientStatus>,
 }
 
@@ -68,6 +71,97 @@ impl Operations for Driver {
         let _ = place.write(&table);
         PolicyInForce { generation: self.generation.get(), table_length: table.len() }
     }
+
+    fn rule_counters(
+        &self,
+        request: &CountersRequest,
+        rules: &mut List<'_, RuleCounter>,
+    ) -> Result<CountersAnswer, NTSTATUS> {
+        if request.policy == counted_policy::DRY_RUN && self.tried.borrow().is_empty() {
+            return Err(STATUS_NOT_FOUND);
+        }
+        (request.first..5).for_each(|rule| rules.push(&counter(rule)));
+        Ok(CountersAnswer {
+            header: Header { version: 0, size: 0 },
+            rules_total: 5,
+            generation: self.generation.get(),
+            default_packets: 7,
+            default_changed: 8,
+            default_action: action::BLOCK,
+            reserved: 0,
+            listed: 77,
+        })
+    }
+
+    fn read_log(&self, next: u64, records: &mut List<'_, PacketRecord>) -> LogAnswer {
+        (next..3).for_each(|number| records.push(&packet(number)));
+        LogAnswer { header: Header { version: 0, size: 0 }, listed: 77, next: 3, lost: 1, now: 9 }
+    }
+
+    fn start_dry_run(&self, table: &SharedBytes<'_>) -> Result<u64, NTSTATUS> {
+        *self.tried.borrow_mut() = table.to_vec()?;
+        Ok(self.generation.get())
+    }
+
+    fn stop_dry_run(&self) -> Result<u64, NTSTATUS> {
+        let tried = self.tried.take();
+        if tried.is_empty() { Err(STATUS_NOT_FOUND) } else { Ok(self.generation.get()) }
+    }
+
+    fn dry_run(&self, samples: &mut List<'_, PacketRecord>) -> Result<DryRunStatus, NTSTATUS> {
+        if self.tried.borrow().is_empty() {
+            return Err(STATUS_NOT_FOUND);
+        }
+        (0..2).for_each(|number| samples.push(&packet(number)));
+        Ok(DryRunStatus {
+            header: Header { version: 0, size: 0 },
+            table_length: self.tried.borrow().len() as u32,
+            started_generation: 0,
+            generation: self.generation.get(),
+            running: 5,
+            packets: [1, 2, 3, 4],
+            rule_count: 5,
+            default_action: action::PERMIT,
+            reserved: 0,
+            samples_total: 77,
+            samples_listed: 78,
+            now: 9,
+        })
+    }
+
+    fn load_dry_run(&self, persist: bool) -> Result<PolicyInForce, NTSTATUS> {
+        let tried = self.tried.take();
+        if tried.is_empty() {
+            return Err(STATUS_NOT_FOUND);
+        }
+        let table_length = tried.len();
+        *self.table.borrow_mut() = tried;
+        self.persisted.set(persist);
+        Ok(PolicyInForce { generation: self.next_generation(), table_length })
+    }
+}
+
+fn counter(rule: u32) -> RuleCounter {
+    RuleCounter { id: 10 + rule, action: action::PERMIT, reserved: 0, packets: rule.into(), changed: 1 }
+}
+
+fn packet(number: u64) -> PacketRecord {
+    PacketRecord {
+        time: 1,
+        generation: 2,
+        matched: number,
+        rule_id: 4,
+        decided_by: 5,
+        action: action::BLOCK,
+        dry_run_action: action::PERMIT,
+        link_type: link_type::RAW,
+        direction: direction::INBOUND,
+        wire_length: 60,
+        reserved: 0,
+        module_id: ModuleId { kind: module_id_kind::GUID, value: [6; 16] },
+        flow: Flow { name_length: 3, ..Flow::default() },
+        name: [b'n'; MAX_RECORDED_NAME],
+    }
 }
 
 fn client(number: u8) -> ClientStatus {
@@ -95,7 +189,7 @@ fn client(number: u8) -> ClientStatus {
 /// The buffer that takes the answer, as a program and the I/O manager prepare it, and the input that is not in it.
 fn prepared(code: u32, input: &[u8], room: usize) -> (Vec<u8>, Vec<u8>) {
     let mut buffer = if code == code::SLUICE_POLICY_READ { Vec::new() } else { input.to_vec() };
-    if code != code::SLUICE_POLICY_LOAD {
+    if !code::has_message_in_output(code) {
         buffer.resize(buffer.len().max(room), 0xAA);
     }
     (buffer, if code == code::SLUICE_POLICY_READ { input.to_vec() } else { Vec::new() })
@@ -133,12 +227,73 @@ fn policy(version: u16, size: u16, flags: u32, table_length: u32, reserved: u32,
     bytes
 }
 
+/// The bytes of a request of that length for counters or the log, written out by hand.
+fn counters(version: u16, size: u16, words: [u32; 3]) -> Vec<u8> {
+    [[version, size].map(u16::to_le_bytes).concat(), words.map(u32::to_le_bytes).concat()].concat()
+}
+
+#[test]
+fn rules_are_counted_from_the_first_that_is_asked_for_and_as_many_as_fit() {
+    let driver = Driver::default();
+    for (first, room, listed) in
+        [(0, 5, 0..5), (0, 2, 0..2), (2, 2, 2..4), (4, 9, 4..5), (5, 9, 0..0), (u32::MAX, 9, 0..0)]
+    {
+        let room = CountersAnswer::SIZE + room * RuleCounter::SIZE;
+        let (completion, answer) =
+            request(&driver, code::SLUICE_RULE_COUNTERS, &counters(VERSION, 16, [0, first, 0]), room);
+        assert_eq!(completion, done(CountersAnswer::SIZE + listed.len() * RuleCounter::SIZE));
+        let fixed = read::<CountersAnswer>(&answer);
+        assert_eq!(
+            (fixed.header, fixed.rules_total, fixed.listed),
+            (header_of::<CountersAnswer>(), 5, listed.len() as u32)
+        );
+        let mut rest = &answer[CountersAnswer::SIZE..];
+        listed.for_each(|rule| assert_eq!(RuleCounter::read(&mut rest).unwrap(), counter(rule)));
+    }
+}
+
+#[test]
+fn logged_packets_are_listed_from_the_number_that_is_asked_for() {
+    let driver = Driver::default();
+    let (completion, answer) = request(&driver, code::SLUICE_LOG_READ, &counters(VERSION, 16, [0, 1, 0]), 9999);
+    assert_eq!(LogRequest::SIZE, 16);
+    assert_eq!(completion, done(LogAnswer::SIZE + 2 * PacketRecord::SIZE));
+    let fixed = read::<LogAnswer>(&answer);
+    assert_eq!((fixed.header, fixed.listed, fixed.next, fixed.lost), (header_of::<LogAnswer>(), 2, 3, 1));
+    assert_eq!(read::<PacketRecord>(&answer[LogAnswer::SIZE + PacketRecord::SIZE..]), packet(2));
+}
+
+#[test]
+fn a_policy_is_tried_and_then_loaded() {
+    let driver = Driver::default();
+    let (start, load) = (code::SLUICE_DRY_RUN_START, code::SLUICE_DRY_RUN_LOAD);
+    let (completion, answer) = request(&driver, start, &policy(VERSION, 16, 0, 3, 0, b"abc"), 16);
+    assert_eq!(completion, done(16));
+    let expected = PolicyAnswer { header: header_of::<PolicyAnswer>(), table_length: 3, generation: 0 };
+    assert_eq!(read::<PolicyAnswer>(&answer), expected);
+    let (completion, answer) =
+        request(&driver, code::SLUICE_DRY_RUN_STATUS, &[], DryRunStatus::SIZE + PacketRecord::SIZE);
+    assert_eq!(completion, done(DryRunStatus::SIZE + PacketRecord::SIZE));
+    let status = read::<DryRunStatus>(&answer);
+    assert_eq!((status.header, status.samples_total, status.samples_listed), (header_of::<DryRunStatus>(), 2, 1));
+    let (completion, answer) = request(&driver, load, &policy(VERSION, 16, 1, 0, 0, b""), 16);
+    assert_eq!(completion, done(16));
+    assert_eq!(read::<PolicyAnswer>(&answer), PolicyAnswer { generation: 1, ..expected });
+    assert!(driver.persisted.get() && *driver.table.borrow() == b"abc");
+}
+
 #[test]
 fn the_codes_are_those_that_devioctl_h_makes() {
     assert_eq!(code::SLUICE_STATUS, 0x0012_6000);
     assert_eq!(code::SLUICE_POLICY_LOAD, 0x0012_A006);
     assert_eq!(code::SLUICE_POLICY_CLEAR, 0x0012_A008);
     assert_eq!(code::SLUICE_POLICY_READ, 0x0012_600E);
+    assert_eq!(code::SLUICE_RULE_COUNTERS, 0x0012_6010);
+    assert_eq!(code::SLUICE_LOG_READ, 0x0012_6014);
+    assert_eq!(code::SLUICE_DRY_RUN_START, 0x0012_A01A);
+    assert_eq!(code::SLUICE_DRY_RUN_STOP, 0x0012_A01C);
+    assert_eq!(code::SLUICE_DRY_RUN_STATUS, 0x0012_6020);
+    assert_eq!(code::SLUICE_DRY_RUN_LOAD, 0x0012_A024);
     assert_eq!(code::PROBE_CLASSIFY, 0x0012_6040);
     assert_eq!(code::PROBE_STATUS, 0x0012_6044);
 }
@@ -210,6 +365,22 @@ fn every_wrong_policy_request_is_named_and_does_nothing() {
         (code::SLUICE_STATUS, vec![0; 64], 64, STATUS_INVALID_BUFFER_SIZE),
         (code::SLUICE_STATUS, vec![], 0, STATUS_BUFFER_TOO_SMALL),
         (code::SLUICE_STATUS, vec![], Status::SIZE - 1, STATUS_BUFFER_TOO_SMALL),
+        (code::SLUICE_DRY_RUN_START, policy(VERSION, 16, 1, 3, 0, b"abc"), 16, STATUS_INVALID_PARAMETER),
+        (code::SLUICE_DRY_RUN_START, policy(VERSION, 16, 0, 0, 0, b""), 16, STATUS_INVALID_PARAMETER),
+        (code::SLUICE_DRY_RUN_STOP, policy(VERSION, 16, 1, 0, 0, b""), 16, STATUS_INVALID_PARAMETER),
+        (code::SLUICE_DRY_RUN_STOP, policy(VERSION, 16, 0, 0, 0, b""), 16, STATUS_NOT_FOUND),
+        (code::SLUICE_DRY_RUN_LOAD, policy(VERSION, 16, 1, 0, 0, b""), 16, STATUS_NOT_FOUND),
+        (code::SLUICE_DRY_RUN_STATUS, vec![], 999, STATUS_NOT_FOUND),
+        (code::SLUICE_DRY_RUN_STATUS, vec![], DryRunStatus::SIZE - 1, STATUS_BUFFER_TOO_SMALL),
+        (code::SLUICE_RULE_COUNTERS, counters(VERSION, 16, [1, 0, 0]), 99, STATUS_NOT_FOUND),
+        (code::SLUICE_RULE_COUNTERS, counters(VERSION, 16, [2, 0, 0]), 99, STATUS_INVALID_PARAMETER),
+        (code::SLUICE_RULE_COUNTERS, counters(VERSION, 16, [0, 0, 1]), 99, STATUS_INVALID_PARAMETER),
+        (code::SLUICE_RULE_COUNTERS, counters(VERSION, 15, [0, 0, 0]), 99, STATUS_INVALID_PARAMETER),
+        (code::SLUICE_RULE_COUNTERS, counters(2, 16, [0, 0, 0]), 99, STATUS_REVISION_MISMATCH),
+        (code::SLUICE_RULE_COUNTERS, vec![], 99, STATUS_INVALID_BUFFER_SIZE),
+        (code::SLUICE_RULE_COUNTERS, counters(VERSION, 16, [0; 3]), CountersAnswer::SIZE - 1, STATUS_BUFFER_TOO_SMALL),
+        (code::SLUICE_LOG_READ, counters(VERSION, 16, [1, 0, 0]), 99, STATUS_INVALID_PARAMETER),
+        (code::SLUICE_LOG_READ, [counters(VERSION, 16, [0; 3]), vec![0]].concat(), 99, STATUS_INVALID_BUFFER_SIZE),
         (code::PROBE_CLASSIFY, good.clone(), 16, STATUS_INVALID_DEVICE_REQUEST),
         (0, vec![], 0, STATUS_INVALID_DEVICE_REQUEST),
         (u32::MAX, vec![1, 2, 3], 3, STATUS_INVALID_DEVICE_REQUEST),
@@ -246,6 +417,12 @@ fn any_code() -> impl Strategy<Value = u32> {
         Just(code::SLUICE_POLICY_LOAD),
         Just(code::SLUICE_POLICY_CLEAR),
         Just(code::SLUICE_POLICY_READ),
+        Just(code::SLUICE_RULE_COUNTERS),
+        Just(code::SLUICE_LOG_READ),
+        Just(code::SLUICE_DRY_RUN_START),
+        Just(code::SLUICE_DRY_RUN_STOP),
+        Just(code::SLUICE_DRY_RUN_STATUS),
+        Just(code::SLUICE_DRY_RUN_LOAD),
         any::<u32>(),
     ]
 }

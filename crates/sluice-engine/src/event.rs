@@ -4,6 +4,7 @@ use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
 
 use sluice_control::NTSTATUS;
+use sluice_control::message::PacketRecord;
 use sluice_control::settings::OnPolicyError;
 use sluice_core::Action;
 use wdk_nmr::ModuleId;
@@ -69,6 +70,9 @@ pub enum Event<'a> {
         /// How many more have been refused since the last of these events.
         unreported: u64,
     },
+    /// A rule has logged a packet. At most 10 of these a second for each rule and 1,000 for all, after a silence as
+    /// many at once. Up to DISPATCH_LEVEL.
+    PacketLogged(&'a PacketRecord),
     /// A client's call of the dispatch table has been refused. At most one of these a second for each client. Up to
     /// DISPATCH_LEVEL.
     CallRejected {
@@ -82,6 +86,13 @@ pub enum Event<'a> {
 /// The least time between two events that a caller can cause at will, in milliseconds.
 const INTERVAL_MS: u64 = 1000;
 
+/// How many events are reported: one each `interval_ms` milliseconds, and up to `burst` at once after a silence.
+#[derive(Clone, Copy)]
+pub(crate) struct Rate {
+    pub(crate) interval_ms: u64,
+    pub(crate) burst: u64,
+}
+
 /// Keeps such events apart, so that they cannot flood a trace. Up to DISPATCH_LEVEL, without a lock.
 #[derive(Default)]
 pub(crate) struct Limiter {
@@ -92,14 +103,22 @@ pub(crate) struct Limiter {
 impl Limiter {
     /// Whether an event that happens at `now` is reported: if so, with how many that were not since the last one.
     pub(crate) fn admit(&self, now: u64) -> Option<u64> {
-        let next_at = self.next_at.load(Relaxed);
-        let later = now.saturating_add(INTERVAL_MS);
-        // Of several at the same time one is reported.
-        if now >= next_at && self.next_at.compare_exchange(next_at, later, Relaxed, Relaxed).is_ok() {
+        if self.allows(now, Rate { interval_ms: INTERVAL_MS, burst: 1 }) {
             return Some(self.unreported.swap(0, Relaxed));
         }
         self.unreported.fetch_add(1, Relaxed);
         None
+    }
+
+    /// Whether an event that happens at `now` is reported, where `rate` are. Nothing is written if it is not.
+    pub(crate) fn allows(&self, now: u64, rate: Rate) -> bool {
+        // The generic cell rate algorithm (ITU-T I.371): `next_at` is when the next event is due that comes no sooner
+        // than its turn.
+        let next_at = self.next_at.load(Relaxed);
+        let ahead = rate.interval_ms.saturating_mul(rate.burst.saturating_sub(1));
+        let later = next_at.max(now).saturating_add(rate.interval_ms);
+        // Of several at the same time one is reported.
+        now >= next_at.saturating_sub(ahead) && self.next_at.compare_exchange(next_at, later, Relaxed, Relaxed).is_ok()
     }
 }
 
@@ -115,5 +134,13 @@ mod tests {
         assert_eq!(limiter.admit(1005), Some(3));
         assert_eq!(limiter.admit(1006), None);
         assert_eq!(limiter.admit(9000), Some(1));
+    }
+
+    #[test]
+    fn a_burst_is_reported_and_then_the_rate_holds() {
+        let (limiter, rate) = (Limiter::default(), Rate { interval_ms: 100, burst: 3 });
+        let allowed = |now: u64| (0..10).filter(|_| limiter.allows(now, rate)).count();
+        assert_eq!([1000, 1050, 1100, 1300, 1301].map(allowed), [3, 0, 1, 2, 0]);
+        assert_eq!(allowed(100_000), 3, "a longer silence saves up no more");
     }
 }

@@ -4,15 +4,18 @@
 //! a pause, a file, a trace. That is [`Machine`]. So all of it runs in `cargo test` against a registrar.
 //!
 //! Data flows one way. A client's call comes in through the dispatch table (`provider`), is judged by the policy in
-//! force (`policy`) and counted (`counters`). A control request (`running`) puts another policy in force, and persists
-//! it if asked (`storage`). What happens on the way is reported (`event`).
+//! force (`policy`) and counted (`counters`); rules may log it (`log`), and another policy may be tried on it
+//! (`dry_run`). A control request (`running`) puts another policy in force, and persists it if asked (`storage`). What
+//! happens on the way is reported (`event`).
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
 mod counters;
+mod dry_run;
 mod event;
+mod log;
 mod machine;
 mod policy;
 mod provider;

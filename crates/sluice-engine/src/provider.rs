@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use sluice_control::NTSTATUS;
 use sluice_control::settings::OnPolicyError;
 use sluice_control::status::STATUS_INSUFFICIENT_RESOURCES;
-use sluice_core::{CapturedPacket, Direction};
+use sluice_core::{CapturedPacket, Decision, Direction, Observer, RuleAction, classify_observed};
 use sluice_npi::{
     Answered, CallClient, ClassifyCall, Flow, Header, Invalid, MAX_BATCH, PacketRef, ProviderCharacteristics,
     SluiceNpi, SluiceProvider, Statistics, Verdict, direction, flags, link_type, provider_dispatch,
@@ -15,8 +15,9 @@ use wdk_nmr::{
     RegisterError, RegistrationOptions, Resident, Single,
 };
 
-use crate::counters::Counters;
+use crate::counters::{Counters, Tally};
 use crate::event::Limiter;
+use crate::log::{self, Circumstances, Log};
 use crate::policy::{CurrentPolicy, InstalledPolicy};
 use crate::{Event, Machine};
 
@@ -32,6 +33,7 @@ pub const MODULE_ID: ModuleId = ModuleId::Guid(GUID {
 pub struct Engine<M: Machine> {
     pub(crate) machine: M,
     pub(crate) policy: CurrentPolicy<M::Processors>,
+    pub(crate) log: Log,
 }
 
 /// What the engine knows of one client.
@@ -67,8 +69,9 @@ impl<M: Machine> Engine<M> {
     /// that the driver does not start then.
     pub fn start(machine: M, table_limit: usize, on_policy_error: OnPolicyError) -> Result<Self, NTSTATUS> {
         let policy = CurrentPolicy::try_new(table_limit).ok_or(STATUS_INSUFFICIENT_RESOURCES)?;
+        let log = Log::try_new().ok_or(STATUS_INSUFFICIENT_RESOURCES)?;
         policy.restore(on_policy_error, &machine)?;
-        Ok(Self { machine, policy })
+        Ok(Self { machine, policy, log })
     }
 
     /// Registers with NMR, which offers the engine to all clients that are there and to all that come.
@@ -147,12 +150,18 @@ impl<M: Machine> SluiceProvider for Engine<M> {
             return Err(Invalid);
         }
         let mut counts = client.counters.start_call();
-        Ok(self.policy.read(&self.machine, |processor, in_force| {
+        Ok(self.policy.read(&self.machine, |place, in_force| {
+            let tally = in_force.counters.at(place);
+            let mut observer = CallObserver { engine: self, client, in_force, tally };
             let answered = call.answer(|packets, verdicts| {
-                judge(in_force, packets, verdicts);
+                judge(in_force, captured(packets), verdicts, &mut observer);
                 verdicts.iter().for_each(|verdict| counts.add(verdict));
+                self.policy.read_dry_run(place.processor, |place, dry_run| {
+                    let now = self.machine.uptime_ms();
+                    dry_run.compare(place, captured(packets), verdicts, client.module_id.into(), now);
+                });
             });
-            counts.finish(processor);
+            counts.finish(place);
             answered
         }))
     }
@@ -172,10 +181,47 @@ impl<M: Machine> SluiceProvider for Engine<M> {
     }
 }
 
-/// Writes the verdicts on packets.
-#[inline]
-fn judge(in_force: &InstalledPolicy, packets: &[PacketRef<'_>], verdicts: &mut [Verdict]) {
-    let packets = packets.iter().map(|packet| CapturedPacket {
+/// Counts which rules the packets of a call match, and logs packets.
+struct CallObserver<'a, M: Machine> {
+    engine: &'a Engine<M>,
+    client: &'a AttachedClient,
+    in_force: &'a InstalledPolicy,
+    tally: Tally<'a>,
+}
+
+impl<M: Machine> Observer for CallObserver<'_, M> {
+    #[inline]
+    fn decided(&mut self, rule: u32) {
+        self.tally.add(rule as usize);
+    }
+
+    fn observed(&mut self, rule: u32, packet: &CapturedPacket<'_>, flow: &Flow, decision: Decision) {
+        self.tally.add(rule as usize);
+        let InstalledPolicy { policy, generation, limits, counters, .. } = self.in_force;
+        let Some((rule_id, RuleAction::Log)) = policy.rule(rule) else { return };
+        let now = self.engine.machine.uptime_ms();
+        if limits.allows(rule, now) && self.engine.log.allows(now) {
+            let (generation, module_id) = (*generation, self.client.module_id.into());
+            let of = Circumstances { time: now, generation, module_id, decision };
+            self.engine.log_packet(of, rule_id, counters.sum(rule as usize), packet, flow);
+        }
+    }
+}
+
+impl<M: Machine> Engine<M> {
+    // Out of the way of other packets: the record would be part of their stack frame.
+    #[cold]
+    #[inline(never)]
+    fn log_packet(&self, of: Circumstances, rule_id: u32, matched: u64, packet: &CapturedPacket<'_>, flow: &Flow) {
+        let record = log::record(of, rule_id, matched, packet, flow);
+        self.log.append(&record);
+        self.machine.report(&Event::PacketLogged(&record));
+    }
+}
+
+/// The packets of a call.
+fn captured<'a>(packets: &'a [PacketRef<'a>]) -> impl Iterator<Item = CapturedPacket<'a>> + Clone {
+    packets.iter().map(|packet| CapturedPacket {
         direction: match packet.direction() {
             direction::INBOUND => Direction::Inbound,
             direction::OUTBOUND => Direction::Outbound,
@@ -184,8 +230,18 @@ fn judge(in_force: &InstalledPolicy, packets: &[PacketRef<'_>], verdicts: &mut [
         link_type: packet.link_type(),
         wire_length: packet.wire_length(),
         bytes: packet.bytes(),
-    });
-    if sluice_core::classify(&in_force.policy, in_force.generation, packets, verdicts).is_err() {
+    })
+}
+
+/// Writes the verdicts on packets, and tells `observer` of them.
+#[inline]
+fn judge<'a>(
+    in_force: &InstalledPolicy,
+    packets: impl Iterator<Item = CapturedPacket<'a>> + Clone,
+    verdicts: &mut [Verdict],
+    observer: &mut impl Observer,
+) {
+    if classify_observed(&in_force.policy, in_force.generation, packets, verdicts, observer).is_err() {
         // A link type that was known a moment ago is not known now: the default decides, and nothing was read.
         let flow = Flow { flags: flags::MALFORMED, ..Flow::default() };
         let action = in_force.policy.default_action().number();

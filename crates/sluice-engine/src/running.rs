@@ -1,15 +1,18 @@
 //! The running engine, as administrators see it: what the requests of the control device do.
 
 use sluice_control::message::{
-    ClientStatus, ModuleId as ModuleIdMessage, Status, client_state, header_of, status_flags,
+    ClientStatus, CountersAnswer, CountersRequest, DryRunStatus, LogAnswer, ModuleId as ModuleIdMessage, PacketRecord,
+    RuleCounter, Status, client_state, counted_policy, header_of, status_flags,
 };
 use sluice_control::sluice::{Operations, PolicyInForce, dispatch};
 use sluice_control::status::STATUS_SUCCESS;
 use sluice_control::{Completion, List, NTSTATUS, Request, RequestHandler, SharedBytes};
 use sluice_npi::Statistics;
-use wdk_nmr::{BindingState, Leaked, Passive, ProviderRegistration, Resident};
+use wdk_nmr::{BindingState, Leaked, Passive, ProviderRegistration, Region, Resident};
 
+use crate::counters::RuleCounters;
 use crate::event::Limiter;
+use crate::policy::InstalledPolicy;
 use crate::provider::announce;
 use crate::{Engine, Event, Machine};
 
@@ -128,6 +131,78 @@ impl<M: Machine, R: Resident> Operations for RunningEngine<M, R> {
             let _ = place.write(table);
             PolicyInForce { generation: in_force.generation, table_length: table.len() }
         })
+    }
+
+    fn rule_counters(
+        &self,
+        request: &CountersRequest,
+        rules: &mut List<'_, RuleCounter>,
+    ) -> Result<CountersAnswer, NTSTATUS> {
+        let Engine { machine, policy, .. } = self.engine();
+        if request.policy == counted_policy::DRY_RUN {
+            return policy.dry_run(machine, |dry_run| {
+                count_rules(&dry_run.tried, dry_run.number, Some(&dry_run.changed), request.first, rules)
+            });
+        }
+        Ok(policy.read(machine, |_, in_force| count_rules(in_force, in_force.generation, None, request.first, rules)))
+    }
+
+    fn read_log(&self, next: u64, records: &mut List<'_, PacketRecord>) -> LogAnswer {
+        let Engine { machine, log, .. } = self.engine();
+        let _region = Region::<M::Region>::enter();
+        let (next, lost) = log.read(next, records, || machine.pause());
+        LogAnswer { header: header_of::<LogAnswer>(), listed: 0, next, lost, now: machine.uptime_ms() }
+    }
+
+    fn start_dry_run(&self, table: &SharedBytes<'_>) -> Result<u64, NTSTATUS> {
+        let Engine { machine, policy, .. } = self.engine();
+        policy.start_dry_run(table, machine)
+    }
+
+    fn stop_dry_run(&self) -> Result<u64, NTSTATUS> {
+        let Engine { machine, policy, .. } = self.engine();
+        policy.stop_dry_run(machine)
+    }
+
+    fn dry_run(&self, samples: &mut List<'_, PacketRecord>) -> Result<DryRunStatus, NTSTATUS> {
+        let Engine { machine, policy, .. } = self.engine();
+        let generation = policy.read(machine, |_, in_force| in_force.generation);
+        policy.dry_run(machine, |dry_run| dry_run.status(generation, machine.uptime_ms(), samples))
+    }
+
+    fn load_dry_run(&self, persist: bool) -> Result<PolicyInForce, NTSTATUS> {
+        let engine = self.engine();
+        let (generation, table_length) = engine.policy.load_dry_run(persist, &engine.machine)?;
+        announce(&self.registration, generation);
+        Ok(PolicyInForce { generation, table_length })
+    }
+}
+
+/// Appends the counters of a policy from rule `first` on.
+fn count_rules(
+    of: &InstalledPolicy,
+    generation: u64,
+    changed: Option<&RuleCounters>,
+    first: u32,
+    rules: &mut List<'_, RuleCounter>,
+) -> CountersAnswer {
+    let policy = &of.policy;
+    let changed = |rule: u32| changed.map_or(0, |changed| changed.sum(rule as usize));
+    let packets = |rule: u32| of.counters.sum(rule as usize);
+    for rule in first..policy.rule_count() {
+        let Some((id, action)) = policy.rule(rule).filter(|_| rules.has_room()) else { break };
+        let (packets, changed) = (packets(rule), changed(rule));
+        rules.push(&RuleCounter { id, action: action.number(), reserved: 0, packets, changed });
+    }
+    CountersAnswer {
+        header: header_of::<CountersAnswer>(),
+        rules_total: policy.rule_count(),
+        generation,
+        default_packets: packets(policy.rule_count()),
+        default_changed: changed(policy.rule_count()),
+        default_action: policy.default_action().number(),
+        reserved: 0,
+        listed: 0,
     }
 }
 

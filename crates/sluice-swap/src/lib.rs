@@ -143,19 +143,38 @@ impl<T, P: Processors, const SHARDS: usize> Swap<T, P, SHARDS> {
     /// that processor. `reader` must not call [`replace`](Self::replace), which would wait for it forever.
     #[inline]
     pub fn read<R>(&self, shard: usize, reader: impl FnOnce(&T) -> R) -> R {
+        self.read_in_place(shard, |_, value| reader(value))
+    }
+
+    /// Does what [`read`](Self::read) does, and tells `reader` of a place that is its own as long as it reads. So each
+    /// place can have counters that are changed without a locked instruction.
+    ///
+    /// At DISPATCH_LEVEL `shard` has to be the number of the processor for that; there is no place if it is not below
+    /// `SHARDS`. Below DISPATCH_LEVEL there is none if another reader of the shard is under way, or if a replacement
+    /// has just begun, which is rare where a shard is a processor. What a counted reader has written to its place, with
+    /// whatever ordering, is seen by the next one there.
+    #[inline]
+    pub fn read_in_place<R>(&self, shard: usize, reader: impl FnOnce(Option<OwnPlace>, &T) -> R) -> R {
         let Some(_region) = P::enter() else {
+            let place = (shard < SHARDS).then_some(OwnPlace { shard, counted_in: None });
             // Acquire: the value was put in place before its slot became current.
-            return self.read_slot(self.current.load(Ordering::Acquire), reader);
+            return self.read_slot(self.current.load(Ordering::Acquire), |value| reader(place, value));
         };
         let epoch = self.epoch.load(Ordering::Relaxed) & 1;
         let counter = &self.shards[shard & Self::SHARD_MASK].readers[epoch];
         // In the order of all SeqCst operations this comes before the load of `current`, and the writer's store to
         // `current` before its look at the counters: either the writer sees this reader, or the reader sees the new
         // value.
-        counter.fetch_add(1, Ordering::SeqCst);
+        // Acquire as well, so that a reader who is alone sees what the one before it did.
+        let is_alone = counter.fetch_add(1, Ordering::SeqCst) == 0;
         let _counted = Counted { counter };
         fence_if_modelled();
-        self.read_slot(self.current.load(Ordering::SeqCst), reader)
+        let current = self.current.load(Ordering::SeqCst) & 1;
+        // Both change with every replacement, the slot first. The readers of a value who are counted in the other epoch
+        // came before the epoch changed.
+        let has_place = is_alone && epoch == current;
+        let place = has_place.then_some(OwnPlace { shard: shard & Self::SHARD_MASK, counted_in: Some(epoch) });
+        self.read_slot(current, |value| reader(place, value))
     }
 
     /// Calls `reader` with the value of the slot that the calling thread has just found to be current, and for which
@@ -230,6 +249,35 @@ impl<T, P, const SHARDS: usize> Drop for Swap<T, P, SHARDS> {
             // SAFETY: `slots[current]` holds a value, by the invariant of `Swap`, and is not used again.
             unsafe { slot.assume_init_drop() };
         });
+    }
+}
+
+/// A place of a reader: nobody else has it as long as the reader reads. See [`Swap::read_in_place`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnPlace {
+    shard: usize,
+    /// The epoch, or `None` at DISPATCH_LEVEL.
+    counted_in: Option<usize>,
+}
+
+impl OwnPlace {
+    /// A number below twice the number of shards that no other reader of the same value has meanwhile.
+    #[must_use]
+    #[inline]
+    pub const fn of_value(self) -> usize {
+        // All readers of a value who have a place and are counted are in one epoch.
+        self.shard << 1 | self.counted_in.is_some() as usize
+    }
+
+    /// A number below four times the number of shards that no other reader has meanwhile, whatever value it reads.
+    #[must_use]
+    #[inline]
+    pub const fn of_all(self) -> usize {
+        let which = match self.counted_in {
+            None => 0,
+            Some(epoch) => epoch + 1,
+        };
+        self.shard << 2 | which
     }
 }
 

@@ -127,6 +127,36 @@ fn readers_of_different_shards_are_both_waited_for() {
 }
 
 #[test]
+fn a_place_has_one_reader_at_a_time() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let swap = Arc::new(Swap::<_, AllCounted, 1>::new(0));
+        // Loom fails the test if two threads are in a cell at once, or one does not see what another has done there.
+        let places = Arc::new([0; 4].map(loom::cell::UnsafeCell::new));
+        let readers = [(); 2].map(|()| {
+            let (swap, places) = (swap.clone(), places.clone());
+            thread::spawn(move || {
+                swap.read_in_place(0, |place, _| {
+                    let Some(place) = place else { return 0 };
+                    // SAFETY: nobody else is told this place, which is what is tested.
+                    places[place.of_all()].with_mut(|count| unsafe { *count += 1 });
+                    1
+                })
+            })
+        });
+        swap.replace(1, thread::yield_now);
+        let told: usize = readers.map(|reader| reader.join().unwrap()).into_iter().sum();
+        // SAFETY: the readers are done.
+        let counted: usize = places.iter().map(|place| place.with(|count| unsafe { *count })).sum();
+        assert_eq!(counted, told);
+        let (place, value) = swap.read_in_place(0, |place, value| (place, *value));
+        let place = place.map(|place| (place.of_value(), place.of_all()));
+        assert_eq!((place, value), (Some((1, 2)), 1), "a reader who is alone has a place");
+    });
+}
+
+#[test]
 fn two_writers_take_turns() {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);

@@ -2,16 +2,22 @@
 #![cfg_attr(not(windows), allow(dead_code, reason = "only the program for Windows sends requests"))]
 
 use sluice_control::code;
-use sluice_control::message::{BatchEntry, BatchRequest, PolicyRequest, header_of};
+use sluice_control::message::{BatchEntry, BatchRequest, CountersRequest, LogRequest, PolicyRequest, header_of};
 use sluice_control::wire::Wire;
 use sluice_npi::{MAX_BATCH, direction, link_type};
 
 /// Every control code of both devices, and some that neither has.
-pub(crate) const CODES: [(&str, u32); 9] = [
+pub(crate) const CODES: [(&str, u32); 15] = [
     ("SLUICE_STATUS", code::SLUICE_STATUS),
     ("SLUICE_POLICY_LOAD", code::SLUICE_POLICY_LOAD),
     ("SLUICE_POLICY_CLEAR", code::SLUICE_POLICY_CLEAR),
     ("SLUICE_POLICY_READ", code::SLUICE_POLICY_READ),
+    ("SLUICE_RULE_COUNTERS", code::SLUICE_RULE_COUNTERS),
+    ("SLUICE_LOG_READ", code::SLUICE_LOG_READ),
+    ("SLUICE_DRY_RUN_START", code::SLUICE_DRY_RUN_START),
+    ("SLUICE_DRY_RUN_STOP", code::SLUICE_DRY_RUN_STOP),
+    ("SLUICE_DRY_RUN_STATUS", code::SLUICE_DRY_RUN_STATUS),
+    ("SLUICE_DRY_RUN_LOAD", code::SLUICE_DRY_RUN_LOAD),
     ("PROBE_CLASSIFY", code::PROBE_CLASSIFY),
     ("PROBE_STATUS", code::PROBE_STATUS),
     ("unknown function", code::SLUICE_STATUS + (0x7FF << 2)),
@@ -51,7 +57,7 @@ fn bytes_of<T: Wire>(value: &T) -> Vec<u8> {
 /// driver has handed out.
 pub(crate) fn right(code: u32, table: &[u8], random: &mut Random) -> Vec<u8> {
     match code {
-        code::SLUICE_POLICY_LOAD => {
+        code::SLUICE_POLICY_LOAD | code::SLUICE_DRY_RUN_START => {
             let arbitrary: Vec<u8>;
             let table = if table.is_empty() {
                 arbitrary = (0..1 + random.below(300)).map(|_| random.byte()).collect();
@@ -63,7 +69,14 @@ pub(crate) fn right(code: u32, table: &[u8], random: &mut Random) -> Vec<u8> {
             let request = PolicyRequest { header, flags: 0, table_length: table.len() as u32, reserved: 0 };
             [bytes_of(&request), table.to_vec()].concat()
         }
-        code::SLUICE_POLICY_CLEAR => {
+        code::SLUICE_RULE_COUNTERS => {
+            let (policy, first) = (random.below(2) as u32, random.below(4) as u32);
+            bytes_of(&CountersRequest { header: header_of::<CountersRequest>(), policy, first, reserved: 0 })
+        }
+        code::SLUICE_LOG_READ => {
+            bytes_of(&LogRequest { header: header_of::<LogRequest>(), reserved: 0, next: random.below(1000) as u64 })
+        }
+        code::SLUICE_POLICY_CLEAR | code::SLUICE_DRY_RUN_STOP | code::SLUICE_DRY_RUN_LOAD => {
             bytes_of(&PolicyRequest { header: header_of::<PolicyRequest>(), flags: 0, table_length: 0, reserved: 0 })
         }
         code::PROBE_CLASSIFY => batch(random),

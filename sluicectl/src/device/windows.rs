@@ -9,7 +9,7 @@ use sluice_control::name::{SLUICE, WIN32_PREFIX};
 use sluice_control::settings::TABLE_LIMIT;
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_INVALID_FUNCTION, ERROR_NO_SYSTEM_RESOURCES,
-    ERROR_NOT_ENOUGH_QUOTA, ERROR_NOT_READY, ERROR_PATH_NOT_FOUND, ERROR_REVISION_MISMATCH,
+    ERROR_NOT_ENOUGH_QUOTA, ERROR_NOT_FOUND, ERROR_NOT_READY, ERROR_PATH_NOT_FOUND, ERROR_REVISION_MISMATCH,
 };
 use windows_sys::Win32::System::IO::DeviceIoControl;
 
@@ -67,6 +67,9 @@ impl Handle {
     fn refused(&self, error: &io::Error) -> Failure {
         let why = match code_of(error) {
             Some(ERROR_REVISION_MISMATCH | ERROR_INVALID_FUNCTION) => return other_version(),
+            Some(ERROR_NOT_FOUND) if self.name == SLUICE => {
+                "no policy is being tried; start with: sluicectl policy dry-run start FILE".to_owned()
+            }
             Some(ERROR_NOT_READY) if self.name == SLUICE => "it is starting or stopping".to_owned(),
             Some(ERROR_NOT_READY) => "it is attached to no provider; start sluice.sys (sc.exe start sluice)".to_owned(),
             Some(ERROR_NOT_ENOUGH_QUOTA) => {

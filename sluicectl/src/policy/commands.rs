@@ -13,7 +13,7 @@ use sluice_core::{Policy, RuleAction};
 use super::checked::{Checked, check, load as load_table, plural};
 use super::diagnostic::Diagnostic;
 use super::file::ListRecord;
-use super::{explain, import};
+use super::{dry_run, explain, import};
 use crate::args::{CheckArgs, PolicyCommand};
 use crate::device::Sluice;
 use crate::failure::Failure;
@@ -23,7 +23,9 @@ use crate::table;
 pub(crate) fn run(command: PolicyCommand) -> Result<(), Failure> {
     match command {
         PolicyCommand::Check(args) => check_only(&args),
-        PolicyCommand::Load { file, persist, json } => load(&file, persist, json),
+        PolicyCommand::Load { file: Some(file), persist, json, .. } => load(&file, persist, json),
+        PolicyCommand::Load { file: None, persist, json, .. } => dry_run::load(persist, json),
+        PolicyCommand::DryRun(command) => dry_run::run(&command),
         PolicyCommand::Show { compare, json } => show(compare.as_deref(), json),
         PolicyCommand::Clear { persist, json } => clear(persist, json),
         PolicyCommand::Test(args) => explain::run(&args),
@@ -168,11 +170,11 @@ fn in_force_lines<B: AsRef<[u8]>>(generation: u64, policy: Option<&Policy<B>>) -
     text
 }
 
-fn write_json(value: &Value) -> Result<(), Failure> {
+pub(super) fn write_json(value: &Value) -> Result<(), Failure> {
     write_line(&value.to_string())
 }
 
-fn write_line(line: &str) -> Result<(), Failure> {
+pub(super) fn write_line(line: &str) -> Result<(), Failure> {
     Ok(writeln!(stdout(), "{line}")?)
 }
 

@@ -5,6 +5,7 @@ mod checked;
 pub(crate) mod commands;
 mod described;
 mod diagnostic;
+mod dry_run;
 mod expected;
 mod explain;
 mod file;

@@ -1,5 +1,5 @@
-//! Speed and size, against the peers, in one run: `cargo bench -p sluice-core [-- parse|classify|path]`; `classify 10k`
-//! measures the sets of that size alone.
+//! Speed and size, against the peers, in one run: `cargo bench -p sluice-core [-- parse|classify|path|observe]`;
+//! `classify 10k` measures the sets of that size alone.
 //!
 //! What counts are ratios, so the candidates take turns, round by round; benchmark frameworks measure one after the
 //! other. Ratios are those of the fastest rounds, in which nothing else ran. On a quiet machine the medians, which are
@@ -12,6 +12,7 @@
 mod classify;
 #[path = "../../tests/common/mod.rs"]
 mod common;
+mod observe;
 mod parse;
 mod path;
 
@@ -60,6 +61,9 @@ fn main() {
     }
     if wanted("path") {
         path::bench();
+    }
+    if wanted("observe") {
+        observe::bench();
     }
 }
 

@@ -3,7 +3,8 @@
 
 use nmr_registrar::Session;
 use sluice_control::message::{
-    BatchAnswer, BatchEntry, BatchRequest, PolicyAnswer, PolicyRequest, ProviderStatus, header_of,
+    BatchAnswer, BatchEntry, BatchRequest, CountersRequest, LogRequest, PolicyAnswer, PolicyRequest, ProviderStatus,
+    header_of,
 };
 use sluice_control::probe::{Batch, Operations, dispatch};
 use sluice_control::status::{STATUS_DEVICE_NOT_READY, STATUS_INVALID_PARAMETER, STATUS_SUCCESS};
@@ -11,7 +12,7 @@ use sluice_control::wire::Wire;
 use sluice_control::{Completion, List, NTSTATUS, Request, RequestHandler, code};
 use sluice_npi::{CallSluice, PacketRef, Verdict};
 
-use crate::host::{Fault, Host, Registered, Started, attach, blocking, passive, start_on, status};
+use crate::host::{Fault, Host, Registered, Started, attach, blocking, logging, passive, start_on, status};
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,13 +71,19 @@ impl Bytes<'_> {
 }
 
 /// The codes of both devices.
-const CODES: [u32; 6] = [
+const CODES: [u32; 12] = [
     code::SLUICE_STATUS,
     code::SLUICE_POLICY_LOAD,
     code::SLUICE_POLICY_CLEAR,
     code::SLUICE_POLICY_READ,
     code::PROBE_CLASSIFY,
     code::PROBE_STATUS,
+    code::SLUICE_RULE_COUNTERS,
+    code::SLUICE_LOG_READ,
+    code::SLUICE_DRY_RUN_START,
+    code::SLUICE_DRY_RUN_STOP,
+    code::SLUICE_DRY_RUN_STATUS,
+    code::SLUICE_DRY_RUN_LOAD,
 ];
 
 /// Sends what the bytes say.
@@ -120,9 +127,22 @@ fn request(code: u32, bytes: &mut Bytes<'_>) -> Vec<u8> {
         return bytes.take(length.into());
     }
     let mut request = match code {
-        code::SLUICE_POLICY_LOAD | code::SLUICE_POLICY_CLEAR => {
+        code::SLUICE_RULE_COUNTERS => {
+            let (policy, first) = (u32::from(bytes.byte() % 2), u32::from(bytes.byte() % 4));
+            to_bytes(&CountersRequest { header: header_of::<CountersRequest>(), policy, first, reserved: 0 }, &[])
+        }
+        code::SLUICE_LOG_READ => {
+            let next = bytes.byte().into();
+            to_bytes(&LogRequest { header: header_of::<LogRequest>(), reserved: 0, next }, &[])
+        }
+        code::SLUICE_POLICY_LOAD
+        | code::SLUICE_POLICY_CLEAR
+        | code::SLUICE_DRY_RUN_START
+        | code::SLUICE_DRY_RUN_STOP
+        | code::SLUICE_DRY_RUN_LOAD => {
             let table = match (code, how % 4) {
-                (code::SLUICE_POLICY_CLEAR, 0..3) => Vec::new(),
+                (code::SLUICE_POLICY_CLEAR | code::SLUICE_DRY_RUN_STOP | code::SLUICE_DRY_RUN_LOAD, 0..3) => Vec::new(),
+                (_, 2) => logging(bytes.byte().into(), how.into()),
                 (_, 0..3) => blocking(bytes.byte().into(), how.into()),
                 _ => bytes.take(usize::from(how)),
             };
@@ -192,7 +212,7 @@ fn send(engine: &Started, client: &Registered, host: &Host, code: u32, input: Ve
     }
     let mut rest = answer.as_slice();
     match code {
-        code::SLUICE_POLICY_LOAD | code::SLUICE_POLICY_CLEAR => {
+        code::SLUICE_POLICY_LOAD | code::SLUICE_POLICY_CLEAR | code::SLUICE_DRY_RUN_LOAD => {
             assert_eq!((PolicyAnswer::read(&mut rest).unwrap().generation, now), (generation + 1, generation + 1));
         }
         code::PROBE_CLASSIFY => {

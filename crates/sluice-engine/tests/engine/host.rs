@@ -58,7 +58,7 @@ impl Storage for Disk {
     }
 
     fn replace(&self, parts: &[&[u8]]) -> Result<(), NTSTATUS> {
-        assert_eq!(Regions::depth(), 1, "a thread that is suspended here holds up all that change the policy");
+        assert!(Regions::depth() > 0, "a thread that is suspended here holds up all that change the policy");
         self.fails(Fault::Replace)?;
         *self.persisted.lock().unwrap() = Some(parts.concat());
         Ok(())
@@ -139,7 +139,7 @@ impl Machine for Host {
         self.now_ms.load(Ordering::Relaxed)
     }
     fn pause(&self) {
-        assert_eq!(Regions::depth(), 1, "a thread that is suspended here holds up all that change the policy");
+        assert!(Regions::depth() > 0, "a thread that is suspended here holds up all that change the policy");
         thread::yield_now();
     }
     fn storage(&self) -> &Disk {
@@ -245,6 +245,15 @@ pub(crate) fn classify(client: &Registered, ports: &[u16]) -> Result<Vec<Verdict
 pub(crate) fn blocking(port: u16, id: u32) -> Vec<u8> {
     let conditions = Conditions { destination_ports: vec![port..=port], ..Conditions::default() };
     compile(&[Rule { id, action: RuleAction::Block, conditions }], Action::Permit).unwrap()
+}
+
+/// A table that logs datagrams to `port`, by rule `id`, and then blocks them, by the next one.
+pub(crate) fn logging(port: u16, id: u32) -> Vec<u8> {
+    let rule = |id, action| {
+        let conditions = Conditions { destination_ports: vec![port..=port], ..Conditions::default() };
+        Rule { id, action, conditions }
+    };
+    compile(&[rule(id, RuleAction::Log), rule(id + 1, RuleAction::Block)], Action::Permit).unwrap()
 }
 
 /// Sends a request as sluicectl and the I/O manager do, with room for `room` bytes of answer.

@@ -3,6 +3,7 @@
 mod events;
 mod fuzzed;
 mod host;
+mod observe;
 mod persist;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
