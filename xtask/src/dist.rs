@@ -19,7 +19,7 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use crate::layout::{self, Arch};
-use crate::run::output;
+use crate::run::{git, output};
 use crate::{build, check_image, sign};
 
 /// The packages whose dependencies go to users.
@@ -280,10 +280,6 @@ fn sbom(packages: &[Value], version: &str, commit: &str) -> Result<Vec<u8>> {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
-}
-
-fn git(arguments: &[&str]) -> Result<String> {
-    Ok(output(Command::new("git").args(arguments).current_dir(layout::root()))?.trim().to_owned())
 }
 
 #[cfg(test)]

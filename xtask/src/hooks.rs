@@ -6,13 +6,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::layout;
-use crate::run::{cargo, output, run as run_command, write_executable};
+use crate::run::{cargo, git, output, run as run_command, write_executable};
 use crate::style;
 
 /// The hook. The second line is how it is recognized.
@@ -23,7 +22,7 @@ const HOOK: &str = "#!/bin/sh\n# Installed by `cargo xtask hooks`.\nexec cargo x
 /// # Errors
 /// There is another hook, or the file cannot be written.
 pub(crate) fn install() -> Result<()> {
-    let folder = layout::root().join(git(&["rev-parse", "--git-path", "hooks"])?.trim());
+    let folder = layout::root().join(git(&["rev-parse", "--git-path", "hooks"])?);
     install_in(&folder)?;
     println!(
         "Before each commit: formatting, style, and clippy of what changes. `git commit --no-verify` does without."
@@ -90,10 +89,6 @@ fn changed_packages(changed: &[PathBuf], metadata: &Value) -> BTreeSet<String> {
 fn metadata() -> Result<Value> {
     let text = output(&mut cargo(&["metadata", "--no-deps", "--format-version", "1"]))?;
     serde_json::from_str(&text).context("cargo metadata wrote something that is not JSON")
-}
-
-fn git(arguments: &[&str]) -> Result<String> {
-    output(Command::new("git").args(arguments).current_dir(layout::root()))
 }
 
 #[cfg(test)]

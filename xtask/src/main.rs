@@ -21,6 +21,7 @@ mod import_library;
 mod layout;
 mod machines;
 mod models;
+mod mutants;
 mod probe_c;
 mod run;
 mod sanitize;
@@ -76,6 +77,8 @@ enum Command {
     Sanitize(sanitize::Arguments),
     /// Run the models of everything that is done without a lock through every interleaving
     Models,
+    /// Change the code, one place at a time, and show which changes no test notices
+    Mutants(mutants::Arguments),
     /// Show what the host tests reach
     Coverage(coverage::Arguments),
     /// Check the width of lines and the form of imports
@@ -133,6 +136,7 @@ fn run(command: Command) -> Result<()> {
         Command::Stress(arguments) => stress::run(&arguments),
         Command::Sanitize(arguments) => sanitize::run(&arguments),
         Command::Models => models::run(),
+        Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Style(arguments) => style::run(&arguments),
         Command::Hooks => hooks::install(),

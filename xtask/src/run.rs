@@ -35,6 +35,16 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{} wrote something that is not UTF-8", line(command)))
 }
 
+/// What git says in the repository, without blanks at the end.
+///
+/// # Errors
+/// As [`output`].
+pub(crate) fn git(arguments: &[&str]) -> Result<String> {
+    let mut text = output(Command::new("git").args(arguments).current_dir(layout::root()))?;
+    text.truncate(text.trim_end().len());
+    Ok(text)
+}
+
 /// Whether `command` can be run and ends with success. What it writes is of no interest.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

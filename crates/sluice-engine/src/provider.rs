@@ -255,3 +255,54 @@ pub(crate) fn announce<M: Machine, R: Resident>(registration: &ProviderRegistrat
         client.policy_changed(generation);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sluice_core::compile::{Conditions, Rule, compile};
+    use sluice_core::{Action, Policy, RuleAction};
+    use sluice_npi::action;
+
+    use super::*;
+
+    fn in_force(rules: &[Rule], default: Action) -> InstalledPolicy {
+        let policy = Policy::new(compile(rules, default).unwrap()).unwrap();
+        InstalledPolicy { generation: 7, policy, persisted: false }
+    }
+
+    /// The verdict on a packet of four bytes.
+    fn verdict(in_force: &InstalledPolicy, link_type: u16, direction: u16) -> Verdict {
+        let packet = PacketRef::new(link_type, direction, &[0x45, 0, 0, 20], 4).unwrap();
+        let mut verdicts = [Verdict::default()];
+        judge(in_force, &[packet], &mut verdicts);
+        verdicts[0]
+    }
+
+    #[test]
+    fn a_rule_for_a_direction_is_for_that_one_alone() {
+        let rules = [Direction::Inbound, Direction::Outbound].map(|direction| Rule {
+            id: 10 + direction as u32,
+            action: RuleAction::Block,
+            conditions: Conditions { direction: Some(direction), ..Conditions::default() },
+        });
+        let policy = in_force(&rules, Action::Permit);
+        let decided = |direction| {
+            let verdict = verdict(&policy, link_type::IPV4, direction);
+            (verdict.action, verdict.rule_id)
+        };
+        assert_eq!(decided(direction::INBOUND), (action::BLOCK, 10 + Direction::Inbound as u32));
+        assert_eq!(decided(direction::OUTBOUND), (action::BLOCK, 10 + Direction::Outbound as u32));
+        assert_eq!(decided(direction::UNSPECIFIED), (action::PERMIT, 0));
+    }
+
+    #[test]
+    fn a_packet_whose_link_type_a_client_changes_meanwhile_is_malformed_and_left_to_the_default() {
+        const UNKNOWN: u16 = 0xFFFF;
+        assert!(!link_type::is_known(UNKNOWN));
+        for (default, number) in [(Action::Permit, action::PERMIT), (Action::Block, action::BLOCK)] {
+            let verdict = verdict(&in_force(&[], default), UNKNOWN, direction::INBOUND);
+            assert_eq!((verdict.action, verdict.rule_id, verdict.generation), (number, 0, 7));
+            assert_eq!(verdict.flow.flags, flags::MALFORMED);
+            assert_eq!(verdict.header, Verdict::default().header);
+        }
+    }
+}
