@@ -1,7 +1,7 @@
 //! `cargo xtask mutants`: changes the code, one place at a time, and says which changes no test notices.
 //!
-//! cargo-mutants makes the changes and runs the tests of the crate on each. `.cargo/mutants.toml` has those that no test
-//! can notice, each with its reason. docs/testing.md has the figures.
+//! cargo-mutants makes the changes and runs the tests of the crate on each. `.cargo/mutants.toml` has those that no
+//! test can notice, each with its reason. docs/testing.md has the figures.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -56,9 +56,9 @@ pub(crate) struct Arguments {
     /// The crates to change [default: all whose code is trusted]
     #[arg(value_name = "CRATE", value_parser = clap::builder::PossibleValuesParser::new(CRATES))]
     crates: Vec<String>,
-    /// Change only lines that differ from the branch main, committed or not
-    #[arg(long)]
-    changed: bool,
+    /// Change only lines that differ from a commit [default: the branch main], committed or not
+    #[arg(long, value_name = "COMMIT", num_args = 0..=1, require_equals = true, default_missing_value = "main")]
+    changed: Option<String>,
     /// What cargo-mutants itself takes, for example `--shard 1/4`
     #[arg(last = true)]
     rest: Vec<OsString>,
@@ -79,8 +79,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     remove_folder(&folder)?;
     fs::create_dir_all(&folder)?;
     let diff = folder.join("changed.diff");
-    if arguments.changed {
-        fs::write(&diff, git(&["diff", "--no-color", "main"])? + "\n")?;
+    if let Some(commit) = &arguments.changed {
+        fs::write(&diff, git(&["diff", "--no-color", commit])? + "\n")?;
     }
     let all = CRATES.map(str::to_owned);
     let crates = if arguments.crates.is_empty() { all.as_slice() } else { &arguments.crates };
@@ -91,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         if name == "sluicectl" {
             command.args(["--file", OF_SLUICECTL]);
         }
-        if arguments.changed {
+        if arguments.changed.is_some() {
             command.arg("--in-diff").arg(&diff);
         }
         // It ends with an error if something went unnoticed, and what has to be noticed is decided here.

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * As much of a kernel as client.c needs, for its test on a host: found in place of the WDK's <ntifs.h>. Memory that was
- * freed is filled with 0xDD and never used again, so that who still uses it is found out.
+ * freed is filled with 0xDD and never used again, so that who still uses it is found out. With POOL_IS_FREED it goes
+ * back to the heap, for AddressSanitizer, which sees more.
  */
 #pragma once
 
@@ -66,7 +67,11 @@ static inline void ExFreePoolWithTag(void *block, ULONG tag)
 {
     assert(tag != 0);
     __atomic_sub_fetch(&PoolBlocks, 1, __ATOMIC_RELAXED);
+#ifdef POOL_IS_FREED
+    free((char *)block - 16);
+#else
     memset(block, 0xdd, *(SIZE_T *)(void *)((char *)block - 16));
+#endif
 }
 
 /* ---- Interlocked ------------------------------------------------------------------------------------------------- */
