@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 use sluice_control::message::PacketRecord;
+use sluice_core::parse_with_name;
 use sluice_npi::{Flow, Verdict, action, direction, flags, name_kind};
 
 use crate::capture::RecordedPacket;
@@ -45,6 +46,8 @@ pub(crate) struct Record {
     pub(crate) name_missing: bool,
     /// There is an Encrypted ClientHello, so that the name is the outer one.
     pub(crate) ech: bool,
+    /// The version of a QUIC long header.
+    pub(crate) quic_version: Option<u32>,
     /// `first` or `later`.
     pub(crate) fragment: Option<&'static str>,
     pub(crate) truncated: bool,
@@ -74,12 +77,13 @@ impl Record {
             action: packet.action,
             rule_id: packet.decided_by,
             generation: packet.generation,
-            // Of the bytes, the record has the name alone.
-            flow: Flow { name_offset: 0, ..packet.flow },
+            // Of the bytes, the record has the name alone, in one piece.
+            flow: Flow { name_offset: 0, flags: packet.flow.flags & !flags::NAME_ASSEMBLED, ..packet.flow },
             ..Verdict::default()
         };
         let record = Self::new(&recorded, &verdict);
-        let name_offset = record.name_offset.map(|_| packet.flow.name_offset);
+        let is_assembled = packet.flow.has(flags::NAME_ASSEMBLED);
+        let name_offset = record.name_offset.filter(|_| !is_assembled).map(|_| packet.flow.name_offset);
         Self { name_offset, ..record }
     }
 
@@ -94,7 +98,8 @@ impl Record {
         let port = |number: u16| flow.has(flags::PORTS).then_some(number);
         let offset = |offset: u32| Some(offset).filter(|offset| *offset != 0);
         let payload_offset = offset(flow.payload_offset);
-        let name = name(packet, verdict);
+        let is_assembled = flow.has(flags::NAME_ASSEMBLED);
+        let name = if is_assembled { assembled_name(packet) } else { name(packet, verdict) };
         Self {
             number: packet.number,
             time: packet.time,
@@ -114,11 +119,12 @@ impl Record {
                 let is_set = |(bit, _): &(usize, &str)| flow.tcp_flags >> bit & 1 != 0;
                 TCP_FLAGS.into_iter().enumerate().filter(is_set).map(|(_, flag)| flag).collect()
             }),
-            name_kind: name.is_some().then(|| name_kind_name(flow.name_kind)).flatten(),
-            name_offset: name.is_some().then_some(flow.name_offset),
+            name_kind: (name.is_some() || is_assembled).then(|| name_kind_name(flow.name_kind)).flatten(),
+            name_offset: (name.is_some() && !is_assembled).then_some(flow.name_offset),
             name,
             name_missing: flow.has(flags::NAME_MISSING),
             ech: flow.has(flags::ECH),
+            quic_version: flow.has(flags::QUIC).then_some(flow.quic_version),
             fragment: match () {
                 () if flow.has(flags::LATER_FRAGMENT) => Some("later"),
                 () if flow.has(flags::FRAGMENT) => Some("first"),
@@ -167,6 +173,14 @@ fn name(packet: &RecordedPacket, verdict: &Verdict) -> Option<String> {
         name_kind::TLS | name_kind::HTTP => Some(escaped(bytes, false)),
         _ => None,
     }
+}
+
+/// A name that has to be put together. It is not in the verdict, but can be read from the packet again.
+fn assembled_name(packet: &RecordedPacket) -> Option<String> {
+    let RecordedPacket { link_type, wire_length, ref bytes, .. } = *packet;
+    let mut text = None;
+    parse_with_name(link_type, bytes, wire_length, &mut Flow::default(), &mut text).ok()?;
+    text.map(|text| escaped(text.as_bytes(), false))
 }
 
 /// A name in labels (RFC 1035, 3.1), as text (5.1). The name of the root is a dot.

@@ -1,10 +1,10 @@
 //! All that sluice.sys does with packets: it reads them, and says what the policy decides.
 
-use sluice_npi::{Flow, Header, Verdict, link_type};
+use sluice_npi::{Flow, Header, Verdict, flags, link_type};
 
 use crate::policy::search::LANES;
 use crate::policy::table::NO_RULE;
-use crate::{Decision, Direction, ParsedPacket, Policy, UnknownLinkType, parse_into};
+use crate::{Decision, Direction, NameText, ParsedPacket, Policy, UnknownLinkType, parse_with_name};
 
 /// A packet to classify, as it was captured.
 #[derive(Clone, Copy, Debug)]
@@ -72,20 +72,30 @@ pub fn classify_observed<'packet, B: AsRef<[u8]>>(
         return Err(UnknownLinkType(packet.link_type));
     }
     let mut packets = packets;
-    for verdicts in verdicts.chunks_mut(LANES) {
+    let mut verdicts = verdicts;
+    let mut name = None;
+    loop {
         let side_by_side = packets.clone();
         let mut count = 0_usize;
-        for (verdict, packet) in verdicts.iter_mut().zip(&mut packets) {
-            parse_into(packet.link_type, packet.bytes, packet.wire_length, &mut verdict.flow)?;
+        for (verdict, packet) in verdicts.iter_mut().zip(&mut packets).take(LANES) {
+            parse_with_name(packet.link_type, packet.bytes, packet.wire_length, &mut verdict.flow, &mut name)?;
+            observer.parsed(&packet, &mut verdict.flow, &mut name);
             count = count.wrapping_add(1);
+            // There is room for the text of one name.
+            if verdict.flow.has(flags::NAME_ASSEMBLED) {
+                break;
+            }
         }
-        let verdicts = verdicts.get_mut(..count).unwrap_or_default();
+        let (now, later) = match verdicts.split_at_mut_checked(count) {
+            Some(parts) if count != 0 => parts,
+            _ => return Ok(()),
+        };
         let mut rules = [NO_RULE; LANES];
-        find_rules(policy, side_by_side.clone(), verdicts, &mut rules);
+        find_rules(policy, side_by_side.clone(), now, name.as_ref(), &mut rules);
         if policy.observes() {
-            observe(policy, side_by_side, verdicts, &rules, observer);
+            observe(policy, side_by_side, now, name.as_ref(), &rules, observer);
         }
-        for (verdict, rule) in verdicts.iter_mut().zip(rules) {
+        for (verdict, rule) in now.iter_mut().zip(rules) {
             observer.decided(rule.min(policy.rule_count()));
             let decision = policy.decision(rule);
             verdict.header = Header::of::<Verdict>();
@@ -94,35 +104,69 @@ pub fn classify_observed<'packet, B: AsRef<[u8]>>(
             verdict.rule_id = decision.rule_id;
             verdict.generation = generation;
         }
+        verdicts = later;
     }
-    Ok(())
+}
+
+/// What the offset of a packet's name counts in: its bytes, or the text of a name that was put together.
+#[inline]
+fn named_in<'a>(bytes: &'a [u8], flow: &Flow, name: Option<&'a NameText>) -> &'a [u8] {
+    if flow.has(flags::NAME_ASSEMBLED) { name.map_or(&[], NameText::as_bytes) } else { bytes }
 }
 
 /// Calls `each` with every packet, its verdict, what `policy` would have decided on it and the index of the rule, as
-/// [`Observer::decided`] has it. The flows in `verdicts` are those of the packets: nothing is parsed again.
+/// [`Observer::decided`] has it. The flows in `verdicts` are those of the packets: nothing is parsed again but names
+/// that have to be put together, and of these `each` sees what [`Observer::observed`] does.
 pub fn look_up_again<'packet, B: AsRef<[u8]>>(
     policy: &Policy<B>,
     packets: impl Iterator<Item = CapturedPacket<'packet>> + Clone,
     verdicts: &[Verdict],
-    mut each: impl FnMut(&CapturedPacket<'packet>, &Verdict, Decision, u32),
+    mut each: impl FnMut(&CapturedPacket<'_>, &Verdict, Decision, u32),
 ) {
     let mut packets = packets;
-    for verdicts in verdicts.chunks(LANES) {
+    let mut verdicts = verdicts;
+    while !verdicts.is_empty() {
+        let is_assembled = |verdict: &Verdict| verdict.flow.has(flags::NAME_ASSEMBLED);
+        let before = verdicts.iter().take(LANES).take_while(|verdict| !is_assembled(verdict)).count();
+        // A name that was put together is put together again, in a batch of its own.
+        let (now, later) = verdicts.split_at_checked(before.max(1)).unwrap_or((verdicts, &[]));
+        let name = now.first().filter(|verdict| is_assembled(verdict)).and_then(|_| assemble(packets.clone().next()?));
         let mut rules = [NO_RULE; LANES];
-        find_rules(policy, packets.clone(), verdicts, &mut rules);
+        find_rules(policy, packets.clone(), now, name.as_ref(), &mut rules);
         // The verdicts come first: a packet that is taken and has none would be lost.
-        for ((verdict, rule), packet) in verdicts.iter().zip(rules).zip(&mut packets) {
-            each(&packet, verdict, policy.decision(rule), rule.min(policy.rule_count()));
+        for ((verdict, rule), packet) in now.iter().zip(rules).zip(&mut packets) {
+            let named = CapturedPacket { bytes: named_in(packet.bytes, &verdict.flow, name.as_ref()), ..packet };
+            each(&named, verdict, policy.decision(rule), rule.min(policy.rule_count()));
         }
+        verdicts = later;
     }
+}
+
+#[cold]
+#[inline(never)]
+fn assemble(packet: CapturedPacket<'_>) -> Option<NameText> {
+    let mut name = None;
+    parse_with_name(packet.link_type, packet.bytes, packet.wire_length, &mut Flow::default(), &mut name).ok()?;
+    name
 }
 
 /// Who is told which rules the packets match.
 pub trait Observer {
+    /// `flow` was read from `packet`, and is still to be looked up. Who knows more of the conversation than the packet
+    /// says can add a name that had to be put together: its text in `name`, its length and kind in `flow`, with the
+    /// flag [`NAME_ASSEMBLED`](flags::NAME_ASSEMBLED).
+    #[inline]
+    fn parsed(&mut self, packet: &CapturedPacket<'_>, flow: &mut Flow, name: &mut Option<NameText>) {
+        let _ = (packet, flow, name);
+    }
+
     /// The rule with this index decided on a packet; the number of rules stands for the default.
     fn decided(&mut self, rule: u32);
 
     /// The rule with this index counts or logs `packet`, from which `flow` was read and on which `decision` was made.
+    ///
+    /// If `flow` has a name that was put together ([`NAME_ASSEMBLED`](flags::NAME_ASSEMBLED)), that is what the bytes
+    /// of `packet` are here.
     fn observed(&mut self, rule: u32, packet: &CapturedPacket<'_>, flow: &Flow, decision: Decision);
 }
 
@@ -142,12 +186,14 @@ fn observe<'packet, B: AsRef<[u8]>>(
     policy: &Policy<B>,
     packets: impl Iterator<Item = CapturedPacket<'packet>>,
     verdicts: &[Verdict],
+    name: Option<&NameText>,
     rules: &[u32; LANES],
     observer: &mut impl Observer,
 ) {
     for ((packet, verdict), decided) in packets.zip(verdicts).zip(rules) {
-        let CapturedPacket { direction, link_type, bytes, .. } = packet;
         let flow = &verdict.flow;
+        let packet = CapturedPacket { bytes: named_in(packet.bytes, flow, name), ..packet };
+        let CapturedPacket { direction, link_type, bytes, .. } = packet;
         let decision = policy.decision(*decided);
         policy.observe(&ParsedPacket { direction, link_type, bytes, flow }, *decided, |rule| {
             observer.observed(rule, &packet, flow, decision);
@@ -155,12 +201,14 @@ fn observe<'packet, B: AsRef<[u8]>>(
     }
 }
 
-/// Writes to `rules` the rule that decides on each of up to [`LANES`] packets, whose flows are in `verdicts`.
+/// Writes to `rules` the rule that decides on each of up to [`LANES`] packets, whose flows are in `verdicts`. `name` is
+/// the one that was put together, if there is one.
 #[inline]
 fn find_rules<'packet, B: AsRef<[u8]>>(
     policy: &Policy<B>,
     packets: impl Iterator<Item = CapturedPacket<'packet>>,
     verdicts: &[Verdict],
+    name: Option<&NameText>,
     rules: &mut [u32; LANES],
 ) {
     let Some(first) = verdicts.first() else {
@@ -170,7 +218,8 @@ fn find_rules<'packet, B: AsRef<[u8]>>(
     let mut parsed = [nothing; LANES];
     for ((parsed, packet), verdict) in parsed.iter_mut().zip(packets).zip(verdicts) {
         let CapturedPacket { direction, link_type, bytes, .. } = packet;
-        *parsed = ParsedPacket { direction, link_type, bytes, flow: &verdict.flow };
+        let flow = &verdict.flow;
+        *parsed = ParsedPacket { direction, link_type, bytes: named_in(bytes, flow, name), flow };
     }
     policy.find_batch(parsed.get(..verdicts.len()).unwrap_or_default(), rules);
 }

@@ -4,8 +4,9 @@ mod common;
 
 use common::packets::{
     WRONG, client_hello, ethernet, extension, hello, ipv4, ipv4_with, ipv6, name, over_tcp, over_udp, query, record,
-    server_name, tcp, udp, whole,
+    server_name, tcp, udp, whole, with_name,
 };
+use common::quic::{Initial, VERSION_1, VERSION_2, crypto};
 use sluice_core::parse;
 use sluice_npi::{Flow, flags, link_type, name_kind};
 
@@ -126,15 +127,15 @@ fn a_question_over_tcp_that_cannot_be_is_malformed_where_all_else_is_dns() {
 fn a_port_of_dns_hides_no_other_name() {
     let hello = client_hello(&server_name(b"bad.example"));
     let request = b"GET / HTTP/1.1\r\nHost: bad.example\r\n\r\n";
-    let initial = [&[0xC3, 0, 0, 0, 1, 8], [1; 8].as_slice(), &[0, 0, 0x44, 0x9E], &[5; 1182]].concat();
+    let initial = Initial::of(&crypto(0, &hello[5..])).encrypted();
     for port in [53, 5353, 5355] {
         for ports in [(port, 443), (CLIENT, port)] {
             for payload in [hello.as_slice(), request] {
                 let (flow, name) = over_tcp(ports, payload);
                 assert_eq!((name.as_str(), flow.flags & SAID), ("bad.example", 0), "{ports:?}");
             }
-            let flow = over_udp(ports, &initial);
-            assert_eq!((flow.quic_version, flow.flags & SAID), (1, flags::NAME_MISSING), "{ports:?}");
+            let (flow, name) = with_name(&ipv4(17, &udp(ports, &initial)));
+            assert_eq!((flow.quic_version, name.as_str(), flow.flags & SAID), (1, "bad.example", 0), "{ports:?}");
         }
     }
 }
@@ -276,21 +277,19 @@ fn a_client_hello_is_read_behind_what_may_come_before_it() {
 }
 
 #[test]
-fn a_client_hello_over_several_records_has_its_name_or_says_that_it_is_in_pieces() {
+fn a_client_hello_over_several_records_has_its_name() {
     let message = hello(&[extension(43, &[2, 3, 4]), server_name(b"bad.example")].concat());
     let start = message.windows(11).position(|bytes| bytes == b"bad.example").unwrap();
     for cut in 1..message.len() {
         let stream = [record(22, &message[..cut]), record(22, &[]), record(22, &message[cut..])].concat();
-        if (start + 1..start + 11).contains(&cut) {
-            assert_tls(&stream, "", flags::NAME_MISSING);
-        } else {
-            assert_tls(&stream, "bad.example", 0);
-        }
+        assert_tls(&stream, "bad.example", 0);
+        let in_pieces = (start + 1..start + 11).contains(&cut);
+        assert_eq!(tls(&stream).0.has(flags::NAME_ASSEMBLED), in_pieces, "cut {cut}");
         let mixed = [record(22, &message[..cut]), record(20, &[1]), record(22, &message[cut..])].concat();
         assert!(tls(&mixed).0.has(flags::MALFORMED), "cut {cut}: another record between those of a message");
     }
     let bytes: Vec<u8> = message.iter().flat_map(|byte| record(22, &[*byte])).collect();
-    assert_tls(&bytes, "", flags::NAME_MISSING);
+    assert_tls(&bytes, "bad.example", 0);
     let mut too_long = record(22, &message);
     too_long[3..5].copy_from_slice(&0x4001_u16.to_be_bytes());
     assert_tls(&too_long, "", flags::MALFORMED | flags::NAME_MISSING);
@@ -451,8 +450,6 @@ fn long(version: u32, first: u8, rest: &[u8]) -> Vec<u8> {
     datagram
 }
 
-const VERSION_2: u32 = 0x6B33_43CF;
-
 #[test]
 fn a_quic_long_header_is_recognised_by_its_version() {
     for (version, port) in [(1, 4433), (VERSION_2, 4433), (0xFF00_001D, 4433), (0, 443), (0x1A2A_3A4A, 443)] {
@@ -466,23 +463,176 @@ fn a_quic_long_header_is_recognised_by_its_version() {
     }
 }
 
+/// What is read of a datagram to port 443, and the name in it.
+fn quic(datagram: &[u8]) -> (Flow, String) {
+    with_name(&ipv4(17, &udp((CLIENT, 443), datagram)))
+}
+
+fn assert_quic(datagram: &[u8], expected: &str, said: u32) {
+    let (flow, name) = quic(datagram);
+    assert_eq!((name.as_str(), flow.flags & SAID), (expected, said));
+    assert!(flow.has(flags::QUIC));
+}
+
+/// The CRYPTO frame of RFC 9001, A.2, and of RFC 9369, A.2.
+const FRAME_OF_THE_RFC: &str = "060040f1010000ed0303ebf8fa56f12939b9584a3896472ec40bb863cfd3e86804fe3a47f06a2b69484c\
+    00000413011302010000c000000010000e00000b6578616d706c652e636f6dff01000100000a00080006001d001700180010000700050461\
+    6c706e000500050100000000003300260024001d00209370b2c9caa47fbabaf4559fedba753de171fa71f50f1ce15d43e994ec74d748002b\
+    0003020304000d0010000e0403050306030203080408050806002d00020101001c00024001003900320408ffffffffffffffff05048000ff\
+    ff07048000ffff0801100104800075300901100f088394c8f03e51570806048000ffff";
+
+fn from_hex(text: &str) -> Vec<u8> {
+    text.as_bytes().chunks(2).map(|digits| u8::from_str_radix(str::from_utf8(digits).unwrap(), 16).unwrap()).collect()
+}
+
 #[test]
-fn a_quic_initial_is_a_beginning_whose_name_is_missing() {
+fn the_packets_of_the_rfcs_are_decrypted() {
+    let packets = [
+        (
+            VERSION_1,
+            "c000000001088394c8f03e5157080000449e7b9aec34d1b1c98dd7689fb8ec11",
+            "e221af44860018ab0856972e194cd934",
+        ),
+        (
+            VERSION_2,
+            "d76b3343cf088394c8f03e5157080000449ea0c95e82ffe67b6abcdb4298b485",
+            "a18b2faa745b6fe189cf772a9f84cbfc",
+        ),
+    ];
+    for (version, start, tag) in packets {
+        let mut frames = from_hex(FRAME_OF_THE_RFC);
+        frames.resize(1162, 0);
+        let destination = from_hex("8394c8f03e515708");
+        let packet = Initial { version, destination, number: 2, number_length: 4, frames, ..Initial::default() };
+        let packet = packet.encrypted();
+        // The tag covers every byte, so that this is the packet of the RFC.
+        assert!(packet.starts_with(&from_hex(start)) && packet.ends_with(&from_hex(tag)), "{version:#x}");
+        assert_eq!(packet.len(), 1200);
+        assert_quic(&packet, "example.com", 0);
+        for at in [0, 6, 20, 30, 700, 1199] {
+            let mut changed = packet.clone();
+            changed[at] ^= 1;
+            assert_eq!(quic(&changed).1, "", "byte {at} is authenticated");
+        }
+    }
+}
+
+#[test]
+fn the_frames_of_a_datagram_are_put_in_order() {
+    let message = hello(&[extension(43, &[2, 3, 4]), server_name(b"bad.example"), extension(1, &[9; 300])].concat());
+    for cut in 1..message.len() {
+        let (front, back) = (crypto(0, &message[..cut]), crypto(cut, &message[cut..]));
+        let ack = [2, 5, 0x40, 9, 1, 0, 0, 0];
+        let in_one = [&[0, 1, 0], back.as_slice(), &ack, &front, &[0; 40]].concat();
+        assert_quic(&Initial::of(&in_one).encrypted(), "bad.example", 0);
+        let second = Initial { number: 0x0102, number_length: 2, ..Initial::of(&front) };
+        assert_quic(&[Initial::of(&back).encrypted(), second.encrypted()].concat(), "bad.example", 0);
+    }
+    let bytes: Vec<u8> = message[..31]
+        .iter()
+        .enumerate()
+        .flat_map(|(at, byte)| crypto(at, &[*byte]))
+        .chain(crypto(31, &message[31..]))
+        .collect();
+    assert_quic(&Initial::of(&bytes).encrypted(), "bad.example", 0);
+}
+
+#[test]
+fn a_hello_that_a_datagram_does_not_hold_is_missing() {
+    let message = hello(&[extension(43, &[2, 3, 4]), server_name(b"bad.example"), extension(1, &[9; 300])].concat());
+    let end = message.windows(11).position(|bytes| bytes == b"bad.example").unwrap() + 11;
+    for cut in 1..message.len() {
+        let front = Initial::of(&crypto(0, &message[..cut])).encrypted();
+        let (name, said) = if cut < end { ("", flags::NAME_MISSING) } else { ("bad.example", 0) };
+        assert_quic(&front, name, said);
+        assert_quic(&Initial::of(&crypto(cut, &message[cut..])).encrypted(), "", flags::NAME_MISSING);
+    }
+    let more_than_are_put_in_order: Vec<u8> =
+        message.iter().take(33).enumerate().flat_map(|(at, byte)| crypto(at, &[*byte])).collect();
+    assert_quic(&Initial::of(&more_than_are_put_in_order).encrypted(), "", flags::NAME_MISSING);
+    assert_quic(&Initial::of(&[1; 30]).encrypted(), "", flags::NAME_MISSING);
+    assert_quic(&Initial::of(&crypto(0, &hello(&[]))).encrypted(), "", flags::NAME_MISSING);
+    assert_quic(&Initial::of(&crypto(70_000, &[1])).encrypted(), "", flags::NAME_MISSING);
+    let other = Initial { destination: vec![9; 8], ..Initial::of(&crypto(0, &message)) };
+    let two = [Initial::of(&[1; 30]).encrypted(), other.encrypted()].concat();
+    assert_quic(&two, "", flags::NAME_MISSING);
+    assert_quic(&Initial::of(&[1; 30]).encrypted().repeat(5), "", flags::NAME_MISSING);
+}
+
+#[test]
+fn an_initial_that_contradicts_itself_is_malformed() {
+    const WRONG: u32 = flags::MALFORMED | flags::NAME_MISSING;
+    let message = hello(&server_name(b"bad.example"));
+    for frames in [
+        [crypto(0, &message), vec![0x1E]].concat(),
+        [vec![2, 0, 0, 0x40, 99, 0], vec![0; 20]].concat(),
+        vec![6, 0, 0x7F, 0xFF, 1, 1, 1, 1],
+        vec![1, 1, 1, 6],
+        crypto(0, &[&[2], &message[1..]].concat()),
+    ] {
+        assert_quic(&Initial::of(&frames).encrypted(), "", WRONG);
+    }
+    let twice = [crypto(0, &message), crypto(4, &[0xFF])].concat();
+    assert_quic(&Initial::of(&twice).encrypted(), "bad.example", WRONG);
+    assert_quic(&long(1, 0xC0, &[0, 2, 9, 9]), "", WRONG);
+    let mut beyond = Initial::of(&crypto(0, &message)).encrypted();
+    beyond.pop();
+    assert_quic(&beyond, "", WRONG);
+    let closed = [crypto(0, &message), vec![0x1C, 0xFF, 0xFF]].concat();
+    assert_quic(&Initial::of(&closed).encrypted(), "bad.example", 0);
+}
+
+#[test]
+fn an_initial_with_other_keys_begins_nothing() {
+    let frames = [crypto(0, &hello(&server_name(b"bad.example"))), vec![0; 900]].concat();
+    let of_server = Initial { by_server: true, ..Initial::of(&frames) }.encrypted();
+    assert_quic(&of_server, "", 0);
+    // A receiver ignores it and reads the next.
+    assert_quic(&[of_server, Initial::of(&frames).encrypted()].concat(), "bad.example", 0);
+}
+
+#[test]
+fn every_header_of_an_initial_is_read() {
+    let message = hello(&server_name(b"bad.example"));
+    for version in [VERSION_1, VERSION_2] {
+        for length in 0..=20 {
+            for number_length in 1..=4 {
+                let packet = Initial {
+                    version,
+                    destination: vec![7; length],
+                    source: vec![8; 20 - length],
+                    token: vec![9; length * 40],
+                    number: 200,
+                    number_length,
+                    ..Initial::of(&crypto(0, &message))
+                };
+                assert_quic(&packet.encrypted(), "bad.example", 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_initial_is_found_among_the_packets_of_a_datagram() {
     let missing = |port: u16, datagram: &[u8]| over_udp((4000, port), datagram).flags & SAID == flags::NAME_MISSING;
+    let initial = Initial::of(&crypto(0, &hello(&server_name(b"bad.example")))).encrypted();
     for port in [443, 4433] {
-        assert!(missing(port, &long(1, 0xC0, &[0, 2, 9, 9])) && missing(port, &long(VERSION_2, 0xD0, &[0, 2, 9, 9])));
         for first in [0xD0, 0xE0, 0xF0] {
             assert!(!missing(port, &long(1, first, &[2, 9, 9])), "0-RTT, Handshake, Retry");
         }
     }
+    assert!(missing(443, &long(0xFF00_001D, 0xC0, &[0, 2, 9, 9])), "of a draft");
     assert!(missing(443, &long(0x1A2A_3A4A, 0xC0, &[])), "of a version that nobody knows");
     assert!(!missing(443, &long(0, 0xC0, &[0, 0, 0, 1])), "Version Negotiation");
-    assert!(missing(443, &long(1, 0x80, &[0, 2, 9, 9])), "without the fixed bit (RFC 9287)");
     // Behind others in the datagram, whose lengths have one, two or four bytes.
     for length in [vec![2], vec![0x40, 2], vec![0x80, 0, 0, 2]] {
-        let before = long(1, 0xE0, &[length.as_slice(), &[9, 9]].concat());
-        assert!(missing(443, &[before.as_slice(), &long(1, 0xC0, &[0, 2, 9, 9])].concat()), "{length:?}");
+        let mut before = vec![0xE0, 0, 0, 0, 1, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0];
+        before.extend([length.as_slice(), &[9, 9]].concat());
+        assert_quic(&[before.as_slice(), &initial].concat(), "bad.example", 0);
         assert!(!missing(443, &[before.as_slice(), &[0x40; 20]].concat()), "a short header ends the datagram");
         assert!(missing(443, &before.repeat(9)), "more packets than are looked at");
     }
+    assert_quic(&[initial.as_slice(), &[0; 100]].concat(), "bad.example", 0);
+    let without_fixed_bit = [&[initial[0] & !0x40], &initial[1..]].concat();
+    assert_quic(&without_fixed_bit, "", 0);
 }

@@ -120,6 +120,8 @@ fn rule(rng: &mut Rng, id: u32, density: Density) -> Rule {
             names: list(rng, density.names, |rng| NAMES[rng.usize(0..NAMES.len())].into()),
             name_missing: chance(rng, rare).then(|| rng.bool()),
             ech: chance(rng, rare).then(|| rng.bool()),
+            quic: chance(rng, rare).then(|| rng.bool()),
+            quic_versions: list(rng, rare, |rng| [1, 0x6B33_43CF, 7][rng.usize(0..3)]),
             fragment: chance(rng, rare)
                 .then(|| [Fragment::No, Fragment::Any, Fragment::First, Fragment::Later][rng.usize(0..4)]),
             malformed: chance(rng, rare).then(|| rng.bool()),
@@ -177,6 +179,10 @@ fn packet(rng: &mut Rng) -> (Vec<u8>, Flow) {
             flow.flags |= flags::PORTS | if part == 1 { flags::FRAGMENT } else { 0 };
             flow.source_port = port(rng);
             flow.destination_port = port(rng);
+            if flow.protocol == 17 && chance(rng, 40) {
+                flow.flags |= flags::QUIC;
+                flow.quic_version = [1, 0x6B33_43CF, 7, 8][rng.usize(0..4)];
+            }
             if flow.protocol == 6 {
                 flow.flags |= flags::TCP_FLAGS;
                 flow.tcp_flags = rng.u8(..);

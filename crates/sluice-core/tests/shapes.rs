@@ -14,7 +14,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use common::packets::{client_hello, extension, over_tcp, over_udp, query, record, server_name};
+use common::packets::{
+    client_hello, extension, hello, ipv4, over_tcp, over_udp, query, record, server_name, udp, with_name,
+};
+use common::quic::{Initial, VERSION_1, VERSION_2, crypto};
 use fastrand::Rng;
 use sluice_npi::{Flow, flags, name_kind};
 
@@ -204,6 +207,68 @@ fn a_request_hides_its_host_in_no_shape() {
             let (flow, name) = over_tcp(any_ports(rng, 80), cut);
             assert_open(&flow, &name, cut);
         }
+    });
+}
+
+/// Frames with a hello in pieces, in any order, with other frames between them.
+fn frames(rng: &mut Rng, hello: &[u8]) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    let mut at = 0;
+    while at < hello.len() {
+        let most = *rng.choice(&[40, 300, hello.len()]).unwrap();
+        let end = (at + rng.usize(1..=most)).min(hello.len());
+        frames.push(crypto(at, &hello[at..end]));
+        at = end;
+        if rng.u8(0..4) == 0 {
+            frames.push(
+                rng.choice(&[vec![1], vec![0; 20], vec![2, 4, 0, 1, 0, 1, 1], vec![3, 4, 0, 0, 4, 1, 2, 3]])
+                    .unwrap()
+                    .clone(),
+            );
+        }
+    }
+    if rng.bool() {
+        rng.shuffle(&mut frames);
+    }
+    frames
+}
+
+#[test]
+fn a_quic_datagram_hides_its_name_in_no_shape() {
+    shapes("QUIC", 4_000, |rng| {
+        let hello = hello(&extensions(rng));
+        let frames = frames(rng, &hello);
+        let count = rng.usize(1..=3.min(frames.len()));
+        let base = Initial {
+            version: *rng.choice(&[VERSION_1, VERSION_2]).unwrap(),
+            destination: (0..rng.u8(8..=20)).collect(),
+            source: (0..rng.u8(0..=20)).collect(),
+            token: vec![5; *rng.choice(&[0, 0, 70]).unwrap()],
+            number_length: rng.usize(1..=4),
+            ..Initial::default()
+        };
+        let packets: Vec<Vec<u8>> = (0..)
+            .zip(frames.chunks(frames.len().div_ceil(count)))
+            .map(|(number, frames)| {
+                Initial { number, frames: [frames.concat(), vec![0; 20]].concat(), ..base.clone() }.encrypted()
+            })
+            .collect();
+        let ports = any_ports(rng, 443);
+        let read = |datagram: &[u8]| with_name(&ipv4(17, &udp(ports, datagram)));
+        let datagram = packets.concat();
+        let (flow, name) = read(&datagram);
+        assert_open(&flow, &name, &datagram);
+        let crypto_frames = frames.iter().filter(|frame| frame[0] == 6).count();
+        if crypto_frames <= 32 {
+            assert_found(&flow, &name, &datagram);
+        }
+        // Only some of the packets, and a datagram that is cut.
+        let part = &packets[rng.usize(0..packets.len())];
+        let (flow, name) = read(part);
+        assert_open(&flow, &name, part);
+        let cut = &datagram[..rng.usize(60..datagram.len())];
+        let (flow, name) = read(cut);
+        assert_open(&flow, &name, cut);
     });
 }
 

@@ -130,6 +130,7 @@ typedef struct _SLUICE_PACKET {
 #define SLUICE_FLOW_ETHER_TYPE 0x00002000u     /* EtherType is valid */
 #define SLUICE_FLOW_NAME_MISSING 0x00004000u   /* begins a conversation that names a host, and a name was not read */
 #define SLUICE_FLOW_ECH 0x00008000u            /* an Encrypted ClientHello: the name that is given is the outer one */
+#define SLUICE_FLOW_NAME_ASSEMBLED 0x00010000u /* the name is encrypted or in pieces in the packet: NameOffset is 0 */
 
 /* SLUICE_FLOW.NameKind. A client of version 1 takes any other value for NONE. */
 #define SLUICE_NAME_KIND_NONE 0 /* there is no name */

@@ -40,6 +40,9 @@ pub mod flags {
     /// There is an Encrypted ClientHello (RFC 9849), or what cannot be told from one: the name that is given is the
     /// outer one.
     pub const ECH: u32 = 1 << 15;
+    /// The name that was found does not lie in the packet as it is: it is encrypted there (QUIC), or in pieces.
+    /// `name_length` is its length, `name_offset` is 0.
+    pub const NAME_ASSEMBLED: u32 = 1 << 16;
 }
 
 /// The values of [`Flow::name_kind`].

@@ -238,6 +238,7 @@ fn constants() -> Vec<Constant> {
         SLUICE_FLOW_ETHER_TYPE = flags::ETHER_TYPE,
         SLUICE_FLOW_NAME_MISSING = flags::NAME_MISSING,
         SLUICE_FLOW_ECH = flags::ECH,
+        SLUICE_FLOW_NAME_ASSEMBLED = flags::NAME_ASSEMBLED,
         SLUICE_NAME_KIND_NONE = name_kind::NONE,
         SLUICE_NAME_KIND_DNS = name_kind::DNS,
         SLUICE_NAME_KIND_TLS = name_kind::TLS,

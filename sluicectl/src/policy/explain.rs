@@ -213,6 +213,8 @@ fn parts(all: &Conditions) -> Vec<(&'static str, Conditions)> {
     part!("name", names, !all.names.is_empty());
     part!("name_missing", name_missing, all.name_missing.is_some());
     part!("ech", ech, all.ech.is_some());
+    part!("quic", quic, all.quic.is_some());
+    part!("quic", quic_versions, !all.quic_versions.is_empty());
     part!("fragment", fragment, all.fragment.is_some());
     part!("malformed", malformed, all.malformed.is_some());
     part!("truncated", truncated, all.truncated.is_some());

@@ -14,13 +14,13 @@ use super::diagnostic::{Diagnostic, Diagnostics};
 use super::source::Source;
 use super::value::{
     ACTION, ADDRESS, BOOLEAN, DEFAULT, DIRECTION, ETHER_TYPE, FRAGMENT, ICMP, IP_VERSION, IcmpValue, Kind, LINK_TYPE,
-    ListKind, NAME, PORT, PROTOCOL, RULE_ID, TCP_FLAG, TEXT, VLAN,
+    ListKind, NAME, PORT, PROTOCOL, QUIC_VERSION, RULE_ID, TCP_FLAG, TEXT, VLAN,
 };
 use super::{hint, impossible, list_file};
 
 pub(super) const POLICY_KEYS: [&str; 3] = ["default", "rule", "sets"];
 pub(super) const SET_KEYS: [&str; 3] = ["addresses", "names", "ports"];
-pub(super) const RULE_KEYS: [&str; 21] = [
+pub(super) const RULE_KEYS: [&str; 22] = [
     "id",
     "action",
     "description",
@@ -40,6 +40,7 @@ pub(super) const RULE_KEYS: [&str; 21] = [
     "fragment",
     "name_missing",
     "ech",
+    "quic",
     "malformed",
     "truncated",
 ];
@@ -303,6 +304,10 @@ impl Reader<'_> {
                 "fragment" => conditions.fragment = self.one(place, value, &FRAGMENT),
                 "name_missing" => conditions.name_missing = self.one(place, value, &BOOLEAN),
                 "ech" => conditions.ech = self.one(place, value, &BOOLEAN),
+                "quic" => match value.get_ref() {
+                    DeValue::Boolean(quic) => conditions.quic = Some(*quic),
+                    _ => conditions.quic_versions = self.list(place, value, &QUIC_VERSION, None),
+                },
                 "malformed" => conditions.malformed = self.one(place, value, &BOOLEAN),
                 "truncated" => conditions.truncated = self.one(place, value, &BOOLEAN),
                 // Already reported.

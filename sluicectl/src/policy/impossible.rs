@@ -120,7 +120,7 @@ struct Condition {
     is_met: fn(&Conditions, Packet) -> bool,
 }
 
-const CONDITIONS: [Condition; 13] = [
+const CONDITIONS: [Condition; 14] = [
     Condition {
         key: "link_type",
         is_set: |rule| !rule.link_types.is_empty(),
@@ -189,6 +189,11 @@ const CONDITIONS: [Condition; 13] = [
             let may_ask = matches!(packet.protocol, Some(protocol::TCP | protocol::UDP));
             may_ask && packet.fragment != Fragment::Later
         },
+    },
+    Condition {
+        key: "quic",
+        is_set: |rule| rule.quic == Some(true) || !rule.quic_versions.is_empty(),
+        is_met: |_, packet| packet.protocol == Some(protocol::UDP) && packet.fragment != Fragment::Later,
     },
     Condition {
         key: "fragment",

@@ -220,6 +220,19 @@ pub(super) const LINK_TYPE: ListKind<u16> = list_kind(
     None,
 );
 
+pub(super) const QUIC_VERSION: ListKind<u32> = list_kind(
+    |value| match value {
+        DeValue::Integer(_) => Ok(vec![number(value, 0..=u32::MAX)?]),
+        _ => match text(value)? {
+            "v1" => Ok(vec![1]),
+            "v2" => Ok(vec![0x6B33_43CF]),
+            other => Err(unknown("unknown version of QUIC", other, ["v1", "v2"])),
+        },
+    },
+    || "\"v1\", \"v2\" or the number that stands for a version in its packets; true for any, false for none".into(),
+    None,
+);
+
 /// A type of ICMP or ICMPv6 messages, or a type and a code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum IcmpValue {

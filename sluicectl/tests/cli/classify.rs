@@ -38,7 +38,8 @@ fn every_packet_is_an_object_with_all_keys() {
     let nothing = json!({"number": 0, "time": "1970-01-01T00:00:00Z", "direction": null, "action": "permit",
         "rule": null, "ether_type": null, "vlan": null, "protocol": null, "source": null, "destination": null,
         "source_port": null, "destination_port": null, "icmp_type": null, "icmp_code": null, "tcp_flags": null,
-        "name": null, "name_kind": null, "name_missing": false, "ech": false, "fragment": null, "truncated": false,
+        "name": null, "name_kind": null, "name_missing": false, "ech": false, "quic_version": null,
+        "fragment": null, "truncated": false,
         "malformed": false,
         "network_offset": null, "transport_offset": null, "payload_offset": null, "payload_length": null,
         "name_offset": null});

@@ -201,6 +201,10 @@ fn outside_boxes(c: &Conditions, extra: &mut ExtraConditions) {
             extra.add(kind, list.len(), list.into_iter().map(u32::from).collect());
         }
     }
+    if !c.quic_versions.is_empty() {
+        let list = sorted(c.quic_versions.iter().copied());
+        extra.add(kind::QUIC_VERSIONS, list.len(), list);
+    }
     if !c.vlans.is_empty() {
         let list = merged(&c.vlans);
         extra.add(kind::VLANS, list.len(), list.into_iter().map(|(first, last)| halves(last, first)).collect());

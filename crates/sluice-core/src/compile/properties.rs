@@ -80,6 +80,12 @@ pub(super) fn properties(c: &Conditions) -> Option<Properties> {
     if let Some(missing) = c.name_missing {
         need(meta::NAME_MISSING, if missing { meta::NAME_MISSING } else { 0 });
     }
+    if let Some(quic) = c.quic {
+        need(meta::QUIC, if quic { meta::QUIC } else { 0 });
+    }
+    if !c.quic_versions.is_empty() {
+        need(meta::QUIC, meta::QUIC);
+    }
     if let Some(ech) = c.ech {
         need(meta::ECH, if ech { meta::ECH } else { 0 });
     }

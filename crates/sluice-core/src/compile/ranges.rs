@@ -105,8 +105,8 @@ fn hull(ranges: &[AddressRange]) -> Vec<AddressRange> {
 }
 
 /// Numbers in order, each once.
-pub(super) fn sorted(items: impl Iterator<Item = u16>) -> Vec<u16> {
-    let mut items: Vec<u16> = items.collect();
+pub(super) fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut items: Vec<T> = items.collect();
     items.sort_unstable();
     items.dedup();
     items

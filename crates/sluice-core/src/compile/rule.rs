@@ -61,6 +61,10 @@ pub struct Conditions {
     pub name_missing: Option<bool>,
     /// Whether the packet has an Encrypted ClientHello, so that its name is the outer one.
     pub ech: Option<bool>,
+    /// Whether there is a long header of QUIC, as the packets of a handshake have.
+    pub quic: Option<bool>,
+    /// The version in that header.
+    pub quic_versions: Vec<u32>,
     /// Whether and which fragment the packet is.
     pub fragment: Option<Fragment>,
     /// Whether the packet contradicts itself.

@@ -2,8 +2,10 @@
 
 use core::hint::select_unpredictable;
 
-use sluice_npi::{Flow, flags};
+use sluice_npi::{Flow, flags, name_kind};
 
+use super::hello::{Fault, Hello};
+use super::name::Found;
 use super::{Ends, Parser, dns, http, quic, tls};
 use crate::protocol;
 
@@ -75,6 +77,29 @@ impl<'packet> Parser<'packet, '_> {
         self.flow.name_offset = self.offset(payload).wrapping_add(front as u32);
         self.flow.name_length = name.len() as u16;
         self.flow.name_kind = kind;
+    }
+
+    /// Notes what was read of a ClientHello, and why reading ended early if it did.
+    pub(super) fn hello(&mut self, hello: &Hello<'packet>, fault: Option<Fault>, payload: &'packet [u8]) {
+        if hello.has_ech {
+            self.set(flags::ECH);
+        }
+        if hello.is_malformed || matches!(fault, Some(Fault::Malformed | Fault::Unlike)) {
+            self.malformed();
+        }
+        match (hello.name, fault) {
+            (Some(Found::InPacket(name)), _) => self.text_name(name_kind::TLS, payload, name),
+            (Some(Found::Copied), _) => self.assembled_name(name_kind::TLS),
+            (None, Some(Fault::Short)) => self.name_behind_end(),
+            (None, _) => self.name_missing(),
+        }
+    }
+
+    /// Notes the name that was put together in `self.text`.
+    fn assembled_name(&mut self, kind: u8) {
+        self.flow.name_length = self.text.as_bytes().len() as u16;
+        self.flow.name_kind = kind;
+        self.set(flags::NAME_ASSEMBLED);
     }
 
     /// A name was not read, though nothing of it need lie behind the end of the packet.

@@ -41,7 +41,7 @@ mod nsh {
 /// An EtherType, and what is behind it.
 type Next<'packet> = Option<(u16, &'packet [u8])>;
 
-impl<'packet> Parser<'packet, '_> {
+impl<'packet> Parser<'packet, '_, ()> {
     /// Reads what an EtherType other than that of a VLAN tag carries. Gives what carries an EtherType in its turn.
     pub(super) fn encapsulated(&mut self, number: u16, rest: &'packet [u8]) -> Next<'packet> {
         match number {

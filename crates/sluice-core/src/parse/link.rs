@@ -35,7 +35,7 @@ fn snap(rest: &[u8]) -> Option<(u16, &[u8])> {
     (number >= ether_type::FIRST).then_some((number, rest))
 }
 
-impl<'packet> Parser<'packet, '_> {
+impl<'packet> Parser<'packet, '_, ()> {
     pub(super) fn link(&mut self, link_type: u16) -> Result<(), UnknownLinkType> {
         let packet = self.packet;
         match link_type {

@@ -7,20 +7,26 @@
 //!
 //! A layer gets the rest of the packet as a slice that starts with its header and ends where the layer around it ends.
 
+mod aes;
 mod application;
 mod dns;
 mod encapsulation;
+mod hello;
 mod http;
+mod initial;
 mod link;
+mod name;
 mod network;
 mod plain;
 mod quic;
+pub mod stream;
 mod tls;
 mod transport;
 mod wifi;
 
 use core::fmt;
 
+pub use name::NameText;
 use sluice_npi::{Flow, flags, link_type};
 
 use crate::ether_type;
@@ -84,10 +90,27 @@ pub fn parse(link_type: u16, packet: &[u8], wire_length: u32) -> Result<Flow, Un
 /// As [`parse`]; `flow` then is [`Flow::default`].
 #[inline(always)]
 pub fn parse_into(link_type: u16, packet: &[u8], wire_length: u32, flow: &mut Flow) -> Result<(), UnknownLinkType> {
+    parse_with_name(link_type, packet, wire_length, flow, &mut None)
+}
+
+/// Does what [`parse_into`] does, and writes to `name` the text of a name that had to be put together; then the flow
+/// has the flag [`NAME_ASSEMBLED`](flags::NAME_ASSEMBLED). Otherwise `name` may have any value.
+///
+/// # Errors
+///
+/// As [`parse_into`].
+#[inline(always)]
+pub fn parse_with_name(
+    link_type: u16,
+    packet: &[u8],
+    wire_length: u32,
+    flow: &mut Flow,
+    name: &mut Option<NameText>,
+) -> Result<(), UnknownLinkType> {
     if link_type == link_type::ETHERNET && plain::tcp(packet, flow) {
-        return look_into_payload(packet, Ends::Packet, flow);
+        return look_into_payload(packet, Ends::Packet, flow, name);
     }
-    other_with_payload(packet, flow, wire_length, link_type)
+    other_with_payload(packet, flow, wire_length, link_type, name)
 }
 
 /// Does what [`parse_into`] does, except that it does not look into the payload: the flow has no name, no DNS type and
@@ -111,9 +134,15 @@ pub fn parse_headers_into(
 
 /// Reads a packet that is not a plain frame with TCP.
 #[inline(never)]
-fn other_with_payload(packet: &[u8], flow: &mut Flow, wire_length: u32, link_type: u16) -> Result<(), UnknownLinkType> {
+fn other_with_payload(
+    packet: &[u8],
+    flow: &mut Flow,
+    wire_length: u32,
+    link_type: u16,
+    name: &mut Option<NameText>,
+) -> Result<(), UnknownLinkType> {
     let ends = other(packet, flow, wire_length, link_type)?;
-    look_into_payload(packet, ends, flow)
+    look_into_payload(packet, ends, flow, name)
 }
 
 /// Reads the headers of a packet that is not a plain frame with TCP, and says why its payload ends where it does.
@@ -170,26 +199,32 @@ fn layers(packet: &[u8], flow: &mut Flow, wire_length: u32, link_type: u16) -> R
     *flow = Flow::default();
     let wire_length = packet.len().max(usize::try_from(wire_length).unwrap_or(usize::MAX));
     let ends = if wire_length > packet.len() { Ends::Capture } else { Ends::Packet };
-    let mut parser = Parser { packet, wire_length, ends, flow };
+    let mut parser = Parser { packet, wire_length, ends, flow, text: &mut () };
     parser.link(link_type)?;
     Ok(parser.ends)
 }
 
 /// Looks into the payload of a packet whose headers are read, if it may be of a known protocol.
 #[inline(always)]
-fn look_into_payload(packet: &[u8], ends: Ends, flow: &mut Flow) -> Result<(), UnknownLinkType> {
-    if application::may_be_known(packet, flow) { application(packet, ends, flow) } else { Ok(()) }
+fn look_into_payload(
+    packet: &[u8],
+    ends: Ends,
+    flow: &mut Flow,
+    name: &mut Option<NameText>,
+) -> Result<(), UnknownLinkType> {
+    if application::may_be_known(packet, flow) { application(packet, ends, flow, name) } else { Ok(()) }
 }
 
 /// Looks into a payload that may be of a known protocol. It is always `Ok`, to be what its callers end with.
 #[cold]
 #[inline(never)]
-fn application(packet: &[u8], ends: Ends, flow: &mut Flow) -> Result<(), UnknownLinkType> {
+fn application(packet: &[u8], ends: Ends, flow: &mut Flow, name: &mut Option<NameText>) -> Result<(), UnknownLinkType> {
     let start = flow.payload_offset as usize;
     let end = start.wrapping_add(flow.payload_length as usize);
     let packet = packet.get(..end).unwrap_or(packet);
     let payload = packet.get(start..).unwrap_or_default();
-    Parser { packet, wire_length: end, ends, flow }.application(payload);
+    let text = name.get_or_insert(NameText::EMPTY);
+    Parser { packet, wire_length: end, ends, flow, text }.application(payload);
     Ok(())
 }
 
@@ -205,7 +240,9 @@ enum Ends {
 }
 
 /// A packet on its way down the layers.
-struct Parser<'packet, 'flow> {
+///
+/// `T` is `()` where no payload is read, so that no room for a name is needed.
+struct Parser<'packet, 'flow, T = NameText> {
     /// The packet up to the end of the current layer.
     packet: &'packet [u8],
     /// How many bytes the whole packet has; at least as many as were captured.
@@ -213,9 +250,11 @@ struct Parser<'packet, 'flow> {
     /// Why `packet` ends where it does.
     ends: Ends,
     flow: &'flow mut Flow,
+    /// A name that had to be put together.
+    text: &'flow mut T,
 }
 
-impl<'packet> Parser<'packet, '_> {
+impl<'packet, T> Parser<'packet, '_, T> {
     /// Where in the packet `rest` starts. `rest` ends where `self.packet` ends.
     #[inline]
     fn offset(&self, rest: &[u8]) -> u32 {

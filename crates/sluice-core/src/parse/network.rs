@@ -22,7 +22,7 @@ struct FragmentField {
     more: bool,
 }
 
-impl<'packet> Parser<'packet, '_> {
+impl<'packet> Parser<'packet, '_, ()> {
     #[inline]
     pub(super) fn ipv4(&mut self, rest: &'packet [u8]) {
         let Some((header, behind)) = rest.split_first_chunk::<20>() else {

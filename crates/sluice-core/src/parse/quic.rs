@@ -1,10 +1,12 @@
 //! The long header of QUIC (RFC 8999, 5.1).
 //!
 //! The host is named in the ClientHello of an Initial packet, which is encrypted, if with keys that everybody can
-//! derive (RFC 9001, 5.2). It is not decrypted: an Initial is a beginning whose name is missing.
+//! derive: [`initial`](super::initial) decrypts it.
 
 use sluice_npi::flags;
 
+use super::hello::{Fault, Hello};
+use super::initial::{self, Derivation, Initials, Packet, Refused};
 use super::{Ends, Parser};
 
 /// The port on which every version is believed; elsewhere only known versions are.
@@ -33,18 +35,22 @@ pub(super) fn may_start_with(first: u8, ports: [u16; 2]) -> bool {
 /// The version of a Version Negotiation packet (RFC 8999, 6).
 const NEGOTIATION: u32 = 0;
 
-/// Version 1 (RFC 9000), version 2 (RFC 9369) and the drafts.
+/// Version 1 (RFC 9000) and version 2 (RFC 9369).
+const VERSION_1: u32 = 1;
 const VERSION_2: u32 = 0x6B33_43CF;
 
+/// These two, and the drafts.
 fn is_known(version: u32) -> bool {
     const DRAFTS: u32 = 0xFF00_0000;
-    matches!(version, 1 | VERSION_2) || version & 0xFFFF_FF00 == DRAFTS
+    matches!(version, VERSION_1 | VERSION_2) || version & 0xFFFF_FF00 == DRAFTS
 }
 
 /// A long header.
 struct Long<'packet> {
     first: u8,
     version: u32,
+    /// The id of the connection at the receiver.
+    destination: &'packet [u8],
     /// What lies behind both connection ids.
     rest: &'packet [u8],
 }
@@ -54,15 +60,16 @@ impl<'packet> Long<'packet> {
     fn read(datagram: &'packet [u8]) -> Option<Self> {
         let ([first, version @ ..], rest) = datagram.split_first_chunk::<5>()?;
         let version = u32::from_be_bytes(*version);
-        let id = |rest: &'packet [u8]| -> Option<&'packet [u8]> {
+        let id = |rest: &'packet [u8]| {
             let (length, rest) = rest.split_first()?;
             if is_known(version) && *length > MAX_CONNECTION_ID {
                 return None;
             }
-            rest.get(usize::from(*length)..)
+            rest.split_at_checked(usize::from(*length))
         };
-        let rest = id(id(rest)?)?;
-        (first & LONG != 0).then_some(Self { first: *first, version, rest })
+        let (destination, rest) = id(rest)?;
+        let (_source, rest) = id(rest)?;
+        (first & LONG != 0).then_some(Self { first: *first, version, destination, rest })
     }
 
     fn kind(&self) -> Kind {
@@ -73,12 +80,6 @@ impl<'packet> Long<'packet> {
             3 => Kind::Retry,
             _ => Kind::Protected,
         }
-    }
-
-    /// The packet behind this one, which has its length behind its connection ids (RFC 9000, 12.2).
-    fn next(&self) -> Option<&'packet [u8]> {
-        let (length, rest) = variable_length(self.rest)?;
-        rest.get(length..)
     }
 }
 
@@ -92,13 +93,19 @@ enum Kind {
 }
 
 /// A number in as many bytes as its first two bits say (RFC 9000, 16).
-fn variable_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
+pub(super) fn variable_length(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (first, _) = bytes.split_first()?;
     let (number, rest) = bytes.split_at_checked(1 << (first >> 6))?;
     let number = number.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
     let bits = u32::from(first >> 6);
     let mask = u64::MAX >> (66_u32.wrapping_sub(8_u32 << bits) & 63);
-    Some((usize::try_from(number & mask).ok()?, rest))
+    Some((number & mask, rest))
+}
+
+/// A part that has its length in front of it, and what lies behind that.
+fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = variable_length(bytes)?;
+    rest.split_at_checked(usize::try_from(length).ok()?)
 }
 
 /// Whether a datagram starts with a long header of a known version.
@@ -106,43 +113,162 @@ pub(super) fn has_known_version(datagram: &[u8]) -> bool {
     Long::read(datagram).is_some_and(|header| is_known(header.version) && header.first & FIXED != 0)
 }
 
-/// Whether one of the packets of a datagram is an Initial, or may be.
-fn has_initial(mut datagram: &[u8]) -> bool {
-    for _ in 0..MAX_PACKETS {
-        let Some(header) = Long::read(datagram) else {
-            return false;
-        };
-        match header.kind() {
-            Kind::Initial => return true,
-            Kind::Retry => return false,
-            Kind::Protected => match header.next() {
-                Some(next) => datagram = next,
-                None => return false,
-            },
-        }
+/// The version and the id with which a client began a connection: its Initial packets have the keys of these even when
+/// the server has chosen another id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    version: u32,
+    id: [u8; MAX_CONNECTION_ID as usize],
+    length: u8,
+}
+
+impl Connection {
+    fn new(version: u32, id: &[u8]) -> Option<Self> {
+        let mut connection = Self { version, id: [0; MAX_CONNECTION_ID as usize], length: id.len() as u8 };
+        connection.id.get_mut(..id.len())?.copy_from_slice(id);
+        Some(connection)
     }
-    true
+
+    fn id(&self) -> &[u8] {
+        self.id.get(..usize::from(self.length)).unwrap_or_default()
+    }
+}
+
+/// See [`stream::read_crypto`](super::stream::read_crypto).
+#[inline(never)]
+pub(super) fn crypto(
+    datagram: &[u8],
+    connection: Option<&Connection>,
+    each: &mut impl FnMut(usize, u8),
+) -> Option<Connection> {
+    let first = Long::read(datagram)?;
+    let own = Connection::new(first.version, first.destination)?;
+    let connection = connection.copied().unwrap_or(own);
+    let mut initials = Initials::new(datagram);
+    // What was opened before one that cannot be read belongs to the handshake all the same.
+    let _ = open(&mut initials, datagram, &first, &connection);
+    if !initials.is_open() {
+        return None;
+    }
+    initials.each_byte(each);
+    Some(connection)
+}
+
+/// Why the packets of a datagram were not all looked at.
+enum Unread {
+    /// There are more than are looked at, or one that cannot be decrypted.
+    Limit,
+    /// One reaches behind the end of what is here.
+    Cut,
+    /// One contradicts itself.
+    Malformed,
+}
+
+fn derivation(version: u32) -> Option<&'static Derivation> {
+    match version {
+        VERSION_1 => Some(&initial::VERSION_1),
+        VERSION_2 => Some(&initial::VERSION_2),
+        _ => None,
+    }
+}
+
+/// Opens the Initial packets among those of a datagram (RFC 9000, 12.2), which starts with `client`, with the keys of
+/// `connection`.
+#[inline(never)]
+fn open(
+    initials: &mut Initials<'_>,
+    datagram: &[u8],
+    client: &Long<'_>,
+    connection: &Connection,
+) -> Result<(), Unread> {
+    let mut rest = datagram;
+    for _ in 0..MAX_PACKETS {
+        // What has no long header is padding, or the last packet.
+        let Some(header) = Long::read(rest).filter(|header| header.kind() != Kind::Retry) else {
+            return Ok(());
+        };
+        let is_initial = header.kind() == Kind::Initial;
+        let behind_token = if is_initial { part(header.rest).map(|(_, behind)| behind) } else { Some(header.rest) };
+        let Some((packet, next)) = behind_token.and_then(part) else {
+            return if is_initial || initials.is_open() { Err(Unread::Cut) } else { Ok(()) };
+        };
+        if is_initial {
+            // The packets of a datagram belong to one connection, or are ignored (RFC 9000, 12.2).
+            let belongs = header.destination == client.destination && header.version == client.version;
+            let derivation = derivation(connection.version).filter(|_| belongs).ok_or(Unread::Limit)?;
+            let end = datagram.len().wrapping_sub(next.len());
+            let start = datagram.len().wrapping_sub(rest.len());
+            let place = Packet { start, number: end.wrapping_sub(packet.len()), end };
+            match initials.open(derivation, connection.id(), place) {
+                // A receiver ignores one of other keys, and goes on to the next packet.
+                Ok(()) | Err(Refused::Foreign) => {}
+                Err(Refused::Limit) => return Err(Unread::Limit),
+                Err(Refused::Malformed) => return Err(Unread::Malformed),
+            }
+        }
+        rest = next;
+    }
+    if rest.is_empty() { Ok(()) } else { Err(Unread::Limit) }
 }
 
 impl<'packet> Parser<'packet, '_> {
     /// Bytes that look like a long header are one; if they do not, the packet is not malformed.
     pub(super) fn quic(&mut self, datagram: &'packet [u8]) {
         let https = self.flow.source_port == HTTPS || self.flow.destination_port == HTTPS;
-        let Some(Long { first, version, .. }) = Long::read(datagram) else {
+        let Some(header) = Long::read(datagram) else {
             // A first fragment with no more than the start of a header.
             if self.ends == Ends::Fragment && https && datagram.first().is_some_and(|first| first & LONG != 0) {
                 self.name_missing();
             }
             return;
         };
+        let Long { first, version, .. } = header;
         let known = is_known(version);
         if !(known && first & FIXED != 0 || https) {
             return;
         }
         self.flow.quic_version = version;
         self.set(flags::QUIC);
-        if if known { has_initial(datagram) } else { version != NEGOTIATION } {
+        if known {
+            self.quic_beginning(datagram, &header);
+        } else if version != NEGOTIATION {
             self.name_missing();
         }
+    }
+
+    /// Reads the ClientHello in the Initial packets of a datagram. If one cannot be read, none of them is believed.
+    #[inline(never)]
+    fn quic_beginning(&mut self, datagram: &'packet [u8], header: &Long<'packet>) {
+        let Some(connection) = Connection::new(header.version, header.destination) else {
+            return;
+        };
+        let mut initials = Initials::new(datagram);
+        match open(&mut initials, datagram, header, &connection) {
+            Ok(()) if initials.is_open() => self.quic_hello(&initials, datagram),
+            Ok(()) => {}
+            Err(unread) => {
+                self.name_missing();
+                match unread {
+                    Unread::Limit => {}
+                    Unread::Cut => self.short_datagram(),
+                    Unread::Malformed => self.malformed(),
+                }
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn quic_hello(&mut self, initials: &Initials<'_>, datagram: &'packet [u8]) {
+        let mut hello = Hello::default();
+        let fault = hello.read(initials.stream(), self.text);
+        if initials.overlap {
+            self.malformed();
+            self.name_missing();
+        }
+        // What is behind a gap is in another datagram: the packet is whole.
+        if hello.name.is_none() && fault == Some(Fault::Short) {
+            self.name_missing();
+        }
+        self.hello(&hello, fault.filter(|fault| *fault != Fault::Short), datagram);
     }
 }

@@ -5,7 +5,7 @@ use sluice_npi::flags;
 use super::{Ends, Parser, be16};
 use crate::protocol;
 
-impl<'packet> Parser<'packet, '_> {
+impl<'packet> Parser<'packet, '_, ()> {
     #[inline]
     pub(super) fn transport(&mut self, number: u8, rest: &'packet [u8]) {
         self.flow.transport_offset = self.offset(rest);

@@ -32,7 +32,7 @@ mod radiotap {
     pub(super) const MAX_WORDS: usize = 16;
 }
 
-impl<'packet> Parser<'packet, '_> {
+impl<'packet> Parser<'packet, '_, ()> {
     /// A radiotap header, and the frame behind it.
     pub(super) fn radiotap(&mut self, packet: &'packet [u8]) {
         let Some([version, _, low, high]) = packet.first_chunk::<4>() else {

@@ -33,11 +33,13 @@ pub(crate) mod kind {
     pub(crate) const SOURCES6: u32 = 10;
     /// Eight words each.
     pub(crate) const DESTINATIONS6: u32 = 11;
+    /// One word each.
+    pub(crate) const QUIC_VERSIONS: u32 = 12;
 
     /// How many words an item has.
     pub(crate) const fn item_words(kind: u32) -> Option<usize> {
         match kind {
-            LINK_TYPES | VLANS | ETHER_TYPES | SOURCE_PORTS | DESTINATION_PORTS | ICMP => Some(1),
+            LINK_TYPES | VLANS | ETHER_TYPES | SOURCE_PORTS | DESTINATION_PORTS | ICMP | QUIC_VERSIONS => Some(1),
             SOURCES4 | DESTINATIONS4 => Some(2),
             PROTOCOLS | SOURCES6 | DESTINATIONS6 => Some(8),
             _ => None,
@@ -79,12 +81,13 @@ fn holds(table: &Table<'_>, condition: Condition, packet: &ParsedPacket<'_>) -> 
     let ports = flow.has(flags::PORTS);
     let ranges4 = |address| in_ranges4(table, condition, words_of(address)[0]);
     match condition.kind {
-        kind::LINK_TYPES => is_listed(table, condition, packet.link_type),
+        kind::LINK_TYPES => is_listed(table, condition, packet.link_type.into()),
         kind::VLANS => flow.vlan_count != 0 && ranges(flow.vlan_ids[0]),
-        kind::ETHER_TYPES => flow.has(flags::ETHER_TYPE) && is_listed(table, condition, flow.ether_type),
+        kind::ETHER_TYPES => flow.has(flags::ETHER_TYPE) && is_listed(table, condition, flow.ether_type.into()),
         kind::PROTOCOLS => flow.has(flags::PROTOCOL) && has_bit(table, condition, flow.protocol),
         kind::SOURCE_PORTS => ports && ranges(flow.source_port),
         kind::DESTINATION_PORTS => ports && ranges(flow.destination_port),
+        kind::QUIC_VERSIONS => flow.has(flags::QUIC) && is_listed(table, condition, flow.quic_version),
         kind::ICMP => flow.has(flags::ICMP) && has_icmp(table, condition, flow),
         kind::SOURCES4 => flow.ip_version != 4 || ranges4(&flow.source_address),
         kind::DESTINATIONS4 => flow.ip_version != 4 || ranges4(&flow.destination_address),
@@ -122,9 +125,9 @@ fn partition_point<const WORDS: usize>(
     low
 }
 
-fn is_listed(table: &Table<'_>, condition: Condition, value: u16) -> bool {
-    let index = partition_point(table, condition, |[item]| *item < u32::from(value));
-    index < condition.count && item(table, condition, index) == Some([u32::from(value)])
+fn is_listed(table: &Table<'_>, condition: Condition, value: u32) -> bool {
+    let index = partition_point(table, condition, |[item]| *item < value);
+    index < condition.count && item(table, condition, index) == Some([value])
 }
 
 /// Ranges of one word: first in the low half, last in the high half.
@@ -201,6 +204,7 @@ fn items_are_canonical(table: &Table<'_>, condition: Condition) -> bool {
         kind::SOURCES6 | kind::DESTINATIONS6 => {
             ascending(table, condition, |[a, b, c, d, last @ ..]: [u32; 8]| Some(([a, b, c, d], last)))
         }
+        kind::QUIC_VERSIONS => ascending(table, condition, |[version]: [u32; 1]| Some((version, version))),
         kind::PROTOCOLS => condition.count == 1,
         kind::ICMP => ascending(table, condition, |[item]: [u32; 1]| (item >> 24 == 0).then_some(icmp_range(item))),
         _ => false,

@@ -40,6 +40,8 @@ pub(crate) mod meta {
     pub(crate) const TAGGED: u32 = flags::MACSEC;
     /// Flags whose bits are taken by the direction. They move down, to bits of flags that no rule depends on.
     pub(crate) const MOVED: u32 = flags::NAME_MISSING | flags::ECH;
+    /// A flag whose bit is taken by one of these. It moves up by one, to another that no rule depends on.
+    pub(crate) const QUIC: u32 = flags::QUIC << 1;
     /// How many bits they move down.
     pub(crate) const MOVED_BY: u32 = 4;
     #[cfg(feature = "compile")]
@@ -57,8 +59,8 @@ pub(crate) mod meta {
     #[cfg(feature = "compile")]
     pub(crate) const PROTOCOL: u32 = 0xFF << PROTOCOL_SHIFT;
 
-    const _: () = assert!(FLOW_FLAGS & (TAGGED | MOVED >> MOVED_BY) == 0 && FLOW_FLAGS < 1 << DIRECTION_SHIFT);
-    const _: () = assert!(MOVED >> MOVED_BY & TAGGED == 0);
+    const _: () = assert!(FLOW_FLAGS & (TAGGED | QUIC | MOVED >> MOVED_BY) == 0 && FLOW_FLAGS < 1 << DIRECTION_SHIFT);
+    const _: () = assert!(MOVED >> MOVED_BY & (TAGGED | QUIC) == 0 && QUIC & TAGGED == 0);
 }
 
 /// The words of [`word`], with zeros for what the packet does not have.
@@ -231,6 +233,7 @@ fn ports(flow: &Flow) -> u32 {
 fn properties(direction: Direction, flow: &Flow) -> u32 {
     flow.flags & meta::FLOW_FLAGS
         | (flow.flags & meta::MOVED) >> meta::MOVED_BY
+        | flow.flags << 1 & meta::QUIC
         | if flow.vlan_count == 0 { 0 } else { meta::TAGGED }
         | u32::from(direction.number()) << meta::DIRECTION_SHIFT
         | u32::from(flow.tcp_flags) << meta::TCP_FLAGS_SHIFT

@@ -17,7 +17,7 @@ pub struct ParsedPacket<'packet> {
     pub direction: Direction,
     /// What it starts with.
     pub link_type: u16,
-    /// Its bytes, needed for host names alone.
+    /// Its bytes, needed for host names alone; or the text of its name, if that was put together.
     pub bytes: &'packet [u8],
     /// What was read from it. One that does not belong to the packet costs no more than a wrong answer.
     pub flow: &'packet Flow,

@@ -6,3 +6,4 @@ pub mod classbench;
 pub mod layers;
 pub mod linear;
 pub mod packets;
+pub mod quic;

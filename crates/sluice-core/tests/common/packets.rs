@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use sluice_core::parse;
+use sluice_core::{NameText, parse, parse_with_name};
 use sluice_npi::{Flow, flags, link_type};
 
 pub const SOURCE: [u8; 4] = [192, 0, 2, 1];
@@ -113,16 +113,28 @@ pub fn extension(kind: u16, contents: &[u8]) -> Vec<u8> {
     [kind.to_be_bytes().as_slice(), &(contents.len() as u16).to_be_bytes(), contents].concat()
 }
 
+/// What is read of a raw IP packet, and the name in it as text.
+pub fn with_name(packet: &[u8]) -> (Flow, String) {
+    let (mut flow, mut text) = (Flow::default(), None);
+    parse_with_name(link_type::RAW, packet, packet.len() as u32, &mut flow, &mut text).expect("it is known");
+    let name = if flow.has(flags::NAME_ASSEMBLED) {
+        let text: &NameText = text.as_ref().expect("the text of the name");
+        assert_eq!((flow.name_offset, usize::from(flow.name_length)), (0, text.as_bytes().len()));
+        text.as_bytes()
+    } else {
+        name(&flow, packet)
+    };
+    (flow, String::from_utf8_lossy(name).into_owned())
+}
+
 /// What is read of a payload of TCP, and the name in it.
 pub fn over_tcp(ports: (u16, u16), payload: &[u8]) -> (Flow, String) {
-    let packet = ipv4(6, &tcp(ports, 0x18, payload));
-    let flow = whole(link_type::RAW, &packet);
-    (flow, String::from_utf8_lossy(name(&flow, &packet)).into_owned())
+    with_name(&ipv4(6, &tcp(ports, 0x18, payload)))
 }
 
 /// What is read of a payload of UDP.
 pub fn over_udp(ports: (u16, u16), payload: &[u8]) -> Flow {
-    whole(link_type::RAW, &ipv4(17, &udp(ports, payload)))
+    with_name(&ipv4(17, &udp(ports, payload))).0
 }
 
 pub fn server_name(name: &[u8]) -> Vec<u8> {
