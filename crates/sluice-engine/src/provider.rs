@@ -266,14 +266,15 @@ mod tests {
 
     fn in_force(rules: &[Rule], default: Action) -> InstalledPolicy {
         let policy = Policy::new(compile(rules, default).unwrap()).unwrap();
-        InstalledPolicy { generation: 7, policy, persisted: false }
+        let (counters, limits) = Default::default();
+        InstalledPolicy { generation: 7, policy, persisted: false, counters, limits }
     }
 
     /// The verdict on a packet of four bytes.
     fn verdict(in_force: &InstalledPolicy, link_type: u16, direction: u16) -> Verdict {
         let packet = PacketRef::new(link_type, direction, &[0x45, 0, 0, 20], 4).unwrap();
         let mut verdicts = [Verdict::default()];
-        judge(in_force, &[packet], &mut verdicts);
+        judge(in_force, captured(&[packet]), &mut verdicts, &mut ());
         verdicts[0]
     }
 
