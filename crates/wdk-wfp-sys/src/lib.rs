@@ -1,7 +1,7 @@
 //! Rust declarations of the Windows Filtering Platform (WFP) for callout drivers.
 //!
 //! * The callout side, `fwpsk.h` and `fwpstypes.h`: what a driver registers and what a classification passes to it, in
-//!   the versions of Windows 8 and later ([`FWPS_CALLOUT2`]). Windows 10 has a version 3 that differs in the type behind
+//!   the versions of Windows 8 and later ([`FWPS_CALLOUT2`]). Windows 10 has a version 3, which differs in the type of
 //!   [`FWPS_FILTER2::providerContext`] alone.
 //! * The management side, `fwpmk.h`: the types are those of `windows-sys` and re-exported here. Its functions cannot be
 //!   used by a driver, since `windows-sys` imports them from `fwpuclnt.dll`; here they come from `fwpkclnt.sys`.

@@ -229,6 +229,7 @@ fn every_structure_and_constant_is_as_c_declares_it() {
     compile(&clang, "own", header, &[]).unwrap_or_else(|error| panic!("{error}"));
     // What the comparison is worth: other declarations do not pass.
     for (from, to) in [
+        // A driver had it laid out as one union: a filter then names a callout whose key begins with the action.
         ("FWP_ACTION_TYPE type; union { GUID filterType", "union { FWP_ACTION_TYPE type; GUID filterType"),
         ("UINT16 subLayerWeight, flags;", "UINT32 subLayerWeight, flags;"),
         (
@@ -256,6 +257,19 @@ fn every_structure_and_constant_is_as_the_wdk_declares_it() {
     let mut options: Vec<_> =
         ["km", "shared", "km/crt", "um"].map(|folder| format!("-isystem{}", include.join(folder).display())).into();
     options.extend(["-fms-extensions".into(), "-w".into()]);
-    let source = "#if defined(_M_X64)\n#define _AMD64_\n#else\n#define _ARM64_\n#endif\n                  #define NDIS_SUPPORT_NDIS6 1\n#define NDIS630 1\n#define NTDDI_VERSION 0x0A000007\n                  #include <ntddk.h>\n#include <ndis.h>\n#include <fwpsk.h>\n#include <fwpmk.h>";
-    compile(&clang, "wdk", source, &options).unwrap_or_else(|error| panic!("{error}"));
+    let source = [
+        "#if defined(_M_X64)",
+        "#define _AMD64_",
+        "#else",
+        "#define _ARM64_",
+        "#endif",
+        "#define NDIS_SUPPORT_NDIS6 1",
+        "#define NDIS630 1",
+        "#define NTDDI_VERSION 0x0A000007",
+        "#include <ntddk.h>",
+        "#include <ndis.h>",
+        "#include <fwpsk.h>",
+        "#include <fwpmk.h>",
+    ];
+    compile(&clang, "wdk", &source.join("\n"), &options).unwrap_or_else(|error| panic!("{error}"));
 }

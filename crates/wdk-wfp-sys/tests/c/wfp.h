@@ -13,7 +13,10 @@ typedef struct { UINT32 Data1; UINT16 Data2, Data3; UINT8 Data4[8]; } GUID;
 typedef enum { FWP_DIRECTION_OUTBOUND, FWP_DIRECTION_INBOUND } FWP_DIRECTION;
 typedef UINT32 FWP_ACTION_TYPE;
 typedef struct { UINT32 size; UINT8 *data; } FWP_BYTE_BLOB;
-typedef struct { int type; union { UINT8 uint8; UINT16 uint16; UINT32 uint32; UINT64 *uint64; void *pointer; }; } FWP_VALUE0;
+typedef struct {
+  int type;
+  union { UINT8 uint8; UINT16 uint16; UINT32 uint32; UINT64 *uint64; void *pointer; };
+} FWP_VALUE0;
 typedef struct { UINT16 *name, *description; } FWPM_DISPLAY_DATA0;
 typedef struct { FWP_ACTION_TYPE type; union { GUID filterType; GUID calloutKey; }; } FWPM_ACTION0;
 typedef struct {

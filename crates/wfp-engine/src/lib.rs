@@ -1,0 +1,102 @@
+//! A strict filter engine of the Windows Filtering Platform (WFP) for testing callout drivers on any host.
+//!
+//! Linking this crate defines the functions that `wdk-wfp-sys` declares. A test begins with [`Engine::start`], which
+//! waits for other tests to end; when the value is dropped, rules that were broken and callouts and sessions that were
+//! left behind are a panic. [`Engine::classify`] sends a packet through the filters of a layer; [`PacketList`] makes
+//! one as NDIS would, cut into MDLs at will.
+//!
+//! The rules, W1 and so on, are in `docs/wfp-rules.md` of the repository, each with its source and how sure it is.
+
+mod filters;
+mod packets;
+mod state;
+mod symbols;
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use filters::{Indication, Verdict};
+/// The level of a thread, as for NMR: `irql::raise(DISPATCH_LEVEL)`.
+pub use nmr_registrar::{APC_LEVEL, DISPATCH_LEVEL, PASSIVE_LEVEL, irql};
+pub use packets::{PacketList, Piece};
+pub use symbols::{set_mapping_fails, set_processor};
+
+/// A rule that a driver has broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which: 7 is W7.
+    pub rule: u8,
+    /// What happened.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "W{} broken: {}", self.rule, self.what)
+    }
+}
+
+/// The engine of this process, for one test.
+pub struct Engine {
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Engine {
+    /// An engine with nothing in it.
+    #[must_use]
+    pub fn start() -> Self {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        *state::lock() = state::State::default();
+        Self { _alone: alone }
+    }
+
+    /// The next `times` attempts to unregister a callout are answered with `STATUS_DEVICE_BUSY` (W8).
+    pub fn busy(&self, times: usize) {
+        state::lock().busy = times;
+    }
+
+    /// The next call of the function of this name fails with `status`.
+    pub fn fail(&self, function: &'static str, status: i32) {
+        state::lock().fault = Some((function, status));
+    }
+
+    /// How many callouts are registered.
+    #[must_use]
+    pub fn registered(&self) -> usize {
+        state::lock().registered.len()
+    }
+
+    /// How many objects there are: providers, sublayers, callouts, filters.
+    #[must_use]
+    pub fn objects(&self) -> [usize; 4] {
+        let state = state::lock();
+        let objects = &state.objects;
+        [objects.providers.len(), objects.sublayers.len(), objects.callouts.len(), objects.filters.len()]
+    }
+
+    /// The end of a boot: objects that are not persistent are gone. Sessions have to be closed.
+    pub fn reboot(&self) {
+        state::lock().objects.retain(|life| life.persistent);
+    }
+
+    /// Takes the violations so far, so that they do not fail the test.
+    #[must_use]
+    pub fn take_violations(&self) -> Vec<Violation> {
+        std::mem::take(&mut state::lock().violations)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let mut state = state::lock();
+        let mut found: Vec<String> = state.violations.drain(..).map(|violation| violation.to_string()).collect();
+        found.extend(state.registered.iter().map(|callout| {
+            format!("W9 broken: callout {:032x} is still registered, and its driver is gone", callout.key)
+        }));
+        found.extend(state.sessions.iter().map(|session| format!("session {} is still open", session.handle)));
+        *state = state::State::default();
+        drop(state);
+        assert!(found.is_empty() || std::thread::panicking(), "{}", found.join("\n"));
+    }
+}

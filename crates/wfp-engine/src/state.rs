@@ -1,0 +1,108 @@
+//! What the engine has: callouts that drivers have registered, sessions, and the objects of the management side.
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use wdk_wfp_sys::{FWPS_CALLOUT2, GUID};
+
+use crate::Violation;
+
+/// A GUID as a number, to be compared.
+pub(crate) fn number(guid: &GUID) -> u128 {
+    let tail = guid.data4.iter().fold(0, |number: u64, byte| number << 8 | u64::from(*byte));
+    u128::from(guid.data1) << 96 | u128::from(guid.data2) << 80 | u128::from(guid.data3) << 64 | u128::from(tail)
+}
+
+/// A callout that a driver has registered.
+#[derive(Clone)]
+pub(crate) struct Registered {
+    pub(crate) key: u128,
+    pub(crate) id: u32,
+    pub(crate) functions: FWPS_CALLOUT2,
+    /// How many calls of it are in progress.
+    pub(crate) calls: Arc<AtomicUsize>,
+}
+
+/// How long an object lives.
+#[derive(Clone, Copy)]
+pub(crate) struct Life {
+    /// The dynamic session with which it ends.
+    pub(crate) session: Option<usize>,
+    pub(crate) persistent: bool,
+}
+
+#[derive(Clone)]
+pub(crate) struct Filter {
+    pub(crate) key: u128,
+    pub(crate) id: u64,
+    pub(crate) layer: u128,
+    pub(crate) sublayer: u128,
+    pub(crate) weight: u64,
+    /// `FWPS_FILTER_FLAG_...`.
+    pub(crate) flags: u16,
+    pub(crate) action: u32,
+    /// The callout, for an action with one.
+    pub(crate) callout: u128,
+    pub(crate) context: u64,
+    /// What the flags of the packet have to be: a match type and its value.
+    pub(crate) conditions: Vec<(i32, u32)>,
+    pub(crate) life: Life,
+}
+
+/// The objects of the management side: a key each, and what else is needed of it.
+#[derive(Clone, Default)]
+pub(crate) struct Objects {
+    pub(crate) providers: Vec<(u128, Life)>,
+    /// With its weight.
+    pub(crate) sublayers: Vec<(u128, u16, Life)>,
+    /// With its layer.
+    pub(crate) callouts: Vec<(u128, u128, Life)>,
+    pub(crate) filters: Vec<Filter>,
+}
+
+impl Objects {
+    pub(crate) fn retain(&mut self, stays: impl Fn(&Life) -> bool) {
+        self.providers.retain(|(_, life)| stays(life));
+        self.sublayers.retain(|(_, _, life)| stays(life));
+        self.callouts.retain(|(_, _, life)| stays(life));
+        self.filters.retain(|filter| stays(&filter.life));
+    }
+}
+
+pub(crate) struct Session {
+    pub(crate) handle: usize,
+    pub(crate) is_dynamic: bool,
+    /// The objects as the transaction that is open would leave them.
+    pub(crate) transaction: Option<Objects>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) registered: Vec<Registered>,
+    pub(crate) sessions: Vec<Session>,
+    pub(crate) objects: Objects,
+    pub(crate) violations: Vec<Violation>,
+    pub(crate) busy: usize,
+    pub(crate) fault: Option<(&'static str, i32)>,
+    pub(crate) last: usize,
+}
+
+impl State {
+    /// A number that no other call has got.
+    pub(crate) fn next(&mut self) -> usize {
+        self.last += 1;
+        self.last
+    }
+
+    pub(crate) fn violation(&mut self, rule: u8, what: impl Into<String>) {
+        self.violations.push(Violation { rule, what: what.into() });
+    }
+}
+
+// SAFETY: the pointers among the functions of a callout are those of functions.
+unsafe impl Send for Registered {}
+
+pub(crate) fn lock() -> MutexGuard<'static, State> {
+    static STATE: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
