@@ -11,6 +11,8 @@
 //! * [`GatherBuffers`] are where bytes that lie apart are brought together, without an allocation.
 //! * [`Answer`] is what a callout says; [`Answer::write_to`] says it as far as it has the right to.
 //!
+//! The page [`a_callout_driver`] has a whole driver.
+//!
 //! Everything here may be called at up to DISPATCH_LEVEL unless it asks for a token of [`Passive`]. Nothing here panics
 //! on what a packet contains. Nothing has run on Windows yet: `W1` and so on in this documentation are the rules of
 //! `docs/wfp-rules.md` in the repository, with their sources and how sure each is.
@@ -22,6 +24,21 @@ extern crate std;
 #[cfg(test)]
 extern crate wfp_engine as _;
 
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/a-callout-driver.md")]
+#[doc = include_str!("../examples/no_telnet/driver.rs")]
+/// #
+/// # fn main() {
+/// #     let engine = wfp_engine::Engine::start();
+/// #     // SAFETY: the main thread of a program is in no callback.
+/// #     let passive = unsafe { Passive::new() };
+/// #     // SAFETY: the engine never looks at the device.
+/// #     drop(unsafe { start(core::ptr::dangling_mut(), passive) }.ok().unwrap());
+/// #     assert_eq!((engine.registered(), engine.objects()), (0, [0; 4]));
+/// # }
+/// ```
+#[doc = include_str!("../docs/around-it.md")]
+pub mod a_callout_driver {}
 mod answer;
 mod callout;
 mod gather;
