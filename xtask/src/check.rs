@@ -47,7 +47,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// Returns whether it succeeded.
 fn translated(command: &mut Command) -> Result<bool> {
     let output = command.stderr(Stdio::inherit()).output()?;
-    let names = [(layout::twin(), layout::root())].map(|(twin, root)| [of_path(&twin, root), of_url(&twin, root)]);
+    let names =
+        [(layout::workspace().twin(), layout::root())].map(|(twin, root)| [of_path(&twin, root), of_url(&twin, root)]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let text = names.concat().into_iter().fold(text, |text, (from, to)| text.replace(&from, &to));
     print!("{text}");

@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_list_holds_nothing_that_the_import_library_lacks() {
-        let made = layout::content_root().join("Lib/10.0.26100.0/km/x64/ntoskrnl.def");
+        let made = layout::kit().content_root().join("Lib/10.0.26100.0/km/x64/ntoskrnl.def");
         let Ok(definitions) = fs::read_to_string(&made) else {
             println!("{} is not made yet: nothing to compare with", made.display());
             return;

@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use cargo_wdk_linux::emulator;
 use serde_json::Value;
 use sluice_rig::{Event, Left, Outcome, Rig, State};
 
+use crate::build;
 use crate::layout::{self, Arch};
-use crate::{build, emulator};
 
 /// The arguments of `cargo xtask demo`.
 #[derive(Debug, clap::Args)]
@@ -43,7 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         ensure!(file.is_file(), "there is no file {}", file.display());
     }
     let arch = arguments.arch;
-    emulator::ensure(arch)?;
+    emulator::ensure(&layout::kit(), arch)?;
     build::build(arch)?;
     let rig = Rig::new(arch.into(), "demo")?;
     let demo = Demo { rig: &rig, shown: Cell::new(0), wrong: Cell::new(0), colours: io::stdout().is_terminal() };

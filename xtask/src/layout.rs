@@ -1,62 +1,10 @@
 //! Where things lie in the repository and under target/.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// A processor architecture that drivers are built for, under the name that Windows gives it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Arch {
-    /// AMD64
-    X64,
-    /// AArch64
-    Arm64,
-}
-
-impl Arch {
-    /// The Rust target of a driver.
-    pub(crate) fn driver_target(self) -> &'static str {
-        match self {
-            Self::X64 => "x86_64-pc-windows-msvc",
-            Self::Arm64 => "aarch64-pc-windows-msvc",
-        }
-    }
-
-    /// The Rust target of a user-mode program. mingw-w64, which links those for x64, has no ARM64 in Debian.
-    pub(crate) fn program_target(self) -> &'static str {
-        match self {
-            Self::X64 => "x86_64-pc-windows-gnu",
-            Self::Arm64 => "aarch64-pc-windows-msvc",
-        }
-    }
-}
-
-impl From<Arch> for driver_check::Arch {
-    fn from(arch: Arch) -> Self {
-        match arch {
-            Arch::X64 => Self::X64,
-            Arch::Arm64 => Self::Arm64,
-        }
-    }
-}
-
-impl From<Arch> for sluice_rig::Arch {
-    fn from(arch: Arch) -> Self {
-        match arch {
-            Arch::X64 => Self::X64,
-            Arch::Arm64 => Self::Arm64,
-        }
-    }
-}
-
-impl fmt::Display for Arch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::X64 => "x64",
-            Self::Arm64 => "arm64",
-        })
-    }
-}
+pub(crate) use cargo_wdk_linux::Arch;
+use cargo_wdk_linux::{Kit, Workspace};
 
 /// The root of the checkout that this program runs in.
 pub(crate) fn root() -> &'static Path {
@@ -74,17 +22,18 @@ pub(crate) fn rig(arch: Arch) -> PathBuf {
     sluice_rig::Arch::from(arch).rig()
 }
 
-/// The WDK content root that is made from the headers of mingw-w64.
-pub(crate) fn content_root() -> PathBuf {
-    root().join("target/rig/wdk")
+/// What stands in for Windows: the sources of this checkout, and what is made of them in target/rig/.
+pub(crate) fn kit() -> Kit {
+    let root = root().to_path_buf();
+    Kit { made: root.join("target/rig"), sources: root.clone(), toolchain: root }
 }
 
-/// The twin of the workspace.
-pub(crate) fn twin() -> PathBuf {
-    root().join("target/rig/workspace")
-}
-
-/// cargo's target directory for everything that runs on Windows or Wine.
-pub(crate) fn cargo_target() -> PathBuf {
-    root().join("target/rig/cargo")
+/// The workspace of this checkout.
+pub(crate) fn workspace() -> Workspace {
+    Workspace {
+        root: root().to_path_buf(),
+        made: root().join("target/rig"),
+        name: "/sluice".into(),
+        patches: vec![("wdk-build".into(), "rig/wdk/wdk-build".into())],
+    }
 }

@@ -16,11 +16,12 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
+use cargo_wdk_linux::debian;
 use clap::ValueEnum;
 
 use crate::clean::{megabytes, used};
+use crate::layout;
 use crate::run::{output, program, remove_folder, run as run_command};
-use crate::{debian, layout};
 
 /// The arguments of `cargo xtask machines`.
 #[derive(Debug, clap::Args)]

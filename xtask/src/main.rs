@@ -9,15 +9,10 @@ mod check;
 mod check_image;
 mod check_inf;
 mod clean;
-mod content_root;
 mod coverage;
-mod crt;
-mod debian;
 mod demo;
 mod dist;
-mod emulator;
 mod hooks;
-mod import_library;
 mod layout;
 mod machines;
 mod models;
@@ -25,19 +20,18 @@ mod mutants;
 mod probe_c;
 mod run;
 mod sanitize;
-mod setup;
 mod sign;
 mod soak;
 mod sources;
 mod stress;
 mod style;
 mod test;
-mod twin;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
+use cargo_wdk_linux::{Arch, setup};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -50,7 +44,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Install what building and running the drivers needs
-    Setup(setup::Arguments),
+    Setup(SetupArguments),
     /// Build the drivers into target/drivers/ARCH/
     Build(build::Arguments),
     /// Check that everything compiles, drivers included
@@ -96,6 +90,14 @@ enum Command {
     Bench(bench::Arguments),
 }
 
+/// The arguments of `cargo xtask setup`.
+#[derive(Debug, clap::Args)]
+struct SetupArguments {
+    /// The processor architecture of the drivers; for arm64 also an emulator and a Wine to run them, in this checkout
+    #[arg(long, value_enum, default_value_t = Arch::X64)]
+    arch: Arch,
+}
+
 fn main() -> ExitCode {
     // Before the arguments, whose default values are files of the checkout.
     let outcome = sluice_rig::find_root().and_then(|root| is_of(&root)).and_then(|()| run(Arguments::parse().command));
@@ -122,7 +124,7 @@ fn is_of(root: &Path) -> Result<()> {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Setup(arguments) => setup::run(&arguments),
+        Command::Setup(arguments) => setup::run(&layout::kit(), arguments.arch).map(drop),
         Command::Build(arguments) => build::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Clippy => build::lint(),

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use cargo_wdk_linux::content_root;
+use cargo_wdk_linux::setup::Tools;
 
-use crate::content_root;
 use crate::layout::{self, Arch};
 use crate::run::{run, write_if_changed};
-use crate::setup::Tools;
 
 const SOURCES: [&str; 3] = ["driver", "client", "device"];
 
@@ -85,8 +85,8 @@ const LINK_ARGUMENTS: &[&str] = &[
 /// A tool fails, or a file cannot be written.
 pub(crate) fn build(tools: &Tools, linker: &Path, arch: Arch) -> Result<[PathBuf; 2]> {
     let source = Path::new("clients/probe-c");
-    let headers = relative(layout::content_root())?.join("Include").join(content_root::VERSION);
-    let made = relative(layout::cargo_target())?.join(format!("probe-c-{arch}"));
+    let headers = relative(tools.kit.content_root())?.join("Include").join(content_root::VERSION);
+    let made = relative(layout::workspace().cargo_target())?.join(format!("probe-c-{arch}"));
     let folder = layout::root().join(&made);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let in_root = |program: &Path| {
@@ -131,7 +131,7 @@ pub(crate) fn build(tools: &Tools, linker: &Path, arch: Arch) -> Result<[PathBuf
 
     let mut out = OsString::from("/OUT:");
     out.push(made.join("probe-c.sys"));
-    let ntoskrnl = relative(content_root::libraries(arch))?.join("ntoskrnl.lib");
+    let ntoskrnl = relative(content_root::libraries(&tools.kit, arch))?.join("ntoskrnl.lib");
     run(link.arg(out).arg(ntoskrnl).arg(netio))?;
 
     let drivers = layout::drivers(arch);

@@ -1,38 +1,21 @@
 //! Runs other programs, and says which one failed.
 
+use std::env;
 use std::ffi::OsString;
-#[cfg(unix)]
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::{env, fs};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
+
+pub(crate) use cargo_wdk_linux::run::*;
 
 use crate::layout;
 
-/// Runs `command` with this program's input and output.
-///
-/// # Errors
-/// It cannot be started, or does not end with success.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot run {}", line(command)))?;
-    if !status.success() {
-        bail!("{} failed: {status}", line(command));
-    }
-    Ok(())
-}
-
-/// Runs `command` and returns what it wrote to its output.
-///
-/// # Errors
-/// It cannot be started, does not end with success, or writes something that is not UTF-8.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("cannot run {}", line(command)))?;
-    if !output.status.success() {
-        bail!("{} failed: {}\n{}", line(command), output.status, String::from_utf8_lossy(&output.stderr).trim_end());
-    }
-    String::from_utf8(output.stdout).with_context(|| format!("{} wrote something that is not UTF-8", line(command)))
+/// The cargo that runs this program, in the root of the repository and with target/ there for what it builds, since one
+/// that checkouts share may hold what was built from the files of another.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    command.args(arguments).current_dir(layout::root()).env("CARGO_TARGET_DIR", layout::root().join("target"));
+    command
 }
 
 /// What git says in the repository, without blanks at the end.
@@ -43,98 +26,4 @@ pub(crate) fn git(arguments: &[&str]) -> Result<String> {
     let mut text = output(Command::new("git").args(arguments).current_dir(layout::root()))?;
     text.truncate(text.trim_end().len());
     Ok(text)
-}
-
-/// Whether `command` can be run and ends with success. What it writes is of no interest.
-pub(crate) fn succeeds(command: &mut Command) -> bool {
-    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    quiet.status().is_ok_and(|status| status.success())
-}
-
-/// The program and its arguments, as a person would type them.
-pub(crate) fn line(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| {
-            let word = word.to_string_lossy();
-            if word.contains(char::is_whitespace) { format!("'{word}'") } else { word.into_owned() }
-        })
-        .collect::<Vec<_>>()
-        .join(" ")
-}
-
-/// The file that `name` stands for on `PATH`.
-pub(crate) fn program(name: &str) -> Option<PathBuf> {
-    env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(name)).find(|file| file.is_file())
-}
-
-/// Writes `contents` to `path` unless it holds them already: cargo and the linker go by the time of the last change.
-///
-/// # Errors
-/// The file or its folder cannot be written.
-pub(crate) fn write_if_changed(path: &Path, contents: impl AsRef<[u8]>) -> Result<bool> {
-    let contents = contents.as_ref();
-    if fs::read(path).is_ok_and(|present| present == contents) {
-        return Ok(false);
-    }
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    }
-    fs::write(path, contents).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(true)
-}
-
-/// Writes a program to `path` unless it is there already.
-///
-/// # Errors
-/// The file or its folder cannot be written.
-pub(crate) fn write_executable(path: &Path, contents: &str) -> Result<bool> {
-    let changed = write_if_changed(path, contents)?;
-    #[cfg(unix)]
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
-        .with_context(|| format!("cannot let {} be run", path.display()))?;
-    Ok(changed)
-}
-
-/// Removes `folder` and all that is in it, if it is there.
-///
-/// # Errors
-/// Something in it cannot be removed.
-pub(crate) fn remove_folder(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Lets `link` stand for the file or folder `target`.
-///
-/// # Errors
-/// Something else is in the way, or the link cannot be made.
-pub(crate) fn link(target: &Path, link: &Path) -> Result<()> {
-    if fs::read_link(link).is_ok_and(|present| present == target) {
-        return Ok(());
-    }
-    if let Some(folder) = link.parent() {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    }
-    if link.is_symlink() {
-        fs::remove_file(link).with_context(|| format!("cannot replace {}", link.display()))?;
-    }
-    symlink(target, link).with_context(|| format!("cannot link {} to {}", link.display(), target.display()))
-}
-
-#[cfg(not(unix))]
-fn symlink(_: &Path, _: &Path) -> std::io::Result<()> {
-    Err(std::io::Error::new(std::io::ErrorKind::Unsupported, "on Windows, drivers are built with `cargo make`"))
-}
-
-/// The cargo that runs this program, in the root of the repository and with target/ there for what it builds, since one
-/// that checkouts share may hold what was built from the files of another.
-pub(crate) fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
-    command.args(arguments).current_dir(layout::root()).env("CARGO_TARGET_DIR", layout::root().join("target"));
-    command
 }

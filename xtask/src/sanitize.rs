@@ -10,11 +10,11 @@ use std::process::Command;
 use std::slice;
 
 use anyhow::{Context, Result};
+use cargo_wdk_linux::setup::{self, Rust};
 use clap::ValueEnum;
 
 use crate::layout;
 use crate::run::{output, run as run_command};
-use crate::setup::{self, Rust};
 
 /// The arguments of `cargo xtask sanitize`.
 #[derive(Debug, clap::Args)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// The packages that the program is made of.
-pub(crate) const PACKAGES: [&str; 3] = ["crates/driver-check", "rig/harness", "xtask"];
+pub(crate) const PACKAGES: [&str; 4] = ["cargo-wdk-linux", "crates/driver-check", "rig/harness", "xtask"];
 
 /// A number that is another one for other sources, by which two checkouts can be told apart.
 ///

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use cargo_wdk_linux::emulator;
 use sluice_rig::Rig;
 
+use crate::build;
 use crate::layout::{self, Arch};
-use crate::{build, emulator};
 
 /// The arguments of `cargo xtask stress`.
 #[derive(Debug, clap::Args)]
@@ -29,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(60);
 /// Something does not build, or a guard or the swap broke a promise.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let arch = arguments.arch;
-    emulator::ensure(arch)?;
+    emulator::ensure(&layout::kit(), arch)?;
     build::build(arch)?;
     let rig = Rig::new(arch.into(), "stress")?;
     let program = rig.copy_file(&layout::rig(arch).join("stress.exe"))?;

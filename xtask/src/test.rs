@@ -6,16 +6,17 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use cargo_wdk_linux::emulator;
 use serde_json::Value;
 
 use crate::layout::Arch;
 use crate::run::{cargo, line, output, run as run_command};
-use crate::{build, check_image, emulator};
+use crate::{build, check_image, layout};
 
 /// The packages whose tests run the drivers.
 const SYSTEM: [&str; 4] = ["--package", "system-tests", "--package", "hostile"];
 /// The tests that run drivers of the rig.
-const RIG: [&str; 4] = ["--package", "sluice-rig", "--test", "rig"];
+const RIG: [&str; 4] = ["--package", "wdk-rig", "--test", "rig"];
 
 /// The arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -58,7 +59,7 @@ fn all(arch: Arch) -> Result<()> {
 
 /// Builds the drivers, and sets up what runs them.
 fn built_for(arch: Arch) -> Result<()> {
-    emulator::ensure(arch)?;
+    emulator::ensure(&layout::kit(), arch)?;
     build::build(arch).map(drop)
 }
 
@@ -179,7 +180,7 @@ mod tests {
     #[test]
     fn the_name_of_a_package_is_read_from_its_id() {
         assert_eq!(package_name("path+file:///r/crates/wdk-nmr#0.1.0").as_deref(), Some("wdk-nmr"));
-        assert_eq!(package_name("path+file:///r/rig/harness#sluice-rig@0.1.0").as_deref(), Some("sluice-rig"));
+        assert_eq!(package_name("path+file:///r/rig/harness#wdk-rig@0.1.0").as_deref(), Some("wdk-rig"));
         assert_eq!(package_name("sluice"), None);
     }
 

@@ -24,7 +24,7 @@ impl Checkout {
             fs::write(path, text).unwrap();
         }
         let xtask = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap());
-        for folder in ["crates", "rig", "xtask"] {
+        for folder in ["cargo-wdk-linux", "crates", "rig", "xtask"] {
             symlink(xtask.with_file_name(folder), root.join(folder)).unwrap();
         }
         Self(root)
@@ -134,5 +134,5 @@ fn a_checkout_that_cannot_be_written_to_is_named_before_anything_is_installed() 
     // Stands in for a file system that is mounted read-only, since root may write to a folder whatever its mode is.
     fs::write(checkout.0.join("target"), "").unwrap();
     let text = fails(xtask(&checkout.0).arg("build"));
-    assert!(text.starts_with("error: expected a checkout that can be written to, for "), "{text}");
+    assert!(text.starts_with("error: expected a folder that can be written to, for "), "{text}");
 }

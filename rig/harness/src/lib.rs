@@ -2,7 +2,7 @@
 //! happened.
 //!
 //! ```no_run
-//! use sluice_rig::Rig;
+//! use wdk_rig::Rig;
 //!
 //! fn main() -> anyhow::Result<()> {
 //!     let rig = Rig::boot("example")?;

@@ -1,7 +1,7 @@
 //! The rig itself: whatever a driver does wrong is noticed, and it is said which driver it was.
 
 use anyhow::Result;
-use sluice_rig::{Left, Rig, State};
+use wdk_rig::{Left, Rig, State};
 
 /// Starts a driver that is expected to end in a bug check; returns what the error says.
 fn start_fails(rig: &Rig, behaviour: &str) -> Result<String> {

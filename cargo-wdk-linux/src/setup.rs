@@ -1,4 +1,4 @@
-//! `cargo xtask setup`: finds the programs that building and running the drivers needs, and installs the missing ones.
+//! Finds the programs that building and running the drivers needs, and installs the missing ones.
 //!
 //! Every other command asks [`ensure`] for its [`Tools`], which looks for files only, so that nothing is slower when
 //! nothing is missing. What a tool is and which Debian package has it is said once, in [`Tool`]; what is to be done
@@ -11,45 +11,49 @@ use std::{fs, io};
 use anyhow::{Context, Result, bail};
 
 use crate::emulator;
-use crate::layout::{self, Arch};
+use crate::kit::{Arch, Kit};
 use crate::run::{self, line, output, program, succeeds};
 
 /// Where the tools are.
 #[derive(Debug)]
-pub(crate) struct Tools {
+pub struct Tools {
+    /// What they are used for.
+    pub kit: Kit,
     /// Builds for Windows.
-    pub(crate) rust: Rust,
+    pub rust: Rust,
     /// lld, called with `-flavor link` as first arguments.
-    pub(crate) linker: PathBuf,
+    pub linker: PathBuf,
     /// The folder of libclang.so, which bindgen reads headers with.
-    pub(crate) libclang: PathBuf,
+    pub libclang: PathBuf,
     /// clang's own headers, of the same version.
-    pub(crate) clang_headers: PathBuf,
+    pub clang_headers: PathBuf,
     /// Makes import libraries.
-    pub(crate) dlltool: PathBuf,
+    pub dlltool: PathBuf,
     /// Lists the symbols of mingw-w64's import libraries.
-    pub(crate) nm: PathBuf,
+    pub nm: PathBuf,
     /// The headers of mingw-w64; ddk/ is among them.
-    pub(crate) mingw_headers: PathBuf,
+    pub mingw_headers: PathBuf,
     /// The import libraries of mingw-w64.
-    pub(crate) mingw_libraries: PathBuf,
+    pub mingw_libraries: PathBuf,
     /// Links user-mode programs.
-    pub(crate) mingw_gcc: PathBuf,
+    pub mingw_gcc: PathBuf,
 }
 
 /// A Rust tool chain that has the libraries of a target, or their source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Rust {
+pub struct Rust {
     /// cargo itself, no rustup proxy.
-    pub(crate) cargo: PathBuf,
+    pub cargo: PathBuf,
     /// rustc itself, no rustup proxy.
-    pub(crate) rustc: PathBuf,
+    pub rustc: PathBuf,
     /// Whether the libraries of the target are there as source only, for `-Zbuild-std`.
-    pub(crate) build_std: bool,
+    pub build_std: bool,
 }
 
 impl Rust {
-    pub(crate) fn at(root: &Path, build_std: bool) -> Self {
+    /// The tool chain in a folder.
+    #[must_use]
+    pub fn at(root: &Path, build_std: bool) -> Self {
         Self { cargo: root.join("bin/cargo"), rustc: root.join("bin/rustc"), build_std }
     }
 }
@@ -99,55 +103,46 @@ impl Tool {
     }
 }
 
-/// The arguments of `cargo xtask setup`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
-    /// The processor architecture of the drivers; for arm64 also an emulator and a Wine to run them, in this checkout
-    #[arg(long, value_enum, default_value_t = Arch::X64)]
-    arch: Arch,
-}
-
-/// `cargo xtask setup`.
+/// Installs what is missing, for arm64 also what runs drivers of that architecture, and returns the tools.
 ///
 /// # Errors
 /// Something is missing and cannot be installed.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let arch = arguments.arch;
-    let mut tools = ensure(arch)?;
+pub fn run(kit: &Kit, arch: Arch) -> Result<Tools> {
+    let mut tools = ensure(kit, arch)?;
     // Another command is content with what there is; a person who asks gets the pinned tool chain where it can be had.
-    if tools.rust.build_std && rustup_target_add(arch) {
-        tools = ensure(arch)?;
+    if tools.rust.build_std && rustup_target_add(kit, arch) {
+        tools = ensure(kit, arch)?;
     }
-    emulator::ensure(arch)?;
+    emulator::ensure(kit, arch)?;
     let library = if tools.rust.build_std { "built from source with" } else { "of" };
     println!("Everything is there. The core library for Windows is {library} {}.", tools.rust.rustc.display());
-    Ok(())
+    Ok(tools)
 }
 
 /// The tools for drivers of `arch`. Installs what is missing.
 ///
 /// # Errors
 /// Something is missing and cannot be installed.
-pub(crate) fn ensure(arch: Arch) -> Result<Tools> {
-    let target = layout::root().join("target");
-    is_writable(&target).with_context(|| {
+pub fn ensure(kit: &Kit, arch: Arch) -> Result<Tools> {
+    is_writable(&kit.made).with_context(|| {
         format!(
-            "expected a checkout that can be written to, for {}: drivers and Wine prefixes are made there",
-            target.display()
+            "expected a folder that can be written to, for {}: drivers and Wine prefixes are made there",
+            kit.made.display()
         )
     })?;
-    match find(arch) {
+    match find(kit, arch) {
         Ok(tools) => Ok(tools),
         Err(missing) => {
-            install(&missing, arch)?;
-            find(arch).or_else(|missing| bail!("still missing after the installation:\n{}", list(&missing)))
+            install(kit, &missing, arch)?;
+            find(kit, arch).or_else(|missing| bail!("still missing after the installation:\n{}", list(&missing)))
         }
     }
 }
 
 /// The tools for drivers of `arch`, if all are there.
-pub(crate) fn present(arch: Arch) -> Option<Tools> {
-    find(arch).ok()
+#[must_use]
+pub fn present(kit: &Kit, arch: Arch) -> Option<Tools> {
+    find(kit, arch).ok()
 }
 
 /// Whether files can be made in a folder, which is made if it is not there.
@@ -163,7 +158,7 @@ fn targets(arch: Arch) -> [&'static str; 2] {
     [arch.driver_target(), arch.program_target()]
 }
 
-fn find(arch: Arch) -> Result<Tools, Vec<Tool>> {
+fn find(kit: &Kit, arch: Arch) -> Result<Tools, Vec<Tool>> {
     let mut missing = Vec::new();
     let mut need = |tool, found: Option<PathBuf>| {
         found.unwrap_or_else(|| {
@@ -174,7 +169,7 @@ fn find(arch: Arch) -> Result<Tools, Vec<Tool>> {
         })
     };
 
-    let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(layout::root())).ok();
+    let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(&kit.toolchain)).ok();
     let sysroot = sysroot.as_deref().map(|path| Path::new(path.trim_end()));
     let rust = find_rust(sysroot, Path::new("/usr"), arch).filter(is_recent);
     need(Tool::Rust, rust.as_ref().map(|rust| rust.rustc.clone()));
@@ -184,9 +179,10 @@ fn find(arch: Arch) -> Result<Tools, Vec<Tool>> {
         program(name).or(versioned)
     };
     // What the rig and the signing find by themselves only has to be there.
-    need(Tool::Wine, sluice_rig::wine_loader());
+    need(Tool::Wine, wdk_rig::wine_loader());
     need(Tool::Osslsigncode, program("osslsigncode").and_then(|_| program("openssl")));
     let tools = Tools {
+        kit: kit.clone(),
         rust: rust.unwrap_or_else(|| Rust { cargo: PathBuf::new(), rustc: PathBuf::new(), build_std: false }),
         linker: need(Tool::Linker, sysroot.and_then(rust_lld).or_else(|| lld_link(Path::new("/usr/lib")))),
         libclang: need(Tool::Clang, llvm.as_ref().map(|llvm| llvm.join("lib"))),
@@ -212,7 +208,7 @@ fn find_rust(sysroot: Option<&Path>, usr: &Path, arch: Arch) -> Option<Rust> {
 }
 
 /// The first of several tool chains that has the source of its libraries.
-pub(crate) fn with_source<'a>(roots: impl IntoIterator<Item = &'a Path>) -> Option<Rust> {
+pub fn with_source<'a>(roots: impl IntoIterator<Item = &'a Path>) -> Option<Rust> {
     roots
         .into_iter()
         .find(|root| root.join("lib/rustlib/src/rust/library/core").is_dir())
@@ -333,12 +329,12 @@ fn plan(missing: &[Tool], host: Host) -> Plan {
     }
 }
 
-fn install(missing: &[Tool], arch: Arch) -> Result<()> {
+fn install(kit: &Kit, missing: &[Tool], arch: Arch) -> Result<()> {
     println!("Missing:\n{}", list(missing));
     let mut missing = missing.to_vec();
-    if missing.contains(&Tool::Rust) && rustup_target_add(arch) {
+    if missing.contains(&Tool::Rust) && rustup_target_add(kit, arch) {
         // What counts is what is there, not what rustup believes.
-        missing = match find(arch) {
+        missing = match find(kit, arch) {
             Ok(_) => return Ok(()),
             Err(missing) => missing,
         };
@@ -351,9 +347,9 @@ fn install(missing: &[Tool], arch: Arch) -> Result<()> {
 }
 
 /// Whether rustup could fetch the targets. Without a network, or behind a mirror that has none, it fails fast.
-fn rustup_target_add(arch: Arch) -> bool {
+fn rustup_target_add(kit: &Kit, arch: Arch) -> bool {
     let mut command = Command::new("rustup");
-    command.args(["target", "add"]).args(targets(arch)).current_dir(layout::root());
+    command.args(["target", "add"]).args(targets(arch)).current_dir(&kit.toolchain);
     println!("$ {}", line(&command));
     let added = succeeds(&mut command);
     if !added {
@@ -444,7 +440,7 @@ mod tests {
 
     impl Tree {
         fn new(name: &str, files: &[&str]) -> Self {
-            let root = std::env::temp_dir().join(format!("xtask-setup-{name}-{}", std::process::id()));
+            let root = std::env::temp_dir().join(format!("wdk-linux-setup-{name}-{}", std::process::id()));
             for file in files {
                 let path = root.join(file);
                 fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -7,19 +7,19 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::layout::Arch;
+use crate::kit::Arch;
 use crate::run::{output, run, write_if_changed};
 use crate::setup::Tools;
 
 /// A library without members, for a name that is asked for and not used.
-pub(crate) const EMPTY: &str = "!<arch>\n";
+pub const EMPTY: &str = "!<arch>\n";
 
 /// Makes `folder/<name>.lib` for `arch` of the names in mingw-w64's `lib<name>.a` and those of `ours`, the start of a
 /// module definition file.
 ///
 /// # Errors
 /// mingw-w64 has no such library, a file cannot be written, or a tool fails.
-pub(crate) fn make(tools: &Tools, arch: Arch, folder: &Path, name: &str, ours: &str) -> Result<()> {
+pub fn make(tools: &Tools, arch: Arch, folder: &Path, name: &str, ours: &str) -> Result<()> {
     let (def, lib) = (folder.join(format!("{name}.def")), folder.join(format!("{name}.lib")));
     let archive = tools.mingw_libraries.join(format!("lib{name}.a"));
     let symbols = output(Command::new(&tools.nm).arg("-A").arg(archive))?;

@@ -1,4 +1,4 @@
-//! Makes a WDK content root under target/ from the headers and import libraries of mingw-w64.
+//! Makes a WDK content root from the headers and import libraries of mingw-w64.
 //!
 //! The layout is that of an installed WDK, as far as the build scripts of the drivers look at it:
 //!
@@ -20,25 +20,26 @@ use std::{fs, io};
 use anyhow::{Context, Result};
 
 use crate::import_library;
-use crate::layout::{self, Arch};
+use crate::kit::{Arch, Kit};
 use crate::run::{link, write_if_changed};
 use crate::setup::Tools;
 
 /// The WDK that the content root passes for: that of Windows 11 version 24H2.
-pub(crate) const VERSION: &str = "10.0.26100.0";
+pub const VERSION: &str = "10.0.26100.0";
 
 /// The folder of the import libraries.
-pub(crate) fn libraries(arch: Arch) -> PathBuf {
-    layout::content_root().join("Lib").join(VERSION).join("km").join(arch.to_string())
+#[must_use]
+pub fn libraries(kit: &Kit, arch: Arch) -> PathBuf {
+    kit.content_root().join("Lib").join(VERSION).join("km").join(arch.to_string())
 }
 
 /// Makes the content root, or brings it up to date.
 ///
 /// # Errors
 /// A file cannot be written, or a tool fails.
-pub(crate) fn make(tools: &Tools, arch: Arch) -> Result<()> {
-    let include = layout::content_root().join("Include").join(VERSION);
-    let additions = layout::root().join("rig/wdk/include/km");
+pub fn make(tools: &Tools, arch: Arch) -> Result<()> {
+    let include = tools.kit.content_root().join("Include").join(VERSION);
+    let additions = tools.kit.sources.join("rig/wdk/include/km");
     for entry in fs::read_dir(&additions).with_context(|| format!("cannot read {}", additions.display()))? {
         let path = entry?.path();
         let Some(name) = path.file_name() else { continue };
@@ -49,10 +50,10 @@ pub(crate) fn make(tools: &Tools, arch: Arch) -> Result<()> {
     link(&tools.mingw_headers, &include.join("um"))?;
     // The crate tracelogging asks the linker for it, for a function that no driver calls. With nothing in it, one that
     // does is not linked.
-    write_if_changed(&libraries(arch).join("rpcrt4.lib"), import_library::EMPTY)?;
-    let ours = layout::root().join("rig/wdk/lib/ntoskrnl.def");
+    write_if_changed(&libraries(&tools.kit, arch).join("rpcrt4.lib"), import_library::EMPTY)?;
+    let ours = tools.kit.sources.join("rig/wdk/lib/ntoskrnl.def");
     let ours = fs::read_to_string(&ours).with_context(|| format!("cannot read {}", ours.display()))?;
-    import_library::make(tools, arch, &libraries(arch), "ntoskrnl", &ours)
+    import_library::make(tools, arch, &libraries(&tools.kit, arch), "ntoskrnl", &ours)
 }
 
 /// Lets `folder` have the headers of clang, without what those for Intel AMX declare: a type that is aligned, which the
@@ -89,7 +90,7 @@ mod tests {
 
     #[test]
     fn clang_s_headers_are_there_but_for_those_of_amx() {
-        let folder = std::env::temp_dir().join(format!("xtask-headers-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("wdk-linux-headers-{}", std::process::id()));
         let (clang, crt) = (folder.join("clang"), folder.join("crt"));
         fs::create_dir_all(clang.join("cuda_wrappers")).unwrap();
         for (name, text) in [("stddef.h", "size_t"), ("amxintrin.h", "tile"), ("amxfp8intrin.h", "tile")] {

@@ -10,7 +10,7 @@ use crate::run::output;
 ///
 /// # Errors
 /// There is no apt, or it has no archive of Debian among its sources.
-pub(crate) fn mirror() -> Result<String> {
+pub fn mirror() -> Result<String> {
     let mut command = Command::new("apt-get");
     command.args(["indextargets", "--format", "$(REPO_URI)"]);
     command.args(["Origin: Debian", "Label: Debian", "Component: main", "Identifier: Packages"]);

@@ -1,4 +1,4 @@
-//! A twin of the workspace under target/, in which wdk-build is the stand-in.
+//! A twin of the workspace in which crates of crates.io have stand-ins.
 //!
 //! Its Cargo.toml is the workspace's with a `[patch]` at the end, its Cargo.lock a copy that cargo may change;
 //! everything else is a link to the original. A patch on cargo's command line would do without the twin, but cargo
@@ -10,33 +10,41 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::layout;
-use crate::run::{link, write_if_changed};
+use crate::kit::Workspace;
+use crate::run::{link, remove_file, write_if_changed};
 
 /// What the twin does not have from the original.
 const OWN: [&str; 4] = ["Cargo.toml", "Cargo.lock", "target", ".git"];
-
-const PATCH: &str = "\n[patch.crates-io]\nwdk-build = { path = \"rig/wdk/wdk-build\" }\n";
 
 /// Makes the twin, or brings it up to date, and returns its root.
 ///
 /// # Errors
 /// A file cannot be read or written.
-pub(crate) fn make() -> Result<PathBuf> {
-    make_of(layout::root(), &layout::twin())?;
-    Ok(layout::twin())
+pub fn make(workspace: &Workspace) -> Result<PathBuf> {
+    make_of(&workspace.root, &workspace.twin(), &patch(&workspace.patches))?;
+    Ok(workspace.twin())
 }
 
-fn make_of(original: &Path, twin: &Path) -> Result<()> {
+/// The section of Cargo.toml that names the stand-ins.
+fn patch(stand_ins: &[(String, PathBuf)]) -> String {
+    let lines = stand_ins.iter().map(|(name, path)| format!("{name} = {{ path = {:?} }}\n", path.to_string_lossy()));
+    format!("\n[patch.crates-io]\n{}", lines.collect::<String>())
+}
+
+fn make_of(original: &Path, twin: &Path, patch: &str) -> Result<()> {
     let read = |name| {
         let path = original.join(name);
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
     };
-    write_if_changed(&twin.join("Cargo.toml"), read("Cargo.toml")? + PATCH)?;
+    write_if_changed(&twin.join("Cargo.toml"), read("Cargo.toml")? + patch)?;
     // cargo takes the patch into the copy, which then stays as it is until the original changes.
-    let lock = read("Cargo.lock")?;
-    if write_if_changed(&twin.join("Cargo.lock.original"), &lock)? || !twin.join("Cargo.lock").is_file() {
-        write_if_changed(&twin.join("Cargo.lock"), lock)?;
+    // A workspace without one gets it here; nothing is written to the original.
+    let lock = if original.join("Cargo.lock").is_file() { read("Cargo.lock")? } else { String::new() };
+    if write_if_changed(&twin.join("Cargo.lock.original"), &lock)?
+        || (!twin.join("Cargo.lock").is_file() && !lock.is_empty())
+    {
+        let copy = twin.join("Cargo.lock");
+        if lock.is_empty() { remove_file(&copy)? } else { write_if_changed(&copy, lock).map(drop)? }
     }
     for entry in fs::read_dir(original).with_context(|| format!("cannot read {}", original.display()))? {
         let name = entry?.file_name();
@@ -53,25 +61,25 @@ mod tests {
 
     #[test]
     fn the_original_stays_as_it_is_and_shows_through() {
-        let folder = std::env::temp_dir().join(format!("xtask-twin-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("wdk-linux-twin-{}", std::process::id()));
         let (original, twin) = (folder.join("original"), folder.join("twin"));
         fs::create_dir_all(original.join("src")).unwrap();
         fs::write(original.join("Cargo.toml"), "[workspace]\n").unwrap();
         fs::write(original.join("Cargo.lock"), "1").unwrap();
 
-        make_of(&original, &twin).unwrap();
+        make_of(&original, &twin, "[patch.crates-io]\n").unwrap();
         fs::write(original.join("src/lib.rs"), "later").unwrap();
         fs::write(twin.join("Cargo.lock"), "1, patched").unwrap();
-        make_of(&original, &twin).unwrap();
+        make_of(&original, &twin, "[patch.crates-io]\n").unwrap();
 
         assert_eq!(fs::read_to_string(original.join("Cargo.toml")).unwrap(), "[workspace]\n");
         assert_eq!(fs::read_to_string(original.join("Cargo.lock")).unwrap(), "1");
         assert_eq!(fs::read_to_string(twin.join("src/lib.rs")).unwrap(), "later");
-        assert!(fs::read_to_string(twin.join("Cargo.toml")).unwrap().ends_with(PATCH));
+        assert!(fs::read_to_string(twin.join("Cargo.toml")).unwrap().ends_with("[patch.crates-io]\n"));
         assert_eq!(fs::read_to_string(twin.join("Cargo.lock")).unwrap(), "1, patched", "the patched copy is kept");
 
         fs::write(original.join("Cargo.lock"), "2").unwrap();
-        make_of(&original, &twin).unwrap();
+        make_of(&original, &twin, "[patch.crates-io]\n").unwrap();
         assert_eq!(fs::read_to_string(twin.join("Cargo.lock")).unwrap(), "2", "until the original changes");
         fs::remove_dir_all(folder).unwrap();
     }

@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::import_library;
-use crate::layout::{self, Arch};
+use crate::kit::Arch;
 use crate::run::{run, write_if_changed};
 use crate::setup::Tools;
 
@@ -24,10 +24,10 @@ const UNUSED: [&str; 6] = ["cfgmgr32", "gdi32", "msimg32", "synchronization", "u
 ///
 /// # Errors
 /// A file cannot be read or written, or a tool fails.
-pub(crate) fn make(tools: &Tools) -> Result<PathBuf> {
-    let folder = layout::cargo_target().join("crt-arm64");
+pub fn make(tools: &Tools) -> Result<PathBuf> {
+    let folder = tools.kit.rig(Arch::Arm64).join("crt");
     let read = |file: &str| {
-        let path = layout::root().join("rig/crt").join(file);
+        let path = tools.kit.sources.join("rig/crt").join(file);
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
     };
     for name in LIBRARIES {

@@ -1,12 +1,12 @@
 //! Sets up what runs ARM64 drivers on an x64 machine: Wine for ARM64, and an emulator of the processor.
 //!
-//! Both are packages of Debian 13, downloaded by apt with a configuration of its own and unpacked into this checkout.
+//! Both are packages of Debian 13, downloaded by apt with a configuration of its own and unpacked into the folder of the kit.
 //! Nothing is installed, so neither root nor a feature of the kernel is needed: Wine starts its programs through what
 //! it takes for its preloader, which is a script here that has the emulator run them.
 //!
 //! ```text
-//! target/rig/arm64/wine/bin/          wine, wineserver, qemu-aarch64
-//! target/rig/arm64/wine/usr/ ..       the files of the packages for ARM64
+//! arm64/wine/bin/          wine, wineserver, qemu-aarch64
+//! arm64/wine/usr/ ..       the files of the packages for ARM64
 //! ```
 
 use std::fs;
@@ -16,7 +16,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::debian;
-use crate::layout::{self, Arch};
+use crate::kit::{Arch, Kit};
 use crate::run::{line, link, output, program, remove_folder, run, write_executable, write_if_changed};
 
 /// The release of Debian that has the packages: older ones have a Wine for ARM64 that cannot load drivers.
@@ -33,8 +33,8 @@ const VERSION: &str = "1";
 ///
 /// # Errors
 /// A tool is missing, or a package cannot be downloaded or unpacked.
-pub(crate) fn ensure(arch: Arch) -> Result<()> {
-    let root = layout::rig(Arch::Arm64).join("wine");
+pub fn ensure(kit: &Kit, arch: Arch) -> Result<()> {
+    let root = kit.rig(Arch::Arm64).join("wine");
     if arch == Arch::X64 || fs::read_to_string(root.join(DONE)).is_ok_and(|version| version == VERSION) {
         return Ok(());
     }
@@ -46,11 +46,11 @@ pub(crate) fn ensure(arch: Arch) -> Result<()> {
 
     println!("Fetching Wine for ARM64 and an emulator into {}: 200 MB, 1 GB unpacked.", root.display());
     remove_folder(&root)?;
-    let apt = Apt::new(&layout::rig(Arch::Arm64).join("apt"), &host)?;
+    let apt = Apt::new(&kit.rig(Arch::Arm64).join("apt"), &host)?;
     apt.get(&["update"])?;
     apt.get(&["install", "--yes", "--download-only", "wine64"])?;
     apt.unpack(&root)?;
-    let emulator = layout::rig(Arch::Arm64).join("qemu");
+    let emulator = kit.rig(Arch::Arm64).join("qemu");
     apt.get(&["download", &format!("qemu-user:{host}")])?;
     apt.unpack(&emulator)?;
     write_programs(&root, &emulator)?;
@@ -79,7 +79,7 @@ fn write_programs(root: &Path, emulator: &Path) -> Result<()> {
     script(&bin.join("wineserver"), "..", r#""$root/usr/lib/wine/wineserver64" "$@""#)
 }
 
-/// Writes a script that has the emulator run a command. It finds the emulator by its own place, so that a checkout can
+/// Writes a script that has the emulator run a command. It finds the emulator by its own place, so that the folder can
 /// be moved.
 fn script(path: &Path, root: &str, command: &str) -> Result<()> {
     let text = format!(
