@@ -21,6 +21,8 @@ pub struct Cargo<'a> {
     tools: &'a Tools,
     workspace: &'a Workspace,
     twin: PathBuf,
+    /// Whether what is built is optimized. It always aborts at a panic, and always has symbols.
+    pub release: bool,
     /// Links drivers: lld, called by a script.
     pub link: PathBuf,
     /// Makes import libraries of programs: that of mingw-w64, called by a script.
@@ -37,7 +39,7 @@ impl<'a> Cargo<'a> {
         write_link_script(&link, &tools.linker, workspace)?;
         let dlltool = workspace.cargo_target().join("dlltool");
         write_dlltool_script(&dlltool, &tools.mingw_gcc, &workspace.root)?;
-        Ok(Self { tools, workspace, twin: twin::make(workspace)?, link, dlltool })
+        Ok(Self { tools, workspace, twin: twin::make(workspace)?, release: true, link, dlltool })
     }
 
     /// Names the folders of this machine neutrally in panic messages and symbols.
@@ -79,7 +81,9 @@ impl<'a> Cargo<'a> {
             .env("LIBCLANG_PATH", &self.tools.libclang)
             .env(format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_")), linker)
             .env("CARGO_ENCODED_RUSTFLAGS", [&self.remap_flags(), flags].concat().join(OsStr::new("\u{1f}")))
-            .args([subcommand, "--release", "--target", target, "--target-dir"])
+            .arg(subcommand)
+            .args(self.release.then_some("--release"))
+            .args(["--target", target, "--target-dir"])
             .arg(self.workspace.cargo_target());
         if rust.build_std {
             // No features: memcpy and its like come from ntoskrnl.exe, as they do with rustup's compiled libraries.
@@ -95,7 +99,36 @@ impl<'a> Cargo<'a> {
     pub fn driver_command(&self, subcommand: &str, arch: Arch) -> Command {
         let mut flags = vec!["-Ctarget-feature=+crt-static".into(), "-Clinker-flavor=lld-link".into()];
         flags.extend(LINK_ARGUMENTS.iter().map(|argument| format!("-Clink-arg={argument}").into()));
-        self.command(subcommand, arch.driver_target(), &self.link, "core,alloc,panic_abort", &flags)
+        let target = arch.driver_target();
+        let mut command = self.command(subcommand, target, &self.link, "core,alloc,panic_abort", &flags);
+        let profile = if self.release { "RELEASE" } else { "DEV" };
+        command.env(format!("CARGO_PROFILE_{profile}_PANIC"), "abort");
+        self.compile_c(&mut command, arch);
+        command
+    }
+
+    /// Tells build scripts that use the crate cc how C code of a driver is compiled.
+    fn compile_c(&self, command: &mut Command, arch: Arch) {
+        let bin = self.tools.libclang.with_file_name("bin");
+        let target = arch.driver_target();
+        let set = |command: &mut Command, name: &str, value: &OsStr| {
+            command.env(format!("{name}_{}", target.replace('-', "_")), value);
+        };
+        set(command, "CC", bin.join("clang").as_os_str());
+        // The crate calls what makes libraries for this target as Microsoft's is called.
+        set(command, "AR", bin.join("llvm-lib").as_os_str());
+        let mut flags = OsString::from(C_FLAGS.join(" "));
+        if arch == Arch::Arm64 {
+            // The headers' own name for x64, as which they are read.
+            flags.push(" -D_M_AMD64");
+        }
+        let include = self.tools.kit.content_root().join("Include").join(content_root::VERSION);
+        for folder in ["km", "km/crt", "shared", "um"] {
+            flags.push(" -isystem ");
+            flags.push(shell_quoted(&include.join(folder)));
+        }
+        set(command, "CFLAGS", &flags);
+        command.env("CC_SHELL_ESCAPED_FLAGS", "1");
     }
 
     /// Builds driver packages.
@@ -168,11 +201,26 @@ impl<'a> Cargo<'a> {
     /// # Errors
     /// A file is missing or cannot be written.
     pub fn collect_driver(&self, name: &str, arch: Arch, to: &Path) -> Result<[PathBuf; 2]> {
+        self.collect_driver_as(&name.replace('-', "_"), name, arch, to)
+    }
+
+    /// The same for a library of another name than the driver's.
+    ///
+    /// # Errors
+    /// As for [`Self::collect_driver`].
+    pub fn collect_driver_as(&self, library: &str, name: &str, arch: Arch, to: &Path) -> Result<[PathBuf; 2]> {
+        let library = library.replace('-', "_");
         let target = arch.driver_target();
         Ok([
-            self.collect(target, &format!("{}.dll", name.replace('-', "_")), &to.join(format!("{name}.sys")))?,
-            self.collect(target, &format!("{}.pdb", name.replace('-', "_")), &to.join(format!("{name}.pdb")))?,
+            self.collect(target, &format!("{library}.dll"), &to.join(format!("{name}.sys")))?,
+            self.collect(target, &format!("{library}.pdb"), &to.join(format!("{library}.pdb")))?,
         ])
+    }
+
+    /// The twin of the workspace, which cargo works in.
+    #[must_use]
+    pub fn twin(&self) -> &Path {
+        &self.twin
     }
 
     /// Copies a file that cargo made.
@@ -180,7 +228,8 @@ impl<'a> Cargo<'a> {
     /// # Errors
     /// It is missing, or the copy cannot be written.
     pub fn collect(&self, target: &str, file: &str, to: &Path) -> Result<PathBuf> {
-        let from = self.workspace.cargo_target().join(target).join("release").join(file);
+        let from =
+            self.workspace.cargo_target().join(target).join(if self.release { "release" } else { "debug" }).join(file);
         let bytes = fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
         write_if_changed(to, bytes)?;
         Ok(to.to_path_buf())
@@ -196,6 +245,19 @@ const LINK_ARGUMENTS: &[&str] = &[
     "/HIGHENTROPYVA",
     // The symbols are found by the name of their file alone.
     "/PDBALTPATH:%_PDB%",
+];
+
+/// How C code is compiled: as the kernel wants it, and as the headers of mingw-w64 do.
+const C_FLAGS: &[&str] = &[
+    "-gcodeview",
+    "-ffreestanding",
+    "-funwind-tables",
+    // Windows 10.
+    "-D_WIN32_WINNT=0x0A00",
+    "-DNTDDI_VERSION=0x0A000000",
+    "-D_KERNEL_MODE",
+    // Headers of mingw-w64 clash with clang's own for Microsoft's dialect.
+    "-fno-ms-compatibility",
 ];
 
 /// How a program for ARM64 is linked.
@@ -285,6 +347,7 @@ pub fn bcryptprimitives(tools: &Tools, to: &Path) -> Result<PathBuf> {
     if modified(&library).is_ok_and(|made| modified(&source).is_ok_and(|changed| changed <= made)) {
         return Ok(library);
     }
+    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
     let mut gcc = Command::new(&tools.mingw_gcc);
     gcc.args(["-shared", "-Os", "-s", "-Wall", "-Werror", "-nostdlib", "-Wl,--entry=0", "-o"]);
     run_command(gcc.arg(&library).arg(&source).args(["-ladvapi32", "-lkernel32"]))?;

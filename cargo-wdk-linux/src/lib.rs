@@ -10,6 +10,12 @@ pub mod debian;
 pub mod emulator;
 pub mod import_library;
 pub mod kit;
+#[cfg(feature = "kit")]
+pub mod new;
+#[cfg(feature = "kit")]
+pub mod packed;
+#[cfg(feature = "kit")]
+pub mod project;
 pub mod run;
 pub mod setup;
 pub mod signature;

@@ -18,6 +18,9 @@ const SYSTEM: [&str; 4] = ["--package", "system-tests", "--package", "hostile"];
 /// The tests that run drivers of the rig.
 const RIG: [&str; 4] = ["--package", "wdk-rig", "--test", "rig"];
 
+/// The tests that build and run drivers of others.
+const TOOL: [&str; 4] = ["--package", "cargo-wdk-linux", "--test", "tool"];
+
 /// The arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -52,6 +55,9 @@ fn all(arch: Arch) -> Result<()> {
     steps.step("Drivers", || built_for(arch))?;
     steps.step("Driver images", || check_image::check_drivers(arch))?;
     steps.step("The rig", || run_command(on(arch, &mut cargo(&["test"])).args(RIG)))?;
+    if arch == Arch::X64 {
+        steps.step("The tool for drivers of others", || run_command(cargo(&["test"]).args(TOOL)))?;
+    }
     steps.step("System tests", || run_command(on(arch, &mut cargo(&["test"])).args(SYSTEM)))?;
     steps.report();
     Ok(())
@@ -97,6 +103,7 @@ fn only(filter: &str, arch: Arch) -> Result<()> {
     let host = if arch == Arch::X64 { matching(&[], filter)? } else { BTreeSet::new() };
     let mut system = matching(&SYSTEM, filter)?;
     system.extend(matching(&RIG, filter)?);
+    system.extend(matching(&TOOL, filter)?);
     if host.is_empty() && system.is_empty() {
         bail!("expected a part of the name of a test, found {filter:?}; `cargo test -- --list` lists the names");
     }

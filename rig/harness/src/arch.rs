@@ -5,7 +5,7 @@ use std::{env, fmt};
 
 use anyhow::{Result, bail};
 
-use crate::root;
+use crate::folders;
 
 /// Names the architecture of the rigs that tests make.
 const VARIABLE: &str = "SLUICE_ARCH";
@@ -39,16 +39,19 @@ impl Arch {
         (VARIABLE, self.to_string())
     }
 
-    /// What a user installs: `target/drivers/<arch>`.
+    /// What a user installs: `target/drivers/<arch>` in a checkout of Sluice, else where [`use_folders`] or the
+    /// environment says.
+    ///
+    /// [`use_folders`]: crate::use_folders
     #[must_use]
     pub fn drivers(self) -> PathBuf {
-        root().join("target/drivers").join(self.to_string())
+        folders::drivers().join(self.to_string())
     }
 
-    /// What the rig consists of: `target/rig/<arch>`.
+    /// What the rig consists of: `target/rig/<arch>` in a checkout of Sluice.
     #[must_use]
     pub fn rig(self) -> PathBuf {
-        root().join("target/rig").join(self.to_string())
+        folders::rig().join(self.to_string())
     }
 }
 

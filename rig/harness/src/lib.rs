@@ -18,15 +18,18 @@
 //! stand-in netio.sys, which writes what drivers do into a log ([`Event`]); `docs/rig.md` lists the events. Everything
 //! has a time limit. When something fails, the error says which driver it was and what it did last.
 //!
-//! The drivers have to be built: `cargo xtask build`.
+//! The drivers have to be built. `cargo wdk-linux test` builds those of any workspace, and says where they are; in a
+//! checkout of Sluice `cargo xtask build` does.
 #![forbid(unsafe_code)]
 
 mod arch;
 mod event;
+mod folders;
 mod prefix;
 mod process;
 mod rig;
 mod speed;
+mod symbols;
 mod wine;
 
 use std::env;
@@ -35,8 +38,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 pub use arch::Arch;
 pub use event::{Event, Left};
+pub use folders::{DRIVERS_VARIABLE, RIG_VARIABLE, use_folders};
 pub use process::Outcome;
 pub use rig::{Rig, State};
+pub use symbols::{image_offset, symbolized};
 pub use wine::loader as wine_loader;
 
 /// The root of the checkout that this program works in: that of the package which cargo runs or tests, or, without
@@ -51,7 +56,12 @@ pub fn find_root() -> Result<PathBuf> {
         None => env::current_dir().context("cannot tell the current folder")?,
     };
     let root = root_above(&start);
-    root.with_context(|| format!("expected a folder in a checkout of Sluice, found {}", start.display()))
+    root.with_context(|| {
+        format!(
+            "expected a folder in a checkout of Sluice, or a test that `cargo wdk-linux test` runs, found {}",
+            start.display()
+        )
+    })
 }
 
 /// [`find_root`] for those that run in a checkout only.

@@ -1,11 +1,13 @@
 //! A rig: one prefix with one server, services in it, and programs.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -14,6 +16,7 @@ use anyhow::{Context, Result, ensure};
 use crate::arch::Arch;
 use crate::event::{Event, Left};
 use crate::process::{self, Outcome};
+use crate::symbols::{image_offset, symbolized};
 use crate::wine::Wine;
 use crate::{prefix, speed};
 
@@ -49,6 +52,8 @@ pub struct Rig {
     prefix: PathBuf,
     output: PathBuf,
     commands: AtomicUsize,
+    /// Where the image of each service came from: its symbols are there.
+    installed: Mutex<BTreeMap<String, PathBuf>>,
 }
 
 impl Rig {
@@ -61,7 +66,7 @@ impl Rig {
         let prefix = prefix::fresh(arch, &wine, name)?;
         let output = prefix.join("output");
         fs::create_dir(&output).with_context(|| format!("cannot make {}", output.display()))?;
-        let rig = Self { arch, wine, prefix, output, commands: AtomicUsize::new(0) };
+        let rig = Self { arch, wine, prefix, output, commands: AtomicUsize::new(0), installed: Mutex::default() };
         // It goes into the background when it is ready: a program that is run before that may fail. Should this process
         // be killed, the server ends by itself that many seconds after the last program.
         rig.server("--persistent=120")?;
@@ -152,6 +157,9 @@ impl Rig {
     /// # Errors
     /// The file cannot be read or written.
     pub fn copy_driver(&self, file: &Path, service: &str) -> Result<()> {
+        let mut installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
+        installed.insert(service.to_owned(), file.to_path_buf());
+        drop(installed);
         self.copy(file, &format!("windows/system32/drivers/{service}.sys"))
     }
 
@@ -207,7 +215,11 @@ impl Rig {
             outcome = self.sc(&arguments)?;
             attempts += 1;
         }
-        self.judge(outcome, service, before)
+        let outcome = self.judge(outcome, service, before)?;
+        match self.out_of_sight(service, before) {
+            Some(advice) => Err(self.explain(anyhow::anyhow!("{service}.sys runs, but {advice}"))),
+            None => Ok(outcome),
+        }
     }
 
     /// `sc stop`; returns what the driver has left behind.
@@ -365,8 +377,57 @@ impl Rig {
                 };
             }
         }
+        let number = windows_error(&outcome.stderr).map(|(number, _)| number);
+        let is_start = outcome.line.starts_with("sc start");
+        let alone = self.out_of_sight(service, before).filter(|_| is_start && number.is_some_and(is_crash));
+        for advice in self.advice(service, before).into_iter().chain(alone) {
+            let _ = write!(why, "\n{advice}");
+        }
         let error = anyhow::anyhow!("`{}` failed for {service}.sys: {why}", outcome.line);
         Err(self.explain(error))
+    }
+
+    /// What to do about a driver that was started and that netio.sys has not seen.
+    fn out_of_sight(&self, service: &str, first: usize) -> Option<String> {
+        let events = self.events().unwrap_or_default();
+        let is_seen = events.iter().skip(first).any(|event| event.is(service, "load"));
+        (!is_seen && service != "netio").then(|| {
+            format!(
+                "netio.sys has not seen it: only drivers of one load-order group share a process. Create the service \
+                 with `group= {GROUP}`, as Rig::create_service does, and start netio.sys first"
+            )
+        })
+    }
+
+    /// What the author of a driver can do about what has happened since then.
+    fn advice(&self, service: &str, first: usize) -> Vec<String> {
+        let events = self.events().unwrap_or_default();
+        let get = |event: &Event, key| event.get(key).unwrap_or("?").to_owned();
+        let told = events.iter().skip(first).filter_map(|event| match event.name.as_str() {
+            "missing" if event.driver == service => {
+                let (function, dll) = (get(event, "function"), get(event, "dll"));
+                Some(format!(
+                    "{service}.sys imports {function}, which the {dll} of this Wine does not export: a call of it is a \
+                     bug check. A newer Wine may have it; the rig supplies such functions in rig/netio/src/hooks.rs, \
+                     where {function} would be a line of the table and a function in Rust"
+                ))
+            }
+            "slow_wait" => Some(format!("an unload does not end: {}", get(event, "text"))),
+            "bugcheck" => event.get("why").and_then(image_offset).map(|offset| {
+                let driver = &event.driver;
+                let symbols = self.symbols(driver);
+                symbolized(&symbols, offset)
+                    .map_or_else(|| format!("no symbols for {driver}.sys+{offset}"), |place| format!("at {place}"))
+            }),
+            _ => None,
+        });
+        told.collect()
+    }
+
+    /// The image that a service was installed from, with its symbols beside it, as far as that is known.
+    fn symbols(&self, service: &str) -> PathBuf {
+        let installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
+        installed.get(service).cloned().unwrap_or_else(|| self.product(&format!("{service}.sys")))
     }
 
     fn bug_check_since(&self, first: usize) -> Option<Event> {
@@ -446,6 +507,11 @@ fn typed(program: &str, arguments: &[&str]) -> String {
     arguments.iter().fold(program.to_string(), |line, argument| {
         if argument.contains(' ') { format!("{line} \"{argument}\"") } else { format!("{line} {argument}") }
     })
+}
+
+/// Whether an error number of `sc` says that the process of the drivers has ended.
+fn is_crash(number: u32) -> bool {
+    matches!(number, 109 | 232 | 1053)
 }
 
 /// Whether `sc` failed with ERROR_INTERNAL_ERROR, which no driver answers.

@@ -38,11 +38,12 @@ impl Wine {
     /// Wine is not installed.
     pub(crate) fn find(arch: Arch) -> Result<Self> {
         let (loader, server) = match arch {
-            Arch::X64 => {
-                locate(&folders()).context("Wine (64-bit) is not installed; `cargo xtask setup` installs it")?
-            }
-            Arch::Arm64 => emulated()
-                .context("Wine for ARM64 is not in this checkout; `cargo xtask setup --arch arm64` puts it there")?,
+            Arch::X64 => locate(&folders()).context(
+                "Wine (64-bit) is not installed; the command `setup` of `cargo xtask` or `cargo wdk-linux` installs it",
+            )?,
+            Arch::Arm64 => emulated().context(
+                "Wine for ARM64 is not there; `setup --arch arm64` of `cargo xtask` or `cargo wdk-linux` fetches it",
+            )?,
         };
         let fixed = fixed("true").stdout(Stdio::null()).stderr(Stdio::null()).status();
         Ok(Self { loader, server, fixed: fixed.is_ok_and(|status| status.success()) })
