@@ -4,7 +4,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wdk_wfp::{
     Answer, Callout, Classification, Filter, GUID, Home, Layer, Lifetime, Malformed, Name, Passive, Provider,
@@ -18,7 +18,7 @@ const SUBLAYER: Sublayer = Sublayer { key: GUID::from_u128(2), name: name!("Test
 const LOWER: Sublayer = Sublayer { key: GUID::from_u128(3), name: name!("Tests, lower"), weight: 10 };
 const NAME: Name = name!("Test");
 /// Where a test fails if nothing happens.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 type Says = dyn Fn(&Classification<'_>) -> Answer + Send + Sync;
 
@@ -302,7 +302,13 @@ fn every_order_of_ending_works_under_traffic() {
             }
             let wait = |more| {
                 let target = sent.load(Ordering::Relaxed) + more;
+                let began = Instant::now();
                 while sent.load(Ordering::Relaxed) < target {
+                    // The threads would send for ever if this one failed.
+                    if began.elapsed() > PATIENCE {
+                        is_over.store(true, Ordering::Relaxed);
+                        panic!("no packets pass any more");
+                    }
                     thread::yield_now();
                 }
             };
