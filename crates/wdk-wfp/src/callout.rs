@@ -119,7 +119,8 @@ fn pause() {
     unsafe { KeDelayExecutionThread(KernelMode, 0, &MILLISECOND) };
 }
 
-/// A callout that WFP asks. It unregisters itself when it is dropped, and waits for that.
+/// A callout that WFP asks. It unregisters itself when it is dropped, and waits for that: so never in a call of the
+/// callout, which would wait for itself.
 #[must_use = "the callout is unregistered when this is dropped"]
 pub struct Registration<T: Callout> {
     id: u32,
