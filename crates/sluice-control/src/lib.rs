@@ -42,7 +42,7 @@ pub mod status;
 pub mod wire;
 
 pub use list::List;
-pub use sluice_wdm::{Buffered, Buffers, Completion, NTSTATUS, Request, SharedBytes};
+pub use sluice_wdm::{Buffered, Buffers, Completion, NTSTATUS, Request, SharedBytes, try_box};
 
 /// The version of this contract, in the [`sluice_npi::Header`] of every message. One more with every change.
 pub const VERSION: u16 = 1;

@@ -1,11 +1,11 @@
 //! A policy that is tried beside the one in force: what would change, in counters.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use sluice_control::List;
-use sluice_control::NTSTATUS;
 use sluice_control::message::{DryRunStatus, ModuleId, PacketRecord, header_of};
 use sluice_control::status::STATUS_INSUFFICIENT_RESOURCES;
+use sluice_control::{List, NTSTATUS, try_box};
 use sluice_core::{Action, CapturedPacket, Decision, ParsedPacket, Policy, look_up_again};
 use sluice_npi::Verdict;
 
@@ -33,12 +33,13 @@ pub(crate) struct DryRun {
 
 impl DryRun {
     /// Starts to try `tried`, while policy `generation` is in force.
+    #[inline(never)]
     pub(crate) fn try_new<M: Machine>(
         tried: InstalledPolicy,
         number: u64,
         generation: u64,
         machine: &M,
-    ) -> Result<Self, NTSTATUS> {
+    ) -> Result<Box<Self>, NTSTATUS> {
         let counters = |length| RuleCounters::try_new(length, machine.processors());
         let parts = || {
             let changed = counters(tried.counter_count())?;
@@ -46,7 +47,7 @@ impl DryRun {
         };
         let (changed, pairs, samples) = parts().ok_or(STATUS_INSUFFICIENT_RESOURCES)?;
         let started_ms = machine.uptime_ms();
-        Ok(Self { tried, number, changed, pairs, samples, started_ms, started_generation: generation })
+        try_box(Self { tried, number, changed, pairs, samples, started_ms, started_generation: generation })
     }
 
     /// Counts what the policy would have decided about packets that have their `verdicts`. Up to DISPATCH_LEVEL.
@@ -79,6 +80,7 @@ impl DryRun {
     }
 
     /// What has been counted, while policy `generation` is in force.
+    #[inline(never)]
     pub(crate) fn status(&self, generation: u64, now: u64, samples: &mut List<'_, PacketRecord>) -> DryRunStatus {
         self.samples.list(samples);
         let policy: &Policy<Vec<u8>> = &self.tried.policy;

@@ -43,6 +43,7 @@ pub(crate) struct Log {
 
 impl Log {
     /// An empty log; `None` if there is no memory for it.
+    #[inline(never)]
     pub(crate) fn try_new() -> Option<Self> {
         Some(Self { count: AtomicU64::new(0), records: slots(RECORDS)?, limiter: Limiter::default() })
     }
@@ -64,6 +65,7 @@ impl Log {
     /// Appends the records from number `from` on to `list`, as many as it has room for. Returns the number of the next
     /// one, and how many have been overwritten. A number beyond the last record gets none. PASSIVE_LEVEL; `pause` lets
     /// other threads run for a moment.
+    #[inline(never)]
     pub(crate) fn read(&self, from: u64, list: &mut List<'_, PacketRecord>, pause: impl Fn()) -> (u64, u64) {
         let count = self.count.load(Relaxed);
         if from > count {
@@ -220,6 +222,7 @@ impl Samples {
     }
 
     /// Appends all that there are.
+    #[inline(never)]
     pub(crate) fn list(&self, list: &mut List<'_, PacketRecord>) {
         self.0.iter().filter_map(|slot| slot.read(0)).for_each(|record| list.push(&record));
     }

@@ -39,6 +39,7 @@ pub(crate) struct InstalledPolicy {
 
 impl InstalledPolicy {
     /// A policy that has a table.
+    #[inline(never)]
     fn try_new<M: Machine>(policy: Policy<Vec<u8>>, persisted: bool, machine: &M) -> Result<Self, NTSTATUS> {
         let mut installed = Self::without_counters(policy, persisted);
         let parts = || {
@@ -65,7 +66,7 @@ pub(crate) struct CurrentPolicy<P> {
     /// In memory of its own: DriverEntry's stack is too small for it.
     current: Box<Swap<InstalledPolicy, P, SHARDS>>,
     /// The policy that is being tried.
-    dry_run: Box<Swap<Option<DryRun>, P, SHARDS>>,
+    dry_run: Box<Swap<Option<Box<DryRun>>, P, SHARDS>>,
     /// Whether there may be one: all that packets cost while there is none.
     is_trying: AtomicBool,
     /// How many have been tried.
@@ -112,6 +113,7 @@ impl<P: Processors> CurrentPolicy<P> {
     /// # Errors
     ///
     /// The driver must not start, for this reason.
+    #[inline(never)]
     pub(crate) fn restore<M: Machine>(&self, reaction: OnPolicyError, machine: &M) -> Result<(), NTSTATUS> {
         let restored = storage::persisted(machine.storage(), self.table_limit).and_then(|table| {
             let Some(table) = table else { return Ok(()) };
@@ -139,6 +141,7 @@ impl<P: Processors> CurrentPolicy<P> {
     /// STATUS_QUOTA_EXCEEDED: the table is larger than the limit. STATUS_INSUFFICIENT_RESOURCES: no memory for the copy
     /// or the counters. STATUS_INVALID_PARAMETER: it is not a policy table. Others: it could not be persisted. What was
     /// in force stays in force, and what was persisted stays persisted.
+    #[inline(never)]
     pub(crate) fn load<M: Machine>(
         &self,
         table: &SharedBytes<'_>,
@@ -172,6 +175,7 @@ impl<P: Processors> CurrentPolicy<P> {
     /// # Errors
     ///
     /// It could not be persisted. What was in force stays in force, and what was persisted stays persisted.
+    #[inline(never)]
     pub(crate) fn clear<M: Machine>(&self, persist: bool, machine: &M) -> Result<u64, NTSTATUS> {
         let policy = Policy::permit_everything(Vec::new());
         let first =
@@ -187,6 +191,7 @@ impl<P: Processors> CurrentPolicy<P> {
     /// Does what has to succeed `first`, then puts `next` in force under a generation of its own. Who comes in between
     /// waits, so that what is persisted belongs to what is in force. Returns when nobody reads the policy that was in
     /// force any more, and it is gone.
+    #[inline(never)]
     fn replace<M: Machine>(
         &self,
         next: InstalledPolicy,
@@ -201,6 +206,7 @@ impl<P: Processors> CurrentPolicy<P> {
     }
 
     /// Puts `next` in force. Returns its generation, and what was in force. It is called in turn.
+    #[inline(never)]
     fn put_in_force<M: Machine>(&self, mut next: InstalledPolicy, machine: &M) -> (u64, InstalledPolicy) {
         let generation = self.generation(machine).wrapping_add(1);
         next.generation = generation;
@@ -250,7 +256,7 @@ impl<P: Processors> CurrentPolicy<P> {
     ///
     /// STATUS_NOT_FOUND: there is none.
     pub(crate) fn dry_run<M: Machine, R>(&self, machine: &M, reader: impl FnOnce(&DryRun) -> R) -> Result<R, NTSTATUS> {
-        self.dry_run.read(machine.processor(), |dry_run| dry_run.as_ref().map(reader).ok_or(STATUS_NOT_FOUND))
+        self.dry_run.read(machine.processor(), |dry_run| dry_run.as_deref().map(reader).ok_or(STATUS_NOT_FOUND))
     }
 
     /// Copies and validates `table` and tries it beside the policy in force, in place of what was being tried.
@@ -259,6 +265,7 @@ impl<P: Processors> CurrentPolicy<P> {
     /// # Errors
     ///
     /// As [`load`](Self::load). What was being tried goes on being tried.
+    #[inline(never)]
     pub(crate) fn start_dry_run<M: Machine>(&self, table: &SharedBytes<'_>, machine: &M) -> Result<u64, NTSTATUS> {
         let tried = self.checked(table, false, machine)?;
         let replaced = self.in_turn(machine, || {
@@ -276,6 +283,7 @@ impl<P: Processors> CurrentPolicy<P> {
     /// # Errors
     ///
     /// STATUS_NOT_FOUND: there is none.
+    #[inline(never)]
     pub(crate) fn stop_dry_run<M: Machine>(&self, machine: &M) -> Result<u64, NTSTATUS> {
         let stopped =
             self.in_turn(machine, || self.replace_dry_run(None, machine).map(|old| (old, self.generation(machine))));
@@ -288,16 +296,17 @@ impl<P: Processors> CurrentPolicy<P> {
     /// # Errors
     ///
     /// STATUS_NOT_FOUND: there is none. Others: it could not be persisted. Nothing has changed.
+    #[inline(never)]
     pub(crate) fn load_dry_run<M: Machine>(&self, persist: bool, machine: &M) -> Result<(u64, usize), NTSTATUS> {
         let replaced = self.in_turn(machine, || {
             if persist {
                 let persisted = self.dry_run.read(machine.processor(), |dry_run| {
-                    let DryRun { tried, .. } = dry_run.as_ref().ok_or(STATUS_NOT_FOUND)?;
+                    let DryRun { tried, .. } = dry_run.as_deref().ok_or(STATUS_NOT_FOUND)?;
                     storage::persist(machine.storage(), tried.policy.bytes())
                 });
                 self.settled(persisted)?;
             }
-            let DryRun { mut tried, .. } = self.replace_dry_run(None, machine).ok_or(STATUS_NOT_FOUND)?;
+            let DryRun { mut tried, .. } = *self.replace_dry_run(None, machine).ok_or(STATUS_NOT_FOUND)?;
             tried.counters.reset();
             tried.persisted = persist;
             let table_length = tried.policy.bytes().len();
@@ -308,7 +317,7 @@ impl<P: Processors> CurrentPolicy<P> {
 
     /// Tries `next` from now on, or nothing. Returns what was being tried, which nobody reads any more. It is called in
     /// turn.
-    fn replace_dry_run<M: Machine>(&self, next: Option<DryRun>, machine: &M) -> Option<DryRun> {
+    fn replace_dry_run<M: Machine>(&self, next: Option<Box<DryRun>>, machine: &M) -> Option<Box<DryRun>> {
         let is_trying = next.is_some();
         let old = self.dry_run.replace(next, || machine.pause());
         self.is_trying.store(is_trying, Ordering::Relaxed);

@@ -179,6 +179,7 @@ impl<M: Machine, R: Resident> Operations for RunningEngine<M, R> {
 }
 
 /// Appends the counters of a policy from rule `first` on.
+#[inline(never)]
 fn count_rules(
     of: &InstalledPolicy,
     generation: u64,

@@ -33,6 +33,7 @@ pub use kernel::{
     Answer, ControlDevice, Directory, Driver, DriverImage, KernelProcessors, KernelRegion, Key, ReplacedFile,
     StartError, at_dispatch_level, pause, processor, processors, units_of, uptime_ms,
 };
+pub use memory::try_box;
 pub use name::{DeviceName, MAX_NAME, ObjectName, service};
 pub use request::{Buffered, Buffers, Completion, Request};
 pub use shared::SharedBytes;

@@ -1,6 +1,5 @@
 //! Allocation that can fail.
 
-#[cfg(any(test, feature = "kernel"))]
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -12,8 +11,7 @@ use crate::status::STATUS_INSUFFICIENT_RESOURCES;
 /// # Errors
 ///
 /// STATUS_INSUFFICIENT_RESOURCES, with `value` dropped.
-#[cfg(any(test, feature = "kernel"))]
-pub(crate) fn try_box<T>(value: T) -> Result<Box<T>, NTSTATUS> {
+pub fn try_box<T>(value: T) -> Result<Box<T>, NTSTATUS> {
     const { assert!(size_of::<T>() != 0, "a Box of nothing needs no memory") };
     const { assert!(align_of::<T>() <= 16, "wdk-alloc gives what the pool gives") };
     // SAFETY: the layout's size is not 0, by the assertion above.

@@ -1,5 +1,6 @@
 //! From the TOML text of a policy to its rules. The format is described in docs/policy.md.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Range, RangeInclusive};
@@ -105,7 +106,7 @@ fn plural_of(noun: &str) -> String {
 /// Reads a policy: as much of it as is right, and what is wrong with the rest.
 pub(super) fn read(source: &Source) -> (File, Diagnostics) {
     let (document, syntax_errors) = DeTable::parse_recoverable(&source.text);
-    let mut reader = Reader { source, diagnostics: Diagnostics::default(), lists: Vec::new() };
+    let mut reader = Reader { source, diagnostics: Diagnostics::default(), lists: Vec::new(), files: HashMap::new() };
     if !syntax_errors.is_empty() {
         for error in syntax_errors {
             let span = error.span().unwrap_or(0..0);
@@ -153,6 +154,9 @@ struct Reader<'a> {
     source: &'a Source,
     diagnostics: Diagnostics,
     lists: Vec<ListRecord>,
+    /// The items of the files that have been read, by path and by what they are: `Vec`s of them. A list of a million
+    /// names takes seconds, and several rules may name it.
+    files: HashMap<(String, &'static str), Box<dyn Any>>,
 }
 
 impl Reader<'_> {
@@ -205,7 +209,7 @@ impl Reader<'_> {
     }
 
     /// What a set has. `None` if it is being read, because it names itself.
-    fn items_of<T: Clone>(
+    fn items_of<T: Clone + 'static>(
         &mut self,
         name: &str,
         set: &Set<'_, T>,
@@ -393,7 +397,7 @@ impl Reader<'_> {
 
     /// A single value or a list of them, in which `@name` stands for the items of a set, `@file:path` for those of a
     /// file, and `!` before a value excludes its items.
-    fn list<T: Clone>(
+    fn list<T: Clone + 'static>(
         &mut self,
         place: Place<'_>,
         value: &Spanned<DeValue<'_>>,
@@ -434,7 +438,7 @@ impl Reader<'_> {
 
     /// The items that one value of a list stands for. `value` is where it stands, `written` what is left of it without
     /// `!`.
-    fn items<T: Clone>(
+    fn items<T: Clone + 'static>(
         &mut self,
         place: Place<'_>,
         value: &Spanned<DeValue<'_>>,
@@ -466,7 +470,7 @@ impl Reader<'_> {
         items
     }
 
-    fn set_items<T: Clone>(
+    fn set_items<T: Clone + 'static>(
         &mut self,
         name: &str,
         sets: &NamedSets<'_, T>,
@@ -489,7 +493,11 @@ impl Reader<'_> {
         Ok(items.to_vec())
     }
 
-    fn file_items<T>(&mut self, path: &str, format: list_file::Format<T>) -> Result<Vec<T>, String> {
+    fn file_items<T: Clone + 'static>(&mut self, path: &str, format: list_file::Format<T>) -> Result<Vec<T>, String> {
+        let file = (path.to_owned(), format.noun);
+        if let Some(items) = self.files.get(&file).and_then(|items| items.downcast_ref::<Vec<T>>()) {
+            return Ok(items.clone());
+        }
         let list = list_file::read(&self.source.folder.join(path), format)?;
         let record = ListRecord {
             path: path.to_owned(),
@@ -505,6 +513,7 @@ impl Reader<'_> {
         if is_empty {
             return Err(format!("the file has no {}", plural_of(format.noun)));
         }
+        self.files.insert(file, Box::new(list.items.clone()));
         Ok(list.items)
     }
 

@@ -213,6 +213,18 @@ fn lists_come_from_files_beside_the_policy() {
         run.done();
         assert_eq!(run.json()[0]["rule"], rule, "{packet:?}");
     }
+    // A file is read once for each kind of items, however many rules name it.
+    folder.file("both.txt", "192.0.2.9\nads.example\n");
+    let rule = |id: u32, action: &str, key: &str| {
+        format!("[[rule]]\nid = {id}\naction = '{action}'\n{key} = '@file:both.txt'\n")
+    };
+    let rules =
+        [rule(1, "count", "name"), rule(2, "log", "source"), rule(3, "count", "source"), rule(4, "block", "name")];
+    let policy = folder.file("both.toml", rules.concat());
+    let packet = ["--protocol", "udp", "--source", "192.0.2.9", "--name", "www.ads.example"];
+    let run = sluicectl(["policy", "test", &policy, "--json"].into_iter().chain(packet));
+    run.done();
+    assert_eq!((run.json()[0]["observed"].as_array().unwrap().len(), &run.json()[0]["rule"]), (3, &json!(4)));
     folder.file("empty.txt", "# nothing\n");
     for (name, part) in [("missing.txt", "missing.txt"), ("empty.txt", "the file has no names")] {
         let rule = format!("[[rule]]\nid = 1\naction = 'block'\nname = '@file:{name}'\n");
@@ -581,7 +593,8 @@ fn rules_of_iptables_become_a_policy() {
                 -A INPUT -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j REJECT --reject-with tcp-reset\n\
                 -A INPUT -p icmp -m icmp --icmp-type 8 -j ACCEPT\n\
                 -A INPUT -p icmp -m icmp --icmp-type port-unreachable -j DROP\n\
-                -A INPUT -m iprange --src-range 192.0.2.5-192.0.2.6 -j DROP\n-A INPUT -j LOG\n\
+                -A INPUT -m iprange --src-range 192.0.2.5-192.0.2.6 -j DROP\n-A INPUT -j LOG --log-prefix x\n\
+                -A INPUT -p udp\n\
                 -A OUTPUT -d 192.0.2.9/32 -j DROP\nCOMMIT\n";
     let (policy, left_out) = import("iptables", text, &[]);
     assert_eq!(policy["default"].as_str(), Some("permit"));
@@ -595,17 +608,19 @@ fn rules_of_iptables_become_a_policy() {
             "action='block' direction='inbound' ip_version=4 protocol='tcp' tcp_flags=['!fin', 'syn', '!rst', '!ack']",
             "action='permit' direction='inbound' icmp='8' ip_version=4 protocol='icmp'",
             "action='block' direction='inbound' ip_version=4 source='192.0.2.5-192.0.2.6'",
+            "action='log' direction='inbound' ip_version=4",
+            "action='count' direction='inbound' ip_version=4 protocol='udp'",
             "action='block' description='what nothing permits' direction='inbound' ip_version=4",
         ]
     );
-    for part in ["-i lo", "conntrack", "port-unreachable", "LOG neither accepts nor drops"] {
+    for part in ["-i lo", "conntrack", "port-unreachable"] {
         assert!(left_out.contains(part), "{part}: {left_out}");
     }
-    assert_eq!(left_out.matches("left out").count(), 4, "{left_out}");
+    assert_eq!(left_out.matches("left out").count(), 3, "{left_out}");
     let (policy, _) = import("iptables", text, &["--chain", "OUTPUT"]);
     assert_eq!(rules(&policy), ["action='block' destination='192.0.2.9/32' direction='outbound' ip_version=4"]);
     sluicectl_with_input(["policy", "import", "iptables", "-", "--strict"], text.as_bytes())
-        .failed(2, &["4 of 10 rules"]);
+        .failed(2, &["3 of 11 rules"]);
     sluicectl_with_input(["policy", "import", "iptables", "-"], b"flush ruleset\n").failed(2, &["iptables-save"]);
 }
 
@@ -631,6 +646,9 @@ fn rules_of_nftables_become_a_policy() {
             compare(payload("tcp", "dport"), "==", json!(80)), {"accept": null}])),
         rule(json!([compare(payload("tcp", "dport"), "==", json!("@named")), {"accept": null}])),
         rule(json!([{"jump": {"target": "other"}}])),
+        rule(json!([{"log": {"prefix": "x"}}])),
+        rule(json!([{"counter": {"packets": 0, "bytes": 0}}])),
+        rule(json!([{"log": null}, {"drop": null}])),
     ]});
     let (policy, left_out) = import("nftables", &ruleset.to_string(), &[]);
     assert_eq!(policy["default"].as_str(), Some("permit"));
@@ -642,13 +660,16 @@ fn rules_of_nftables_become_a_policy() {
             "action='block' destination='!2001:db8::1' direction='inbound' ip_version=6",
             "action='permit' direction='inbound' icmp=['neighbor-solicitation', 'echo-request'] ip_version=6 \
              protocol='ipv6-icmp'",
+            "action='log' direction='inbound' source=['0.0.0.0/0', '::/0']",
+            "action='count' direction='inbound' source=['0.0.0.0/0', '::/0']",
             "action='block' description='what nothing permits' direction='inbound' source=['0.0.0.0/0', '::/0']",
         ]
     );
-    for part in ["\"state\"", "protocol cannot be \"udp\" and tcp", "named set @named", "the statement jump"] {
+    for part in ["\"state\"", "protocol cannot be \"udp\" and tcp", "named set @named", "the statement jump", "as two"]
+    {
         assert!(left_out.contains(part), "{part}: {left_out}");
     }
-    assert_eq!(left_out.matches("left out").count(), 4, "{left_out}");
+    assert_eq!(left_out.matches("left out").count(), 5, "{left_out}");
 }
 
 #[test]

@@ -114,6 +114,11 @@ fn rule(words: &[String], chain: &str, seen: Seen) -> Result<Rule, String> {
                         words.by_ref().for_each(drop);
                         "block"
                     }
+                    "LOG" | "NFLOG" => {
+                        // How it is logged belongs to whoever reads the log.
+                        words.by_ref().for_each(drop);
+                        "log"
+                    }
                     target => return Err(format!("the target {target} neither accepts nor drops")),
                 };
             }
@@ -122,7 +127,7 @@ fn rule(words: &[String], chain: &str, seen: Seen) -> Result<Rule, String> {
         is_negated = false;
     }
     if rule.action.is_empty() {
-        return Err("a rule without a target only counts".to_owned());
+        rule.action = "count";
     }
     Ok(rule)
 }

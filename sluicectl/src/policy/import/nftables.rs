@@ -48,6 +48,7 @@ pub(super) fn import(text: &str, chain: &str) -> Result<Imported, String> {
 fn rule(value: &Value, direction: Option<&str>, seen: Seen) -> Result<Rule, String> {
     let mut rule = Rule::new("", value["comment"].as_str().unwrap_or_default());
     rule.strings_if("direction", direction);
+    let mut logs = false;
     for statement in value["expr"].as_array().map_or(&[][..], Vec::as_slice) {
         let Some((name, body)) = statement.as_object().and_then(|object| object.iter().next()) else {
             return Err(format!("{statement} cannot be expressed"));
@@ -58,11 +59,15 @@ fn rule(value: &Value, direction: Option<&str>, seen: Seen) -> Result<Rule, Stri
             // What answer is sent belongs to a client.
             "drop" | "reject" => rule.action = "block",
             "counter" | "comment" => {}
+            "log" => logs = true,
             other => return Err(format!("the statement {other} cannot be expressed")),
         }
     }
-    if rule.action.is_empty() {
-        return Err("a rule without a verdict only counts".to_owned());
+    match (logs, rule.action.is_empty()) {
+        (true, true) => rule.action = "log",
+        (false, true) => rule.action = "count",
+        (true, false) => return Err("a rule that logs and has a verdict has to be written as two".to_owned()),
+        (false, false) => {}
     }
     rule.restrict(seen)?;
     Ok(rule)
