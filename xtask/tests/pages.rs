@@ -266,7 +266,9 @@ fn the_map_has_every_crate_and_what_it_depends_on() {
 
 /// Whether a package or file of a folder stands for Windows or builds the rest: what the product must not know.
 fn is_behind_the_product(folder: &str) -> bool {
-    ["rig", "xtask", "tests"].iter().any(|top| folder == *top || folder.starts_with(&format!("{top}/")))
+    ["cargo-wdk-linux", "rig", "xtask", "tests"]
+        .iter()
+        .any(|top| folder == *top || folder.starts_with(&format!("{top}/")))
 }
 
 #[test]
@@ -282,6 +284,15 @@ fn no_product_crate_depends_on_the_rig_or_the_tools() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What others get for drivers of their own has nothing of Sluice in it, nor of its tests.
+#[test]
+fn the_tool_for_drivers_of_others_depends_on_nothing_of_sluice() {
+    let packages = packages();
+    let tool = packages.iter().find(|package| package.name == "cargo-wdk-linux").unwrap();
+    let uses: Vec<&str> = tool.uses.iter().chain(&tool.tests_use).map(String::as_str).collect();
+    assert_eq!(uses, ["driver-check", "wdk-rig"]);
 }
 
 /// Paths too: a header that a test includes, a file that a build script reads.
