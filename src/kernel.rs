@@ -1,7 +1,8 @@
 //! The machine that the engine runs on: this one.
 
 use sluice_engine::{Event, Machine};
-use sluice_wdm::{KernelProcessors, KernelRegion};
+use sluice_wdm::KernelProcessors;
+use wdk_nmr_wdm::KernelRegion;
 
 use crate::policy_file::PolicyFile;
 use crate::trace;

@@ -12,22 +12,21 @@ mod settings;
 mod trace;
 
 use alloc::boxed::Box;
-use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering};
 
 use provider::Classifier;
 use sluice_control::{RequestHandler, name};
-use sluice_wdm::{Driver, DriverImage};
+use sluice_wdm::Driver;
 use wdk::println;
 use wdk_alloc::WdkAllocator;
 use wdk_nmr::Passive;
+use wdk_nmr_wdm::{DriverImage, Running};
 use wdk_sys::{DRIVER_OBJECT, NTSTATUS, STATUS_SUCCESS, UNICODE_STRING};
 
 #[global_allocator]
 static ALLOCATOR: WdkAllocator = WdkAllocator;
 
 /// The running driver, from the success of DriverEntry to DriverUnload.
-static DRIVER: AtomicPtr<Driver<Classifier>> = AtomicPtr::new(ptr::null_mut());
+static DRIVER: Running<Box<Driver<Classifier>>> = Running::new();
 
 /// Starts the driver. What it returns is what `sc start` reports.
 ///
@@ -41,12 +40,17 @@ pub unsafe extern "system" fn driver_entry(driver: &mut DRIVER_OBJECT, _registry
     // SAFETY: once in the life of an image. It is stopped below if the driver does not start, or in DriverUnload.
     unsafe { trace::start() };
     let started = provider::start(driver).and_then(|engine| {
-        let register = |driver: &mut DRIVER_OBJECT| provider::register(engine, DriverImage::hold(driver), passive);
+        let register = |driver: &mut DRIVER_OBJECT| {
+            // SAFETY: the driver object of this image, whose allocator is that of wdk-alloc.
+            let image = unsafe { DriverImage::hold(driver) };
+            provider::register(engine, image, passive)
+        };
         Driver::start(driver, name::SLUICE.encode_utf16(), Classifier::answer, register)
     });
     match started {
         Ok(running) => {
-            DRIVER.store(Box::into_raw(running), Ordering::Release);
+            // Nothing is there yet: DriverEntry is called once.
+            let _ = DRIVER.put(running);
             driver.DriverUnload = Some(driver_unload);
             println!("sluice: started, version {}", env!("CARGO_PKG_VERSION"));
             trace::driver_loaded(env!("CARGO_PKG_VERSION"));
@@ -68,12 +72,7 @@ pub unsafe extern "system" fn driver_entry(driver: &mut DRIVER_OBJECT, _registry
 /// returned, since the client's part of the detach waits for that; a thread that finished a pending detach of ours is
 /// one that called PolicyChanged for a control request, and that request is over.
 unsafe extern "C" fn driver_unload(_driver: *mut DRIVER_OBJECT) {
-    let running = DRIVER.swap(ptr::null_mut(), Ordering::AcqRel);
-    if running.is_null() {
-        return;
-    }
-    // SAFETY: DriverEntry made the pointer from a box, and the swap took it out: it is owned once.
-    let running = unsafe { Box::from_raw(running) };
+    let Some(running) = DRIVER.take() else { return };
     // SAFETY: DriverUnload runs at PASSIVE_LEVEL and in no callback.
     let passive = unsafe { Passive::new() };
     let outcome = running.stop(|classifier| classifier.deregister(passive));

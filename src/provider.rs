@@ -13,8 +13,9 @@
 //! | clients that are there already attach before it returns, others later (R4, R6) | it is the last thing that can fail in DriverEntry |
 
 use sluice_engine::{Engine, RunningEngine};
-use sluice_wdm::{DriverImage, StartError};
+use sluice_wdm::StartError;
 use wdk_nmr::{Passive, RegisterError};
+use wdk_nmr_wdm::DriverImage;
 use wdk_sys::DRIVER_OBJECT;
 
 use crate::kernel::Kernel;

@@ -10,7 +10,7 @@
 //! | --- | --- | --- |
 //! | sluice, probe, probe-c | .sys, .pdb | `target/drivers/<arch>/` |
 //! | sluicectl | .exe | `target/drivers/<arch>/` |
-//! | netio, misfit | .sys, .pdb | `target/rig/<arch>/` |
+//! | netio, misfit, adding | .sys, .pdb | `target/rig/<arch>/` |
 //! | hostile, stress | .exe | `target/rig/<arch>/` |
 //! | rig/wine | .dll | target/rig/x64/ |
 
@@ -58,13 +58,14 @@ pub(crate) fn build(arch: Arch) -> Result<Vec<PathBuf>> {
     let cargo = Cargo::new(&tools, &workspace)?;
 
     let drivers = layout::drivers(arch);
-    cargo.drivers(&["sluice", "probe"], arch)?;
+    cargo.drivers(&["sluice", "probe", "adding"], arch)?;
     let mut files = Vec::new();
     for name in ["sluice", "probe"] {
         files.extend(cargo.collect_driver(name, arch, &drivers)?);
     }
     files.extend(probe_c::build(&tools, &cargo.link, arch)?);
     let rig = layout::rig(arch);
+    files.extend(cargo.collect_driver("adding", arch, &rig)?);
     for name in ["netio", "misfit"] {
         cargo.rig_driver(name, arch)?;
         files.extend(cargo.collect_driver(name, arch, &rig)?);
@@ -124,7 +125,7 @@ fn for_windows(tools: &Tools, subcommand: &str) -> Result<Vec<Command>> {
     let cargo = Cargo::new(tools, &workspace)?;
     let mut commands = Vec::new();
     // Each rig driver by itself, as it is built: together, they would share features that one of them cannot have.
-    for packages in [&["sluice", "probe", "sluice-wdm"][..], &["netio"], &["misfit"]] {
+    for packages in [&["sluice", "probe", "sluice-wdm", "adding"][..], &["netio"], &["misfit"]] {
         commands.push((cargo.driver_command(subcommand, Arch::X64), packages));
     }
     commands.push((cargo.program_command(subcommand, Arch::X64)?, &["sluicectl", "hostile", "stress"]));

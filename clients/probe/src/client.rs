@@ -10,11 +10,11 @@ use sluice_control::{Completion, List, NTSTATUS, Request, RequestHandler};
 use sluice_npi::{
     CallSluice, ClientCharacteristics, Header, PacketRef, SluiceClient, SluiceNpi, Verdict, client_dispatch,
 };
-use sluice_wdm::{DriverImage, KernelProcessors, KernelRegion, at_dispatch_level};
 use wdk_nmr::{
     Client, ClientCall, ClientRegistration, ClientTable, GUID, InCriticalRegion, Leaked, ModuleId, Passive,
     PerProcessor, ProviderOffer, Refusal, RegisterError, RegistrationOptions,
 };
+use wdk_nmr_wdm::{DriverImage, KernelProcessors, KernelRegion, at_dispatch_level};
 
 /// What probe.sys calls itself in NMR: 918576ed-61a6-4846-bdb1-1c7dab032993.
 const MODULE_ID: ModuleId = ModuleId::Guid(GUID {

@@ -10,22 +10,21 @@ extern crate wdk_panic;
 mod client;
 
 use alloc::boxed::Box;
-use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering};
 
 use client::RegisteredProbe;
 use sluice_control::RequestHandler;
-use sluice_wdm::{Driver, DriverImage};
+use sluice_wdm::Driver;
 use wdk::println;
 use wdk_alloc::WdkAllocator;
 use wdk_nmr::Passive;
+use wdk_nmr_wdm::{DriverImage, Running};
 use wdk_sys::{DRIVER_OBJECT, NTSTATUS, STATUS_INVALID_PARAMETER, STATUS_SUCCESS, UNICODE_STRING};
 
 #[global_allocator]
 static ALLOCATOR: WdkAllocator = WdkAllocator;
 
 /// The running driver, from the success of DriverEntry to DriverUnload.
-static DRIVER: AtomicPtr<Driver<RegisteredProbe>> = AtomicPtr::new(ptr::null_mut());
+static DRIVER: Running<Box<Driver<RegisteredProbe>>> = Running::new();
 
 /// Starts the driver. Its device is called like the service, so that several copies can run side by side.
 ///
@@ -39,10 +38,15 @@ pub unsafe extern "system" fn driver_entry(driver: &mut DRIVER_OBJECT, registry_
     // SAFETY: the I/O manager made the string, and it stays for the call.
     let registry_path = unsafe { sluice_wdm::units_of(registry_path) };
     let Some(service) = sluice_wdm::service(registry_path) else { return STATUS_INVALID_PARAMETER };
-    let register = |driver: &mut DRIVER_OBJECT| RegisteredProbe::register(service, DriverImage::hold(driver), passive);
+    let register = |driver: &mut DRIVER_OBJECT| {
+        // SAFETY: the driver object of this image, whose allocator is that of wdk-alloc.
+        let image = unsafe { DriverImage::hold(driver) };
+        RegisteredProbe::register(service, image, passive)
+    };
     match Driver::start(driver, service.iter().copied(), RegisteredProbe::answer, register) {
         Ok(running) => {
-            DRIVER.store(Box::into_raw(running), Ordering::Release);
+            // Nothing is there yet: DriverEntry is called once.
+            let _ = DRIVER.put(running);
             driver.DriverUnload = Some(driver_unload);
             println!("probe: started");
             STATUS_SUCCESS
@@ -57,12 +61,7 @@ pub unsafe extern "system" fn driver_entry(driver: &mut DRIVER_OBJECT, registry_
 /// Stops the driver. The I/O manager calls it at PASSIVE_LEVEL, when no handle of the device is open and no request
 /// inside. So all calls of ours into Sluice are over.
 unsafe extern "C" fn driver_unload(_driver: *mut DRIVER_OBJECT) {
-    let running = DRIVER.swap(ptr::null_mut(), Ordering::AcqRel);
-    if running.is_null() {
-        return;
-    }
-    // SAFETY: DriverEntry made the pointer from a box, and the swap took it out: it is owned once.
-    let running = unsafe { Box::from_raw(running) };
+    let Some(running) = DRIVER.take() else { return };
     // SAFETY: DriverUnload runs at PASSIVE_LEVEL and in no callback.
     let passive = unsafe { Passive::new() };
     match running.stop(|probe| probe.deregister(passive)) {

@@ -1,5 +1,5 @@
-//! What drivers need of the Windows Driver Model: a control device for administrators, a hold on the driver's own
-//! image, processors and time, files and settings.
+//! What drivers need of the Windows Driver Model: a control device for administrators, processors and time, files
+//! and settings. What providers and clients of NMR need of it is in [`wdk_nmr_wdm`].
 //!
 //! Everything that can go wrong without a kernel is on this level, builds on any host and is tested there: names
 //! ([`DeviceName`], [`ObjectName`]), the buffers of a control request ([`Request`]), the records that the kernel takes
@@ -30,8 +30,8 @@ mod kernel;
 
 #[cfg(feature = "kernel")]
 pub use kernel::{
-    Answer, ControlDevice, Directory, Driver, DriverImage, KernelProcessors, KernelRegion, Key, ReplacedFile,
-    StartError, at_dispatch_level, pause, processor, processors, units_of, uptime_ms,
+    Answer, ControlDevice, Directory, Driver, KernelProcessors, Key, ReplacedFile, StartError, pause, processor,
+    processors, units_of, uptime_ms,
 };
 pub use memory::try_box;
 pub use name::{DeviceName, MAX_NAME, ObjectName, service};

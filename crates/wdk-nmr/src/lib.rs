@@ -109,8 +109,12 @@ extern crate nmr_registrar as _;
 mod client;
 mod diagnosis;
 mod guard;
-#[cfg(any(doc, doctest))]
+#[cfg(doc)]
 #[doc = include_str!("../docs/a-driver.md")]
+#[doc = "```ignore"]
+#[doc = include_str!("../examples/adding/driver.rs")]
+#[doc = "```"]
+#[doc = include_str!("../docs/around-a-driver.md")]
 pub mod a_driver {}
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/calls-that-end-later.md")]

@@ -1,5 +1,6 @@
-//! The public interface of this crate and of wdk-nmr-sys, as it was agreed on last: `public-api.txt` and
-//! `public-api-sys.txt`. A change of it is a change of the version (semver), so it has to be made on purpose.
+//! The public interface of this crate, wdk-nmr-sys and wdk-nmr-wdm, as it was agreed on last: `public-api.txt`,
+//! `public-api-sys.txt` and `public-api-wdm.txt`. A change of it is a change of the version (semver), so it has to be
+//! made on purpose.
 //!
 //! The list comes from rustdoc's JSON, which is not stable. The pinned toolchain writes it when it is told that it may
 //! (RUSTC_BOOTSTRAP), and always in the same format, so that no nightly is needed. A new toolchain needs the version of
@@ -42,7 +43,7 @@ fn compare(package: &str, file: &str) {
         }
         Err(error) => panic!("the public interface of {package} cannot be listed: {error}"),
     };
-    assert!(items.iter().any(|item| item.contains("NTSTATUS")), "the list is not of an empty crate");
+    assert!(items.len() > 10, "the list is not of an empty crate");
     let path = manifest.join(file);
     if env::var_os(UPDATE).is_some() {
         fs::write(&path, items.join("\n") + "\n").expect("the list is written");
@@ -65,4 +66,5 @@ fn compare(package: &str, file: &str) {
 fn a_change_of_the_public_interface_is_deliberate() {
     compare("wdk-nmr", "public-api.txt");
     compare("wdk-nmr-sys", "public-api-sys.txt");
+    compare("wdk-nmr-wdm", "public-api-wdm.txt");
 }

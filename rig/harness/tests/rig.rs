@@ -1,13 +1,29 @@
 //! The rig itself: whatever a driver does wrong is noticed, and it is said which driver it was.
 
 use anyhow::Result;
-use wdk_rig::{Left, Rig, State};
+use wdk_rig::{Event, Left, Rig, State};
 
 /// Starts a driver that is expected to end in a bug check; returns what the error says.
 fn start_fails(rig: &Rig, behaviour: &str) -> Result<String> {
     rig.install_misfit(behaviour)?;
     let error = rig.start(behaviour).expect_err("a driver that does this must not start");
     Ok(format!("{error:#}"))
+}
+
+#[test]
+fn the_driver_of_the_documentation_of_wdk_nmr_registers_and_leaves_nothing() -> Result<()> {
+    let rig = Rig::boot("adding")?;
+    rig.install_file(&rig.part("adding.sys"), "adding")?;
+    for registrations in 1..=2 {
+        rig.start("adding")?;
+        assert_eq!(rig.alive()?.registrations, 1);
+        let left = rig.stop("adding")?;
+        assert!(left.is_nothing(), "{left}");
+        let registered =
+            |event: &&Event| event.is("adding", "nmr") && event.get("function") == Some("NmrRegisterProvider");
+        assert_eq!(rig.events()?.iter().filter(registered).count(), registrations);
+    }
+    Ok(())
 }
 
 #[test]

@@ -1,22 +1,17 @@
-//! The processors, as a swap and a guard see them.
+//! The processors, as a swap sees them.
 
 use core::ptr;
-use core::sync::atomic::{Ordering, fence};
 
 use sluice_swap::Processors;
-use wdk_nmr::{Dispatch, Region, ShardIndex};
+use wdk_nmr::Region;
+use wdk_nmr_wdm::KernelRegion;
 use wdk_sys::ntddk::{
-    KeAcquireSpinLockRaiseToDpc, KeGetCurrentIrql, KeGetProcessorNumberFromIndex, KeIpiGenericCall,
-    KeQueryActiveProcessorCountEx, KeReleaseSpinLock, KeRevertToUserGroupAffinityThread,
+    KeGetCurrentIrql, KeGetProcessorNumberFromIndex, KeQueryActiveProcessorCountEx, KeRevertToUserGroupAffinityThread,
     KeSetSystemGroupAffinityThread,
 };
-use wdk_sys::{ALL_PROCESSOR_GROUPS, APC_LEVEL, GROUP_AFFINITY, KAFFINITY, KSPIN_LOCK, PROCESSOR_NUMBER, ULONG_PTR};
+use wdk_sys::{ALL_PROCESSOR_GROUPS, APC_LEVEL, GROUP_AFFINITY, KAFFINITY, PROCESSOR_NUMBER};
 
-use super::KernelRegion;
-use super::system::processor;
-
-/// The processors of this machine. The thread that replaces a value runs on each of them in turn, below DISPATCH_LEVEL;
-/// a detach interrupts them all.
+/// The processors of this machine. The thread that replaces a value runs on each of them in turn, below DISPATCH_LEVEL.
 #[derive(Debug)]
 pub enum KernelProcessors {}
 
@@ -60,41 +55,4 @@ unsafe impl Processors for KernelProcessors {
             unsafe { KeRevertToUserGroupAffinityThread(ptr::from_mut(&mut before)) };
         }
     }
-}
-
-impl ShardIndex for KernelProcessors {
-    #[inline]
-    fn current() -> usize {
-        processor()
-    }
-}
-
-// SAFETY: the index of a processor is its own, and a thread at DISPATCH_LEVEL keeps the processor; both is the kernel's
-// word. All processors have run `interrupted` before KeIpiGenericCall returns, and its fence puts what they do before
-// and after it in order (learn.microsoft.com/windows-hardware/drivers/ddi/wdm/nf-wdm-keipigenericcall).
-unsafe impl wdk_nmr::Processors for KernelProcessors {
-    fn barrier() {
-        // SAFETY: below IPI_LEVEL, and the function may run at that level.
-        unsafe { KeIpiGenericCall(Some(interrupted), 0) };
-    }
-}
-
-/// What each processor runs at IPI_LEVEL.
-unsafe extern "C" fn interrupted(_: ULONG_PTR) -> ULONG_PTR {
-    fence(Ordering::SeqCst);
-    0
-}
-
-/// Calls `work` at DISPATCH_LEVEL. At up to DISPATCH_LEVEL. `work` touches no pageable memory and does not wait.
-///
-/// By a spin lock that nobody else knows, since KeRaiseIrql is another function on each kind of processor.
-pub fn at_dispatch_level<R>(work: impl FnOnce(Dispatch<'_>) -> R) -> R {
-    let mut lock: KSPIN_LOCK = 0;
-    // SAFETY: a spin lock of this thread, released below.
-    let irql = unsafe { KeAcquireSpinLockRaiseToDpc(&raw mut lock) };
-    // SAFETY: at DISPATCH_LEVEL until the lock is released.
-    let result = work(unsafe { Dispatch::new() });
-    // SAFETY: acquired above, at this level.
-    unsafe { KeReleaseSpinLock(&raw mut lock, irql) };
-    result
 }
