@@ -3,10 +3,10 @@
 //! so.
 #![cfg(unix)]
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
+use std::{env, fs};
 
 fn package() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -40,7 +40,7 @@ fn compiler(language: Language) -> Option<Command> {
     }
     let mut command = Command::new(program);
     command.args([standard, "-g", "-Wall", "-Wextra", "-Werror", "-Wno-multichar"]);
-    for folder in ["include/km", "include", "examples/c"] {
+    for folder in ["include/km", "include", "examples/c", "examples/cpp"] {
         command.arg("-I").arg(package().join(folder));
     }
     Some(command)
@@ -58,6 +58,11 @@ static TARGET: LazyLock<PathBuf> = LazyLock::new(|| {
 
 /// Compiles a test, with the example driver if it is about that, and links it with the static library.
 fn build(language: Language, name: &str, test: &Path, with_driver: bool) -> Option<PathBuf> {
+    link(language, name, test, with_driver, &[])
+}
+
+/// As [`build`], with further libraries.
+fn link(language: Language, name: &str, test: &Path, with_driver: bool, libraries: &[&str]) -> Option<PathBuf> {
     let mut compile = compiler(language)?;
     let executable = TARGET.join(name);
     if with_driver {
@@ -71,7 +76,8 @@ fn build(language: Language, name: &str, test: &Path, with_driver: bool) -> Opti
         // A test in C is one in C++ too.
         Language::Cpp => compile.arg("-xc++").arg(test).arg("-xnone"),
     };
-    compile.arg(TARGET.join("debug/libnmr_registrar_c.a")).args(["-lpthread", "-ldl", "-lm", "-o"]).arg(&executable);
+    compile.arg(TARGET.join("debug/libnmr_registrar_c.a")).args(libraries);
+    compile.args(["-lpthread", "-ldl", "-lm", "-o"]).arg(&executable);
     run(&mut compile);
     Some(executable)
 }
@@ -121,6 +127,45 @@ fn cpp_code_tests_a_driver_with_objects_that_end_with_their_scope() {
     let output = Command::new(&test).arg("unfinished").output().expect("the example runs");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && errors.contains("ended without finish()"), "{errors}");
+}
+
+/// Whether a header of C++ is installed. CPLUS_INCLUDE_PATH and LIBRARY_PATH name folders that a compiler does not know
+/// by itself.
+fn has_header(header: &str) -> bool {
+    let probe = TARGET.join(header.replace('/', "-")).with_extension("cpp");
+    fs::write(&probe, format!("#include <{header}>\n")).expect("the probe can be written");
+    let compiler = compiler(Language::Cpp);
+    compiler.is_some_and(|mut c| c.arg("-E").arg(&probe).output().is_ok_and(|output| output.status.success()))
+}
+
+/// Runs a test of the example driver that is written with a framework, if that is there. Every test in it has to pass,
+/// and `says` is what it then prints.
+fn runs_with(framework: &str, header: &str, file: &str, libraries: &[&str], says: &str) {
+    if !has_header(header) {
+        eprintln!("not tested: {framework} is not installed ({header}); CPLUS_INCLUDE_PATH and LIBRARY_PATH name it");
+        return;
+    }
+    let test = package().join("examples/cpp").join(file).with_extension("cpp");
+    let test = link(Language::Cpp, file, &test, true, libraries).expect("there is a compiler");
+    let output = run(&mut Command::new(test));
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(printed.contains(says), "{printed}");
+}
+
+#[test]
+fn the_test_with_googletest_runs() {
+    let libraries = ["-lgtest_main", "-lgtest"];
+    runs_with("GoogleTest", "gtest/gtest.h", "googletest", &libraries, "[  PASSED  ] 3 tests.");
+}
+
+#[test]
+fn the_test_with_catch2_runs() {
+    if has_header("catch2/catch_test_macros.hpp") {
+        let libraries = ["-lCatch2Main", "-lCatch2"];
+        runs_with("Catch2", "catch2/catch_test_macros.hpp", "catch2", &libraries, "in 3 test cases");
+    } else {
+        runs_with("Catch2", "catch2/catch.hpp", "catch2", &[], "in 3 test cases");
+    }
 }
 
 #[test]

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Tests ../c/driver.c, a driver in C, from C++. In GoogleTest or Catch2 each function is a TEST or TEST_CASE, and CHECK
- * is theirs.
+ * Tests ../c/driver.c, a driver in C, from C++, without a test framework. googletest.cpp and catch2.cpp are tests with one.
  *
  *     cargo build -p nmr-registrar-capi
  *     cc -c -I crates/nmr-registrar/include/km -I crates/nmr-registrar/include crates/nmr-registrar/examples/c/driver.c
@@ -9,10 +8,7 @@
  *         crates/nmr-registrar/examples/cpp/test.cpp driver.o \
  *         target/debug/libnmr_registrar_c.a -lpthread -ldl -lm -o driver-test && ./driver-test
  */
-#include "nmr_registrar.hpp"
-extern "C" {
-#include "driver.h"
-}
+#include "peer.hpp"
 
 #include <cstdio>
 #include <cstdlib>
@@ -26,27 +22,6 @@ using namespace nmr_registrar;
             std::exit(1);                                                                \
         }                                                                                \
     } while (0)
-
-/* A provider for the driver to attach to. */
-static const NPIID ExampleNpi = {0x8D5A1B10, 0x77A1, 0x4C12, {0x9B, 0x40, 0x5F, 0x0C, 0x1E, 0x22, 0x63, 0x01}};
-static const NPI_MODULEID ProviderId = {sizeof(NPI_MODULEID), MIT_GUID, {{1, 2, 3, {0}}}};
-static int Attached, Cleaned;
-static DRIVER_OBJECT Driver;
-
-static NTSTATUS NTAPI AttachClient(HANDLE, PVOID, PNPI_REGISTRATION_INSTANCE, PVOID, const void *,
-                                   PVOID *ProviderContext, const void **Dispatch)
-{
-    Attached++;
-    *ProviderContext = &Attached;
-    *Dispatch = &Attached;
-    return STATUS_SUCCESS;
-}
-static NTSTATUS NTAPI DetachClient(PVOID) { return STATUS_SUCCESS; }
-static VOID NTAPI Cleanup(PVOID) { Cleaned++; }
-
-static const NPI_PROVIDER_CHARACTERISTICS Characteristics = {
-    0, sizeof Characteristics, AttachClient, DetachClient, Cleanup,
-    {0, sizeof(NPI_REGISTRATION_INSTANCE), &ExampleNpi, &ProviderId, 0, nullptr}};
 
 static void ADriverWithoutMemoryDoesNotLoad()
 {
