@@ -1,4 +1,5 @@
-//! A driver that sends and receives datagrams with Winsock Kernel.
+//! A driver that sends and receives with Winsock Kernel: how it gets to WSK, what all sockets have in common, and
+//! datagram sockets. `stream.rs` has connections.
 //!
 //! WskRegister and WskCaptureProviderNPI do what [`register`] and [`capture`] do here, with the client's own hands on
 //! NMR.
@@ -15,7 +16,7 @@ use wdk_nmr::{
 
 use crate::event::Event;
 use crate::interface::{
-    Buffer, ClientDispatch, DatagramDispatch, DatagramEvents, DatagramIndication, EVENT_RECEIVE_FROM,
+    Buffer, ClientDispatch, CommonDispatch, DatagramDispatch, DatagramEvents, DatagramIndication, EVENT_RECEIVE_FROM,
     EventCallbackControl, FLAG_DATAGRAM_SOCKET, Irp, SET_OPTION, SO_EVENT_CALLBACK, SOL_SOCKET, Socket, SocketAddress,
     VERSION_1_0, VersionAndReserved, Wsk,
 };
@@ -80,7 +81,7 @@ pub fn capture<R: Resident>(
 }
 
 /// Starts an operation and waits until its IRP is completed, whether that is before `start` returns or later.
-fn run(start: impl FnOnce(*mut Irp) -> NTSTATUS) -> Result<usize, NTSTATUS> {
+pub fn run(start: impl FnOnce(*mut Irp) -> NTSTATUS) -> Result<usize, NTSTATUS> {
     /// What the completion routine does: nothing of the IRP may be touched after the event is set.
     unsafe fn set_event(_: *mut Irp, event: *mut c_void) {
         // SAFETY: the event of `run`, which is there until it is set.
@@ -96,21 +97,176 @@ fn run(start: impl FnOnce(*mut Irp) -> NTSTATUS) -> Result<usize, NTSTATUS> {
     if irp.status == STATUS_SUCCESS { Ok(irp.information) } else { Err(irp.status) }
 }
 
-/// A function that is called with every datagram that comes while events are enabled, at up to DISPATCH_LEVEL.
-pub type OnDatagram = fn(bytes: &[u8], remote: SocketAddress);
+/// A kind of socket, as WskSocket takes it.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    pub socket_type: u16,
+    pub protocol: u32,
+    pub flags: u32,
+}
 
-/// A datagram socket. It holds WSK: a driver that is unloaded closes its sockets first, and then deregisters.
-pub struct DatagramSocket {
+const DATAGRAM: Kind = Kind { socket_type: SOCK_DGRAM, protocol: IPPROTO_UDP, flags: FLAG_DATAGRAM_SOCKET };
+
+/// An open socket. It holds WSK: a driver that is unloaded closes its sockets first, and then deregisters.
+pub struct OpenSocket {
     socket: NonNull<Socket>,
-    /// The events' context. In place until the socket is closed.
-    on_datagram: Box<OnDatagram>,
     wsk: HeldProvider<User>,
 }
 
 // SAFETY: a socket may be used on any thread, and on several at once; WSK says so of its functions.
-unsafe impl Send for DatagramSocket {}
+unsafe impl Send for OpenSocket {}
 // SAFETY: a socket may be used on any thread, and on several at once; WSK says so of its functions.
-unsafe impl Sync for DatagramSocket {}
+unsafe impl Sync for OpenSocket {}
+
+impl OpenSocket {
+    /// Makes a socket and binds it to `local`. PASSIVE_LEVEL: it waits.
+    ///
+    /// # Errors
+    ///
+    /// What WSK says.
+    ///
+    /// # Safety
+    ///
+    /// `events` is NULL or the table of events of this kind, and stays with `context` until the socket is closed.
+    pub unsafe fn open(
+        wsk: HeldProvider<User>,
+        kind: Kind,
+        local: SocketAddress,
+        context: *mut c_void,
+        events: *const c_void,
+    ) -> Result<Self, NTSTATUS> {
+        let Kind { socket_type, protocol, flags } = kind;
+        let none = ptr::null_mut();
+        let made = run(|irp| {
+            wsk.call(|table, client| {
+                // SAFETY: the client's context came with the table, the caller vouches for the events, and the IRP
+                // stays until it is completed.
+                unsafe {
+                    (table.socket)(
+                        client,
+                        AF_INET,
+                        socket_type,
+                        protocol,
+                        flags,
+                        context,
+                        events,
+                        none,
+                        none,
+                        none,
+                        irp,
+                    )
+                }
+            })
+        })?;
+        let socket = Self::new(made, wsk);
+        let bound = run(|irp| {
+            // SAFETY: the socket is open; the address stays until the IRP is completed.
+            unsafe { (socket.common().bind)(socket.get(), &raw const local, 0, irp) }
+        });
+        if let Err(status) = bound {
+            // What WSK says about the close of a socket that was never bound makes no difference.
+            let _ = socket.close();
+            return Err(status);
+        }
+        Ok(socket)
+    }
+
+    /// The socket that an IRP has come back with.
+    ///
+    /// # Panics
+    ///
+    /// WSK has completed with success and NULL, which it never does.
+    pub fn new(information: usize, wsk: HeldProvider<User>) -> Self {
+        let socket = NonNull::new(ptr::with_exposed_provenance_mut(information)).expect("success comes with a socket");
+        Self { socket, wsk }
+    }
+
+    pub fn get(&self) -> *mut Socket {
+        self.socket.as_ptr()
+    }
+
+    /// The table of the socket.
+    ///
+    /// # Safety
+    ///
+    /// `D` is the type of the table of this kind of socket.
+    pub unsafe fn table<D>(&self) -> &D {
+        // SAFETY: the socket is open, so WSK has not freed it.
+        let dispatch = unsafe { self.socket.as_ref() }.dispatch;
+        // SAFETY: the caller vouches for the type, and the table stays as long as WSK, which is held.
+        unsafe { &*dispatch.cast::<D>() }
+    }
+
+    fn common(&self) -> &CommonDispatch {
+        // SAFETY: all tables start with it.
+        unsafe { self.table() }
+    }
+
+    /// Lets WSK call the functions of the socket's table of events from now on.
+    ///
+    /// # Errors
+    ///
+    /// What WSK says.
+    pub fn enable(&self, event_mask: u32) -> Result<(), NTSTATUS> {
+        let mut control = EventCallbackControl { npi_id: &Wsk::ID, event_mask };
+        // SAFETY: the socket is open. This option needs no IRP.
+        let status = unsafe {
+            (self.common().control_socket)(
+                self.get(),
+                SET_OPTION,
+                SO_EVENT_CALLBACK,
+                SOL_SOCKET,
+                size_of::<EventCallbackControl>(),
+                (&raw mut control).cast(),
+                0,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        };
+        if status == STATUS_SUCCESS { Ok(()) } else { Err(status) }
+    }
+
+    /// Closes the socket: waits for its operations and events to end, and lets WSK go. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    ///
+    /// What WSK says.
+    pub fn close(self) -> Result<(), NTSTATUS> {
+        let close_socket = self.common().close_socket;
+        // SAFETY: the socket is open, and `self` is consumed.
+        let closed = run(|irp| unsafe { close_socket(self.socket.as_ptr(), irp) });
+        drop(self.wsk);
+        closed.map(|_| ())
+    }
+}
+
+/// Bytes as WSK takes them.
+pub fn buffer_of(bytes: &[u8]) -> Buffer {
+    Buffer { mdl: bytes.as_ptr().cast_mut().cast(), offset: 0, length: bytes.len() }
+}
+
+/// The bytes of a buffer of WSK's.
+///
+/// # Safety
+///
+/// The buffer has them, for `'a`.
+pub unsafe fn bytes_of<'a>(buffer: &Buffer) -> &'a [u8] {
+    // SAFETY: the buffer has `length` bytes from `offset` on.
+    let start = unsafe { buffer.mdl.cast::<u8>().add(buffer.offset as usize) };
+    // SAFETY: the buffer has `length` bytes from `offset` on.
+    unsafe { core::slice::from_raw_parts(start, buffer.length) }
+}
+
+/// A function that is called with every datagram that comes while events are enabled, at up to DISPATCH_LEVEL.
+pub type OnDatagram = fn(bytes: &[u8], remote: SocketAddress);
+
+/// A datagram socket.
+pub struct DatagramSocket {
+    socket: OpenSocket,
+    /// The events' context. In place until the socket is closed.
+    on_datagram: Box<OnDatagram>,
+}
 
 /// The events of all sockets. The table outlives every socket, as WSK demands.
 static EVENTS: DatagramEvents = DatagramEvents { receive_from: Some(receive_from_event) };
@@ -130,11 +286,8 @@ unsafe extern "system" fn receive_from_event(
     let mut next = indication;
     // SAFETY: WSK's list, which stays until this returns; it ends with NULL.
     while let Some(datagram) = unsafe { next.as_ref() } {
-        let Buffer { mdl, offset, length } = datagram.buffer;
-        // SAFETY: the buffer has `length` bytes from `offset` on.
-        let start = unsafe { mdl.cast::<u8>().add(offset as usize) };
-        // SAFETY: the buffer has `length` bytes from `offset` on.
-        let bytes = unsafe { core::slice::from_raw_parts(start, length) };
+        // SAFETY: WSK's buffer, which stays until this returns.
+        let bytes = unsafe { bytes_of(&datagram.buffer) };
         // SAFETY: a datagram has a sender.
         on_datagram(bytes, unsafe { *datagram.remote });
         next = datagram.next;
@@ -156,50 +309,15 @@ impl DatagramSocket {
         _: Passive<'_>,
     ) -> Result<Self, NTSTATUS> {
         let on_datagram = Box::new(on_datagram);
-        let context = (&raw const *on_datagram).cast_mut().cast::<c_void>();
-        let socket = run(|irp| {
-            wsk.call(|table, client| {
-                // SAFETY: the context came with the table. The events and their context stay until the socket is
-                // closed, the IRP until it is completed.
-                unsafe {
-                    (table.socket)(
-                        client,
-                        AF_INET,
-                        SOCK_DGRAM,
-                        IPPROTO_UDP,
-                        FLAG_DATAGRAM_SOCKET,
-                        context,
-                        (&raw const EVENTS).cast(),
-                        ptr::null_mut(),
-                        ptr::null_mut(),
-                        ptr::null_mut(),
-                        irp,
-                    )
-                }
-            })
-        })?;
-        // IoStatus.Information of the IRP is the socket.
-        let socket = NonNull::new(ptr::with_exposed_provenance_mut(socket)).ok_or(STATUS_SUCCESS)?;
-        let socket = Self { socket, on_datagram, wsk };
-        let bound = run(|irp| {
-            // SAFETY: the socket is open; the address stays until the IRP is completed.
-            unsafe { (socket.table().bind)(socket.socket.as_ptr(), &raw const local, 0, irp) }
-        });
-        match bound {
-            Ok(_) => Ok(socket),
-            Err(status) => {
-                // What WSK says about the close of a socket that was never bound makes no difference.
-                let _ = socket.close();
-                Err(status)
-            }
-        }
+        let context = (&raw const *on_datagram).cast_mut().cast();
+        // SAFETY: the events of datagrams; the context is in place until the socket is closed.
+        let socket = unsafe { OpenSocket::open(wsk, DATAGRAM, local, context, (&raw const EVENTS).cast()) }?;
+        Ok(Self { socket, on_datagram })
     }
 
     fn table(&self) -> &DatagramDispatch {
-        // SAFETY: the socket is open, so WSK has not freed it.
-        let dispatch = unsafe { self.socket.as_ref() }.dispatch;
-        // SAFETY: the table of a datagram socket, which stays as long as WSK, which is held.
-        unsafe { &*dispatch }
+        // SAFETY: it is a datagram socket.
+        unsafe { self.socket.table() }
     }
 
     /// Lets WSK call the socket's function with every datagram that comes from now on.
@@ -208,23 +326,7 @@ impl DatagramSocket {
     ///
     /// What WSK says.
     pub fn enable_events(&self) -> Result<(), NTSTATUS> {
-        let mut control = EventCallbackControl { npi_id: &Wsk::ID, event_mask: EVENT_RECEIVE_FROM };
-        // SAFETY: the socket is open. This option needs no IRP.
-        let status = unsafe {
-            (self.table().control_socket)(
-                self.socket.as_ptr(),
-                SET_OPTION,
-                SO_EVENT_CALLBACK,
-                SOL_SOCKET,
-                size_of::<EventCallbackControl>(),
-                (&raw mut control).cast(),
-                0,
-                ptr::null_mut(),
-                ptr::null_mut(),
-                ptr::null_mut(),
-            )
-        };
-        if status == STATUS_SUCCESS { Ok(()) } else { Err(status) }
+        self.socket.enable(EVENT_RECEIVE_FROM)
     }
 
     /// Sends a datagram, and says how many bytes went. PASSIVE_LEVEL: it waits.
@@ -232,21 +334,12 @@ impl DatagramSocket {
     /// # Errors
     ///
     /// What WSK says.
-    pub fn send_to(&self, bytes: &[u8], remote: SocketAddress) -> Result<usize, NTSTATUS> {
-        let buffer = Buffer { mdl: bytes.as_ptr().cast_mut().cast(), offset: 0, length: bytes.len() };
+    pub fn send_to(&self, bytes: &[u8], remote: SocketAddress, _: Passive<'_>) -> Result<usize, NTSTATUS> {
+        let buffer = buffer_of(bytes);
+        let (socket, control) = (self.socket.get(), ptr::null_mut());
         run(|irp| {
             // SAFETY: the socket is open; buffer and address stay until the IRP is completed, and WSK only reads them.
-            unsafe {
-                (self.table().send_to)(
-                    self.socket.as_ptr(),
-                    &raw const buffer,
-                    0,
-                    &raw const remote,
-                    0,
-                    ptr::null_mut(),
-                    irp,
-                )
-            }
+            unsafe { (self.table().send_to)(socket, &raw const buffer, 0, &raw const remote, 0, control, irp) }
         })
     }
 
@@ -255,14 +348,14 @@ impl DatagramSocket {
     /// # Errors
     ///
     /// What WSK says.
-    pub fn receive_from(&self, bytes: &mut [u8]) -> Result<(usize, SocketAddress), NTSTATUS> {
+    pub fn receive_from(&self, bytes: &mut [u8], _: Passive<'_>) -> Result<(usize, SocketAddress), NTSTATUS> {
         let buffer = Buffer { mdl: bytes.as_mut_ptr().cast(), offset: 0, length: bytes.len() };
         let mut remote = SocketAddress::default();
         let length = run(|irp| {
             // SAFETY: the socket is open; buffer and address stay until the IRP is completed.
             unsafe {
                 (self.table().receive_from)(
-                    self.socket.as_ptr(),
+                    self.socket.get(),
                     &raw const buffer,
                     0,
                     &raw mut remote,
@@ -281,16 +374,10 @@ impl DatagramSocket {
     /// # Errors
     ///
     /// What WSK says.
-    pub fn close(self) -> Result<(), NTSTATUS> {
-        let Self { socket, on_datagram, wsk } = self;
-        // SAFETY: the socket is open.
-        let dispatch = unsafe { socket.as_ref() }.dispatch;
-        // SAFETY: the table of a datagram socket, which stays as long as WSK, which is held.
-        let close_socket = unsafe { &*dispatch }.close_socket;
-        // SAFETY: the socket is open, and `self` is consumed.
-        let closed = run(|irp| unsafe { close_socket(socket.as_ptr(), irp) });
-        drop(on_datagram);
-        drop(wsk);
-        closed.map(|_| ())
+    pub fn close(self, _: Passive<'_>) -> Result<(), NTSTATUS> {
+        let closed = self.socket.close();
+        // No event runs any more.
+        drop(self.on_datagram);
+        closed
     }
 }

@@ -1,5 +1,5 @@
-//! The part of Winsock Kernel (WSK) that a driver with a datagram socket uses, in types. The facts are those of the
-//! documentation of `wsk.h` (learn.microsoft.com/windows-hardware/drivers/ddi/wsk).
+//! The part of Winsock Kernel (WSK) that a driver with datagram and stream sockets uses, in types. The facts are those
+//! of the documentation of `wsk.h` (learn.microsoft.com/windows-hardware/drivers/ddi/wsk).
 //!
 //! WSK is the provider, and has one client for each driver that uses sockets. A client finds two things in the table
 //! that it gets: how to make a socket, and how to talk to WSK itself. Each socket then has a table of its own, which
@@ -15,6 +15,10 @@ pub struct Wsk;
 
 /// MAKE_WSK_VERSION(1, 0).
 pub const VERSION_1_0: u16 = 0x0100;
+/// WSK_FLAG_LISTEN_SOCKET.
+pub const FLAG_LISTEN_SOCKET: u32 = 1;
+/// WSK_FLAG_CONNECTION_SOCKET.
+pub const FLAG_CONNECTION_SOCKET: u32 = 2;
 /// WSK_FLAG_DATAGRAM_SOCKET.
 pub const FLAG_DATAGRAM_SOCKET: u32 = 4;
 /// WskSetOption of WSK_CONTROL_SOCKET_TYPE.
@@ -23,6 +27,10 @@ pub const SET_OPTION: i32 = 0;
 pub const SO_EVENT_CALLBACK: u32 = 0x4002;
 /// SOL_SOCKET.
 pub const SOL_SOCKET: u32 = 0xFFFF;
+/// WSK_EVENT_RECEIVE.
+pub const EVENT_RECEIVE: u32 = 0x40;
+/// WSK_EVENT_DISCONNECT.
+pub const EVENT_DISCONNECT: u32 = 0x80;
 /// WSK_EVENT_RECEIVE_FROM.
 pub const EVENT_RECEIVE_FROM: u32 = 0x100;
 
@@ -127,15 +135,16 @@ unsafe impl NpiStructure for ProviderCharacteristics {
     }
 }
 
-/// WSK_SOCKET: an object of WSK's, which starts with the table of the socket.
+/// WSK_SOCKET: an object of WSK's, which starts with the table of its kind of socket.
 #[repr(C)]
 pub struct Socket {
-    pub dispatch: *const DatagramDispatch,
+    pub dispatch: *const c_void,
 }
 
-/// WSK_PROVIDER_DATAGRAM_DISPATCH.
+/// What the tables of all kinds of sockets start with: WSK_PROVIDER_BASIC_DISPATCH, and WskBind behind it.
 #[repr(C)]
-pub struct DatagramDispatch {
+#[derive(Clone, Copy)]
+pub struct CommonDispatch {
     pub control_socket: unsafe extern "system" fn(
         socket: *mut Socket,
         kind: i32,
@@ -155,6 +164,82 @@ pub struct DatagramDispatch {
         flags: u32,
         irp: *mut Irp,
     ) -> NTSTATUS,
+}
+
+/// WskGetLocalAddress and WskGetRemoteAddress.
+pub type GetAddress =
+    unsafe extern "system" fn(socket: *mut Socket, address: *mut SocketAddress, irp: *mut Irp) -> NTSTATUS;
+
+/// WSK_PROVIDER_LISTEN_DISPATCH.
+#[repr(C)]
+pub struct ListenDispatch {
+    pub common: CommonDispatch,
+    /// IoStatus.Information of the IRP is the new socket.
+    pub accept: unsafe extern "system" fn(
+        socket: *mut Socket,
+        flags: u32,
+        context: *mut c_void,
+        events: *const ConnectionEvents,
+        local: *mut SocketAddress,
+        remote: *mut SocketAddress,
+        irp: *mut Irp,
+    ) -> NTSTATUS,
+    /// For conditional accept, which is not in this example.
+    pub inspect_complete: *const c_void,
+    pub get_local_address: GetAddress,
+}
+
+/// WskSend, WskReceive and WskDisconnect.
+pub type Transfer =
+    unsafe extern "system" fn(socket: *mut Socket, buffer: *const Buffer, flags: u32, irp: *mut Irp) -> NTSTATUS;
+
+/// WSK_PROVIDER_CONNECTION_DISPATCH.
+#[repr(C)]
+pub struct ConnectionDispatch {
+    pub common: CommonDispatch,
+    pub connect: unsafe extern "system" fn(
+        socket: *mut Socket,
+        remote: *const SocketAddress,
+        flags: u32,
+        irp: *mut Irp,
+    ) -> NTSTATUS,
+    pub get_local_address: GetAddress,
+    pub get_remote_address: GetAddress,
+    pub send: Transfer,
+    pub receive: Transfer,
+    /// Without a buffer: what has been sent arrives, and after it the end.
+    pub disconnect: Transfer,
+    pub release: unsafe extern "system" fn(socket: *mut Socket, indication: *mut DataIndication) -> NTSTATUS,
+}
+
+/// WSK_CLIENT_CONNECTION_DISPATCH: the events of one connection. The context is that of the socket.
+#[repr(C)]
+pub struct ConnectionEvents {
+    /// No indication: the other side has disconnected, in good order.
+    pub receive: Option<
+        unsafe extern "system" fn(
+            context: *mut c_void,
+            flags: u32,
+            indication: *mut DataIndication,
+            indicated: usize,
+            accepted: *mut usize,
+        ) -> NTSTATUS,
+    >,
+    pub disconnect: Option<unsafe extern "system" fn(context: *mut c_void, flags: u32) -> NTSTATUS>,
+    pub send_backlog: Option<unsafe extern "system" fn(context: *mut c_void, ideal_size: usize) -> NTSTATUS>,
+}
+
+/// WSK_DATA_INDICATION: a list of bytes that have come.
+#[repr(C)]
+pub struct DataIndication {
+    pub next: *mut DataIndication,
+    pub buffer: Buffer,
+}
+
+/// WSK_PROVIDER_DATAGRAM_DISPATCH.
+#[repr(C)]
+pub struct DatagramDispatch {
+    pub common: CommonDispatch,
     pub send_to: unsafe extern "system" fn(
         socket: *mut Socket,
         buffer: *const Buffer,
@@ -175,8 +260,7 @@ pub struct DatagramDispatch {
         irp: *mut Irp,
     ) -> NTSTATUS,
     pub release: unsafe extern "system" fn(socket: *mut Socket, indication: *mut DatagramIndication) -> NTSTATUS,
-    pub get_local_address:
-        unsafe extern "system" fn(socket: *mut Socket, address: *mut SocketAddress, irp: *mut Irp) -> NTSTATUS,
+    pub get_local_address: GetAddress,
     pub send_messages: *const c_void,
 }
 
@@ -239,7 +323,10 @@ const _: () = {
     assert!(size_of::<ClientDispatch>() == 16 && offset_of!(ClientDispatch, client_event) == 8);
     assert!(size_of::<ProviderDispatch>() == 56 && offset_of!(ProviderDispatch, socket) == 8);
     assert!(offset_of!(ProviderDispatch, control_client) == 24 && size_of::<ProviderCharacteristics>() == 4);
-    assert!(size_of::<DatagramDispatch>() == 64 && offset_of!(DatagramDispatch, bind) == 16);
+    assert!(size_of::<DatagramDispatch>() == 64 && offset_of!(CommonDispatch, bind) == 16);
+    assert!(size_of::<ListenDispatch>() == 48 && offset_of!(ListenDispatch, accept) == 24);
+    assert!(size_of::<ConnectionDispatch>() == 80 && offset_of!(ConnectionDispatch, send) == 48);
+    assert!(size_of::<ConnectionEvents>() == 24 && size_of::<DataIndication>() == 32);
     assert!(offset_of!(DatagramDispatch, release) == 40 && size_of::<DatagramEvents>() == 8);
     assert!(size_of::<Buffer>() == 24 && offset_of!(Buffer, length) == 16);
     assert!(size_of::<DatagramIndication>() == 56 && offset_of!(DatagramIndication, remote) == 48);
