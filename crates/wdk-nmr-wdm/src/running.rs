@@ -9,8 +9,8 @@ const EMPTY: u8 = 0;
 const MOVING: u8 = 1;
 const FULL: u8 = 2;
 
-/// The place in which DriverEntry leaves for DriverUnload what it has started: a `static`, from which nothing is dropped
-/// by accident.
+/// The place in which DriverEntry leaves for DriverUnload what it has started: a `static`, from which nothing is
+/// dropped by accident.
 ///
 /// ```
 /// use wdk_nmr_wdm::Running;

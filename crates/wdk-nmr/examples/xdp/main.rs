@@ -1,5 +1,6 @@
 //! Two network cards that offer themselves to XDP for Windows. [`interface`] has the interface, [`client`] the driver;
-//! the part of XDP, which is not here, is played by a provider that asks what XDP asks.
+//! the part of XDP, which is not here, is played by a provider that asks what XDP asks. `tests/foreign_xdp.rs` is for
+//! those who have XDP's sources: there, XDP's own provider attaches to these cards.
 
 #![allow(unreachable_pub, reason = "the modules are shown as they would be in a driver")]
 
