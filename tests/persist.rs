@@ -24,6 +24,14 @@ fn set(rig: &Rig, name: &str, kind: &str, data: &str) -> Result<()> {
 const OWN_FILE: &str = "../windows/system32/drivers/DriverData/sluice/policy";
 const OWN_NEW_FILE: &str = "../windows/system32/drivers/DriverData/sluice/policy.new";
 
+/// A machine on which a driver may keep its state where the registry says, as PolicyFile does: it is documented as not
+/// isolated.
+fn not_isolated(name: &str) -> Result<Rig> {
+    let rig = machine(name)?;
+    rig.verifier().isolate(false)?;
+    Ok(rig)
+}
+
 /// A machine with all drivers running.
 fn started(name: &str, clients: Clients) -> Result<Rig> {
     let rig = machine(name)?;
@@ -132,7 +140,7 @@ fn on_a_damaged_file_the_driver_does_not_start_unless_it_is_told_otherwise() -> 
 
 #[test]
 fn a_file_that_is_named_has_to_be_there() -> Result<()> {
-    let rig = machine("named")?;
+    let rig = not_isolated("named")?;
     for path in [r"C:\rig\my.policy", r"C:\nowhere\my.policy", r"X:\my.policy"] {
         set(&rig, "PolicyFile", "REG_SZ", path)?;
         assert_does_not_start(&rig, "the persisted policy cannot be used")?;
@@ -155,7 +163,7 @@ fn a_file_that_is_named_has_to_be_there() -> Result<()> {
 
 #[rstest]
 fn a_file_that_cannot_be_written_leaves_everything_as_it_was(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
-    let rig = machine("unwritable")?;
+    let rig = not_isolated("unwritable")?;
     set(&rig, "PolicyFile", "REG_SZ", r"C:\nowhere\persisted.policy")?;
     set(&rig, "OnPolicyError", "REG_DWORD", "1")?;
     rig.start("sluice")?;
@@ -186,7 +194,7 @@ fn what_a_crash_left_behind_does_no_harm(#[values(RUST, C, BOTH)] clients: Clien
 
 #[test]
 fn a_setting_that_is_not_allowed_keeps_the_driver_from_starting() -> Result<()> {
-    let rig = machine("settings")?;
+    let rig = not_isolated("settings")?;
     let wrong = [
         ("PolicyFile", "REG_DWORD", "7", "REG_SZ", r"C:\rig\my.policy"),
         ("PolicyFile", "REG_SZ", "my.policy", "REG_SZ", r"C:\rig\my.policy"),

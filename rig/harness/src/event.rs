@@ -125,6 +125,12 @@ pub struct Left {
     pub bindings: u64,
     /// ETW providers that were not unregistered.
     pub etw_providers: u64,
+    /// Handles that were not closed.
+    pub handles: u64,
+    /// Devices that were not deleted.
+    pub devices: u64,
+    /// Symbolic links that were not deleted.
+    pub links: u64,
 }
 
 impl Left {
@@ -137,6 +143,9 @@ impl Left {
             registrations: event.number("registrations"),
             bindings: event.number("bindings"),
             etw_providers: event.number("etw_providers"),
+            handles: event.number("handles"),
+            devices: event.number("devices"),
+            links: event.number("links"),
         }
     }
 
@@ -154,7 +163,13 @@ impl fmt::Display for Left {
             "{} allocations ({} bytes), {} registrations, {} bindings",
             self.allocations, self.bytes, self.registrations, self.bindings
         )?;
-        if self.etw_providers > 0 { write!(out, ", {} ETW providers", self.etw_providers) } else { Ok(()) }
+        let rare = [
+            (self.etw_providers, "ETW providers"),
+            (self.handles, "handles"),
+            (self.devices, "devices"),
+            (self.links, "symbolic links"),
+        ];
+        rare.iter().filter(|(count, _)| *count > 0).try_for_each(|(count, what)| write!(out, ", {count} {what}"))
     }
 }
 

@@ -30,6 +30,7 @@ mod process;
 mod rig;
 mod speed;
 mod symbols;
+mod verifier;
 mod wine;
 
 use std::env;
@@ -42,6 +43,7 @@ pub use folders::{DRIVERS_VARIABLE, RIG_VARIABLE, use_folders};
 pub use process::Outcome;
 pub use rig::{Rig, State};
 pub use symbols::{image_offset, symbolized};
+pub use verifier::Verifier;
 pub use wine::loader as wine_loader;
 
 /// The root of the checkout that this program works in: that of the package which cargo runs or tests, or, without

@@ -16,7 +16,8 @@ use anyhow::{Context, Result, ensure};
 use crate::arch::Arch;
 use crate::event::{Event, Left};
 use crate::process::{self, Outcome};
-use crate::symbols::{image_offset, symbolized};
+use crate::symbols::{image_offset, line, symbolized};
+use crate::verifier::Verifier;
 use crate::wine::Wine;
 use crate::{prefix, speed};
 
@@ -52,6 +53,7 @@ pub struct Rig {
     prefix: PathBuf,
     output: PathBuf,
     commands: AtomicUsize,
+    verifier: Verifier,
     /// Where the image of each service came from: its symbols are there.
     installed: Mutex<BTreeMap<String, PathBuf>>,
 }
@@ -66,11 +68,14 @@ impl Rig {
         let prefix = prefix::fresh(arch, &wine, name)?;
         let output = prefix.join("output");
         fs::create_dir(&output).with_context(|| format!("cannot make {}", output.display()))?;
-        let rig = Self { arch, wine, prefix, output, commands: AtomicUsize::new(0), installed: Mutex::default() };
+        let folder = prefix.join("drive_c/rig");
+        fs::create_dir_all(&folder).context("cannot make C:\\rig")?;
+        let verifier = Verifier::create(&folder.join("verifier"))?;
+        let (commands, installed) = (AtomicUsize::new(0), Mutex::default());
+        let rig = Self { arch, wine, prefix, output, commands, verifier, installed };
         // It goes into the background when it is ready: a program that is run before that may fail. Should this process
         // be killed, the server ends by itself that many seconds after the last program.
         rig.server("--persistent=120")?;
-        fs::create_dir_all(rig.path("rig")).context("cannot make C:\\rig")?;
         rig.copy(&rig.part("netio.sys"), "windows/system32/drivers/netio.sys")?;
         if arch == Arch::X64 {
             // What Rust's standard library needs and Wine 8.0 lacks.
@@ -104,6 +109,12 @@ impl Rig {
         rig.create_service("netio")?;
         rig.start("netio")?;
         Ok(rig)
+    }
+
+    /// The settings of netio.sys' checks.
+    #[must_use]
+    pub fn verifier(&self) -> &Verifier {
+        &self.verifier
     }
 
     /// A file that a user installs, as `cargo xtask build` made it for this rig: `target/drivers/<arch>/<file>`.
@@ -366,9 +377,7 @@ impl Rig {
         let mut why = String::new();
         match self.bug_check_since(before) {
             Some(event) => {
-                let code = event.get("code").unwrap_or("?");
-                let _ =
-                    write!(why, "{}.sys caused bug check {code}: {}", event.driver, event.get("why").unwrap_or("?"));
+                why = self.bug_check_text(&event);
             }
             None => {
                 let _ = match windows_error(&outcome.stderr) {
@@ -428,6 +437,28 @@ impl Rig {
     fn symbols(&self, service: &str) -> PathBuf {
         let installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
         installed.get(service).cloned().unwrap_or_else(|| self.product(&format!("{service}.sys")))
+    }
+
+    /// The place that an event is about: the function that a driver called, if it is about a call, and the line of its
+    /// source, if the driver's .pdb file is beside the file that was installed.
+    #[must_use]
+    pub fn place(&self, event: &Event) -> Option<String> {
+        let offset = event.get("offset")?;
+        let function = event.get("function");
+        let number = u64::from_str_radix(offset.trim_start_matches("0x"), 16).ok();
+        // A call is the instruction before the one that it returns to.
+        let number = number.map(|offset| offset.saturating_sub(u64::from(function.is_some())));
+        let line = number.and_then(|offset| line(&self.symbols(&event.driver), offset));
+        let line = line.unwrap_or_else(|| format!("{}.sys+{offset}", event.driver));
+        Some(function.map_or(format!("at {line}"), |function| format!("in the call of {function} at {line}")))
+    }
+
+    /// What a bug check says: the driver, the rule, the function and the line of the source, as far as they are known.
+    #[must_use]
+    pub fn bug_check_text(&self, event: &Event) -> String {
+        let (code, why) = (event.get("code").unwrap_or("?"), event.get("why").unwrap_or("?"));
+        let place = self.place(event).map(|place| format!(", {place}")).unwrap_or_default();
+        format!("{}.sys caused bug check {code}: {why}{place}", event.driver)
     }
 
     fn bug_check_since(&self, first: usize) -> Option<Event> {

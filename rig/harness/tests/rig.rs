@@ -1,5 +1,8 @@
 //! The rig itself: whatever a driver does wrong is noticed, and it is said which driver it was.
 
+use std::thread;
+use std::time::Duration;
+
 use anyhow::Result;
 use wdk_rig::{Event, Left, Rig, State};
 
@@ -54,8 +57,9 @@ fn a_start_that_fails_says_so_and_its_leak_is_reported() -> Result<()> {
 #[test]
 fn a_write_behind_a_block_is_a_bug_check_of_its_driver() -> Result<()> {
     let error = start_fails(&Rig::boot("overrun")?, "overrunner")?;
-    assert!(error.contains("overrunner.sys caused bug check 0x19"), "{error}");
-    assert!(error.contains("block of tag Leak and 32 bytes was written behind its end"), "{error}");
+    assert!(error.contains("overrunner.sys caused bug check 0xd6: write to address "), "{error}");
+    assert!(error.contains(" behind the end of a block of tag Leak and 32 bytes, "), "{error}");
+    assert!(error.contains("rig/drivers/misfit/src/lib.rs:"), "{error}");
     Ok(())
 }
 
@@ -170,5 +174,158 @@ fn a_driver_that_hangs_in_its_unload_is_an_error_and_not_a_test_that_hangs() -> 
 fn netio_is_asked_for_what_is_alive_and_nothing_is() -> Result<()> {
     let rig = Rig::boot("idle")?;
     assert!(rig.alive()?.is_nothing());
+    Ok(())
+}
+
+#[test]
+fn a_function_above_its_irql_is_a_bug_check_with_function_and_line() -> Result<()> {
+    let error = start_fails(&Rig::boot("irql")?, "irql-close")?;
+    assert!(error.contains("irql-close.sys caused bug check 0xc4: ZwClose called at IRQL 2"), "{error}");
+    assert!(error.contains("it may be called up to 0, in the call of ZwClose at "), "{error}");
+    assert!(error.contains("rig/drivers/misfit/src/wdm.rs:"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn each_call_that_can_fail_is_failed_when_it_is_asked_for_and_what_it_leaks_is_reported() -> Result<()> {
+    let rig = Rig::boot("low")?;
+    rig.install_misfit("low-leak")?;
+    for (call, left) in [(1, 0), (2, 1)] {
+        rig.verifier().fail_call("low-leak", call)?;
+        rig.start("low-leak").expect_err("a driver without its memory");
+        assert_eq!((rig.verifier().calls()?, rig.verifier().fail_none()?), (call, 1));
+        let events = rig.events()?;
+        let fault = events.iter().rfind(|event| event.is("low-leak", "fault")).expect("a call was failed");
+        let place = rig.place(fault).expect("the call is known");
+        assert!(place.starts_with("in the call of ExAllocatePool2 at ") && place.contains(".rs:"), "{place}");
+        let unload = events.iter().rfind(|event| event.is("low-leak", "unload")).expect("it is unloaded");
+        assert_eq!(Left::of(unload).allocations, left);
+    }
+    rig.start("low-leak")?;
+    // The seed decides which calls fail.
+    rig.stop("low-leak")?;
+    rig.verifier().fail_randomly("", u16::MAX, 1)?;
+    rig.start("low-leak").expect_err("a driver without its memory");
+    assert_eq!(rig.verifier().fail_none()?, 1);
+    Ok(())
+}
+
+#[test]
+fn every_misuse_of_the_pool_is_a_bug_check_of_its_driver() -> Result<()> {
+    // What the bug check says, and where, by the service that misuses the pool (rig/drivers/misfit).
+    let misuses = [
+        ("pool-slack", "0x19: block of tag Kern and 20 bytes was written to behind its end", "ExFreePoolWithTag"),
+        ("pool-before", "0x19: block of tag Kern and 32 bytes was written to in front of it", "ExFreePoolWithTag"),
+        ("pool-tag", "0xc2: block of tag Kern freed with tag Gnat", "ExFreePoolWithTag"),
+        ("pool-inside", ", which is not the beginning of a block", "ExFreePoolWithTag"),
+        ("pool-image", ", which is memory of an image", "ExFreePoolWithTag"),
+        ("pool-stack", ", which is memory of the stack", "ExFreePoolWithTag"),
+        ("pool-level", "0xc2: block of tag Kern and of paged pool freed at IRQL 2", "ExFreePoolWithTag"),
+        ("pool-freed", " in a block of tag Kern and 32 bytes that was freed, at offset ", ""),
+        ("pool-guard", " in front of a block of tag Kern and 5000 bytes, at offset ", ""),
+        ("pool-paged", " in paged pool, a block of tag Kern and 32 bytes, at offset ", ""),
+    ];
+    let rig = Rig::boot("pool")?;
+    for (service, says, function) in misuses {
+        let error = start_fails(&rig, service)?;
+        assert!(error.contains(&format!("{service}.sys caused bug check 0x")), "{error}");
+        assert!(error.contains(says), "{error}");
+        assert!(error.contains(&format!(" {function} at ").replace("  ", " ")), "{error}");
+        assert!(error.contains("rig/drivers/misfit/src/"), "{error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_break_of_isolation_is_a_bug_check_of_its_driver_unless_it_is_excused() -> Result<()> {
+    let breaks = [
+        (
+            "isolation-key",
+            "DriverIsolation: key \\Registry\\Machine\\System\\CurrentControlSet\\Services\\",
+            "ZwOpenKey",
+        ),
+        ("isolation-file", "DriverIsolation: \\SystemRoot\\misfit.txt is written to", "ZwCreateFile"),
+        ("isolation-process", "\\??\\C:\\misfit.txt is resolved for the process that happens to run", "ZwCreateFile"),
+    ];
+    let rig = Rig::boot("isolation")?;
+    for (service, says, function) in breaks {
+        let error = start_fails(&rig, service)?;
+        assert!(error.contains(&format!("{service}.sys caused bug check 0xc4: {says}")), "{error}");
+        assert!(error.contains(&format!(", in the call of {function} at ")), "{error}");
+        assert!(error.contains("rig/drivers/misfit/src/wdm.rs:"), "{error}");
+    }
+    rig.verifier().isolate(false)?;
+    rig.start("isolation-key").map(drop)
+}
+
+#[test]
+fn a_handle_that_is_closed_twice_or_never_is_noticed() -> Result<()> {
+    let rig = Rig::boot("handles")?;
+    let error = start_fails(&rig, "handle-twice")?;
+    assert!(error.contains("handle-twice.sys caused bug check 0x93: "), "{error}");
+    rig.install_misfit("handle-left")?;
+    rig.start("handle-left")?;
+    assert_eq!(rig.stop("handle-left")?, Left { handles: 1, ..Left::default() });
+    let events = rig.events()?;
+    let left = events.iter().find(|event| event.is("handle-left", "left")).expect("what was left");
+    let place = rig.place(left).expect("where it was made");
+    assert!(place.starts_with("in the call of ZwCreateFile at ") && place.contains(".rs:"), "{place}");
+    Ok(())
+}
+
+/// Opens and reads the device of misfit, as `type` does.
+fn read_misfit(rig: &Rig) -> Result<()> {
+    rig.run("cmd", &["/c", "type", "\\\\.\\misfit"], rig.scaled(Duration::from_secs(30))).map(drop)
+}
+
+#[test]
+fn every_mistreated_request_is_a_bug_check_of_its_driver() -> Result<()> {
+    let mistakes = [
+        ("io-twice", "0x44: a request completed that the driver does not have, in the call of IofCompleteRequest at "),
+        ("io-pending", "0xc4: STATUS_PENDING returned for 0x0, without IoMarkIrpPending"),
+        ("io-status", "0xc4: 0xc0000001 returned for 0x0, which was completed with 0x00000000"),
+        ("io-forgotten", "0xc4: 0x00000000 returned for 0x0, which was neither completed nor left pending"),
+        ("io-level", "0xc4: the dispatch routine for 0x0 was called at IRQL 0 and returned at 2"),
+        ("io-information", "0xc4: Information is 1048576, for an output of "),
+        ("io-stale", "0xc4: 32 bytes of output, of which those at "),
+    ];
+    for (service, says) in mistakes {
+        // A new one each time: Wine sends the next start to the process that has ended.
+        let rig = Rig::boot("requests")?;
+        rig.install_misfit(service)?;
+        rig.start(service)?;
+        read_misfit(&rig)?;
+        let ended = |events: &[Event]| events.iter().any(|event| event.is(service, "bugcheck"));
+        let events = rig.wait_for(&format!("the bug check of {service}"), ended)?;
+        let event = events.iter().find(|event| event.is(service, "bugcheck")).expect("waited for");
+        let text = rig.bug_check_text(event);
+        assert!(text.contains(&format!("{service}.sys caused bug check {says}")), "{text}");
+        assert!(text.contains("rig/drivers/misfit/src/request.rs:"), "{text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_driver_stays_until_the_last_handle_to_its_device_is_closed() -> Result<()> {
+    let rig = Rig::boot("held")?;
+    rig.install_misfit("io-slow")?;
+    rig.start("io-slow")?;
+    thread::scope(|scope| {
+        let reading = scope.spawn(|| read_misfit(&rig));
+        thread::sleep(Duration::from_secs(1));
+        let left = rig.stop("io-slow")?;
+        assert!(left.is_nothing(), "{left}");
+        reading.join().expect("read_misfit() does not panic")
+    })?;
+    assert!(rig.events()?.iter().any(|event| event.is("io-slow", "unload_waits")));
+    Ok(())
+}
+
+#[test]
+fn a_device_that_is_left_behind_is_noticed() -> Result<()> {
+    let rig = Rig::boot("device")?;
+    rig.install_misfit("io-device")?;
+    rig.start("io-device")?;
+    assert_eq!(rig.stop("io-device")?, Left { devices: 1, links: 1, ..Left::default() });
     Ok(())
 }

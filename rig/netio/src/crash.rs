@@ -4,8 +4,8 @@ use alloc::format;
 use alloc::string::String;
 use core::ffi::{CStr, c_char, c_void};
 
-use crate::bugcheck::{bug_check_named, code};
-use crate::{drivers, irql};
+use crate::bugcheck::{bug_check_at, code};
+use crate::{drivers, irql, pool};
 
 const ACCESS_VIOLATION: u32 = 0xC000_0005;
 /// EXCEPTION_WINE_STUB; its parameters are the names of an image and of the function that it does not have.
@@ -34,10 +34,35 @@ unsafe extern "system" {
     fn SetUnhandledExceptionFilter(filter: Filter) -> Option<Filter>;
 }
 
+#[cfg_attr(windows, link(name = "ntdll.dll", kind = "raw-dylib", modifiers = "+verbatim"))]
+unsafe extern "system" {
+    fn RtlAddVectoredExceptionHandler(first: u32, handler: Filter) -> *mut c_void;
+}
+
 /// Has every unhandled exception end here, instead of in a debugger.
 pub(crate) fn watch() {
+    // SAFETY: `paged_in` has the right signature, and this image is never unloaded.
+    unsafe { RtlAddVectoredExceptionHandler(1, paged_in) };
     // SAFETY: `unhandled` has the right signature, and this image is never unloaded.
     unsafe { SetUnhandledExceptionFilter(unhandled) };
+}
+
+/// A thread below DISPATCH_LEVEL may touch paged pool that is inaccessible because another thread is there.
+unsafe extern "system" fn paged_in(pointers: *const ExceptionPointers) -> i32 {
+    const CONTINUE_SEARCH: i32 = 0;
+    const CONTINUE_EXECUTION: i32 = -1;
+    // SAFETY: the exception's dispatcher passes structures that are valid during the call.
+    let record = unsafe { (*pointers).record };
+    // SAFETY: the record is one of those structures.
+    let record = unsafe { &*record };
+    let pages_in = record.code == ACCESS_VIOLATION
+        && irql::current() < irql::DISPATCH_LEVEL
+        && pool::is_paged(record.parameters[1]);
+    if !pages_in {
+        return CONTINUE_SEARCH;
+    }
+    pool::page_out(false);
+    CONTINUE_EXECUTION
 }
 
 unsafe extern "system" fn unhandled(pointers: *const ExceptionPointers) -> i32 {
@@ -59,11 +84,16 @@ unsafe extern "system" fn unhandled(pointers: *const ExceptionPointers) -> i32 {
         (exception, _) => format!("exception {exception:#x}"),
     };
     // Where it happened may be code that the driver called; then the driver is further up the stack.
-    let driver = drivers::containing(record.address).map(drivers::name).or_else(drivers::calling);
+    let (driver, address) = match drivers::containing(record.address) {
+        Some(driver) => (Some(driver), record.address),
+        None => drivers::calling_place().map_or((None, record.address), |(driver, site)| (Some(driver), site)),
+    };
     let place = match drivers::containing(record.address).and_then(drivers::base) {
         Some(base) => format!("at offset {:#x} of the image", record.address - base),
         None => format!("at {:#x}", record.address),
     };
-    let driver = driver.unwrap_or_else(|| String::from("unknown"));
-    bug_check_named(&driver, code::NOT_HANDLED, format_args!("{what} {place}, at IRQL {}", irql::current()))
+    let pool = if record.code == ACCESS_VIOLATION { pool::explain(record.parameters[1]) } else { None };
+    let (code, block) = pool.map_or((code::NOT_HANDLED, String::new()), |(code, block)| (code, format!(" {block},")));
+    let level = irql::current();
+    bug_check_at(driver, code, format_args!("{what}{block} {place}, at IRQL {level}"), address)
 }

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::c_void;
+use core::fmt;
 use core::ptr::{null, null_mut};
 
 use crate::lock::Lock;
@@ -63,6 +64,17 @@ pub(crate) fn base(id: DriverId) -> Option<usize> {
     TABLE.with(|table| table.loaded.iter().find(|driver| driver.id == id).map(|driver| driver.base))
 }
 
+/// An address in the image of a driver, shown as the distance from its beginning; another address is shown as it is.
+pub(crate) struct Place(pub(crate) DriverId, pub(crate) usize);
+
+impl fmt::Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let own = containing(self.1) == Some(self.0);
+        let base = base(self.0).filter(|_| own).unwrap_or(0);
+        write!(out, "{:#x}", self.1 - base)
+    }
+}
+
 /// The driver whose image contains `address`.
 pub(crate) fn containing(address: usize) -> Option<DriverId> {
     TABLE.with(|table| {
@@ -73,9 +85,15 @@ pub(crate) fn containing(address: usize) -> Option<DriverId> {
 
 /// The driver that called into this one: the innermost on the stack of the calling thread.
 pub(crate) fn calling() -> Option<String> {
+    calling_place().map(|(driver, _)| name(driver))
+}
+
+/// The same, and where the call returns to.
+pub(crate) fn calling_place() -> Option<(DriverId, usize)> {
     const DEPTH: usize = 48;
     let mut frames = [null::<c_void>(); DEPTH];
     // SAFETY: room for DEPTH frames; no hash is asked for.
     let count = unsafe { sys::RtlCaptureStackBackTrace(0, DEPTH as u32, frames.as_mut_ptr(), null_mut()) };
-    frames[..usize::from(count)].iter().find_map(|&frame| containing(frame as usize)).map(name)
+    let frames = frames[..usize::from(count)].iter().map(|&frame| frame as usize);
+    frames.into_iter().find_map(|frame| containing(frame).map(|driver| (driver, frame)))
 }

@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use crate::{drivers, hooked, log, sys, thunk};
+use crate::{drivers, hooked, log, requests, sys, thunk};
 
 type Entry =
     unsafe extern "system" fn(object: *mut sys::DriverObject, path: *const sys::UNICODE_STRING) -> sys::NtStatus;
@@ -30,6 +30,10 @@ pub(crate) unsafe extern "system" fn enter(
     if status >= 0 && unsafe { (*object).unload }.is_null() {
         let why = "it has no unload routine, so it cannot be unloaded (R72)";
         log::event(&drivers::name(driver), "resident", format_args!("text={}", log::Text(why.as_bytes())));
+    }
+    if status >= 0 {
+        // SAFETY: the driver object of the I/O manager, whose DriverEntry has returned.
+        unsafe { requests::watch(driver, object) };
     }
     status
 }

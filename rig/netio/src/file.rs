@@ -6,13 +6,15 @@ use core::ffi::c_void;
 use core::mem::offset_of;
 use core::ptr::null_mut;
 
-use crate::sys;
+use crate::{isolation, objects, sys, thunk};
 
 /// What such a name begins with, and what that stands for.
 const PREFIXES: [(&str, &str); 2] = [("\\SystemRoot\\", "\\??\\C:\\windows\\"), ("\\GLOBAL??\\", "\\??\\")];
 
 /// `FileRenameInformation`, `FileRenameInformationEx`.
 const RENAME: [u32; 2] = [10, 65];
+
+const DELETE: u32 = 0x1_0000;
 
 /// `FILE_RENAME_INFORMATION`: the name begins with `name`.
 #[repr(C)]
@@ -69,15 +71,18 @@ pub(crate) unsafe extern "system" fn create(
     ea_buffer: *const c_void,
     ea_length: u32,
 ) -> sys::NtStatus {
+    let caller = thunk::caller();
     // SAFETY: a driver passes attributes, which live through the call.
     let given = unsafe { &*attributes };
     // SAFETY: they point to a counted string, which lives as long.
-    let resolved = resolved(unsafe { sys::units(given.ObjectName) });
+    let name = unsafe { sys::units(given.ObjectName) };
+    isolation::check_file(caller, name, given.RootDirectory.is_null(), access, disposition);
+    let resolved = resolved(name);
     let counted = resolved.as_ref().map(sys::Wide::counted);
     let attributes =
         sys::OBJECT_ATTRIBUTES { ObjectName: counted.as_ref().map_or(given.ObjectName, core::ptr::from_ref), ..*given };
     // SAFETY: the driver's own arguments, but for the name.
-    unsafe {
+    let made = unsafe {
         sys::NtCreateFile(
             file,
             access,
@@ -91,7 +96,9 @@ pub(crate) unsafe extern "system" fn create(
             ea_buffer,
             ea_length,
         )
-    }
+    };
+    // SAFETY: the function has put the handle there.
+    unsafe { objects::made_handle(caller, made, file) }
 }
 
 /// ZwSetInformationFile: a file may be given a name that Wine does not resolve, or one within its folder.
@@ -102,6 +109,7 @@ pub(crate) unsafe extern "system" fn set_information(
     length: u32,
     class: u32,
 ) -> sys::NtStatus {
+    let caller = thunk::caller();
     if RENAME.contains(&class) {
         let rename: *const RenameInformation = information.cast();
         // SAFETY: the driver passes that structure with this class.
@@ -110,6 +118,8 @@ pub(crate) unsafe extern "system" fn set_information(
         let name = unsafe { &raw const (*rename).name };
         // SAFETY: the name follows, as long as the structure says.
         let name = unsafe { core::slice::from_raw_parts(name, header.name_length as usize / 2) };
+        let is_absolute = header.root.is_null() && name.contains(&u16::from(b'\\'));
+        isolation::check_file(caller, name, is_absolute, DELETE, 0);
         let is_simple = header.root.is_null() && !name.contains(&u16::from(b'\\'));
         // SAFETY: the driver's own handle.
         let name = if is_simple { unsafe { beside(file, name) } } else { resolved(name) };

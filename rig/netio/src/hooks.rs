@@ -1,12 +1,33 @@
 //! Which functions of the kernel are replaced for drivers, and by what: the one table.
 
-use crate::bugcheck::bug_check;
-use crate::thunk::{self, Hook};
-use crate::{debug, entry, etw, file, irql, pool, processors, state, system_routine, time};
+use core::ffi::c_void;
+use core::ptr::null;
 
+use crate::bugcheck::bug_check;
+use crate::irql::{APC_LEVEL, DISPATCH_LEVEL, HIGH_LEVEL, PASSIVE_LEVEL};
+use crate::thunk::{self, Hook};
+use crate::{
+    critical, debug, entry, etw, file, irql, isolation, nmr, objects, pool, processors, requests, state,
+    system_routine, time,
+};
+
+/// `name => what runs, the highest IRQL that its page allows, what it fails with;`. What has no IRQL may be called at
+/// any; what has no failure cannot fail, or its callers have no reason to look.
 macro_rules! hooks {
-    ($($name:expr => $replacement:path;)*) => { &[$(Hook::new($name, $replacement as *const _)),*] };
+    ($($name:expr => $runs:expr $(, $irql:expr $(, $failure:expr)?)?;)*) => {
+        &[$(Hook::new($name, $runs as *const c_void)$(.up_to($irql)$(.failing($failure as usize))?)?),*]
+    };
 }
+
+/// In the place of a replacement: the function itself runs.
+const KERNEL: *const c_void = null();
+
+/// A failed allocation.
+const NULL: usize = 0;
+/// STATUS_INSUFFICIENT_RESOURCES, which every function that returns a status may return.
+const NO_RESOURCES: u32 = 0xC000_009A;
+/// STATUS_BUFFER_TOO_SMALL.
+const BUFFER_TOO_SMALL: u32 = 0xC000_0023;
 
 /// The name of the hook that is not an import: the driver's entry point.
 pub(crate) const ENTRY: &str = "DriverEntry";
@@ -15,30 +36,30 @@ pub(crate) const ENTRY: &str = "DriverEntry";
 pub(crate) static HOOKS: &[Hook] = hooks! {
     ENTRY => entry::enter;
 
-    "ExAllocatePool" => pool::allocate_untagged;
-    "ExAllocatePool2" => pool::allocate_pool2; // not in Wine
-    "ExAllocatePool3" => pool::allocate_pool3; // not in Wine
-    "ExAllocatePoolWithQuota" => pool::allocate_untagged;
-    "ExAllocatePoolWithQuotaTag" => pool::allocate_with_tag;
-    "ExAllocatePoolWithTag" => pool::allocate_with_tag;
-    "ExAllocatePoolWithTagPriority" => pool::allocate_with_tag_priority;
-    "ExAllocatePoolZero" => pool::allocate_zeroed; // not in Wine
-    "ExFreePool" => pool::free;
-    "ExFreePool2" => pool::free2; // not in Wine
-    "ExFreePoolWithTag" => pool::free_with_tag;
+    "ExAllocatePool" => pool::allocate_untagged, DISPATCH_LEVEL, NULL;
+    "ExAllocatePool2" => pool::allocate_pool2, DISPATCH_LEVEL, NULL; // not in Wine
+    "ExAllocatePool3" => pool::allocate_pool3, DISPATCH_LEVEL, NULL; // not in Wine
+    "ExAllocatePoolWithQuota" => pool::allocate_untagged, DISPATCH_LEVEL, NULL;
+    "ExAllocatePoolWithQuotaTag" => pool::allocate_with_tag, DISPATCH_LEVEL, NULL;
+    "ExAllocatePoolWithTag" => pool::allocate_with_tag, DISPATCH_LEVEL, NULL;
+    "ExAllocatePoolWithTagPriority" => pool::allocate_with_tag_priority, DISPATCH_LEVEL, NULL;
+    "ExAllocatePoolZero" => pool::allocate_zeroed, DISPATCH_LEVEL, NULL; // not in Wine
+    "ExFreePool" => pool::free, DISPATCH_LEVEL;
+    "ExFreePool2" => pool::free2, DISPATCH_LEVEL; // not in Wine
+    "ExFreePoolWithTag" => pool::free_with_tag, DISPATCH_LEVEL;
 
     "DbgPrint" => debug::dbg_print;
     "DbgPrintEx" => debug::dbg_print_ex;
     "vDbgPrintEx" => debug::v_dbg_print_ex;
     "vDbgPrintExWithPrefix" => debug::v_dbg_print_ex_with_prefix;
 
-    "IoGetDriverDirectory" => state::get_directory; // not in Wine
-    "IoOpenDriverRegistryKey" => state::open_registry_key; // not in Wine
+    "IoGetDriverDirectory" => state::get_directory, PASSIVE_LEVEL, NO_RESOURCES; // not in Wine
+    "IoOpenDriverRegistryKey" => state::open_registry_key, PASSIVE_LEVEL, NO_RESOURCES; // not in Wine
 
     "KeBugCheck" => ke_bug_check;
     "KeBugCheckEx" => ke_bug_check_ex;
 
-    "KeAcquireSpinLockRaiseToDpc" => irql::acquire_spin_lock;
+    "KeAcquireSpinLockRaiseToDpc" => irql::acquire_spin_lock, DISPATCH_LEVEL;
     "KeGetCurrentIrql" => irql::get_current; // not in Wine
     "KeLowerIrql" => irql::lower;
     "KeRaiseIrqlToDpcLevel" => irql::raise_to_dpc; // not in Wine
@@ -48,24 +69,65 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "KeGetCurrentProcessorNumberEx" => processors::current;
     "KeGetProcessorNumberFromIndex" => processors::from_index; // not in Wine
     "KeIpiGenericCall" => processors::interrupt_each; // not in Wine
-    "KeRevertToUserGroupAffinityThread" => processors::revert_affinity; // not in Wine
-    "KeSetSystemGroupAffinityThread" => processors::set_affinity; // not in Wine
+    "KeRevertToUserGroupAffinityThread" => processors::revert_affinity, DISPATCH_LEVEL; // not in Wine
+    "KeSetSystemGroupAffinityThread" => processors::set_affinity, DISPATCH_LEVEL; // not in Wine
 
     "KeQueryUnbiasedInterruptTime" => time::unbiased_interrupt_time; // not in Wine
 
     "EtwActivityIdControl" => etw::activity_id_control; // not in Wine, like all of these
     "EtwEventEnabled" => etw::event_enabled;
     "EtwProviderEnabled" => etw::provider_enabled;
-    "EtwRegister" => etw::register;
+    "EtwRegister" => etw::register, PASSIVE_LEVEL, NO_RESOURCES;
     "EtwSetInformation" => etw::set_information;
-    "EtwUnregister" => etw::unregister;
+    "EtwUnregister" => etw::unregister, PASSIVE_LEVEL;
     "EtwWrite" => etw::write;
     "EtwWriteTransfer" => etw::write_transfer;
 
-    "ZwCreateFile" => file::create;
-    "ZwSetInformationFile" => file::set_information;
+    "ZwCreateFile" => file::create, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwSetInformationFile" => file::set_information, PASSIVE_LEVEL, NO_RESOURCES;
 
-    "MmGetSystemRoutineAddress" => system_routine::address;
+    "ExAcquireFastMutex" => KERNEL, APC_LEVEL;
+    "ExDeleteResourceLite" => KERNEL, DISPATCH_LEVEL;
+    "IoAllocateIrp" => KERNEL, DISPATCH_LEVEL, NULL;
+    "IoAllocateMdl" => KERNEL, DISPATCH_LEVEL, NULL;
+    "IoAllocateWorkItem" => KERNEL, DISPATCH_LEVEL, NULL;
+    "IoCreateDevice" => objects::create_device, APC_LEVEL, NO_RESOURCES;
+    "IoCreateSymbolicLink" => objects::create_link, PASSIVE_LEVEL, NO_RESOURCES;
+    "IoDeleteDevice" => objects::delete_device, APC_LEVEL;
+    "IoDeleteSymbolicLink" => objects::delete_link, PASSIVE_LEVEL;
+    "IoGetDeviceObjectPointer" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
+    "IofCompleteRequest" => requests::complete, DISPATCH_LEVEL;
+    "KeDelayExecutionThread" => KERNEL, APC_LEVEL;
+    "KeEnterCriticalRegion" => critical::enter, APC_LEVEL;
+    "KeLeaveCriticalRegion" => critical::leave, APC_LEVEL;
+    "KeWaitForMultipleObjects" => KERNEL, DISPATCH_LEVEL;
+    "KeWaitForSingleObject" => KERNEL, DISPATCH_LEVEL;
+    "MmMapLockedPagesSpecifyCache" => KERNEL, DISPATCH_LEVEL, NULL;
+    "ObOpenObjectByPointer" => objects::open_object, PASSIVE_LEVEL, NO_RESOURCES;
+    "ObReferenceObjectByHandle" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
+    "PsCreateSystemThread" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
+    "PsTerminateSystemThread" => KERNEL, PASSIVE_LEVEL;
+    "RtlAppendUnicodeStringToString" => KERNEL, DISPATCH_LEVEL, BUFFER_TOO_SMALL;
+    "RtlAppendUnicodeToString" => KERNEL, DISPATCH_LEVEL, BUFFER_TOO_SMALL;
+
+    "ZwClose" => objects::close, PASSIVE_LEVEL;
+    "ZwCreateKey" => isolation::create_key, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwDeleteFile" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwFlushBuffersFile" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwOpenFile" => isolation::open_file, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwOpenKey" => isolation::open_key, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwQueryInformationFile" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwQueryValueKey" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwReadFile" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwSetSecurityObject" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwSetValueKey" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwWriteFile" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
+
+    "NmrClientAttachProvider" => nmr::NmrClientAttachProvider, HIGH_LEVEL, NO_RESOURCES;
+    "NmrRegisterClient" => nmr::NmrRegisterClient, HIGH_LEVEL, NO_RESOURCES;
+    "NmrRegisterProvider" => nmr::NmrRegisterProvider, HIGH_LEVEL, NO_RESOURCES;
+
+    "MmGetSystemRoutineAddress" => system_routine::address, PASSIVE_LEVEL;
 };
 
 extern "system" fn ke_bug_check(code: u32) {

@@ -9,7 +9,7 @@ use alloc::collections::BTreeMap;
 use crate::bugcheck::{bug_check, code};
 use crate::drivers::DriverId;
 use crate::lock::Lock;
-use crate::{processors, teb, thunk};
+use crate::{pool, processors, sys, teb, thunk};
 
 #[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
 unsafe extern "system" {
@@ -20,6 +20,7 @@ unsafe extern "system" {
 pub(crate) const PASSIVE_LEVEL: u8 = 0;
 pub(crate) const APC_LEVEL: u8 = 1;
 pub(crate) const DISPATCH_LEVEL: u8 = 2;
+pub(crate) const HIGH_LEVEL: u8 = 15;
 
 /// Threads that are above PASSIVE_LEVEL.
 static RAISED: Lock<BTreeMap<usize, u8>> = Lock::new(BTreeMap::new());
@@ -37,11 +38,26 @@ pub(crate) fn set(irql: u8) -> u8 {
         .with(|raised| if irql == PASSIVE_LEVEL { raised.remove(&thread) } else { raised.insert(thread, irql) })
         .unwrap_or(PASSIVE_LEVEL);
     match (old >= DISPATCH_LEVEL, irql >= DISPATCH_LEVEL) {
-        (false, true) => processors::take(),
-        (true, false) => processors::give_back(),
+        (false, true) => {
+            processors::take();
+            pool::page_out(true);
+        }
+        (true, false) => {
+            if RAISED.with(|raised| raised.values().all(|level| *level < DISPATCH_LEVEL)) {
+                pool::page_out(false);
+            }
+            processors::give_back();
+        }
         _ => {}
     }
     old
+}
+
+/// Lets other threads run for a millisecond.
+pub(crate) fn pause() {
+    let interval = -10_000;
+    // SAFETY: the interval is a local.
+    unsafe { sys::NtDelayExecution(0, &interval) };
 }
 
 /// KeGetCurrentIrql.

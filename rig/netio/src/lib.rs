@@ -11,10 +11,11 @@
 //! lib                                    start
 //! image          device                  a driver comes or goes; somebody opens \\.\netio
 //! hooks          report                  which functions are replaced; what is alive
-//! entry, pool, debug, irql, etw, file, system_routine, time      the replacements
+//! entry, pool, debug, irql, etw, file, objects, requests, critical, isolation, system_routine, time  the replacements
 //!                nmr, crash              the nine functions; exceptions
 //! hooked, pe, thunk, tracelogging        what is done to an image
-//! bugcheck, drivers, log, lock, heap, teb, sys
+//! gate                                   what every call passes, by its line in hooks
+//! bugcheck, control, drivers, log, lock, heap, teb, sys
 //! ```
 #![no_std]
 #![allow(clippy::missing_safety_doc, reason = "functions that drivers call have the contract of the WDK's functions")]
@@ -22,25 +23,31 @@
 extern crate alloc;
 
 mod bugcheck;
+mod control;
 mod crash;
+mod critical;
 mod debug;
 mod device;
 mod drivers;
 mod entry;
 mod etw;
 mod file;
+mod gate;
 mod heap;
 mod hooked;
 mod hooks;
 mod image;
 mod irql;
+mod isolation;
 mod lock;
 mod log;
 mod nmr;
+mod objects;
 mod pe;
 mod pool;
 mod processors;
 mod report;
+mod requests;
 mod state;
 mod sys;
 mod system_routine;
@@ -84,6 +91,7 @@ fn start() -> bool {
     nmr::start();
     crash::watch();
     let started = log::open() >= 0 && image::watch() >= 0;
+    control::open();
     if started {
         log::event("netio", "start", format_args!("version={}", env!("CARGO_PKG_VERSION")));
     }

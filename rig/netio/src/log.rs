@@ -38,23 +38,31 @@ pub(crate) fn open() -> sys::NtStatus {
     STARTED.store(microseconds(), Ordering::Relaxed);
     let mut folder = null_mut();
     let options = FILE_DIRECTORY_FILE | FILE_SYNCHRONOUS_IO_NONALERT;
-    let status = create("\\??\\C:\\rig", FILE_LIST_DIRECTORY | SYNCHRONIZE, options, &mut folder);
+    let status = open_file("\\??\\C:\\rig", FILE_LIST_DIRECTORY | SYNCHRONIZE, FILE_OPEN_IF, options, &mut folder);
     if status < 0 {
         return status;
     }
-    // SAFETY: a handle that `create` has just made and nobody else knows.
+    // SAFETY: a handle that `open_file` has just made and nobody else knows.
     unsafe { sys::NtClose(folder) };
 
     let mut file = null_mut();
     let options = FILE_NON_DIRECTORY_FILE | FILE_SYNCHRONOUS_IO_NONALERT;
-    let status = create("\\??\\C:\\rig\\netio.log", FILE_APPEND_DATA | SYNCHRONIZE, options, &mut file);
+    let access = FILE_APPEND_DATA | SYNCHRONIZE;
+    let status = open_file("\\??\\C:\\rig\\netio.log", access, FILE_OPEN_IF, options, &mut file);
     if status >= 0 {
         FILE.store(file, Ordering::Release);
     }
     status
 }
 
-fn create(path: &str, access: u32, options: u32, handle: &mut sys::Handle) -> sys::NtStatus {
+/// NtCreateFile for a file of the rig.
+pub(crate) fn open_file(
+    path: &str,
+    access: u32,
+    disposition: u32,
+    options: u32,
+    handle: &mut sys::Handle,
+) -> sys::NtStatus {
     let path = sys::Wide::new(path);
     let name = path.counted();
     let attributes = sys::OBJECT_ATTRIBUTES {
@@ -76,7 +84,7 @@ fn create(path: &str, access: u32, options: u32, handle: &mut sys::Handle) -> sy
             null(),
             FILE_ATTRIBUTE_NORMAL,
             FILE_SHARE_ALL,
-            FILE_OPEN_IF,
+            disposition,
             options,
             null(),
             0,

@@ -11,7 +11,7 @@ use nmr_registrar::{Event, Function, Lock, PausePoint, Platform, Registrar, Repo
 use wdk_nmr_sys::{HANDLE, NPI_CLIENT_CHARACTERISTICS, NPI_PROVIDER_CHARACTERISTICS, NTSTATUS, STATUS_PENDING};
 
 use crate::drivers::{self, Driver};
-use crate::{bugcheck, irql, lock, log, sys, teb};
+use crate::{bugcheck, critical, irql, lock, log, sys, teb};
 
 /// After this long a wait is logged with whom it waits for.
 const SLOW_WAIT: Duration = Duration::from_secs(5);
@@ -90,6 +90,7 @@ impl Platform for Wine {
     fn slow_wait(&self, wait: &SlowWait) {
         let driver = wait.module.image.clone().unwrap_or_else(unknown);
         log::event(&driver, "slow_wait", format_args!("text={}", log::Text(wait.to_string().as_bytes())));
+        critical::blame();
     }
 
     fn pause(&self, point: &PausePoint) {

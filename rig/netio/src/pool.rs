@@ -1,12 +1,16 @@
 //! The pool, with an account for every driver.
 //!
-//! A block comes from ntoskrnl with a guard behind it. What a driver frees is filled with a pattern and held back for a
-//! while, so that a second free is recognised for certain and a write after the free leaves a trace. When a driver has
-//! been unloaded, the blocks that it still owns are its leak.
+//! It is what Driver Verifier calls special pool, for every block: a block lies on pages of its own, against their end,
+//! between two pages that nothing may touch. What a driver frees is unmapped, and its addresses are not used again for
+//! a long time, so that a second free is recognised for certain, and whoever touches the block again ends there. When a
+//! driver has been unloaded, the blocks that it still owns are its leak.
 //!
 //! Blocks that a driver did not get from here (ntoskrnl hands some out) go back to ntoskrnl as they are.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::ffi::c_void;
 use core::fmt;
 use core::ptr::null_mut;
@@ -14,11 +18,10 @@ use core::ptr::null_mut;
 use crate::bugcheck::{bug_check, code};
 use crate::drivers::DriverId;
 use crate::lock::Lock;
-use crate::{irql, log, thunk};
+use crate::{irql, log, sys, teb, thunk};
 
 #[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
 unsafe extern "system" {
-    fn ExAllocatePoolWithTag(kind: i32, size: usize, tag: u32) -> *mut c_void;
     fn ExFreePoolWithTag(block: *mut c_void, tag: u32);
 }
 
@@ -36,30 +39,108 @@ const NON_PAGED_POOL: i32 = 0;
 /// The tag that ExAllocatePool gives: "None".
 const NO_TAG: u32 = u32::from_le_bytes(*b"None");
 
-const GUARD_SIZE: usize = 16;
-const GUARD: u8 = 0xFD;
+const PAGE: usize = 0x1000;
+/// Blocks of less than a page are aligned to that, as on Windows; others begin with a page.
+const ALIGNMENT: usize = 16;
+/// What the pages of a block are filled with around it.
+const SLACK: u8 = 0xFD;
 const FRESH: u8 = 0xCD;
-const FREED: u8 = 0xDD;
-/// How many freed blocks are held back.
-const HELD_BACK: usize = 512;
+/// How many freed blocks keep their addresses.
+const HELD_BACK: usize = 4096;
+
+const MEM_COMMIT: u32 = 0x1000;
+const MEM_RESERVE: u32 = 0x2000;
+const MEM_DECOMMIT: u32 = 0x4000;
+const MEM_RELEASE: u32 = 0x8000;
+const PAGE_NOACCESS: u32 = 1;
+const PAGE_READWRITE: u32 = 4;
 
 #[derive(Clone, Copy)]
 struct Block {
     owner: DriverId,
     tag: u32,
     size: usize,
+    paged: bool,
+    pages: Pages,
+}
+
+/// The pages of a block, with one before and one behind them that are reserved alone.
+#[derive(Clone, Copy)]
+struct Pages {
+    start: usize,
+    size: usize,
+}
+
+impl Pages {
+    /// Makes them, readable and writable. None when there is no memory.
+    fn new(size: usize) -> Option<Self> {
+        let size = size.max(1).checked_next_multiple_of(PAGE)?;
+        let mut base = null_mut();
+        let mut reserved = size.checked_add(2 * PAGE)?;
+        // SAFETY: a new region; both pointers are to locals.
+        let status = unsafe {
+            sys::NtAllocateVirtualMemory(sys::THIS_PROCESS, &mut base, 0, &mut reserved, MEM_RESERVE, PAGE_NOACCESS)
+        };
+        if status < 0 {
+            return None;
+        }
+        let pages = Self { start: base as usize + PAGE, size };
+        let (mut start, mut committed) = (pages.start as *mut c_void, size);
+        // SAFETY: within the region, which nobody else knows; both pointers are to locals.
+        let status = unsafe {
+            sys::NtAllocateVirtualMemory(sys::THIS_PROCESS, &mut start, 0, &mut committed, MEM_COMMIT, PAGE_READWRITE)
+        };
+        if status < 0 {
+            pages.release();
+            return None;
+        }
+        Some(pages)
+    }
+
+    /// Where a block of `size` bytes lies: against the end, but for what its alignment takes.
+    fn place(self, size: usize) -> usize {
+        match size {
+            PAGE.. => self.start,
+            _ => self.start + self.size - size.next_multiple_of(ALIGNMENT),
+        }
+    }
+
+    fn end(self) -> usize {
+        self.start + self.size
+    }
+
+    /// Whether an address is of these pages or of one of the two around them.
+    fn contain(self, address: usize) -> bool {
+        (self.start - PAGE..self.end() + PAGE).contains(&address)
+    }
+
+    /// Unmaps them; their addresses stay taken.
+    fn unmap(self) {
+        let (mut start, mut size) = (self.start as *mut c_void, self.size);
+        // SAFETY: pages of a block that has been freed.
+        unsafe { sys::NtFreeVirtualMemory(sys::THIS_PROCESS, &mut start, &mut size, MEM_DECOMMIT) };
+    }
+
+    /// Gives the addresses back.
+    fn release(self) {
+        let (mut base, mut size) = ((self.start - PAGE) as *mut c_void, 0);
+        // SAFETY: the region of `new`, of whose block nothing is left.
+        unsafe { sys::NtFreeVirtualMemory(sys::THIS_PROCESS, &mut base, &mut size, MEM_RELEASE) };
+    }
 }
 
 struct Pool {
     live: BTreeMap<usize, Block>,
-    /// The blocks that were freed last, and are held back.
+    /// The blocks that were freed last, whose addresses are not used again.
     freed: VecDeque<(usize, Block)>,
+    /// How many live blocks are paged.
+    paged: usize,
     /// How many blocks of each driver were freed in all.
     freed_counts: BTreeMap<DriverId, usize>,
 }
 
 static POOL: Lock<Pool> =
-    Lock::new(Pool { live: BTreeMap::new(), freed: VecDeque::new(), freed_counts: BTreeMap::new() });
+    Lock::new(Pool { live: BTreeMap::new(), freed: VecDeque::new(), paged: 0, freed_counts: BTreeMap::new() });
 
 /// A tag as people write it: its characters in memory order.
 pub(crate) struct Tag(pub(crate) u32);
@@ -81,20 +162,18 @@ fn allocate(owner: DriverId, kind: i32, size: usize, tag: u32, fill: u8) -> *mut
     if kind & PAGED_POOL != 0 && irql::current() > irql::APC_LEVEL {
         bug_check(owner, code::BAD_POOL_CALLER, format_args!("paged pool allocated at IRQL {}", irql::current()));
     }
-    let Some(whole) = size.checked_add(GUARD_SIZE) else { return null_mut() };
-    // SAFETY: any size and tag will do; the type is of ntoskrnl's own kinds.
-    let block = unsafe { ExAllocatePoolWithTag(kind & PAGED_POOL, whole, tag) };
-    if block.is_null() {
-        return block;
-    }
-    // SAFETY: the block has `size + GUARD_SIZE` bytes and nobody else knows it yet.
-    unsafe { block.cast::<u8>().write_bytes(fill, size) };
-    // SAFETY: `size` bytes further on there are GUARD_SIZE more.
-    let guard = unsafe { block.cast::<u8>().add(size) };
-    // SAFETY: the guard is the block's last GUARD_SIZE bytes.
-    unsafe { guard.write_bytes(GUARD, GUARD_SIZE) };
-    POOL.with(|pool| pool.live.insert(block as usize, Block { owner, tag, size }));
-    block
+    let Some(pages) = Pages::new(size) else { return null_mut() };
+    let address = pages.place(size);
+    // SAFETY: new pages that nobody else knows.
+    unsafe { (pages.start as *mut u8).write_bytes(SLACK, pages.size) };
+    // SAFETY: the block lies within them.
+    unsafe { (address as *mut u8).write_bytes(fill, size) };
+    let paged = kind & PAGED_POOL != 0;
+    POOL.with(|pool| {
+        pool.paged += usize::from(paged);
+        pool.live.insert(address, Block { owner, tag, size, paged, pages })
+    });
+    address as *mut c_void
 }
 
 /// ExAllocatePool2: zeroed unless asked otherwise; NULL for flags that name no pool, or several.
@@ -167,9 +246,13 @@ pub(crate) extern "system" fn free_with_tag(address: *mut c_void, tag: u32) {
         Freed(Block),
         Foreign,
     }
-    let found = POOL.with(|pool| match pool.live.remove(&(address as usize)) {
-        Some(block) => Found::Live(block),
-        None => match pool.freed.iter().find(|(freed, _)| *freed == address as usize) {
+    let address = address as usize;
+    let found = POOL.with(|pool| match pool.live.remove(&address) {
+        Some(block) => {
+            pool.paged -= usize::from(block.paged);
+            Found::Live(block)
+        }
+        None => match pool.freed.iter().rfind(|(freed, _)| *freed == address) {
             Some((_, block)) => Found::Freed(*block),
             None => Found::Foreign,
         },
@@ -180,47 +263,108 @@ pub(crate) extern "system" fn free_with_tag(address: *mut c_void, tag: u32) {
                 let (given, right) = (Tag(tag), Tag(block.tag));
                 bug_check(caller, code::BAD_POOL_CALLER, format_args!("block of tag {right} freed with tag {given}"));
             }
-            check(address as usize + block.size, GUARD_SIZE, GUARD, block, "written behind its end");
-            // SAFETY: the block was live and has left the table, so it is this function's alone.
-            unsafe { address.cast::<u8>().write_bytes(FREED, block.size) };
-            hold_back(address as usize, block);
+            let level = irql::current();
+            if block.paged && level > irql::APC_LEVEL {
+                let tag = Tag(block.tag);
+                let why = format_args!("block of tag {tag} and of paged pool freed at IRQL {level}");
+                bug_check(caller, code::BAD_POOL_CALLER, why);
+            }
+            check(address, block);
+            block.pages.unmap();
+            hold_back(address, block);
         }
-        Found::Freed(block) => bug_check(
-            caller,
-            code::BAD_POOL_CALLER,
-            format_args!("block of tag {} and {} bytes freed twice", Tag(block.tag), block.size),
-        ),
-        // SAFETY: not one of ours, so the driver has it from ntoskrnl, whose business it is.
-        Found::Foreign => unsafe { ExFreePoolWithTag(address, tag) },
+        Found::Freed(block) => {
+            let (tag, size) = (Tag(block.tag), block.size);
+            let why = format_args!("block of tag {tag} and {size} bytes freed twice");
+            bug_check(caller, code::BAD_POOL_CALLER, why);
+        }
+        Found::Foreign => match foreign(address) {
+            Some(what) => bug_check(caller, code::BAD_POOL_CALLER, format_args!("{address:#x} freed, which is {what}")),
+            // SAFETY: not one of ours, so the driver has it from ntoskrnl, whose business it is.
+            None => unsafe { ExFreePoolWithTag(address as *mut c_void, tag) },
+        },
     }
 }
 
-/// Keeps a freed block for a while and lets the oldest one go.
+/// What an address is that no block begins with, if that is known to be no block of ntoskrnl either.
+fn foreign(address: usize) -> Option<&'static str> {
+    if address == 0 {
+        return Some("NULL");
+    }
+    if POOL.with(|pool| pool.live.values().any(|block| block.pages.contain(address))) {
+        return Some("not the beginning of a block");
+    }
+    if sys::image_of(address).is_some() {
+        return Some("memory of an image");
+    }
+    if teb::on_stack(address) {
+        return Some("memory of the stack");
+    }
+    (!sys::readable(address, 1)).then_some("no memory")
+}
+
+/// Keeps the addresses of a freed block for a while, and gives those of the oldest one back.
 fn hold_back(address: usize, block: Block) {
     let oldest = POOL.with(|pool| {
         *pool.freed_counts.entry(block.owner).or_default() += 1;
         pool.freed.push_back((address, block));
         if pool.freed.len() > HELD_BACK { pool.freed.pop_front() } else { None }
     });
-    if let Some((address, block)) = oldest {
-        check(address, block.size, FREED, block, "written after it was freed");
-        // SAFETY: from ExAllocatePoolWithTag, freed by its owner, and just taken from the only list that knew it.
-        unsafe { ExFreePoolWithTag(address as *mut c_void, block.tag) };
+    if let Some((_, block)) = oldest {
+        block.pages.release();
     }
 }
 
-/// Bug checks the owner of `block` unless `length` bytes from `start` on are all `expected`.
-fn check(start: usize, length: usize, expected: u8, block: Block, what: &str) {
-    // SAFETY: the caller names bytes of a block that has not been given back to ntoskrnl.
-    let bytes = unsafe { core::slice::from_raw_parts(start as *const u8, length) };
-    if bytes.iter().any(|&byte| byte != expected) {
-        let code = if expected == GUARD { code::BAD_POOL_HEADER } else { code::CORRUPTED_POOL };
-        bug_check(
-            block.owner,
-            code,
-            format_args!("block of tag {} and {} bytes was {what}", Tag(block.tag), block.size),
-        );
+/// Bug checks the owner of a live block if what its pages hold around it has changed.
+fn check(address: usize, block: Block) {
+    let end = address + block.size;
+    let around = [(block.pages.start, address, "in front of it"), (end, block.pages.end(), "behind its end")];
+    for (start, end, place) in around {
+        // SAFETY: a part of the pages of a live block.
+        let bytes = unsafe { core::slice::from_raw_parts(start as *const u8, end - start) };
+        if bytes.iter().any(|&byte| byte != SLACK) {
+            let (tag, size) = (Tag(block.tag), block.size);
+            let why = format_args!("block of tag {tag} and {size} bytes was written to {place}");
+            bug_check(block.owner, code::BAD_POOL_HEADER, why);
+        }
     }
+}
+
+/// What an access that failed has to do with the pool: the code of its bug check, and which block it was.
+pub(crate) fn explain(address: usize) -> Option<(u32, String)> {
+    let text = |block: &Block, what| format!("{what} a block of tag {} and {} bytes", Tag(block.tag), block.size);
+    POOL.with(|pool| {
+        if let Some(block) = pool.live.values().find(|block| block.pages.contain(address)) {
+            return Some(match address {
+                _ if address < block.pages.start => (code::BEYOND_ALLOCATION, text(block, "in front of")),
+                _ if address >= block.pages.end() => (code::BEYOND_ALLOCATION, text(block, "behind the end of")),
+                _ => (code::IRQL, text(block, "in paged pool,")),
+            });
+        }
+        let (_, block) = pool.freed.iter().rfind(|(_, block)| block.pages.contain(address))?;
+        Some((code::FREED_POOL, text(block, "in") + " that was freed"))
+    })
+}
+
+/// Makes paged pool inaccessible, or accessible again: a thread is at DISPATCH_LEVEL now, or none is any more.
+pub(crate) fn page_out(out: bool) {
+    POOL.with(|pool| {
+        if pool.paged == 0 {
+            return;
+        }
+        let protection = if out { PAGE_NOACCESS } else { PAGE_READWRITE };
+        for block in pool.live.values().filter(|block| block.paged) {
+            sys::protect(block.pages.start, block.pages.size, protection);
+        }
+    });
+}
+
+/// Whether an address is of a live block of paged pool.
+pub(crate) fn is_paged(address: usize) -> bool {
+    POOL.with(|pool| {
+        pool.paged != 0
+            && pool.live.values().any(|block| block.paged && (block.pages.start..block.pages.end()).contains(&address))
+    })
 }
 
 /// What `owner` has allocated and not freed, by tag; all drivers together if `None`.
@@ -244,19 +388,13 @@ pub(crate) fn freed(owner: Option<DriverId>) -> usize {
     })
 }
 
-/// Checks everything that a driver, unloaded by now, has left: the guards of its leaked blocks, the pattern in those
-/// that it freed.
+/// Checks what a driver, unloaded by now, has left: what lies around its leaked blocks.
 pub(crate) fn inspect(owner: DriverId) {
-    let (live, freed) = POOL.with(|pool| {
-        let mine = |block: &Block| block.owner == owner;
-        let live: alloc::vec::Vec<_> = pool.live.iter().filter(|(_, b)| mine(b)).map(|(a, b)| (*a, *b)).collect();
-        let freed: alloc::vec::Vec<_> = pool.freed.iter().filter(|(_, b)| mine(b)).copied().collect();
-        (live, freed)
+    let live: Vec<_> = POOL.with(|pool| {
+        let mine = pool.live.iter().filter(|(_, block)| block.owner == owner);
+        mine.map(|(address, block)| (*address, *block)).collect()
     });
     for (address, block) in live {
-        check(address + block.size, GUARD_SIZE, GUARD, block, "written behind its end");
-    }
-    for (address, block) in freed {
-        check(address, block.size, FREED, block, "written after it was freed");
+        check(address, block);
     }
 }

@@ -3,7 +3,7 @@
 use alloc::string::ToString;
 
 use crate::drivers::{Driver, DriverId};
-use crate::{etw, log, nmr, pool};
+use crate::{etw, log, nmr, objects, pool};
 
 /// Logs what a driver has left behind. Then its memory is inspected, and a registration that has lost its image is a
 /// bug check.
@@ -12,6 +12,7 @@ pub(crate) fn unloaded(driver: &Driver) {
         let properties = format_args!("tag={} allocations={} bytes={}", pool::Tag(tag), sum.count, sum.bytes);
         log::event(&driver.name, "leak", properties);
     }
+    objects::report(driver.id);
     let report = nmr::report();
     let mine = report.registrations.iter().filter(|found| found.module.image.as_ref() == Some(&driver.name));
     let (mut registrations, mut bindings) = (0, 0);
@@ -47,12 +48,13 @@ fn summary(driver: &str, event: &str, owner: Option<DriverId>, registrations: us
     let (allocations, bytes) = pool.values().fold((0, 0), |sum, tag| (sum.0 + tag.count, sum.1 + tag.bytes));
     let freed = pool::freed(owner);
     let etw_providers = etw::alive(owner);
+    let [handles, devices, links] = objects::alive(owner);
     log::event(
         driver,
         event,
         format_args!(
             "allocations={allocations} bytes={bytes} freed={freed} registrations={registrations} bindings={bindings} \
-             etw_providers={etw_providers}"
+             etw_providers={etw_providers} handles={handles} devices={devices} links={links}"
         ),
     );
 }

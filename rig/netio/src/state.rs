@@ -3,8 +3,8 @@
 use core::ffi::c_void;
 use core::ptr::{null, null_mut};
 
-use crate::sys;
 use crate::sys::DriverObject;
+use crate::{objects, sys, thunk};
 
 /// `DriverRegKeyParameters`.
 const PARAMETERS: u32 = 0;
@@ -53,6 +53,7 @@ pub(crate) unsafe extern "system" fn open_registry_key(
     flags: u32,
     key: *mut sys::Handle,
 ) -> sys::NtStatus {
+    let caller = thunk::caller();
     if kind != PARAMETERS || flags != 0 {
         return sys::STATUS_INVALID_PARAMETER;
     }
@@ -62,7 +63,9 @@ pub(crate) unsafe extern "system" fn open_registry_key(
     let name = sys::Wide::of(SERVICES.encode_utf16().chain(service.iter().copied()).chain(parameters), &[]);
     let counted = name.counted();
     // SAFETY: the name lives through the call; the driver passes a place for the handle.
-    unsafe { sys::NtOpenKey(key, access, &attributes(&counted)) }
+    let status = unsafe { sys::NtOpenKey(key, access, &attributes(&counted)) };
+    // SAFETY: the function has put the handle there.
+    unsafe { objects::made_handle(caller, status, key) }
 }
 
 /// IoGetDriverDirectory.
@@ -72,6 +75,7 @@ pub(crate) unsafe extern "system" fn get_directory(
     flags: u32,
     directory: *mut sys::Handle,
 ) -> sys::NtStatus {
+    let caller = thunk::caller();
     if kind != DATA || flags != 0 {
         return sys::STATUS_INVALID_PARAMETER;
     }
@@ -88,7 +92,9 @@ pub(crate) unsafe extern "system" fn get_directory(
     let service = unsafe { service(driver) };
     let own = sys::Wide::of(DRIVER_DATA.encode_utf16().chain([u16::from(b'\\')]), service);
     // SAFETY: the driver passes a place for the handle.
-    unsafe { open_or_make(&own, directory) }
+    let status = unsafe { open_or_make(&own, directory) };
+    // SAFETY: the function has put the handle there.
+    unsafe { objects::made_handle(caller, status, directory) }
 }
 
 /// Opens a folder, or makes it.

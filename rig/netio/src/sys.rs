@@ -12,6 +12,7 @@ pub(crate) type NtStatus = i32;
 
 pub(crate) const STATUS_SUCCESS: NtStatus = 0;
 pub(crate) const STATUS_INVALID_PARAMETER: NtStatus = 0xC000_000D_u32 as NtStatus;
+pub(crate) const STATUS_PENDING: NtStatus = 0x103;
 pub(crate) const STATUS_NOT_SUPPORTED: NtStatus = 0xC000_00BB_u32 as NtStatus;
 
 /// The pseudo handle of the process that calls.
@@ -62,7 +63,7 @@ pub(crate) unsafe fn units<'a>(text: *const UNICODE_STRING) -> &'a [u16] {
     unsafe { core::slice::from_raw_parts(text.Buffer, usize::from(text.Length) / 2) }
 }
 
-const IRP_MJ_COUNT: usize = 0x1C;
+pub(crate) const IRP_MJ_COUNT: usize = 0x1C;
 
 pub(crate) type Dispatch = unsafe extern "system" fn(device: *mut c_void, irp: *mut Irp) -> NtStatus;
 
@@ -76,11 +77,62 @@ pub struct DriverObject {
     pub(crate) major_function: [Option<Dispatch>; IRP_MJ_COUNT],
 }
 
-/// `IRP`, up to its result.
+/// `IRP`, up to the location of the driver that has it.
 #[repr(C)]
 pub(crate) struct Irp {
-    before: [usize; 6],
+    before: [usize; 3],
+    pub(crate) system_buffer: *mut c_void,
+    between: [usize; 2],
     pub(crate) result: IO_STATUS_BLOCK,
+    further: [usize; 15],
+    location: *mut StackLocation,
+}
+
+const _: () = assert!(core::mem::offset_of!(Irp, result) == 0x30 && core::mem::offset_of!(Irp, location) == 0xB8);
+
+/// `SL_PENDING_RETURNED`: the request was marked pending.
+pub(crate) const SL_PENDING_RETURNED: u8 = 1;
+
+/// `IO_STACK_LOCATION`, with the parameters of a device control.
+#[repr(C)]
+pub(crate) struct StackLocation {
+    pub(crate) major: u8,
+    minor: u8,
+    flags: u8,
+    pub(crate) control: u8,
+    padding: u32,
+    pub(crate) output_length: u32,
+    padding_of_output: u32,
+    pub(crate) input_length: u32,
+    padding_of_input: u32,
+    pub(crate) code: u32,
+}
+
+/// `DEVICE_OBJECT`, up to its driver.
+#[repr(C)]
+struct DeviceObject {
+    before: usize,
+    driver: *mut DriverObject,
+}
+
+/// The driver object of a device.
+///
+/// # Safety
+///
+/// `device` is a device object.
+pub(crate) unsafe fn driver_of(device: *const c_void) -> *mut DriverObject {
+    // SAFETY: the caller guarantees it.
+    unsafe { (*device.cast::<DeviceObject>()).driver }
+}
+
+/// Where a request has the parameters for the driver that has it.
+///
+/// # Safety
+///
+/// The request has not been completed.
+pub(crate) unsafe fn stack_location(irp: *const Irp) -> *mut StackLocation {
+    // SAFETY: the caller guarantees it.
+    unsafe { (*irp).location }
 }
 
 /// What the loader tells when an image comes or goes: the same fields in both cases.
@@ -212,10 +264,16 @@ unsafe extern "system" {
     pub(crate) fn NtClose(Handle: Handle) -> NtStatus;
 
     pub(crate) fn NtQueryPerformanceCounter(Counter: *mut i64, Frequency: *mut i64) -> NtStatus;
+    pub(crate) fn NtDelayExecution(Alertable: u8, Interval: *const i64) -> NtStatus;
     pub(crate) fn NtTerminateProcess(Process: Handle, Status: NtStatus) -> NtStatus;
 
     /// Formats as C does; the arguments are at `Arguments`, 8 bytes each.
     pub(crate) fn _vsnprintf(Buffer: *mut u8, Size: usize, Format: *const u8, Arguments: *const c_void) -> i32;
+}
+
+#[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
+unsafe extern "system" {
+    pub(crate) fn MmGetSystemRoutineAddress(Name: *const UNICODE_STRING) -> *mut c_void;
 }
 
 /// What NtQueryVirtualMemory says about a range of pages that are alike.
@@ -260,6 +318,14 @@ pub(crate) fn readable(address: usize, length: usize) -> bool {
         next = pages.BaseAddress + pages.RegionSize;
     }
     true
+}
+
+/// The address of a function that the kernel exports.
+pub(crate) fn kernel_function(name: &str) -> Option<usize> {
+    let name = Wide::new(name);
+    // SAFETY: a counted string, valid during the call.
+    let address = unsafe { MmGetSystemRoutineAddress(&name.counted()) };
+    (!address.is_null()).then_some(address as usize)
 }
 
 /// Changes the protection of the pages that contain a range, and returns the one before.

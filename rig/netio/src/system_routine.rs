@@ -6,11 +6,6 @@ use core::ptr::null_mut;
 
 use crate::{hooked, sys, thunk};
 
-#[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
-unsafe extern "system" {
-    fn MmGetSystemRoutineAddress(name: *const sys::UNICODE_STRING) -> *mut c_void;
-}
-
 /// MmGetSystemRoutineAddress.
 pub(crate) unsafe extern "system" fn address(name: *const sys::UNICODE_STRING) -> *mut c_void {
     let caller = thunk::caller();
@@ -20,6 +15,6 @@ pub(crate) unsafe extern "system" fn address(name: *const sys::UNICODE_STRING) -
         Some(thunk) => thunk as *mut c_void,
         None if text.is_empty() => null_mut(),
         // SAFETY: the driver's own argument.
-        None => unsafe { MmGetSystemRoutineAddress(name) },
+        None => unsafe { sys::MmGetSystemRoutineAddress(name) },
     }
 }

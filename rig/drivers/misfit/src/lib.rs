@@ -16,11 +16,15 @@
 //! | `deserter` | registers as a client and is unloaded without deregistering (R65) |
 //! | `resident` | registers as a client and has no unload routine (R72) |
 //! | `r10-change`, ... | breaks the rule of that number, see `rule` |
+//! | `irql-close`, ... | breaks a rule of the kernel's functions, see `kernel` |
+//! | `io-twice`, ... | treats a request in the wrong way, see `request` |
 //!
 //! It talks to NMR without wdk-nmr, with which most of this could not be written.
 #![no_std]
 
+mod kernel;
 mod nmr;
+mod request;
 mod rule;
 mod wdm;
 
@@ -72,13 +76,18 @@ pub unsafe extern "system" fn DriverEntry(driver: *mut DriverObject, path: *cons
         unsafe { wdm::set_unload(driver, hang) };
         STATUS_SUCCESS
     } else {
-        rule::start(is).unwrap_or_else(|| nmr::start(is))
+        // SAFETY: the I/O manager passes its driver object, which nobody else uses yet.
+        let with_device = unsafe { request::start(driver, is) };
+        // This one is a client of Sluice as well.
+        let with_device = with_device.filter(|status| *status < 0 || !is("io-suspended"));
+        with_device.or_else(|| kernel::start(is)).or_else(|| rule::start(is)).unwrap_or_else(|| nmr::start(is))
     }
 }
 
 fn drop_on_purpose(_: *mut u8) {}
 
 extern "system" fn unload(_: *mut DriverObject) {
+    request::stop();
     nmr::stop();
 }
 

@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::ptr::{null, null_mut};
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use sluice_npi::{
     ClientCharacteristics, ClientDispatch, Header, Packet, ProviderCharacteristics, ProviderDispatch, Verdict,
@@ -65,6 +65,8 @@ const fn client(attach: nmr::NPI_CLIENT_ATTACH_PROVIDER_FN) -> Shared<nmr::NPI_C
 static DECLINER: Shared<nmr::NPI_CLIENT_CHARACTERISTICS> = client(decline);
 static SLUGGARD: Shared<nmr::NPI_CLIENT_CHARACTERISTICS> =
     Shared(nmr::NPI_CLIENT_CHARACTERISTICS { ClientDetachProvider: Some(detach_slowly), ..client(attach).0 });
+static GUARDED: Shared<nmr::NPI_CLIENT_CHARACTERISTICS> =
+    Shared(nmr::NPI_CLIENT_CHARACTERISTICS { ClientDetachProvider: Some(detach_guarded), ..client(attach).0 });
 static STRANGER: Shared<nmr::NPI_CLIENT_CHARACTERISTICS> = client(offer_unknown_version);
 static REFUSER: Shared<nmr::NPI_PROVIDER_CHARACTERISTICS> = Shared(nmr::NPI_PROVIDER_CHARACTERISTICS {
     Version: 0,
@@ -93,6 +95,8 @@ pub(crate) fn start(is: impl Fn(&str) -> bool) -> NTSTATUS {
         &STRANGER.0
     } else if is("sluggard") {
         &SLUGGARD.0
+    } else if is("io-suspended") {
+        &GUARDED.0
     } else if is("decliner") || is("rulebreaker") || is("deserter") || is("resident") {
         &DECLINER.0
     } else {
@@ -209,6 +213,28 @@ extern "system" fn call_and_complete(_: *mut c_void) {
     print(c"misfit: the provider still answers", status);
     // SAFETY: the detach callback has returned, or will return, STATUS_PENDING.
     unsafe { nmr::NmrClientDetachProviderComplete(BINDING.load(Ordering::Relaxed)) };
+}
+
+/// A guard of one word: a call is in progress, the binding is being detached.
+static GUARD: AtomicU32 = AtomicU32::new(0);
+const CALLING: u32 = 1;
+const DETACHING: u32 = 2;
+
+/// Prints something while the binding is guarded. Broken on purpose: there is no critical region around that, so a
+/// thread that is suspended in it holds the detach up.
+pub(crate) fn call_with_guard() {
+    if GUARD.fetch_or(CALLING, Ordering::AcqRel) & DETACHING != 0 {
+        return;
+    }
+    print(c"misfit: the binding is guarded", STATUS_SUCCESS);
+    if GUARD.fetch_and(!CALLING, Ordering::AcqRel) & DETACHING != 0 {
+        // SAFETY: the detach callback has returned, or will return, STATUS_PENDING.
+        unsafe { nmr::NmrClientDetachProviderComplete(BINDING.load(Ordering::Relaxed)) };
+    }
+}
+
+unsafe extern "system" fn detach_guarded(_: *mut c_void) -> NTSTATUS {
+    if GUARD.fetch_or(DETACHING, Ordering::AcqRel) & CALLING != 0 { STATUS_PENDING } else { STATUS_SUCCESS }
 }
 
 unsafe extern "system" fn refuse(

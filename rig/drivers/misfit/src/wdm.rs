@@ -3,19 +3,25 @@
 use core::ffi::c_void;
 use core::ptr::{null, null_mut};
 
+use crate::request::Irp;
+
 pub(crate) type NtStatus = i32;
 pub(crate) const STATUS_SUCCESS: NtStatus = 0;
 pub(crate) const STATUS_UNSUCCESSFUL: NtStatus = 0xC000_0001_u32 as NtStatus;
 
 const POOL_FLAG_NON_PAGED: u64 = 0x40;
+const POOL_FLAG_PAGED: u64 = 0x100;
 const KERNEL_MODE: i8 = 0;
 
-/// `DRIVER_OBJECT`, up to the field that is set here.
+/// `DRIVER_OBJECT`
 #[repr(C)]
 pub struct DriverObject {
     before: [usize; 13],
     unload: Option<extern "system" fn(*mut DriverObject)>,
+    dispatch: [Option<Dispatch>; 0x1C],
 }
+
+type Dispatch = unsafe extern "system" fn(device: *mut c_void, irp: *mut Irp) -> NtStatus;
 
 /// `UNICODE_STRING`
 #[repr(C)]
@@ -23,6 +29,17 @@ pub struct UnicodeString {
     length: u16,
     maximum_length: u16,
     buffer: *const u16,
+}
+
+/// `OBJECT_ATTRIBUTES`
+#[repr(C)]
+struct ObjectAttributes {
+    length: u32,
+    root: *mut c_void,
+    name: *const UnicodeString,
+    attributes: u32,
+    security: *const c_void,
+    quality: *const c_void,
 }
 
 #[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
@@ -40,6 +57,20 @@ unsafe extern "system" {
         start: extern "system" fn(*mut c_void),
         context: *mut c_void,
     ) -> NtStatus;
+    fn ZwOpenKey(key: *mut *mut c_void, access: u32, attributes: *const ObjectAttributes) -> NtStatus;
+    fn ZwCreateFile(
+        file: *mut *mut c_void,
+        access: u32,
+        attributes: *const ObjectAttributes,
+        status: *mut [usize; 2],
+        allocation_size: *const i64,
+        file_attributes: u32,
+        share: u32,
+        disposition: u32,
+        options: u32,
+        ea_buffer: *const c_void,
+        ea_length: u32,
+    ) -> NtStatus;
     fn ZwClose(handle: *mut c_void) -> NtStatus;
 }
 #[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
@@ -53,6 +84,14 @@ unsafe extern "C" {
 pub(crate) unsafe fn set_unload(driver: *mut DriverObject, unload: extern "system" fn(*mut DriverObject)) {
     // SAFETY: the caller guarantees a driver object that nobody else uses now.
     unsafe { (*driver).unload = Some(unload) };
+}
+
+/// # Safety
+///
+/// As for [`set_unload`].
+pub(crate) unsafe fn set_dispatch(driver: *mut DriverObject, major: usize, routine: Dispatch) {
+    // SAFETY: the caller guarantees a driver object that nobody else uses now.
+    unsafe { (*driver).dispatch[major] = Some(routine) };
 }
 
 /// The part of a path behind its last backslash.
@@ -77,9 +116,90 @@ pub(crate) fn allocate(size: usize, tag: u32) -> *mut u8 {
     unsafe { ExAllocatePool2(POOL_FLAG_NON_PAGED, size, tag) }.cast()
 }
 
+pub(crate) fn allocate_paged(size: usize, tag: u32) -> *mut u8 {
+    // SAFETY: any size and tag will do.
+    unsafe { ExAllocatePool2(POOL_FLAG_PAGED, size, tag) }.cast()
+}
+
 pub(crate) fn free(block: *mut u8, tag: u32) {
     // SAFETY: if anything is wrong with it, that is for the rig to find.
     unsafe { ExFreePoolWithTag(block.cast(), tag) };
+}
+
+/// A name in the kernel's characters, with room for the longest that is used here.
+pub(crate) struct Name([u16; 96], usize);
+
+impl Name {
+    pub(crate) fn of(text: &str) -> Self {
+        let mut name = Self([0; 96], 0);
+        for (place, unit) in name.0.iter_mut().zip(text.encode_utf16()) {
+            *place = unit;
+            name.1 += 1;
+        }
+        name
+    }
+
+    pub(crate) fn counted(&self) -> UnicodeString {
+        let bytes = (self.1 * 2) as u16;
+        UnicodeString { length: bytes, maximum_length: bytes, buffer: self.0.as_ptr() }
+    }
+}
+
+fn attributes(name: &UnicodeString) -> ObjectAttributes {
+    const CASE_INSENSITIVE_KERNEL_HANDLE: u32 = 0x240;
+    ObjectAttributes {
+        length: size_of::<ObjectAttributes>() as u32,
+        root: null_mut(),
+        name,
+        attributes: CASE_INSENSITIVE_KERNEL_HANDLE,
+        security: null(),
+        quality: null(),
+    }
+}
+
+/// Opens a key to read.
+pub(crate) fn open_key(name: &str) -> NtStatus {
+    const KEY_READ: u32 = 0x2_0019;
+    let (name, mut key) = (Name::of(name), null_mut());
+    // SAFETY: all pointers are to locals.
+    unsafe { ZwOpenKey(&mut key, KEY_READ, &attributes(&name.counted())) }
+}
+
+/// Makes a file, or opens the one that is there, to write.
+pub(crate) fn create_file(name: &str) -> *mut c_void {
+    const WRITE_SYNCHRONIZE: u32 = 0x10_0002;
+    const OPEN_IF: u32 = 3;
+    const SYNCHRONOUS_NO_DIRECTORY: u32 = 0x60;
+    create(name, WRITE_SYNCHRONIZE, OPEN_IF, SYNCHRONOUS_NO_DIRECTORY)
+}
+
+/// Opens a folder to list it.
+pub(crate) fn open_folder(name: &str) -> *mut c_void {
+    const LIST_SYNCHRONIZE: u32 = 0x10_0001;
+    const OPEN: u32 = 1;
+    const SYNCHRONOUS_DIRECTORY: u32 = 0x21;
+    create(name, LIST_SYNCHRONIZE, OPEN, SYNCHRONOUS_DIRECTORY)
+}
+
+fn create(name: &str, access: u32, disposition: u32, options: u32) -> *mut c_void {
+    const SHARE_ALL: u32 = 7;
+    let (name, mut file, mut status) = (Name::of(name), null_mut(), [0; 2]);
+    let counted = name.counted();
+    let attributes = attributes(&counted);
+    // SAFETY: all pointers are to locals, or NULL where that is allowed.
+    let result = unsafe {
+        ZwCreateFile(&mut file, access, &attributes, &mut status, null(), 0, SHARE_ALL, disposition, options, null(), 0)
+    };
+    if result < 0 {
+        print(c"misfit: no file", result);
+    }
+    file
+}
+
+/// Closes a handle.
+pub(crate) fn close(handle: *mut c_void) {
+    // SAFETY: if anything is wrong with it, that is for the rig to find.
+    unsafe { ZwClose(handle) };
 }
 
 /// Raises the calling thread to DISPATCH_LEVEL, for good.

@@ -1,0 +1,85 @@
+//! The misfit as a driver that breaks one rule of the kernel's functions: the one that its service is named after.
+//!
+//! Each breaks a rule at one call, which the rig has to name. What goes unnoticed lets the driver start.
+
+use core::ptr::null_mut;
+
+use crate::wdm::{self, NtStatus, STATUS_SUCCESS, STATUS_UNSUCCESSFUL};
+
+const TAG: u32 = u32::from_le_bytes(*b"Kern");
+
+/// Breaks the rule that the service is named after; `None` if it is named after none.
+pub(crate) fn start(is: impl Fn(&str) -> bool) -> Option<NtStatus> {
+    if is("irql-close") {
+        wdm::raise_to_dispatch_level();
+        wdm::close(null_mut());
+    } else if is("pool-slack") {
+        // A block of 20 bytes has 12 more to the end of its page.
+        poke(wdm::allocate(20, TAG), 20, |block| wdm::free(block, TAG));
+    } else if is("pool-before") {
+        poke(wdm::allocate(32, TAG), -1, |block| wdm::free(block, TAG));
+    } else if is("pool-guard") {
+        poke(wdm::allocate(5000, TAG), -1, |_| {});
+    } else if is("pool-freed") {
+        let block = wdm::allocate(32, TAG);
+        wdm::free(block, TAG);
+        poke(block, 0, |_| {});
+    } else if is("pool-tag") {
+        wdm::free(wdm::allocate(32, TAG), u32::from_le_bytes(*b"Gnat"));
+    } else if is("pool-inside") {
+        wdm::free(wdm::allocate(32, TAG).wrapping_add(16), TAG);
+    } else if is("pool-image") {
+        static NO_BLOCK: [u64; 4] = [1; 4];
+        wdm::free(NO_BLOCK.as_ptr().cast::<u8>().cast_mut(), TAG);
+    } else if is("pool-stack") {
+        let mut no_block = [1_u64; 4];
+        wdm::free(no_block.as_mut_ptr().cast(), TAG);
+    } else if is("pool-level") {
+        let block = wdm::allocate_paged(32, TAG);
+        wdm::raise_to_dispatch_level();
+        wdm::free(block, TAG);
+    } else if is("pool-paged") {
+        let block = wdm::allocate_paged(32, TAG);
+        wdm::raise_to_dispatch_level();
+        poke(block, 0, |_| {});
+    } else if is("isolation-key") {
+        wdm::open_key("\\Registry\\Machine\\System\\CurrentControlSet\\Services\\isolation-key\\Parameters");
+    } else if is("isolation-file") {
+        wdm::create_file("\\SystemRoot\\misfit.txt");
+    } else if is("isolation-process") {
+        wdm::create_file("\\??\\C:\\misfit.txt");
+    } else if is("handle-twice") {
+        let directory = wdm::open_folder("\\SystemRoot\\system32");
+        wdm::close(directory);
+        wdm::close(directory);
+    } else if is("handle-left") {
+        wdm::open_folder("\\SystemRoot\\system32");
+    } else if is("low-leak") {
+        return Some(allocate_two());
+    } else {
+        return None;
+    }
+    Some(STATUS_SUCCESS)
+}
+
+/// Writes a byte so far from the beginning of a block, and does something with the block.
+fn poke(block: *mut u8, offset: isize, then: impl FnOnce(*mut u8)) {
+    // SAFETY: broken on purpose: the block does not have that byte, or not at this level.
+    unsafe { block.wrapping_offset(offset).write_volatile(0) };
+    then(block);
+}
+
+/// Forgets the first block when there is no memory for a second.
+fn allocate_two() -> NtStatus {
+    let first = wdm::allocate(64, TAG);
+    if first.is_null() {
+        return STATUS_UNSUCCESSFUL;
+    }
+    let second = wdm::allocate(64, TAG);
+    if second.is_null() {
+        return STATUS_UNSUCCESSFUL;
+    }
+    wdm::free(first, TAG);
+    wdm::free(second, TAG);
+    STATUS_SUCCESS
+}
