@@ -26,6 +26,7 @@ mod sources;
 mod stress;
 mod style;
 mod test;
+mod verify_rig;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -63,6 +64,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Run the host tests, then the system tests in Wine
     Test(test::Arguments),
+    /// Run everything that the rig checks of drivers, with calls that fail by chance
+    VerifyRig(verify_rig::Arguments),
     /// Send the drivers arbitrary requests in Wine for minutes, while policies and clients come and go
     Soak(soak::Arguments),
     /// Let many threads use the guards and the policy swap for minutes, on the memory model of a processor
@@ -134,6 +137,7 @@ fn run(command: Command) -> Result<()> {
         Command::Dist(arguments) => dist::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::VerifyRig(arguments) => verify_rig::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
         Command::Stress(arguments) => stress::run(&arguments),
         Command::Sanitize(arguments) => sanitize::run(&arguments),

@@ -14,9 +14,9 @@ use crate::run::{cargo, line, output, run as run_command};
 use crate::{build, check_image, layout};
 
 /// The packages whose tests run the drivers.
-const SYSTEM: [&str; 4] = ["--package", "system-tests", "--package", "hostile"];
+pub(crate) const SYSTEM: [&str; 4] = ["--package", "system-tests", "--package", "hostile"];
 /// The tests that run drivers of the rig.
-const RIG: [&str; 4] = ["--package", "wdk-rig", "--test", "rig"];
+pub(crate) const RIG: [&str; 4] = ["--package", "wdk-rig", "--test", "rig"];
 
 /// The tests that build and run drivers of others.
 const TOOL: [&str; 4] = ["--package", "cargo-wdk-linux", "--test", "tool"];
@@ -64,13 +64,13 @@ fn all(arch: Arch) -> Result<()> {
 }
 
 /// Builds the drivers, and sets up what runs them.
-fn built_for(arch: Arch) -> Result<()> {
+pub(crate) fn built_for(arch: Arch) -> Result<()> {
     emulator::ensure(&layout::kit(), arch)?;
     build::build(arch).map(drop)
 }
 
 /// Has the tests that `command` runs make rigs of that architecture.
-fn on(arch: Arch, command: &mut Command) -> &mut Command {
+pub(crate) fn on(arch: Arch, command: &mut Command) -> &mut Command {
     let (variable, value) = sluice_rig::Arch::from(arch).variable();
     command.env(variable, value)
 }

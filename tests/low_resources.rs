@@ -1,0 +1,237 @@
+//! Every call of a driver that can fail, failed in turn: the answer is a clean one, nothing stays behind, and the next
+//! try succeeds.
+
+use std::env;
+
+use anyhow::{Context, Result, ensure};
+use rstest::rstest;
+use sluice_rig::{Rig, State};
+use system_tests::{BOTH, C, Clients, RUST, end, machine, sluicectl, sluicectl_ok, stop, verdicts};
+
+/// What a scenario came to while a call in it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Came {
+    /// It succeeded: the driver can do without.
+    Through,
+    /// It was refused, with a status.
+    Refused,
+}
+
+/// Runs `scenario` with the first, the second, ... call of `driver` failed, until it has no further call. `recover`
+/// gets what became of it, and has to leave everything as it was before.
+fn sweep(
+    rig: &Rig,
+    name: &str,
+    driver: &str,
+    scenario: impl Fn() -> Result<Came>,
+    recover: impl Fn(Came) -> Result<()>,
+) -> Result<()> {
+    let mut refused = 0;
+    for number in 1.. {
+        let mut run = || {
+            rig.verifier().fail_call(driver, number)?;
+            let came = scenario()?;
+            let failed = rig.verifier().fail_none()?;
+            ensure!(failed > 0 || came == Came::Through, "refused with no call failed");
+            refused += u64::from(came == Came::Refused);
+            recover(came)?;
+            let bug_check = rig.bug_check()?;
+            ensure!(bug_check.is_none(), "{bug_check:?}");
+            Ok(failed)
+        };
+        let failed = run().with_context(|| {
+            let events = rig.events().unwrap_or_default();
+            let fault = events.iter().rfind(|event| event.name == "fault");
+            let call = fault.and_then(|fault| rig.place(fault)).unwrap_or_default();
+            format!("{name}: the call {number} of {driver} that can fail was failed, {call}")
+        })?;
+        if failed == 0 {
+            println!("{name}: {} calls of {driver} were failed in turn, {refused} of them to a refusal", number - 1);
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// `sc start`, which may fail in one way alone: the driver answers a status, and is gone with nothing left.
+fn start(rig: &Rig, driver: &str) -> Result<Came> {
+    /// What `sc` says when the process of the drivers has ended, or does not answer (docs/rig.md).
+    const CRASHED: [&str; 3] = ["109", "232", "1053"];
+    let unloads =
+        |rig: &Rig| -> Result<usize> { Ok(rig.events()?.iter().filter(|event| event.is(driver, "unload")).count()) };
+    let before = unloads(rig)?;
+    let outcome = rig.sc(&["start", driver])?;
+    if outcome.succeeded() {
+        return Ok(Came::Through);
+    }
+    let number = outcome.stderr.trim_end().rsplit(' ').next().unwrap_or_default();
+    ensure!(!CRASHED.contains(&number), "`{}` ended with {}", outcome.line, outcome.stderr);
+    let events =
+        rig.wait_for("the unload", |events| events.iter().filter(|event| event.is(driver, "unload")).count() > before)?;
+    let unload = events.iter().rfind(|event| event.is(driver, "unload")).context("waited for")?;
+    let left = sluice_rig::Left::of(unload);
+    ensure!(left.is_nothing(), "{driver} left {left}");
+    Ok(Came::Refused)
+}
+
+/// sluicectl, which may fail in one way alone: it says what the driver answered.
+fn tool(rig: &Rig, arguments: &[&str]) -> Result<Came> {
+    let outcome = sluicectl(rig, arguments)?;
+    match outcome.code {
+        Some(0) => Ok(Came::Through),
+        Some(1) if !outcome.stderr.trim().is_empty() => Ok(Came::Refused),
+        code => anyhow::bail!("`{}` ended with {code:?}: {}", outcome.line, outcome.stderr),
+    }
+}
+
+/// Starts a driver again after a try that came to that, and stops it.
+fn start_and_stop(rig: &Rig, driver: &str, came: Came) -> Result<()> {
+    if came == Came::Refused {
+        ensure!(rig.state(driver)? == State::Stopped, "{driver} does not count as stopped");
+        rig.start(driver)?;
+    }
+    stop(rig, driver)
+}
+
+#[test]
+fn every_start_of_sluice_without_a_resource_is_refused_or_whole() -> Result<()> {
+    let rig = machine("low-start")?;
+    sweep(&rig, "start", "sluice", || start(&rig, "sluice"), |came| start_and_stop(&rig, "sluice", came))?;
+    // With a persisted policy: a driver that starts has it in force.
+    rig.start("sluice")?;
+    sluicectl_ok(&rig, &["policy", "load", "demo.toml", "--persist"])?;
+    stop(&rig, "sluice")?;
+    let start_persisted = || {
+        let came = start(&rig, "sluice")?;
+        if came == Came::Through {
+            rig.verifier().fail_none()?;
+        }
+        Ok(came)
+    };
+    let recover = |came| {
+        if came == Came::Through {
+            let status = sluicectl_ok(&rig, &["status", "--json"])?;
+            ensure!(
+                status.contains(r#""persisted":true,"persisted_damaged":false"#),
+                "started without its policy: {status}"
+            );
+        }
+        start_and_stop(&rig, "sluice", came)
+    };
+    sweep(&rig, "start with a persisted policy", "sluice", start_persisted, recover)?;
+    ensure!(rig.alive()?.is_nothing());
+    Ok(())
+}
+
+#[rstest]
+fn every_attach_without_a_resource_is_refused_or_whole(#[values(RUST, C)] clients: Clients) -> Result<()> {
+    let client = clients.first();
+    let rig = machine("low-attach")?;
+    rig.start("sluice")?;
+    let expected = sluicectl_ok(&rig, &["classify", "--json", "--offline", "demo.pcapng"])?;
+    // A client that could not attach says so; one that is attached has all verdicts.
+    let recover = |came| {
+        if came == Came::Through {
+            let outcome = sluicectl(&rig, &["classify", "--json", "--device", client, "demo.pcapng"])?;
+            let whole = outcome.succeeded() && outcome.stdout == expected;
+            let refused = outcome.code == Some(1) && outcome.stderr.contains("attached to no provider");
+            ensure!(whole || refused, "{client} answered {:?}: {}", outcome.code, outcome.stderr);
+        }
+        start_and_stop(&rig, client, came)
+    };
+    for driver in [client, "sluice"] {
+        sweep(&rig, "attach", driver, || start(&rig, client), recover)?;
+    }
+    rig.start(client)?;
+    ensure!(verdicts(&rig, client)? == expected);
+    end(&rig, clients)
+}
+
+#[rstest]
+fn every_request_without_a_resource_is_refused_or_whole(#[values(RUST, C)] clients: Clients) -> Result<()> {
+    let rig = machine("low-requests")?;
+    rig.start("sluice")?;
+    clients.start(&rig)?;
+    let client = clients.first();
+    let requests: [&[&str]; 4] = [
+        &["policy", "load", "demo.toml"],
+        &["policy", "load", "demo.toml", "--persist"],
+        &["policy", "show"],
+        &["status"],
+    ];
+    for request in requests {
+        let scenario = || tool(&rig, request);
+        // The next try succeeds.
+        let recover = |came| if came == Came::Refused { sluicectl_ok(&rig, request).map(drop) } else { Ok(()) };
+        sweep(&rig, &request.join(" "), "sluice", scenario, recover)?;
+    }
+    let expected = verdicts(&rig, client)?;
+    let classify: &[&str] = &["classify", "--json", "--device", client, "demo.pcapng"];
+    let recover = |_| {
+        ensure!(verdicts(&rig, client)? == expected, "the verdicts have changed");
+        Ok(())
+    };
+    for driver in [client, "sluice"] {
+        sweep(&rig, "classify", driver, || tool(&rig, classify), recover)?;
+    }
+    end(&rig, clients)
+}
+
+#[rstest]
+fn every_unload_without_a_resource_ends_with_nothing_left(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
+    let rig = machine("low-unload")?;
+    rig.start("sluice")?;
+    clients.start(&rig)?;
+    // An unload cannot be refused: nothing in it may need what may be short.
+    for driver in clients.names().iter().chain(&["sluice"]) {
+        let unload = || stop(&rig, driver).map(|()| Came::Through);
+        sweep(&rig, "unload", driver, unload, |_| rig.start(driver).map(drop))?;
+    }
+    end(&rig, clients)
+}
+
+/// A number that the environment sets, as `cargo xtask verify-rig` does.
+fn number(variable: &str, default: u64) -> Result<u64> {
+    env::var(variable).map_or(Ok(default), |value| {
+        value.parse().with_context(|| format!("expected a number in {variable}, found {value:?}"))
+    })
+}
+
+/// A life of all drivers in which any step may be refused.
+fn live(rig: &Rig) -> Result<()> {
+    for driver in ["sluice"].iter().chain(BOTH.names()) {
+        start(rig, driver)?;
+    }
+    tool(rig, &["policy", "load", "demo.toml", "--persist"])?;
+    for client in BOTH.names() {
+        tool(rig, &["classify", "--device", client, "demo.pcapng"])?;
+    }
+    for driver in BOTH.names().iter().chain(&["sluice"]) {
+        if rig.state(driver)? == State::Running {
+            stop(rig, driver)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn whatever_is_refused_by_chance_leaves_nothing_and_the_next_try_succeeds() -> Result<()> {
+    // One call in 20.
+    const CHANCE: u16 = 3276;
+    let (seed, rounds) = (number("SLUICE_RIG_SEED", 1)?, number("SLUICE_RIG_ROUNDS", 2)?);
+    let rig = machine("low-chance")?;
+    let expected = sluicectl_ok(&rig, &["classify", "--json", "--offline", "demo.pcapng", "--policy", "demo.toml"])?;
+    for seed in seed..seed + rounds {
+        rig.verifier().fail_randomly("", CHANCE, seed)?;
+        let lived = live(&rig);
+        let failed = rig.verifier().fail_none()?;
+        lived.with_context(|| format!("{failed} calls were failed by chance; SLUICE_RIG_SEED={seed} repeats it"))?;
+        ensure!(rig.alive()?.is_nothing());
+        println!("seed {seed}: {failed} calls were failed");
+    }
+    rig.start("sluice")?;
+    BOTH.start(&rig)?;
+    sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
+    ensure!(BOTH.verdicts(&rig)? == expected);
+    end(&rig, BOTH)
+}

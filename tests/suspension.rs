@@ -1,0 +1,73 @@
+//! A program can be suspended at any call out of a driver that serves it, outside of critical regions: nothing else may
+//! wait for it then.
+
+use std::thread;
+
+use anyhow::{Result, ensure};
+use rstest::rstest;
+use sluice_rig::{Outcome, Rig};
+use system_tests::{C, Clients, RUST, end, error_of, machine, sluicectl, stop};
+
+/// Runs `program` with the `number`th call of its driver suspended; while it is, `meanwhile` is run. Returns whether
+/// there was such a call.
+fn suspended(
+    rig: &Rig,
+    driver: &str,
+    number: u64,
+    program: impl Fn(&Rig) -> Result<Outcome> + Sync,
+    meanwhile: impl FnOnce(&Rig) -> Result<()>,
+) -> Result<bool> {
+    let seen =
+        |rig: &Rig| -> Result<usize> { Ok(rig.events()?.iter().filter(|event| event.is(driver, "suspended")).count()) };
+    let before = seen(rig)?;
+    rig.verifier().suspend_call(driver, number)?;
+    thread::scope(|scope| {
+        let running = scope.spawn(|| program(rig));
+        while seen(rig)? == before && !running.is_finished() {
+            thread::yield_now();
+        }
+        let is_suspended = seen(rig)? > before;
+        let outcome = if is_suspended { meanwhile(rig) } else { Ok(()) };
+        // Before anything else: the thread has to be let go.
+        rig.verifier().suspend_call(driver, 0)?;
+        let ended = running.join().expect("a program does not panic");
+        outcome?;
+        ended?;
+        Ok(is_suspended)
+    })
+}
+
+#[rstest]
+fn sluice_is_stopped_while_a_request_of_a_client_is_suspended(#[values(RUST, C)] clients: Clients) -> Result<()> {
+    let rig = machine("suspended")?;
+    let client = clients.first();
+    rig.start("sluice")?;
+    rig.start(client)?;
+    let classify = |rig: &Rig| sluicectl(rig, &["classify", "--device", client, "demo.pcapng"]);
+    let restart = |rig: &Rig| {
+        stop(rig, "sluice")?;
+        rig.start("sluice").map(drop)
+    };
+    let mut calls = 0;
+    while suspended(&rig, client, calls + 1, classify, restart)? {
+        calls += 1;
+    }
+    println!("{client} was suspended at {calls} calls");
+    ensure!(calls > 0, "no call of {client} out of a request was suspended");
+    end(&rig, clients)
+}
+
+#[test]
+fn a_driver_that_is_suspended_with_a_guard_is_blamed_for_the_wait() -> Result<()> {
+    let rig = machine("suspended-guard")?;
+    rig.install_misfit("io-suspended")?;
+    rig.start("sluice")?;
+    rig.start("io-suspended")?;
+    let read =
+        |rig: &Rig| rig.run("cmd", &["/c", "type", r"\\.\misfit"], rig.scaled(std::time::Duration::from_secs(60)));
+    // The first call completes the opening of the device; the second is made with the guard.
+    let error = error_of(suspended(&rig, "io-suspended", 2, read, |rig| stop(rig, "sluice")))?;
+    let says = "io-suspended.sys caused bug check 0xc4: others wait for a thread that was suspended";
+    ensure!(error.contains(says) && error.contains(", in the call of DbgPrint at "), "{error}");
+    Ok(())
+}
