@@ -12,6 +12,9 @@
 //! | STATUS_INSUFFICIENT_RESOURCES and other failures | [`RegisterError`] tells them apart; DriverEntry logs and returns them |
 //! | clients that are there already attach before it returns, others later (R4, R6) | it is the last thing that can fail in DriverEntry |
 
+use core::ptr;
+
+use sluice_control::settings;
 use sluice_engine::{Engine, RunningEngine};
 use sluice_wdm::StartError;
 use wdk_nmr::{Passive, RegisterError};
@@ -38,9 +41,20 @@ pub(crate) type Classifier = RunningEngine<Kernel, DriverImage>;
 ///
 /// As [`Settings::read`] and [`Engine::start`]; it has been reported.
 pub(crate) fn start(driver: &mut DRIVER_OBJECT) -> Result<Engine<Kernel>, StartError> {
-    let Settings { policy_file, table_limit, on_policy_error } = Settings::read(driver)?;
-    Engine::start(Kernel { policy_file }, table_limit, on_policy_error)
-        .map_err(|status| StartError::Unusable { what: "the persisted policy", status })
+    let Settings { policy_file, table_limit, on_policy_error, assembly_memory } = Settings::read(driver)?;
+    let engine = Engine::start(Kernel { policy_file }, table_limit, on_policy_error)
+        .map_err(|status| StartError::Unusable { what: "the persisted policy", status })?;
+    // Where a driver and its stack lie is random, and so, to a hundred nanoseconds, is when it starts.
+    let seed = sluice_wdm::moment() ^ (ptr::from_mut(driver).addr() as u64).rotate_left(32) ^ stack_address();
+    engine
+        .assembling(assembly_memory, seed)
+        .map_err(|status| StartError::Unusable { what: settings::ASSEMBLY_MEMORY, status })
+}
+
+/// Somewhere in the stack of this thread.
+fn stack_address() -> u64 {
+    let here = 0_u8;
+    ptr::from_ref(&here).addr() as u64
 }
 
 /// Registers the provider with NMR.

@@ -1,7 +1,7 @@
 //! What an administrator has set.
 
 use sluice_control::settings::{self, OnPolicyError};
-use sluice_engine::DEFAULT_TABLE_LIMIT;
+use sluice_engine::{DEFAULT_ASSEMBLY_MEMORY, DEFAULT_TABLE_LIMIT};
 use sluice_wdm::{Directory, Key, ObjectName, ReplacedFile, StartError};
 use wdk_sys::{DRIVER_OBJECT, NTSTATUS, STATUS_INVALID_PARAMETER};
 
@@ -13,6 +13,7 @@ pub(crate) struct Settings {
     pub(crate) policy_file: PolicyFile,
     pub(crate) table_limit: usize,
     pub(crate) on_policy_error: OnPolicyError,
+    pub(crate) assembly_memory: usize,
 }
 
 impl Settings {
@@ -30,6 +31,7 @@ impl Settings {
         let on_policy_error =
             on_policy_error.ok_or_else(|| rejected(settings::ON_POLICY_ERROR, STATUS_INVALID_PARAMETER))?;
         let table_limit = value(parameters, settings::TABLE_LIMIT, Key::dword)?;
+        let assembly_memory = value(parameters, settings::ASSEMBLY_MEMORY, Key::dword)?;
         let policy_file = match value(parameters, settings::POLICY_FILE, Key::string)? {
             Some(path) => named(&path).map_err(|status| rejected(settings::POLICY_FILE, status))?,
             None => in_data_directory(driver),
@@ -38,6 +40,7 @@ impl Settings {
             policy_file,
             table_limit: table_limit.map_or(DEFAULT_TABLE_LIMIT, |limit| limit as usize),
             on_policy_error,
+            assembly_memory: assembly_memory.map_or(DEFAULT_ASSEMBLY_MEMORY, |memory| memory as usize),
         })
     }
 }

@@ -2,8 +2,9 @@
 
 use std::{iter, slice};
 
-use sluice_core::{CapturedPacket, Decision, Direction, Observer, Policy, RuleAction, classify_observed};
-use sluice_npi::{Flow, Verdict};
+use sluice_assembler::{Assembler, DEFAULT_MEMORY, HashKey};
+use sluice_core::{CapturedPacket, Decision, Direction, NameText, Observer, Policy, RuleAction, classify_observed};
+use sluice_npi::{Flow, Verdict, flags};
 
 use crate::capture::RecordedPacket;
 use crate::failure::Failure;
@@ -13,16 +14,20 @@ pub(crate) struct Offline {
     policy: Policy<Vec<u8>>,
     /// As the driver counts them: 0 until a policy is loaded.
     generation: u64,
+    assembler: Assembler,
 }
 
 impl Offline {
     /// `table` is a compiled policy.
     pub(crate) fn new(table: Option<Vec<u8>>) -> Result<Self, Failure> {
+        // Nobody floods a file.
+        let assembler = Assembler::try_new(DEFAULT_MEMORY, HashKey::new(0));
+        let assembler = assembler.ok_or_else(|| Failure::Input("there is not enough memory".into()))?;
         let Some(table) = table else {
-            return Ok(Self { policy: Policy::permit_everything(Vec::new()), generation: 0 });
+            return Ok(Self { policy: Policy::permit_everything(Vec::new()), generation: 0, assembler });
         };
         let policy = Policy::new(table).map_err(|error| Failure::Input(format!("the policy table is bad: {error}")))?;
-        Ok(Self { policy, generation: 1 })
+        Ok(Self { policy, generation: 1, assembler })
     }
 
     pub(crate) fn classify(&self, packet: &RecordedPacket) -> Result<Verdict, Failure> {
@@ -39,7 +44,7 @@ impl Offline {
         let RecordedPacket { link_type, wire_length, ref bytes, .. } = *packet;
         let captured = CapturedPacket { direction, link_type, wire_length, bytes };
         let mut verdict = Verdict::default();
-        let mut observer = RuleObserver { policy: &self.policy, observer };
+        let mut observer = PacketObserver { offline: self, packet, observer };
         let packets = iter::once(captured);
         classify_observed(&self.policy, self.generation, packets, slice::from_mut(&mut verdict), &mut observer)
             .map_err(|error| Failure::Input(format!("packet {}: {error}", packet.number)))?;
@@ -47,17 +52,23 @@ impl Offline {
     }
 }
 
-/// Passes on the rules that observe.
-struct RuleObserver<'a, F> {
-    policy: &'a Policy<Vec<u8>>,
+/// Puts names together, and passes on the rules that observe.
+struct PacketObserver<'a, F> {
+    offline: &'a Offline,
+    packet: &'a RecordedPacket,
     observer: F,
 }
 
-impl<F: FnMut(u32, RuleAction)> Observer for RuleObserver<'_, F> {
+impl<F: FnMut(u32, RuleAction)> Observer for PacketObserver<'_, F> {
+    fn parsed(&mut self, packet: &CapturedPacket<'_>, flow: &mut Flow, name: &mut Option<NameText>) {
+        self.offline.assembler.follow(packet, flow, name);
+        self.packet.assembled.set(name.filter(|_| flow.has(flags::NAME_ASSEMBLED)));
+    }
+
     fn decided(&mut self, _: u32) {}
 
     fn observed(&mut self, rule: u32, _: &CapturedPacket<'_>, _: &Flow, _: Decision) {
-        if let Some((id, action)) = self.policy.rule(rule) {
+        if let Some((id, action)) = self.offline.policy.rule(rule) {
             (self.observer)(id, action);
         }
     }

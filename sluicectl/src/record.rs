@@ -72,6 +72,7 @@ impl Record {
             direction: packet.direction,
             wire_length: packet.wire_length,
             bytes: packet.name[..name_length].to_vec(),
+            assembled: std::cell::Cell::default(),
         };
         let verdict = Verdict {
             action: packet.action,
@@ -99,7 +100,7 @@ impl Record {
         let offset = |offset: u32| Some(offset).filter(|offset| *offset != 0);
         let payload_offset = offset(flow.payload_offset);
         let is_assembled = flow.has(flags::NAME_ASSEMBLED);
-        let name = if is_assembled { assembled_name(packet) } else { name(packet, verdict) };
+        let name = if is_assembled { assembled_name(packet, flow.name_kind) } else { name(packet, verdict) };
         Self {
             number: packet.number,
             time: packet.time,
@@ -175,12 +176,21 @@ fn name(packet: &RecordedPacket, verdict: &Verdict) -> Option<String> {
     }
 }
 
-/// A name that has to be put together. It is not in the verdict, but can be read from the packet again.
-fn assembled_name(packet: &RecordedPacket) -> Option<String> {
+/// A name that has to be put together. It is not in the verdict, but was kept or can be read from the packet again. What
+/// a driver has put together from several packets is known to it alone.
+fn assembled_name(packet: &RecordedPacket, name_kind: u8) -> Option<String> {
+    if let Some(name) = packet.assembled.get() {
+        return Some(if name_kind == name_kind::DNS {
+            dns_name(name.as_bytes())?
+        } else {
+            escaped(name.as_bytes(), false)
+        });
+    }
     let RecordedPacket { link_type, wire_length, ref bytes, .. } = *packet;
     let mut text = None;
     parse_with_name(link_type, bytes, wire_length, &mut Flow::default(), &mut text).ok()?;
-    text.map(|text| escaped(text.as_bytes(), false))
+    let text = text.filter(|text| !text.as_bytes().is_empty())?;
+    Some(escaped(text.as_bytes(), false))
 }
 
 /// A name in labels (RFC 1035, 3.1), as text (5.1). The name of the root is a dot.

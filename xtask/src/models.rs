@@ -11,8 +11,9 @@ use crate::run::{cargo, run as run_command};
 /// A model does not build or fails.
 pub(crate) fn run() -> Result<()> {
     run_command(&mut cargo(&["test", "--profile", "models", "--package", "wdk-nmr", "--test", "loom"]))?;
-    // Here loom takes the place of the atomics in the library itself; so nothing else of this build can be used again.
-    let mut swap =
-        cargo(&["test", "--profile", "models", "--package", "sluice-swap", "--test", "loom", "--target-dir"]);
-    run_command(swap.arg(layout::root().join("target/loom")).env("RUSTFLAGS", "--cfg loom"))
+    // Here loom takes the place of the atomics in the libraries themselves; so nothing else of this build can be used
+    // again.
+    let mut others = cargo(&["test", "--profile", "models", "--test", "loom"]);
+    others.args(["--package", "sluice-swap", "--package", "sluice-assembler", "--target-dir"]);
+    run_command(others.arg(layout::root().join("target/loom")).env("RUSTFLAGS", "--cfg loom"))
 }

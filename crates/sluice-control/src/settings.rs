@@ -10,6 +10,10 @@ pub const DEFAULT_POLICY_FILE: &str = "policy";
 /// REG_DWORD: the largest table of a policy that the driver takes, in bytes of non-paged pool.
 pub const TABLE_LIMIT: &str = "TableLimit";
 
+/// REG_DWORD: how much memory the driver sets aside when it starts, in bytes of non-paged pool, to put names together
+/// that are spread over packets. 0 is none.
+pub const ASSEMBLY_MEMORY: &str = "AssemblyMemory";
+
 /// REG_DWORD: what the driver does when it starts and the persisted policy cannot be put in force, see
 /// [`OnPolicyError`].
 pub const ON_POLICY_ERROR: &str = "OnPolicyError";

@@ -2,10 +2,11 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use sluice_assembler::{Assembler, HashKey};
 use sluice_control::NTSTATUS;
 use sluice_control::settings::OnPolicyError;
 use sluice_control::status::STATUS_INSUFFICIENT_RESOURCES;
-use sluice_core::{CapturedPacket, Decision, Direction, Observer, RuleAction, classify_observed};
+use sluice_core::{CapturedPacket, Decision, Direction, NameText, Observer, RuleAction, classify_observed};
 use sluice_npi::{
     Answered, CallClient, ClassifyCall, Flow, Header, Invalid, MAX_BATCH, PacketRef, ProviderCharacteristics,
     SluiceNpi, SluiceProvider, Statistics, Verdict, direction, flags, link_type, provider_dispatch,
@@ -34,6 +35,7 @@ pub struct Engine<M: Machine> {
     pub(crate) machine: M,
     pub(crate) policy: CurrentPolicy<M::Processors>,
     pub(crate) log: Log,
+    assembler: Assembler,
 }
 
 /// What the engine knows of one client.
@@ -70,8 +72,21 @@ impl<M: Machine> Engine<M> {
     pub fn start(machine: M, table_limit: usize, on_policy_error: OnPolicyError) -> Result<Self, NTSTATUS> {
         let policy = CurrentPolicy::try_new(table_limit).ok_or(STATUS_INSUFFICIENT_RESOURCES)?;
         let log = Log::try_new().ok_or(STATUS_INSUFFICIENT_RESOURCES)?;
+        let assembler = Assembler::try_new(0, HashKey::new(0)).ok_or(STATUS_INSUFFICIENT_RESOURCES)?;
         policy.restore(on_policy_error, &machine)?;
-        Ok(Self { machine, policy, log })
+        Ok(Self { machine, policy, log, assembler })
+    }
+
+    /// The same engine, which puts names together that are spread over packets, in that much memory
+    /// ([`DEFAULT_ASSEMBLY_MEMORY`](crate::DEFAULT_ASSEMBLY_MEMORY)). 0 is none, and names stay missing. Whoever guesses
+    /// `seed` can choose whose names these are. PASSIVE_LEVEL.
+    ///
+    /// # Errors
+    ///
+    /// STATUS_INSUFFICIENT_RESOURCES.
+    pub fn assembling(self, memory: usize, seed: u64) -> Result<Self, NTSTATUS> {
+        let assembler = Assembler::try_new(memory, HashKey::new(seed)).ok_or(STATUS_INSUFFICIENT_RESOURCES)?;
+        Ok(Self { assembler, ..self })
     }
 
     /// Registers with NMR, which offers the engine to all clients that are there and to all that come.
@@ -190,6 +205,11 @@ struct CallObserver<'a, M: Machine> {
 }
 
 impl<M: Machine> Observer for CallObserver<'_, M> {
+    #[inline]
+    fn parsed(&mut self, packet: &CapturedPacket<'_>, flow: &mut Flow, name: &mut Option<NameText>) {
+        self.engine.assembler.follow(packet, flow, name);
+    }
+
     #[inline]
     fn decided(&mut self, rule: u32) {
         self.tally.add(rule as usize);

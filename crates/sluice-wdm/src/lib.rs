@@ -30,8 +30,8 @@ mod kernel;
 
 #[cfg(feature = "kernel")]
 pub use kernel::{
-    Answer, ControlDevice, Directory, Driver, KernelProcessors, Key, ReplacedFile, StartError, pause, processor,
-    processors, units_of, uptime_ms,
+    Answer, ControlDevice, Directory, Driver, KernelProcessors, Key, ReplacedFile, StartError, moment, pause,
+    processor, processors, units_of, uptime_ms,
 };
 pub use memory::try_box;
 pub use name::{DeviceName, MAX_NAME, ObjectName, service};

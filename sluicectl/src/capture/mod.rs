@@ -3,12 +3,14 @@
 mod section;
 mod source;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use pcap_parser::traits::PcapReaderIterator;
 use pcap_parser::{PcapBlockOwned, PcapError, create_reader};
+use sluice_core::NameText;
 use sluice_npi::link_type;
 
 use self::section::{Found, Section};
@@ -34,6 +36,8 @@ pub(crate) struct RecordedPacket {
     pub(crate) wire_length: u32,
     /// What was captured of it.
     pub(crate) bytes: Vec<u8>,
+    /// A name that had to be put together from this packet and earlier ones, once it has been classified.
+    pub(crate) assembled: Cell<Option<NameText>>,
 }
 
 /// A capture file, read packet by packet. It ends with the first error. Packets of link types that are not supported
@@ -212,6 +216,7 @@ impl Capture {
             direction: found.direction,
             wire_length,
             bytes: found.bytes,
+            assembled: Cell::default(),
         }))
     }
 }

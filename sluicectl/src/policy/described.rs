@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use std::cell::Cell;
+
 use sluice_core::ether_type;
 use sluice_core::protocol::{self, DCCP, ICMP, ICMPV6, SCTP, TCP, UDP, UDP_LITE};
 use sluice_npi::{direction, link_type};
@@ -31,7 +33,15 @@ pub(super) fn packet(described: &Described) -> Result<RecordedPacket, String> {
         bytes.pop();
     }
     let link_type = if is_frame { link_type::ETHERNET } else { link_type::RAW };
-    Ok(RecordedPacket { number: 1, time: None, link_type, direction: direction::UNSPECIFIED, wire_length, bytes })
+    Ok(RecordedPacket {
+        number: 1,
+        time: None,
+        link_type,
+        direction: direction::UNSPECIFIED,
+        wire_length,
+        bytes,
+        assembled: Cell::default(),
+    })
 }
 
 /// An Ethernet frame with nothing in it.

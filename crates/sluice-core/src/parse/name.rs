@@ -2,7 +2,7 @@
 
 /// The text of a host name that was put together: it is encrypted in its packet, or lies there in pieces, or in several
 /// packets. A flow with such a name has the flag [`NAME_ASSEMBLED`](sluice_npi::flags::NAME_ASSEMBLED).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameText {
     bytes: [u8; Self::MAX],
     length: u8,

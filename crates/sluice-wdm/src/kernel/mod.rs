@@ -16,4 +16,4 @@ pub use file::{Directory, ReplacedFile};
 pub use processors::KernelProcessors;
 pub use registry::Key;
 pub use string::units_of;
-pub use system::{pause, processor, processors, uptime_ms};
+pub use system::{moment, pause, processor, processors, uptime_ms};

@@ -36,6 +36,14 @@ pub fn uptime_ms() -> u64 {
     units_of_100ns / 10_000
 }
 
+/// The time since the system was started, as precisely as an interrupt tells it, in units of 100 nanoseconds. At any
+/// IRQL.
+#[must_use]
+pub fn moment() -> u64 {
+    // SAFETY: the function has no arguments and no conditions.
+    unsafe { KeQueryUnbiasedInterruptTime() }
+}
+
 /// Lets other threads run for about a millisecond. At PASSIVE_LEVEL.
 pub fn pause() {
     wait(1);
