@@ -292,7 +292,7 @@ mod tests {
                 direction: direction::INBOUND,
                 wire_length: 1500,
                 bytes: bytes.to_vec(),
-                assembled: std::cell::Cell::default(),
+                assembled: std::sync::OnceLock::default(),
             })
             .collect();
         let input = batch(&packets).unwrap();

@@ -62,7 +62,10 @@ struct PacketObserver<'a, F> {
 impl<F: FnMut(u32, RuleAction)> Observer for PacketObserver<'_, F> {
     fn parsed(&mut self, packet: &CapturedPacket<'_>, flow: &mut Flow, name: &mut Option<NameText>) {
         self.offline.assembler.follow(packet, flow, name);
-        self.packet.assembled.set(name.filter(|_| flow.has(flags::NAME_ASSEMBLED)));
+        if let Some(name) = name.filter(|_| flow.has(flags::NAME_ASSEMBLED)) {
+            // A packet that is classified again has the same name.
+            let _ = self.packet.assembled.set(name);
+        }
     }
 
     fn decided(&mut self, _: u32) {}

@@ -1,6 +1,7 @@
 //! The record of one packet and its verdict, whether a driver or this program classified it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -72,7 +73,7 @@ impl Record {
             direction: packet.direction,
             wire_length: packet.wire_length,
             bytes: packet.name[..name_length].to_vec(),
-            assembled: std::cell::Cell::default(),
+            assembled: OnceLock::default(),
         };
         let verdict = Verdict {
             action: packet.action,

@@ -3,9 +3,9 @@
 mod section;
 mod source;
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use jiff::Timestamp;
 use pcap_parser::traits::PcapReaderIterator;
@@ -37,7 +37,7 @@ pub(crate) struct RecordedPacket {
     /// What was captured of it.
     pub(crate) bytes: Vec<u8>,
     /// A name that had to be put together from this packet and earlier ones, once it has been classified.
-    pub(crate) assembled: Cell<Option<NameText>>,
+    pub(crate) assembled: OnceLock<NameText>,
 }
 
 /// A capture file, read packet by packet. It ends with the first error. Packets of link types that are not supported
@@ -216,7 +216,7 @@ impl Capture {
             direction: found.direction,
             wire_length,
             bytes: found.bytes,
-            assembled: Cell::default(),
+            assembled: OnceLock::default(),
         }))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use std::cell::Cell;
+use std::sync::OnceLock;
 
 use sluice_core::ether_type;
 use sluice_core::protocol::{self, DCCP, ICMP, ICMPV6, SCTP, TCP, UDP, UDP_LITE};
@@ -40,7 +40,7 @@ pub(super) fn packet(described: &Described) -> Result<RecordedPacket, String> {
         direction: direction::UNSPECIFIED,
         wire_length,
         bytes,
-        assembled: Cell::default(),
+        assembled: OnceLock::default(),
     })
 }
 

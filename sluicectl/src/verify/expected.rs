@@ -180,7 +180,7 @@ mod tests {
             direction: direction::INBOUND,
             wire_length: bytes.len() as u32,
             bytes: bytes.to_vec(),
-            assembled: std::cell::Cell::default(),
+            assembled: std::sync::OnceLock::default(),
         };
         let udp = [&[0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8][..], &[0, 1, 0, 2, 0, 8, 0, 0]];
         let workload = Workload { batches: vec![vec![packet(1, &udp.concat()), packet(2, &[0x45])]] };

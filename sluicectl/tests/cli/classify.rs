@@ -104,6 +104,27 @@ fn icmp_tcp_flags_fragments_time_and_direction_are_in_the_json() {
 }
 
 #[test]
+fn a_name_in_two_segments_is_shown_and_judged_where_it_is_complete() {
+    let folder = Folder::new();
+    let request = b"GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n";
+    let segment = |number: u8, payload: &[u8]| {
+        let start = [0x45, 0, 0, 40 + payload.len() as u8, 0, 0, 0, 0, 64, 6, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+        let tcp = [0xC0, 0, 0, 80, 0, 0, 0, number, 0, 0, 0, 0, 0x50, 0x18, 0, 0, 0, 0, 0, 0];
+        [&start[..], &tcp, payload].concat()
+    };
+    let packets = [segment(9, &request[..25]), segment(34, &request[25..])];
+    let capture = folder.file("a.pcap", pcap(RAW, &[&packets[0], &packets[1]]));
+    let policy = folder.file("p.toml", "[[rule]]\nid = 3\naction = \"block\"\nname = \"example.com\"\n");
+    let run = sluicectl(["classify", "--offline", &capture, "--policy", &policy, "--json"]);
+    run.done();
+    let [first, second] = &run.json()[..] else { panic!("{}", run.stdout) };
+    assert_eq!((&first["action"], &first["name_missing"]), (&json!("permit"), &json!(true)));
+    assert_eq!((&second["action"], &second["rule"]), (&json!("block"), &json!(3)));
+    assert_eq!((&second["name"], &second["name_kind"]), (&json!("www.example.com"), &json!("http")));
+    assert_eq!((&second["name_offset"], &second["name_missing"]), (&json!(null), &json!(false)));
+}
+
+#[test]
 fn the_table_shows_the_same_without_colours_in_a_pipe() {
     let folder = Folder::new();
     let capture =
