@@ -64,7 +64,7 @@ impl<F: FnMut(u32, RuleAction)> Observer for PacketObserver<'_, F> {
         self.offline.assembler.follow(packet, flow, name);
         if let Some(name) = name.filter(|_| flow.has(flags::NAME_ASSEMBLED)) {
             // A packet that is classified again has the same name.
-            let _ = self.packet.assembled.set(name);
+            let _ = self.packet.assembled.set(Box::new(name));
         }
     }
 

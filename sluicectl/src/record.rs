@@ -177,8 +177,8 @@ fn name(packet: &RecordedPacket, verdict: &Verdict) -> Option<String> {
     }
 }
 
-/// A name that has to be put together. It is not in the verdict, but was kept or can be read from the packet again. What
-/// a driver has put together from several packets is known to it alone.
+/// A name that has to be put together. It is not in the verdict, but was kept or can be read from the packet again.
+/// What a driver has put together from several packets is known to it alone.
 fn assembled_name(packet: &RecordedPacket, name_kind: u8) -> Option<String> {
     if let Some(name) = packet.assembled.get() {
         return Some(if name_kind == name_kind::DNS {

@@ -78,8 +78,8 @@ impl<M: Machine> Engine<M> {
     }
 
     /// The same engine, which puts names together that are spread over packets, in that much memory
-    /// ([`DEFAULT_ASSEMBLY_MEMORY`](crate::DEFAULT_ASSEMBLY_MEMORY)). 0 is none, and names stay missing. Whoever guesses
-    /// `seed` can choose whose names these are. PASSIVE_LEVEL.
+    /// ([`DEFAULT_ASSEMBLY_MEMORY`](crate::DEFAULT_ASSEMBLY_MEMORY)). 0 is none, and names stay missing. Whoever
+    /// guesses `seed` can choose whose names these are. PASSIVE_LEVEL.
     ///
     /// # Errors
     ///

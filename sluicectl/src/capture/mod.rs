@@ -37,7 +37,7 @@ pub(crate) struct RecordedPacket {
     /// What was captured of it.
     pub(crate) bytes: Vec<u8>,
     /// A name that had to be put together from this packet and earlier ones, once it has been classified.
-    pub(crate) assembled: OnceLock<NameText>,
+    pub(crate) assembled: OnceLock<Box<NameText>>,
 }
 
 /// A capture file, read packet by packet. It ends with the first error. Packets of link types that are not supported

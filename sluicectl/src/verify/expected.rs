@@ -144,8 +144,8 @@ impl<'a> Generations<'a> {
     }
 }
 
-/// A verdict without what depends on names, if one of the two says that names may be in several packets: the driver puts
-/// them together in the order in which its clients ask, which is another each time.
+/// A verdict without what depends on names, if one of the two says that names may be in several packets: the driver
+/// puts them together in the order in which its clients ask, which is another each time.
 fn without_names(verdict: Verdict, other: &Verdict) -> Verdict {
     const OF_NAMES: u32 =
         flags::NAME_MISSING | flags::NAME_ASSEMBLED | flags::ECH | flags::DNS | flags::MALFORMED | flags::TRUNCATED;
