@@ -2,6 +2,7 @@
 //!
 //! A device is opened for one request and closed after it: Windows does not unload a driver whose device is open.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use sluice_npi::Statistics;
 use super::counts::VerdictCounts;
 use super::plan::{Driver, SERVICE, driver_file};
 use super::services::{Manager, Service, State};
+use super::stopping::{self, NotStopped, Stoppable};
 use crate::capture::RecordedPacket;
 use crate::device::{ERROR_NOT_READY, Probe, Sluice};
 use crate::failure::Failure;
@@ -30,6 +32,8 @@ pub(super) struct Drivers {
     client: Service,
     /// Whether they were created here, and so are deleted at the end.
     ours: bool,
+    /// One of them hangs in its unload. Services are left alone from then on: whatever is asked may hang, too.
+    hangs: Cell<bool>,
 }
 
 impl Drivers {
@@ -44,7 +48,7 @@ impl Drivers {
         }
         let provider = manager.create(SERVICE, &driver_file(folder, SERVICE))?;
         match manager.create(client, &driver_file(folder, client)) {
-            Ok(client) => Ok(Self { manager, provider, client, ours: true }),
+            Ok(client) => Ok(Self { manager, provider, client, ours: true, hangs: Cell::new(false) }),
             Err(failure) => {
                 provider.delete()?;
                 Err(failure)
@@ -63,7 +67,7 @@ impl Drivers {
             }
         };
         let (provider, client) = (stopped(SERVICE)?, stopped(client)?);
-        Ok(Self { manager, provider, client, ours: false })
+        Ok(Self { manager, provider, client, ours: false, hangs: Cell::new(false) })
     }
 
     fn service(&self, driver: Driver) -> &Service {
@@ -81,14 +85,18 @@ impl Drivers {
 
     /// Stops it, and waits until its image is unloaded.
     pub(super) fn stop(&self, driver: Driver) -> Result<(), Failure> {
-        let service = self.service(driver);
-        service.stop()?;
-        let mut state = State::Stopped;
-        let stopped = within(LIMIT, || {
-            state = service.state()?;
-            Ok(state == State::Stopped)
-        })?;
-        if stopped { Ok(()) } else { Err(self.wrong_state(driver, state)) }
+        stopping::stop(self.service(driver), LIMIT).map_err(|why| match why {
+            NotStopped::Refused(failure) => failure,
+            NotStopped::Hangs(text) => {
+                self.hangs.set(true);
+                Failure::State(text)
+            }
+        })
+    }
+
+    /// Whether a driver hangs in its unload.
+    pub(super) fn hang(&self) -> bool {
+        self.hangs.get()
     }
 
     pub(super) fn must_be(&self, driver: Driver, wanted: State) -> Result<(), Failure> {
@@ -101,10 +109,9 @@ impl Drivers {
         Failure::State(match state {
             State::Stopped => format!("{name} has stopped by itself"),
             State::Running => format!("{name} is still running"),
-            State::Other(number) => format!(
-                "{name} is in state {number} after {} s, neither running (4) nor stopped (1): something blocks it",
-                LIMIT.as_secs()
-            ),
+            State::Other(number) => {
+                format!("{name} is in state {number}, neither running (4) nor stopped (1): something blocks it")
+            }
         })
     }
 
@@ -118,7 +125,7 @@ impl Drivers {
 
     /// Undoes what [`Self::install`] did. Both are stopped.
     pub(super) fn uninstall(self) -> Result<(), Failure> {
-        let Self { manager, provider, client, ours } = self;
+        let Self { manager, provider, client, ours, hangs: _ } = self;
         if !ours {
             return Ok(());
         }

@@ -8,8 +8,8 @@
 //!
 //! Nothing here knows whether it runs on Windows or, in the system tests, in Wine.
 //!
-//! The modules depend on each other in one direction: `plan` has the words that all share; `services` and `drivers`
-//! act, `expected` and `counts` say what is right, `report` records what happened, `load` and `sequence` combine them.
+//! The modules depend on each other in one direction: `plan` has the words that all share; `services`, `stopping`
+//! and `drivers` act, `expected` and `counts` say what is right, `report` records what happened, `load` and `sequence` combine them.
 
 mod counts;
 mod drivers;
@@ -21,6 +21,7 @@ mod plan;
 mod report;
 mod sequence;
 mod services;
+mod stopping;
 
 use std::io::Write;
 use std::ops::RangeInclusive;
@@ -32,7 +33,7 @@ use self::drivers::Drivers;
 use self::environment::Environment;
 use self::expected::{Policies, Workload};
 use self::plan::{ORDERS, Step};
-use self::report::{Ended, Report};
+use self::report::Report;
 use self::sequence::Sequence;
 use self::services::Manager;
 use crate::args::VerifyArgs;
@@ -60,7 +61,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
     repeat(&sequence, args.rounds, &mut report);
     report.after_the_rounds();
     // A driver that does not stop cannot be deleted; the report says so.
-    if sequence.stop_all(&mut report).is_ok() {
+    if !drivers.hang() && sequence.stop_all(&mut report).is_ok() {
         let _ = report.step(Step::Undo, || drivers.uninstall());
     }
     let report = report.finish();
@@ -93,8 +94,11 @@ fn repeat(sequence: &Sequence<'_>, rounds: u32, report: &mut Report) {
             }
             report.at(round, order);
             // A life that a simulated lack of memory cut short is over, and the next may begin.
-            let stopped = sequence.live(order, report).or_else(|Ended| sequence.stop_all(report));
-            if stopped.is_err() || report.has_failed() {
+            let lived = sequence.live(order, report);
+            if lived.is_err() && !sequence.drivers.hang() {
+                let _ = sequence.stop_all(report);
+            }
+            if report.has_failed() {
                 break 'rounds;
             }
         }

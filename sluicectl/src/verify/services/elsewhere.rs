@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::super::stopping::Stoppable;
 use super::State;
 use crate::failure::Failure;
 
@@ -9,6 +10,7 @@ use crate::failure::Failure;
 pub(in super::super) enum Manager {}
 
 /// A service that cannot exist.
+#[derive(Clone)]
 pub(in super::super) enum Service {}
 
 impl Manager {
@@ -26,23 +28,25 @@ impl Manager {
 }
 
 impl Service {
-    pub(in super::super) fn name(&self) -> &str {
-        match *self {}
-    }
-
     pub(in super::super) fn start(&self) -> Result<(), Failure> {
-        match *self {}
-    }
-
-    pub(in super::super) fn stop(&self) -> Result<(), Failure> {
-        match *self {}
-    }
-
-    pub(in super::super) fn state(&self) -> Result<State, Failure> {
         match *self {}
     }
 
     pub(in super::super) fn delete(self) -> Result<(), Failure> {
         match self {}
+    }
+}
+
+impl Stoppable for Service {
+    fn name(&self) -> &str {
+        match *self {}
+    }
+
+    fn stop(&self) -> Result<(), Failure> {
+        match *self {}
+    }
+
+    fn state(&self) -> Result<State, Failure> {
+        match *self {}
     }
 }

@@ -1,6 +1,7 @@
 //! Services through the service control manager.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::{io, ptr};
 
 use windows_sys::Win32::Foundation::{
@@ -13,6 +14,7 @@ use windows_sys::Win32::System::Services::{
     SERVICE_START, SERVICE_STATUS, SERVICE_STOP, SERVICE_STOPPED, StartServiceW,
 };
 
+use super::super::stopping::Stoppable;
 use super::State;
 use crate::failure::Failure;
 
@@ -25,6 +27,11 @@ const GROUP: &str = "NDIS";
 
 /// A handle of the service control manager, closed when it is dropped.
 struct Handle(SC_HANDLE);
+
+// SAFETY: a handle of the service manager belongs to the process; any of its threads may use and close it.
+unsafe impl Send for Handle {}
+// SAFETY: as above: the functions that take one may be called by several threads at once.
+unsafe impl Sync for Handle {}
 
 impl Handle {
     fn new(handle: SC_HANDLE) -> io::Result<Self> {
@@ -74,7 +81,7 @@ impl Manager {
             )
         };
         let handle = Handle::new(handle).map_err(|error| refused(&format!("create the service {name}"), &error))?;
-        Ok(Service { handle, name: name.to_owned() })
+        Ok(Service::new(handle, name))
     }
 
     /// The service of this name, if it exists.
@@ -83,22 +90,23 @@ impl Manager {
         // SAFETY: the name ends with a zero and lives until the call returns.
         let handle = unsafe { OpenServiceW(self.0.0, wide_name.as_ptr(), SERVICE_ACCESS) };
         match Handle::new(handle) {
-            Ok(handle) => Ok(Some(Service { handle, name: name.to_owned() })),
+            Ok(handle) => Ok(Some(Service::new(handle, name))),
             Err(error) if is(&error, ERROR_SERVICE_DOES_NOT_EXIST) => Ok(None),
             Err(error) => Err(refused(&format!("open the service {name}"), &error)),
         }
     }
 }
 
-/// A service that is open.
+/// A service that is open, until the last clone of it is gone.
+#[derive(Clone)]
 pub(in super::super) struct Service {
-    handle: Handle,
+    handle: Arc<Handle>,
     name: String,
 }
 
 impl Service {
-    pub(in super::super) fn name(&self) -> &str {
-        &self.name
+    fn new(handle: Handle, name: &str) -> Self {
+        Self { handle: Arc::new(handle), name: name.to_owned() }
     }
 
     /// Starts the driver. DriverEntry has returned when this returns.
@@ -106,26 +114,6 @@ impl Service {
         // SAFETY: the handle is open; a driver takes no arguments.
         let done = unsafe { StartServiceW(self.handle.0, 0, ptr::null()) };
         self.judge(done, "start")
-    }
-
-    /// Asks the driver to stop. It may still be stopping when this returns.
-    pub(in super::super) fn stop(&self) -> Result<(), Failure> {
-        let mut status = SERVICE_STATUS::default();
-        // SAFETY: the handle is open, and `status` is writable.
-        let done = unsafe { ControlService(self.handle.0, SERVICE_CONTROL_STOP, &raw mut status) };
-        self.judge(done, "stop")
-    }
-
-    pub(in super::super) fn state(&self) -> Result<State, Failure> {
-        let mut status = SERVICE_STATUS::default();
-        // SAFETY: the handle is open, and `status` is writable.
-        let done = unsafe { QueryServiceStatus(self.handle.0, &raw mut status) };
-        self.judge(done, "query")?;
-        Ok(match status.dwCurrentState {
-            SERVICE_STOPPED => State::Stopped,
-            SERVICE_RUNNING => State::Running,
-            other => State::Other(other),
-        })
     }
 
     /// Marks the service for deletion and closes it. It is gone once every other handle is closed.
@@ -140,6 +128,31 @@ impl Service {
             return Err(refused(&format!("{what} {}", self.name), &io::Error::last_os_error()));
         }
         Ok(())
+    }
+}
+
+impl Stoppable for Service {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn stop(&self) -> Result<(), Failure> {
+        let mut status = SERVICE_STATUS::default();
+        // SAFETY: the handle is open, and `status` is writable.
+        let done = unsafe { ControlService(self.handle.0, SERVICE_CONTROL_STOP, &raw mut status) };
+        self.judge(done, "stop")
+    }
+
+    fn state(&self) -> Result<State, Failure> {
+        let mut status = SERVICE_STATUS::default();
+        // SAFETY: the handle is open, and `status` is writable.
+        let done = unsafe { QueryServiceStatus(self.handle.0, &raw mut status) };
+        self.judge(done, "query")?;
+        Ok(match status.dwCurrentState {
+            SERVICE_STOPPED => State::Stopped,
+            SERVICE_RUNNING => State::Running,
+            other => State::Other(other),
+        })
     }
 }
 
