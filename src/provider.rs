@@ -40,6 +40,8 @@ pub(crate) type Classifier = RunningEngine<Kernel, DriverImage>;
 /// # Errors
 ///
 /// As [`Settings::read`] and [`Engine::start`]; it has been reported.
+// In a frame of its own, which is gone before NMR attaches clients on the same stack.
+#[inline(never)]
 pub(crate) fn start(driver: &mut DRIVER_OBJECT) -> Result<Engine<Kernel>, StartError> {
     let Settings { policy_file, table_limit, on_policy_error, assembly_memory } = Settings::read(driver)?;
     let engine = Engine::start(Kernel { policy_file }, table_limit, on_policy_error)

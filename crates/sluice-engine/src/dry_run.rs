@@ -68,8 +68,7 @@ impl DryRun {
             pairs.add(pair(verdict.action, decision.action.number()));
             if verdict.action != decision.action.number() {
                 changed.add(rule as usize);
-                self.samples
-                    .offer((verdict.rule_id, decision.rule_id), || sample(packet, verdict, decision, module_id, now));
+                self.keep(packet, verdict, decision, module_id, now);
             }
             if policy.observes() {
                 let CapturedPacket { direction, link_type, bytes, .. } = *packet;
@@ -77,6 +76,13 @@ impl DryRun {
                 policy.observe(&parsed, rule, |rule| packets_of.add(rule as usize));
             }
         });
+    }
+
+    /// Keeps a packet as a sample, if there is room. A function of its own: the record would be in the frame of
+    /// [`compare`](Self::compare), above which whole batches are looked up.
+    #[inline(never)]
+    fn keep(&self, packet: &CapturedPacket<'_>, verdict: &Verdict, decision: Decision, module_id: ModuleId, now: u64) {
+        self.samples.offer((verdict.rule_id, decision.rule_id), || sample(packet, verdict, decision, module_id, now));
     }
 
     /// What has been counted, while policy `generation` is in force.

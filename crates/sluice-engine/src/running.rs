@@ -60,7 +60,10 @@ impl<M: Machine, R: Resident> RequestHandler for RunningEngine<M, R> {
     }
 }
 
+/// Each operation has a frame of its own on the stack, which is small: in one function they would need all their room at
+/// once.
 impl<M: Machine, R: Resident> Operations for RunningEngine<M, R> {
+    #[inline(never)]
     fn status(&self, clients: &mut List<'_, ClientStatus>) -> Status {
         let machine = &self.engine().machine;
         let now = machine.uptime_ms();
@@ -109,6 +112,7 @@ impl<M: Machine, R: Resident> Operations for RunningEngine<M, R> {
         })
     }
 
+    #[inline(never)]
     fn load_policy(&self, table: &SharedBytes<'_>, persist: bool) -> Result<u64, NTSTATUS> {
         let engine = self.engine();
         let generation = engine.policy.load(table, persist, &engine.machine)?;
@@ -116,6 +120,7 @@ impl<M: Machine, R: Resident> Operations for RunningEngine<M, R> {
         Ok(generation)
     }
 
+    #[inline(never)]
     fn clear_policy(&self, persist: bool) -> Result<u64, NTSTATUS> {
         let engine = self.engine();
         let generation = engine.policy.clear(persist, &engine.machine)?;
@@ -133,6 +138,7 @@ impl<M: Machine, R: Resident> Operations for RunningEngine<M, R> {
         })
     }
 
+    #[inline(never)]
     fn rule_counters(
         &self,
         request: &CountersRequest,
@@ -147,6 +153,7 @@ impl<M: Machine, R: Resident> Operations for RunningEngine<M, R> {
         Ok(policy.read(machine, |_, in_force| count_rules(in_force, in_force.generation, None, request.first, rules)))
     }
 
+    #[inline(never)]
     fn read_log(&self, next: u64, records: &mut List<'_, PacketRecord>) -> LogAnswer {
         let Engine { machine, log, .. } = self.engine();
         let _region = Region::<M::Region>::enter();
@@ -154,6 +161,7 @@ impl<M: Machine, R: Resident> Operations for RunningEngine<M, R> {
         LogAnswer { header: header_of::<LogAnswer>(), listed: 0, next, lost, now: machine.uptime_ms() }
     }
 
+    #[inline(never)]
     fn start_dry_run(&self, table: &SharedBytes<'_>) -> Result<u64, NTSTATUS> {
         let Engine { machine, policy, .. } = self.engine();
         policy.start_dry_run(table, machine)
@@ -164,12 +172,14 @@ impl<M: Machine, R: Resident> Operations for RunningEngine<M, R> {
         policy.stop_dry_run(machine)
     }
 
+    #[inline(never)]
     fn dry_run(&self, samples: &mut List<'_, PacketRecord>) -> Result<DryRunStatus, NTSTATUS> {
         let Engine { machine, policy, .. } = self.engine();
         let generation = policy.read(machine, |_, in_force| in_force.generation);
         policy.dry_run(machine, |dry_run| dry_run.status(generation, machine.uptime_ms(), samples))
     }
 
+    #[inline(never)]
     fn load_dry_run(&self, persist: bool) -> Result<PolicyInForce, NTSTATUS> {
         let engine = self.engine();
         let (generation, table_length) = engine.policy.load_dry_run(persist, &engine.machine)?;
