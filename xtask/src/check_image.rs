@@ -2,10 +2,10 @@
 //! Windows demands of every driver).
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use driver_check::image::{self, Expectations, Finding, ImportList, MayPanic};
+use driver_check::image::{self, Expectations, Finding, ImportList, MayPanic, StackLimit};
 
 use crate::layout::{self, Arch};
 
@@ -23,6 +23,24 @@ const MAY_PANIC: [(&str, &[&str]); 3] = [
     ("wdk::fmt", &["DriverEntry", "driver_entry", "driver_unload", "wdk::print"]),
     ("trace::start", &["DriverEntry", "driver_entry"]),
 ];
+
+/// The most that one frame may take of the stack, in bytes. docs/npi.md states it.
+const FRAME_LIMIT: u32 = 2048;
+
+/// The most that functions of drivers take of the stack of a thread that calls them, in bytes, without what functions
+/// of the kernel and of other drivers take: driver, function, bytes. docs/npi.md states it.
+const STACK_LIMITS: [(&str, &str, u32); 4] = [
+    ("sluice.sys", "sluice_npi::nmr::classify", 12288),
+    ("sluice.sys", "wdk_nmr::provider::attach", 2048),
+    ("sluice.sys", "wdk_nmr::provider::detach", 2048),
+    ("sluice.sys", "wdk_nmr::provider::cleanup", 2048),
+];
+
+/// The stack limits of the functions of this driver.
+fn stack_limits(file: &Path) -> Vec<StackLimit> {
+    let of_file = STACK_LIMITS.into_iter().filter(|(driver, ..)| file.ends_with(driver));
+    of_file.map(|(_, function, bytes)| StackLimit { function: function.to_owned(), bytes }).collect()
+}
 
 /// The arguments of `cargo xtask check-image`.
 #[derive(Debug, clap::Args)]
@@ -71,6 +89,7 @@ pub(crate) fn expectations(arch: Option<Arch>) -> Result<Expectations> {
         arch: arch.map(Into::into),
         imports: Some(ImportList::parse(IMPORTS, OLDEST_BUILD).context("xtask/src/imports.txt")?),
         may_panic: may_panic.into(),
+        frame_limit: Some(FRAME_LIMIT),
         local_paths,
         ..Expectations::default()
     })
@@ -95,7 +114,8 @@ fn report(files: &[PathBuf], expectations: &Expectations) -> Result<()> {
     let mut findings: Vec<Finding> = Vec::new();
     for file in files {
         let shown = file.strip_prefix(layout::root()).unwrap_or(file).display();
-        let found = image::check_file(file, expectations).with_context(|| format!("cannot read {shown}"))?;
+        let expectations = Expectations { stack_limits: stack_limits(file), ..expectations.clone() };
+        let found = image::check_file(file, &expectations).with_context(|| format!("cannot read {shown}"))?;
         if found.is_empty() {
             println!("{shown}: nothing found");
         }
@@ -114,6 +134,17 @@ fn report(files: &[PathBuf], expectations: &Expectations) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_of_the_interface_states_what_is_checked() {
+        let page = fs::read_to_string(layout::root().join("docs/npi.md")).unwrap();
+        let frame = format!("no frame above {FRAME_LIMIT} bytes");
+        assert!(page.contains(&frame), "docs/npi.md does not say: {frame}");
+        for (_, function, bytes) in STACK_LIMITS {
+            let row = format!("`{function}` | {bytes} |");
+            assert!(page.contains(&row), "docs/npi.md does not say: {row}");
+        }
+    }
 
     #[test]
     fn the_list_holds_nothing_that_the_import_library_lacks() {

@@ -7,7 +7,7 @@ use std::{env, fs, io};
 use anyhow::{Context, Result};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
-use driver_check::image::{Expectations, ImportList, MayPanic};
+use driver_check::image::{Expectations, ImportList, MayPanic, StackLimit};
 use driver_check::{Arch, Check, Finding, image, inf};
 
 /// Checks driver images and INF files for what Windows refuses
@@ -59,6 +59,14 @@ struct ImageArguments {
     #[arg(long, value_name = "FUNCTION=CALLER,..", value_parser = may_panic)]
     may_panic: Vec<MayPanic>,
 
+    /// The most that one frame may take of the stack, in bytes
+    #[arg(long, value_name = "BYTES")]
+    frame_limit: Option<u32>,
+
+    /// The most that a function may take of the stack with all that it calls: my_driver::classify=4096
+    #[arg(long, value_name = "FUNCTION=BYTES", value_parser = stack_limit)]
+    stack_limit: Vec<StackLimit>,
+
     /// A check to leave out
     #[arg(long, value_name = "CHECK", value_parser = named::<image::Check>())]
     allow: Vec<image::Check>,
@@ -89,6 +97,13 @@ fn may_panic(argument: &str) -> Result<MayPanic, String> {
     Ok(MayPanic { function: function.to_owned(), callers: callers.split(',').map(str::to_owned).collect() })
 }
 
+fn stack_limit(argument: &str) -> Result<StackLimit, String> {
+    let parts = argument.rsplit_once('=').filter(|(function, _)| !function.is_empty());
+    let parsed = parts.and_then(|(function, bytes)| Some((function, bytes.parse().ok()?)));
+    let (function, bytes) = parsed.ok_or("expected FUNCTION=BYTES, with a number of bytes")?;
+    Ok(StackLimit { function: function.to_owned(), bytes })
+}
+
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Image(arguments) => check_images(&arguments),
@@ -115,6 +130,8 @@ fn check_images(arguments: &ImageArguments) -> Result<usize> {
         exports: arguments.allow_export.clone(),
         imports: arguments.imports.as_deref().map(|file| import_list(file, arguments.oldest_build)).transpose()?,
         may_panic: arguments.may_panic.clone(),
+        frame_limit: arguments.frame_limit,
+        stack_limits: arguments.stack_limit.clone(),
         local_paths,
         allow: arguments.allow.clone(),
     };

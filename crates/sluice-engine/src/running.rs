@@ -60,8 +60,8 @@ impl<M: Machine, R: Resident> RequestHandler for RunningEngine<M, R> {
     }
 }
 
-/// Each operation has a frame of its own on the stack, which is small: in one function they would need all their room at
-/// once.
+/// Each operation has a frame of its own on the stack, which is small: in one function they would need all their room
+/// at once.
 impl<M: Machine, R: Resident> Operations for RunningEngine<M, R> {
     #[inline(never)]
     fn status(&self, clients: &mut List<'_, ClientStatus>) -> Status {

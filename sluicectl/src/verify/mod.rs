@@ -8,8 +8,9 @@
 //!
 //! Nothing here knows whether it runs on Windows or, in the system tests, in Wine.
 //!
-//! The modules depend on each other in one direction: `plan` has the words that all share; `services`, `stopping`
-//! and `drivers` act, `expected` and `counts` say what is right, `report` records what happened, `load` and `sequence` combine them.
+//! The modules depend on each other in one direction: `plan` has the words that all share; `services`, `stopping` and
+//! `drivers` act, `expected` and `counts` say what is right, `report` records what happened, `load` and `sequence`
+//! combine them.
 
 mod counts;
 mod drivers;

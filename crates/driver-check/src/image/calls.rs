@@ -5,13 +5,20 @@ use object::{LittleEndian as LE, pe};
 use super::Image;
 use super::pdb::Symbols;
 
-/// Every direct call and jump from one function to the start of another: the caller's name and the address called.
-pub(super) fn callers<'s>(image: &Image<'_>, symbols: &'s Symbols) -> Vec<(&'s str, u32)> {
+/// A direct call or jump from a function to the start of another, or of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Call {
+    /// Where the caller starts.
+    pub(super) from: u32,
+    /// Where the callee starts.
+    pub(super) to: u32,
+    /// Whether it is a call, which comes back.
+    pub(super) returns: bool,
+}
+
+/// Every direct call and jump to the start of a function, in the order of their callers.
+pub(super) fn calls(image: &Image<'_>, symbols: &Symbols) -> Vec<Call> {
     let is_arm64 = image.headers.file_header.machine.get(LE) == pe::IMAGE_FILE_MACHINE_ARM64;
-    let function_at = |address: u32| {
-        let index = symbols.functions.partition_point(|(start, _)| *start <= address).checked_sub(1)?;
-        symbols.functions.get(index).map(|(_, name)| name.as_str())
-    };
     let mut calls = Vec::new();
     for section in image.sections.iter() {
         if section.characteristics.get(LE) & pe::IMAGE_SCN_MEM_EXECUTE == 0 {
@@ -20,17 +27,21 @@ pub(super) fn callers<'s>(image: &Image<'_>, symbols: &'s Symbols) -> Vec<(&'s s
         let Ok(code) = section.pe_data(image.bytes) else { continue };
         let mut address = section.virtual_address.get(LE);
         for at in 0..code.len() {
-            let target = if is_arm64 { arm64_target(&code[at..], address) } else { x64_target(&code[at..], address) };
-            if let Some(target) = target
-                && symbols.functions.binary_search_by_key(&target, |(start, _)| *start).is_ok()
-                && let Some(caller) = function_at(address)
+            let code = &code[at..];
+            let target = if is_arm64 { arm64_target(code, address) } else { x64_target(code, address) };
+            if let Some(to) = target
+                && symbols.functions.binary_search_by_key(&to, |(start, _)| *start).is_ok()
+                && let Some((from, _)) = symbols.function_at(address)
             {
-                calls.push((caller, target));
+                // BL has the upper bit that B lacks.
+                let returns = if is_arm64 { code[3] & 0xfc == 0x94 } else { code[0] == 0xe8 };
+                calls.push(Call { from: *from, to, returns });
             }
             address = address.wrapping_add(1);
         }
     }
     calls.sort_unstable();
+    calls.dedup();
     calls
 }
 

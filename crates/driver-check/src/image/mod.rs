@@ -1,7 +1,7 @@
 //! Driver images: `.sys` files, each with its `.pdb` beside it.
 //!
-//! Everything that can be read off the file is: `header`, `section`, `import`, `export`, `relocation`,
-//! `version`, `pdb` (and with it `panics`, the calls that may panic) and `path`.
+//! Everything that can be read off the file is: `header`, `section`, `import`, `export`, `relocation`, `version`, `pdb`
+//! (and with it `panics`, the calls that may panic, and `stack`, how much of it functions take) and `path`.
 
 mod calls;
 mod export;
@@ -13,8 +13,10 @@ mod path;
 mod pdb;
 mod relocation;
 mod section;
+mod stack;
 #[cfg(test)]
 mod testing;
+mod unwind;
 mod version;
 
 use std::path::Path;
@@ -26,6 +28,7 @@ use object::read::pe::{DataDirectories, PeFile64, SectionTable};
 pub use panics::MayPanic;
 pub use path::of_this_machine as paths_of_this_machine;
 use pdb::Symbols;
+pub use stack::StackLimit;
 
 use crate::Arch;
 
@@ -78,6 +81,8 @@ checks! {
         Reproducible = "reproducible",
         /// No call of a function that panics.
         Panics = "panics",
+        /// Frames, and the deepest paths from functions, within their limits.
+        Stack = "stack",
         /// No path of the machine that built it.
         Paths = "paths",
     }
@@ -103,6 +108,10 @@ pub struct Expectations {
     pub imports: Option<ImportList>,
     /// Functions that may panic, and who may call them.
     pub may_panic: Vec<MayPanic>,
+    /// The most that one frame may take of the stack, in bytes; anything if there is none.
+    pub frame_limit: Option<u32>,
+    /// How much stack functions may take with all that they call.
+    pub stack_limits: Vec<StackLimit>,
     /// Folders that must not be named in the image or its symbols; see [`paths_of_this_machine`].
     pub local_paths: Vec<String>,
     /// The checks that are left out.
@@ -134,6 +143,7 @@ fn check(name: &str, bytes: &[u8], symbols: Result<&Symbols, &str>, expectations
             pdb::check(&image, symbols, &mut findings);
             if let Ok(symbols) = symbols {
                 panics::check(&image, symbols, &expectations.may_panic, &mut findings);
+                stack::check(&image, symbols, expectations.frame_limit, &expectations.stack_limits, &mut findings);
             }
             path::check(&image, symbols.ok(), &expectations.local_paths, &mut findings);
         }

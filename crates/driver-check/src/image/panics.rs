@@ -3,7 +3,7 @@
 //! The linker leaves out what no code reaches (`/OPT:REF`), so every call of a function that panics is one that the
 //! driver can make. Calls through pointers are not seen, nor is a panic that was inlined down to its trap.
 
-use super::calls::callers;
+use super::calls::calls;
 use super::pdb::Symbols;
 use super::{Check, Finding, Image};
 
@@ -32,7 +32,7 @@ impl MayPanic {
 }
 
 /// Whether `part` is a part of the path `name`, in whole words.
-fn names(part: &str, name: &str) -> bool {
+pub(super) fn names(part: &str, name: &str) -> bool {
     let is_word = |character: char| character.is_alphanumeric() || character == '_';
     name.match_indices(part).any(|(start, _)| {
         !name[..start].ends_with(is_word) && !name[start + part.len()..].starts_with(is_word) && !part.is_empty()
@@ -58,7 +58,7 @@ fn panics(name: &str) -> bool {
 }
 
 pub(super) fn check(image: &Image<'_>, symbols: &Symbols, may_panic: &[MayPanic], findings: &mut Vec<Finding>) {
-    let callers = callers(image, symbols);
+    let calls = calls(image, symbols);
     for (address, name) in &symbols.functions {
         let exception = may_panic.iter().find(|exception| exception.is_about(name));
         if !panics(name) && exception.is_none() {
@@ -71,8 +71,10 @@ pub(super) fn check(image: &Image<'_>, symbols: &Symbols, may_panic: &[MayPanic]
             };
             exempt || panics(caller)
         };
-        let mut callers: Vec<&str> = callers.iter().filter(|(_, to)| to == address).map(|(from, _)| *from).collect();
-        callers.retain(|caller| !is_allowed(caller));
+        let callers = calls.iter().filter(|call| call.to == *address);
+        let callers = callers.filter_map(|call| symbols.function_at(call.from)).map(|(_, name)| name.as_str());
+        let mut callers: Vec<&str> = callers.filter(|caller| !is_allowed(caller)).collect();
+        callers.sort_unstable();
         callers.dedup();
         if !callers.is_empty() {
             let why = exception.map_or_else(

@@ -33,6 +33,12 @@ impl Symbols {
         Ok(Self { contents, ..symbols })
     }
 
+    /// The function that the code at `address` belongs to, and where it starts.
+    pub(super) fn function_at(&self, address: u32) -> Option<&(u32, String)> {
+        let index = self.functions.partition_point(|(start, _)| *start <= address).checked_sub(1)?;
+        self.functions.get(index)
+    }
+
     fn read(contents: &[u8]) -> pdb::Result<Self> {
         let mut pdb = pdb::PDB::open(Cursor::new(contents))?;
         let information = pdb.pdb_information()?;
