@@ -28,10 +28,8 @@ impl<T> TryLock<T> {
 
     /// Calls `f` with the value, unless somebody uses it. Any IRQL: it never waits.
     pub fn try_with<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
-        // Acquire: what the last user wrote is seen.
-        if self.in_use.swap(true, Ordering::Acquire) {
-            return None;
-        }
+        // Acquire: what the last user wrote is seen. Who is turned away writes nothing.
+        self.in_use.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).ok()?;
         let _in_use = InUse(&self.in_use);
         Some(self.value.with_mut(|value| {
             // SAFETY: `in_use` was clear and is set by this call, so that nobody else has a reference to the value. It
