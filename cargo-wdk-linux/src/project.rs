@@ -169,8 +169,8 @@ fn is_fitting(lock: &str) -> Result<()> {
     let users = packages.filter(|package| package.contains("\"wdk-build\"") || package.contains(&named));
     let users = users.filter_map(|package| Some(format!("{} {}", value(package, "name")?, value(package, "version")?)));
     bail!(
-        "expected {FITTING}, found wdk-build {version}, which builds on Windows only; it is used by {}. Name the fitting \
-         versions in Cargo.toml, or install a cargo-wdk-linux that fits yours",
+        "expected {FITTING}, found wdk-build {version}, which builds on Windows only; it is used by {}. Name the \
+         fitting versions in Cargo.toml, or install a cargo-wdk-linux that fits yours",
         users.collect::<Vec<_>>().join(", ")
     )
 }
@@ -181,8 +181,8 @@ impl Driver {
         ensure!(
             self.model == "WDM",
             "expected a WDM driver, found {}: {} says so in its metadata. A framework's driver needs wdf.h and the \
-             library that calls WdfVersionBind, which only the WDK has, and nothing stands in for the framework in Wine. \
-             Build it on Windows with `cargo wdk build`; `cargo wdk-linux check FILE.sys` checks the image here",
+             library that calls WdfVersionBind, which only the WDK has, and nothing stands in for the framework in \
+             Wine. Build it on Windows with `cargo wdk build`; `cargo wdk-linux check FILE.sys` checks the image here",
             self.model,
             self.package
         );

@@ -18,7 +18,7 @@ use wdk_sys::{DRIVER_OBJECT, NTSTATUS, PCUNICODE_STRING, PDRIVER_OBJECT, STATUS_
 #[global_allocator]
 static ALLOCATOR: WdkAllocator = WdkAllocator;
 
-/// A reference to the driver object. As long as it is held the image stays in memory, even if DriverUnload has returned.
+/// A reference to the driver object. As long as it is held the image stays in memory, even after DriverUnload.
 pub struct Image(NonNull<DRIVER_OBJECT>);
 
 // SAFETY: a driver object belongs to no thread; it is only dereferenced, which may be done on any.
