@@ -1,8 +1,8 @@
 //! Sets up what runs ARM64 drivers on an x64 machine: Wine for ARM64, and an emulator of the processor.
 //!
 //! Both are packages of Debian 13, downloaded by apt with a configuration of its own and unpacked into the folder of
-//! the kit. Nothing is installed, so neither root nor a feature of the kernel is needed: Wine starts its programs through
-//! what it takes for its preloader, which is a script here that has the emulator run them.
+//! the kit. Nothing is installed, so neither root nor a feature of the kernel is needed: Wine starts its programs
+//! through what it takes for its preloader, which is a script here that has the emulator run them.
 //!
 //! ```text
 //! arm64/wine/bin/          wine, wineserver, qemu-aarch64

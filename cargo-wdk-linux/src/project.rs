@@ -165,8 +165,9 @@ fn is_fitting(lock: &str) -> Result<()> {
         .find(|package| value(package, "name").as_deref() == Some("wdk-build") && package.contains("\nsource = "));
     let Some(foreign) = foreign else { return Ok(()) };
     let version = value(foreign, "version").unwrap_or_default();
-    let named = format!("\"wdk-build {version}\"");
-    let users = packages.filter(|package| package.contains("\"wdk-build\"") || package.contains(&named));
+    // A dependency is a line of its own, with the version where there are several.
+    let named = [" \"wdk-build\",".to_owned(), format!(" \"wdk-build {version}\",")];
+    let users = packages.filter(|package| package.lines().any(|line| named.iter().any(|name| name == line)));
     let users = users.filter_map(|package| Some(format!("{} {}", value(package, "name")?, value(package, "version")?)));
     bail!(
         "expected {FITTING}, found wdk-build {version}, which builds on Windows only; it is used by {}. Name the \
