@@ -39,7 +39,7 @@ struct Group {
 /// use sluice_assembler::{Assembler, DEFAULT_MEMORY, HashKey};
 ///
 /// let assembler = Assembler::try_new(DEFAULT_MEMORY, HashKey::new(0x5EED)).ok_or("no memory")?;
-/// assert!(assembler.capacity() > 800);
+/// assert!(assembler.capacity() > 700);
 /// # Ok::<(), &str>(())
 /// ```
 pub struct Assembler {

@@ -305,7 +305,7 @@ function Invoke-Verification([string] $Stage) {
     }
     Invoke-Program verifier @('/querysettings') @(0, 2) | Set-Content "$Results\$Stage-verifier.txt"
     $trace = "$Results\$Stage.etl"
-    Invoke-Program logman @('create', 'trace', 'sluice-verify', '-p', $TraceProvider, '0xf', '5', '-o', $trace,
+    Invoke-Program logman @('create', 'trace', 'sluice-verify', '-p', $TraceProvider, '0x1f', '5', '-o', $trace,
         '-ets') | Out-Null
     try {
         $arguments = @('verify', '--drivers', '.', '--client', $Client, '--capture', 'demo.pcapng',
