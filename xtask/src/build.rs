@@ -2,7 +2,7 @@
 //!
 //! The crates are those that a build on Windows uses, wdk-build alone excepted: that has a stand-in
 //! (rig/wdk/wdk-build). Neither Cargo.toml nor Cargo.lock may know, so cargo works in a twin of the workspace (see
-//! [`twin`]).
+//! `twin`).
 //!
 //! What is built and where it goes:
 //!
