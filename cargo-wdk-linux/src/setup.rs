@@ -1,8 +1,8 @@
 //! Finds the programs that building and running the drivers needs, and installs the missing ones.
 //!
 //! Every other command asks [`ensure`] for its [`Tools`], which looks for files only, so that nothing is slower when
-//! nothing is missing. What a tool is and which Debian package has it is said once, in [`Tool`]; what is to be done
-//! about missing ones is decided by [`plan`], a function of facts, and carried out by [`install`].
+//! nothing is missing. What a tool is and which Debian package has it is said once, in `Tool`; what is to be done
+//! about missing ones is decided by `plan`, a function of facts, and carried out by `install`.
 
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};

@@ -1,5 +1,5 @@
 //! What drivers need of the Windows Driver Model: a control device for administrators, processors and time, files
-//! and settings. What providers and clients of NMR need of it is in [`wdk_nmr_wdm`].
+//! and settings. What providers and clients of NMR need of it is in `wdk_nmr_wdm`.
 //!
 //! Everything that can go wrong without a kernel is on this level, builds on any host and is tested there: names
 //! ([`DeviceName`], [`ObjectName`]), the buffers of a control request ([`Request`]), the records that the kernel takes
