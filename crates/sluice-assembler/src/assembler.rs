@@ -1,6 +1,7 @@
 //! Which packets are kept, and when their name is known.
 
 use alloc::vec::Vec;
+use core::iter;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use sluice_core::stream::{Beginning, read_crypto, read_handshake, read_stream};
@@ -57,13 +58,16 @@ impl Assembler {
         let count = memory.checked_div(GROUP_MEMORY)?;
         let (mut tags, mut groups) = (Vec::new(), Vec::new());
         tags.try_reserve_exact(count).ok()?;
-        tags.resize_with(count, AtomicU64::default);
+        tags.extend(iter::repeat_with(AtomicU64::default).take(count));
         groups.try_reserve_exact(count).ok()?;
-        for _ in 0..count {
+        // Not by pushing: that would bring along the code, and the panic, of a vector that has to grow.
+        let empty = || TryLock::new(Group { streams: [Stream::default(); WAYS], clock: 0, memory: Vec::new() });
+        groups.extend(iter::repeat_with(empty).take(count));
+        for group in &groups {
             let mut memory = Vec::new();
             memory.try_reserve_exact(const { WAYS * MEMORY }).ok()?;
-            memory.resize(const { WAYS * MEMORY }, 0);
-            groups.push(TryLock::new(Group { streams: [Stream::default(); WAYS], clock: 0, memory }));
+            memory.extend(iter::repeat_n(0, const { WAYS * MEMORY }));
+            group.try_with(|group| group.memory = memory)?;
         }
         Some(Self { key, tags, groups })
     }
