@@ -7,8 +7,7 @@
 
 use ghash::GHash;
 use ghash::universal_hash::{KeyInit, UniversalHash};
-use hkdf::Hkdf;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 use super::aes::{Aes128, LANES};
 use super::hello::{Fault, Source};
@@ -69,19 +68,38 @@ struct Keys {
 }
 
 impl Keys {
-    /// HKDF gives up to 8,160 bytes (RFC 5869, 2.3), so that none of these is refused.
     #[inline(never)]
-    fn derive(derivation: &Derivation, connection_id: &[u8]) -> Option<Self> {
-        let initial = Hkdf::<Sha256>::new(Some(&derivation.salt), connection_id);
-        let mut secret = [0; 32];
-        initial.expand(CLIENT, &mut secret).ok()?;
-        let client = Hkdf::<Sha256>::from_prk(&secret).ok()?;
-        let (mut key, mut iv, mut header) = ([0; 16], [0; 12], [0; 16]);
-        client.expand(derivation.key, &mut key).ok()?;
-        client.expand(derivation.iv, &mut iv).ok()?;
-        client.expand(derivation.header, &mut header).ok()?;
-        Some(Self { cipher: Aes128::new(&key), iv, header })
+    fn derive(derivation: &Derivation, connection_id: &[u8]) -> Self {
+        let initial = hmac(&derivation.salt, &[connection_id]);
+        let client = hmac(&initial, &[CLIENT, LAST]);
+        let [key, iv, header] =
+            [derivation.key, derivation.iv, derivation.header].map(|label| hmac(&client, &[label, LAST]));
+        Self { cipher: Aes128::new(&first(key)), iv: first(iv), header: first(header) }
     }
+}
+
+/// What ends the input of HKDF-Expand for up to 32 bytes of output: the number of the block (RFC 5869, 2.3).
+const LAST: &[u8] = &[1];
+
+/// HMAC-SHA-256 (RFC 2104) of the parts one after another, with a key of up to 64 bytes: both steps of HKDF are this.
+///
+/// The crate hkdf leaves a panic in code for ARM64, for keys that HMAC could not take; there are none.
+#[inline(never)]
+fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    let pad = |byte: u8| {
+        let mut block = [byte; 64];
+        block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+        Sha256::new().chain_update(block)
+    };
+    let inner = parts.iter().fold(pad(0x36), |hash, part| hash.chain_update(part)).finalize();
+    pad(0x5C).chain_update(inner).finalize().into()
+}
+
+/// The first bytes of a block of keys.
+fn first<const LENGTH: usize>(block: [u8; 32]) -> [u8; LENGTH] {
+    let mut bytes = [0; LENGTH];
+    bytes.iter_mut().zip(block).for_each(|(byte, of_block)| *byte = of_block);
+    bytes
 }
 
 /// An Initial packet: where its parts lie in the datagram.
@@ -157,12 +175,11 @@ impl<'packet> Initials<'packet> {
     }
 
     /// Derives the keys, if that was not done: they are the same for all packets of a datagram.
-    fn derive_keys(&mut self, derivation: &Derivation, connection_id: &[u8]) -> Result<(), Refused> {
+    fn derive_keys(&mut self, derivation: &Derivation, connection_id: &[u8]) {
         if !self.has_keys {
-            self.keys = Keys::derive(derivation, connection_id).ok_or(Refused::Limit)?;
+            self.keys = Keys::derive(derivation, connection_id);
             self.has_keys = true;
         }
-        Ok(())
     }
 
     /// Opens a packet and notes its CRYPTO frames.
@@ -177,7 +194,7 @@ impl<'packet> Initials<'packet> {
         if self.datagram.len() > usize::from(Offset::MAX) {
             return Err(Refused::Limit);
         }
-        self.derive_keys(derivation, connection_id)?;
+        self.derive_keys(derivation, connection_id);
         let sample_at = packet.number.wrapping_add(4);
         let whole = self.datagram.get(..packet.end).ok_or(Refused::Malformed)?;
         let sample = whole.get(sample_at..).and_then(<[u8]>::first_chunk::<SAMPLE>).ok_or(Refused::Malformed)?;
