@@ -6,7 +6,7 @@ use std::env;
 use anyhow::{Context, Result, ensure};
 use rstest::rstest;
 use sluice_rig::{Rig, State};
-use system_tests::{BOTH, C, Clients, RUST, end, machine, sluicectl, sluicectl_ok, stop, verdicts};
+use system_tests::{BOTH, C, Clients, RUST, end, machine, set_parameter, sluicectl, sluicectl_ok, stop, verdicts};
 
 /// What a scenario came to while a call in it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +96,8 @@ fn start_and_stop(rig: &Rig, driver: &str, came: Came) -> Result<()> {
 #[test]
 fn every_start_of_sluice_without_a_resource_is_refused_or_whole() -> Result<()> {
     let rig = machine("low-start")?;
+    // Two groups of the assembler instead of two hundred: each is an allocation.
+    set_parameter(&rig, "AssemblyMemory", "REG_DWORD", "49152")?;
     sweep(&rig, "start", "sluice", || start(&rig, "sluice"), |came| start_and_stop(&rig, "sluice", came))?;
     // With a persisted policy: a driver that starts has it in force.
     rig.start("sluice")?;

@@ -2,23 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use rstest::rstest;
 use sluice_rig::{Event, Rig};
-use system_tests::{BOTH, C, Clients, RUST, end, machine, sluicectl, sluicectl_ok, stop, verdicts_offline};
-
-const REG_LIMIT: Duration = Duration::from_secs(60);
-const PARAMETERS: &str = r"HKLM\System\CurrentControlSet\Services\sluice\Parameters";
-
-/// Sets a value of the service's key Parameters.
-fn set(rig: &Rig, name: &str, kind: &str, data: &str) -> Result<()> {
-    let outcome =
-        rig.run("reg", &["add", PARAMETERS, "/v", name, "/t", kind, "/d", data, "/f"], rig.scaled(REG_LIMIT))?;
-    ensure!(outcome.succeeded(), "`{}` failed: {}", outcome.line, outcome.stderr);
-    Ok(())
-}
+use system_tests::{
+    BOTH, C, Clients, RUST, end, machine, set_parameter, sluicectl, sluicectl_ok, stop, verdicts_offline,
+};
 
 /// Where the driver persists the policy if it is not told where, seen from `C:\rig`.
 const OWN_FILE: &str = "../windows/system32/drivers/DriverData/sluice/policy";
@@ -118,7 +108,7 @@ fn on_a_damaged_file_the_driver_does_not_start_unless_it_is_told_otherwise() -> 
         assert_eq!((event.get("Status"), event.get("Reaction")), (Some("0xc0000102"), Some("0")), "{event:?}");
     }
     for (reaction, default) in [("1", "permit"), ("2", "block")] {
-        set(&rig, "OnPolicyError", "REG_DWORD", reaction)?;
+        set_parameter(&rig, "OnPolicyError", "REG_DWORD", reaction)?;
         rig.start("sluice")?;
         rig.start("probe")?;
         assert_eq!(traced(&rig, "PolicyError")?.get("Reaction"), Some(reaction));
@@ -142,17 +132,17 @@ fn on_a_damaged_file_the_driver_does_not_start_unless_it_is_told_otherwise() -> 
 fn a_file_that_is_named_has_to_be_there() -> Result<()> {
     let rig = not_isolated("named")?;
     for path in [r"C:\rig\my.policy", r"C:\nowhere\my.policy", r"X:\my.policy"] {
-        set(&rig, "PolicyFile", "REG_SZ", path)?;
+        set_parameter(&rig, "PolicyFile", "REG_SZ", path)?;
         assert_does_not_start(&rig, "the persisted policy cannot be used")?;
     }
     // It is written by a driver that starts without.
-    set(&rig, "PolicyFile", "REG_SZ", r"C:\rig\my.policy")?;
-    set(&rig, "OnPolicyError", "REG_DWORD", "2")?;
+    set_parameter(&rig, "PolicyFile", "REG_SZ", r"C:\rig\my.policy")?;
+    set_parameter(&rig, "OnPolicyError", "REG_DWORD", "2")?;
     rig.start("sluice")?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml", "--persist"])?;
     assert!(rig.file("my.policy").is_file() && !rig.file("my.policy.new").exists());
     assert!(!rig.file(OWN_FILE).exists());
-    set(&rig, "OnPolicyError", "REG_DWORD", "0")?;
+    set_parameter(&rig, "OnPolicyError", "REG_DWORD", "0")?;
     restart(&rig)?;
     assert_status(&rig, 1, true, false)?;
     sluicectl_ok(&rig, &["policy", "clear", "--persist"])?;
@@ -164,8 +154,8 @@ fn a_file_that_is_named_has_to_be_there() -> Result<()> {
 #[rstest]
 fn a_file_that_cannot_be_written_leaves_everything_as_it_was(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
     let rig = not_isolated("unwritable")?;
-    set(&rig, "PolicyFile", "REG_SZ", r"C:\nowhere\persisted.policy")?;
-    set(&rig, "OnPolicyError", "REG_DWORD", "1")?;
+    set_parameter(&rig, "PolicyFile", "REG_SZ", r"C:\nowhere\persisted.policy")?;
+    set_parameter(&rig, "OnPolicyError", "REG_DWORD", "1")?;
     rig.start("sluice")?;
     clients.start(&rig)?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
@@ -203,10 +193,10 @@ fn a_setting_that_is_not_allowed_keeps_the_driver_from_starting() -> Result<()> 
         ("OnPolicyError", "REG_SZ", "block", "REG_DWORD", "1"),
     ];
     for (name, kind, data, right_kind, right) in wrong {
-        set(&rig, name, kind, data)?;
+        set_parameter(&rig, name, kind, data)?;
         assert_does_not_start(&rig, name)?;
         assert_eq!(traced(&rig, "SettingReject")?.get("Name"), Some(name));
-        set(&rig, name, right_kind, right)?;
+        set_parameter(&rig, name, right_kind, right)?;
     }
     rig.start("sluice")?;
     stop(&rig, "sluice")
@@ -215,7 +205,7 @@ fn a_setting_that_is_not_allowed_keeps_the_driver_from_starting() -> Result<()> 
 #[test]
 fn a_policy_above_the_limit_is_refused() -> Result<()> {
     let rig = machine("limit")?;
-    set(&rig, "TableLimit", "REG_DWORD", "600")?;
+    set_parameter(&rig, "TableLimit", "REG_DWORD", "600")?;
     rig.start("sluice")?;
     let outcome = sluicectl(&rig, &["policy", "load", "demo.toml"])?;
     assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);

@@ -5,8 +5,10 @@ mod machine;
 mod programs;
 pub mod storm;
 
-use anyhow::{Context, Result};
-use sluice_rig::Event;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use sluice_rig::{Event, Rig};
 
 pub use clients::{BOTH, C, Clients, RUST};
 pub use machine::{data, end, install_second, machine, started, stop};
@@ -25,4 +27,16 @@ pub fn calls(events: &[Event], driver: &str, callback: &str) -> usize {
 pub fn error_of<T>(outcome: Result<T>) -> Result<String> {
     let error = outcome.err().context("this should have failed")?;
     Ok(format!("{error:#}"))
+}
+
+/// Sets a value of the key Parameters of sluice's service, of a type that `reg` knows.
+///
+/// # Errors
+/// `reg` does not end with success.
+pub fn set_parameter(rig: &Rig, name: &str, kind: &str, data: &str) -> Result<()> {
+    const LIMIT: Duration = Duration::from_secs(60);
+    const KEY: &str = r"HKLM\System\CurrentControlSet\Services\sluice\Parameters";
+    let outcome = rig.run("reg", &["add", KEY, "/v", name, "/t", kind, "/d", data, "/f"], rig.scaled(LIMIT))?;
+    ensure!(outcome.succeeded(), "`{}` failed: {}", outcome.line, outcome.stderr);
+    Ok(())
 }
