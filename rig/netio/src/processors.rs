@@ -63,12 +63,16 @@ fn wait_for<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+fn is_free(taken: &BTreeMap<usize, u32>, processor: u32) -> bool {
+    taken.values().all(|other| *other != processor)
+}
+
 /// Gives the calling thread a processor to itself, when there is one.
 pub(crate) fn take() {
     let (thread, count) = (teb::thread(), count());
     wait_for(|| {
         TAKEN.with(|taken| {
-            let free = (0..count).find(|processor| taken.values().all(|other| other != processor))?;
+            let free = (0..count).find(|processor| is_free(taken, *processor))?;
             taken.insert(thread, free);
             Some(())
         })
@@ -114,15 +118,15 @@ pub(crate) unsafe extern "system" fn set_affinity(affinity: *mut GROUP_AFFINITY,
     // SAFETY: the driver passes an affinity.
     let GROUP_AFFINITY { Mask: mask, Group: group, .. } = unsafe { affinity.read() };
     let first = u32::from(group) * GROUP;
-    let (thread, count) = (teb::thread(), count());
-    let chosen = |processor: &u32| mask >> (processor - first) & 1 == 1;
-    if (first..count.min(first.saturating_add(GROUP))).any(|processor| chosen(&processor)) {
+    let (thread, end) = (teb::thread(), count().min(first.saturating_add(GROUP)));
+    let wanted = (first..end).filter(|processor| mask >> (processor - first) & 1 == 1);
+    if wanted.clone().next().is_some() {
         wait_for(|| {
             TAKEN.with(|taken| {
                 // At DISPATCH_LEVEL, the thread would move when it leaves that level.
-                let is_free = |processor: &u32| taken.values().all(|other| other != processor);
-                let mut all = (first..count.min(first.saturating_add(GROUP))).filter(chosen);
-                (taken.contains_key(&thread) || all.any(|processor| is_free(&processor))).then_some(())
+                let could_run =
+                    taken.contains_key(&thread) || wanted.clone().any(|processor| is_free(taken, processor));
+                could_run.then_some(())
             })
         });
     }
