@@ -25,15 +25,15 @@ const MAY_PANIC: [(&str, &[&str]); 3] = [
 ];
 
 /// The most that one frame may take of the stack, in bytes. docs/npi.md states it.
-const FRAME_LIMIT: u32 = 2048;
+const FRAME_LIMIT: u32 = 1024;
 
 /// The most that functions of drivers take of the stack of a thread that calls them, in bytes, without what functions
 /// of the kernel and of other drivers take: driver, function, bytes. docs/npi.md states it.
 const STACK_LIMITS: [(&str, &str, u32); 4] = [
-    ("sluice.sys", "sluice_npi::nmr::classify", 12288),
-    ("sluice.sys", "wdk_nmr::provider::attach", 2048),
-    ("sluice.sys", "wdk_nmr::provider::detach", 2048),
-    ("sluice.sys", "wdk_nmr::provider::cleanup", 2048),
+    ("sluice.sys", "sluice_npi::nmr::classify", 6144),
+    ("sluice.sys", "wdk_nmr::provider::attach", 1536),
+    ("sluice.sys", "wdk_nmr::provider::detach", 256),
+    ("sluice.sys", "wdk_nmr::provider::cleanup", 1024),
 ];
 
 /// The stack limits of the functions of this driver.

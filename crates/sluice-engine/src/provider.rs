@@ -254,7 +254,8 @@ fn captured<'a>(packets: &'a [PacketRef<'a>]) -> impl Iterator<Item = CapturedPa
 }
 
 /// Writes the verdicts on packets, and tells `observer` of them.
-#[inline]
+// In a frame of its own, which is gone before the policy that is being tried takes one of the same size.
+#[inline(never)]
 fn judge<'a>(
     in_force: &InstalledPolicy,
     packets: impl Iterator<Item = CapturedPacket<'a>> + Clone,

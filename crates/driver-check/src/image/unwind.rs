@@ -84,12 +84,19 @@ fn x64_codes(mut codes: &[u8]) -> Option<u32> {
 /// The frame that the second word of an entry describes, or the .xdata record that it points to.
 fn arm64_frame(image: &Image<'_>, second: u32) -> Option<u32> {
     match second & 3 {
-        0 => {}
+        0 => arm64_record(at(image, second)?),
         // Packed: the whole frame, in units of 16 bytes.
-        1 | 2 => return Some((second >> 23) * 16),
-        _ => return None,
+        1 | 2 => Some((second >> 23) * 16),
+        _ => None,
     }
-    let record = at(image, second)?;
+}
+
+/// The frame that an .xdata record describes.
+///
+/// The prolog is described as far as an unwinder needs it: where there is a frame pointer, what is taken after it was
+/// set is left out. An epilog gives everything back. So the frame is the most that any of them says; of a function
+/// with a frame pointer that never returns, and so has no epilog, the locals are not known.
+fn arm64_record(record: &[u8]) -> Option<u32> {
     let header = word(record, 0)?;
     let has_one_epilog = header >> 21 & 1 != 0;
     let (mut epilogs, mut code_words, mut start) = (header >> 22 & 31, header >> 27, 4);
@@ -97,13 +104,16 @@ fn arm64_frame(image: &Image<'_>, second: u32) -> Option<u32> {
         let extension = word(record, 4)?;
         (epilogs, code_words, start) = (extension & 0xffff, extension >> 16 & 0xff, 8);
     }
-    if !has_one_epilog {
-        start += 4 * epilogs as usize;
-    }
-    arm64_codes(record.get(start..start + 4 * code_words as usize)?)
+    // Where the codes of each epilog begin: of a single one it says where instead of how many there are.
+    let (scopes, single) = if has_one_epilog { (0, Some(epilogs)) } else { (epilogs as usize, None) };
+    let (scopes, codes) = record.get(start..)?.split_at_checked(4 * scopes)?;
+    let codes = codes.get(..4 * code_words as usize)?;
+    let epilogs = scopes.as_chunks().0.iter().map(|scope| u32::from_le_bytes(*scope) >> 22).chain(single);
+    let frames = epilogs.map(|first| arm64_codes(codes.get(first as usize..)?));
+    frames.chain([arm64_codes(codes)]).try_fold(0, |largest, frame| Some(frame?.max(largest)))
 }
 
-/// What the codes of a prolog take, in bytes. Those of the epilogs follow behind its end.
+/// What the codes of a prolog take, or those of an epilog give back, in bytes. Others may follow behind the end.
 fn arm64_codes(mut codes: &[u8]) -> Option<u32> {
     let mut size = 0_u32;
     loop {
@@ -155,6 +165,26 @@ mod tests {
         assert_eq!(x64_codes(&[9, 0x34, 7, 0, 9, 0x68, 2, 0, 7, 0x03]), Some(0));
         assert_eq!(x64_codes(&[7, 0x01]), None, "a cut code");
         assert_eq!(x64_codes(&[7, 0x0f]), None, "a code that does not exist");
+    }
+
+    #[test]
+    fn an_arm64_frame_is_what_an_epilog_gives_back() {
+        // stp fp, lr, [sp, #-32]!; mov fp, sp; then sub sp, #64, which the prolog leaves out.
+        let codes = [0xe1, 0x83, 0xe4, 0x04, 0xe1, 0x83, 0xe4, 0xe3];
+        let record = |header: u32, more: &[u32]| {
+            let words = [&[header | 2 << 27], more].concat();
+            words.into_iter().flat_map(u32::to_le_bytes).chain(codes).collect::<Vec<_>>()
+        };
+        let single = |first: u32| record(1 << 21 | first << 22, &[]);
+        assert_eq!(arm64_record(&single(3)), Some(32 + 64));
+        assert_eq!(arm64_record(&single(0)), Some(32), "an epilog that mirrors the prolog");
+        assert_eq!(arm64_record(&record(2 << 22, &[5, 9 | 3 << 22])), Some(32 + 64), "two epilogs");
+        assert_eq!(arm64_record(&record(0, &[])), Some(32), "no epilog");
+        let many: Vec<u8> =
+            [3 << 18, 1 | 2 << 16, 3 << 22].into_iter().flat_map(u32::to_le_bytes).chain(codes).collect();
+        assert_eq!(arm64_record(&many), Some(32 + 64), "the counts in a word of their own");
+        assert_eq!(arm64_record(&single(9)), None, "an epilog outside the codes");
+        assert_eq!(arm64_record(&record(31 << 22, &[])), None, "more epilogs than there is room for");
     }
 
     #[test]
