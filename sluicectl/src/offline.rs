@@ -2,6 +2,7 @@
 
 use std::{iter, slice};
 
+use jiff::Timestamp;
 use sluice_assembler::{Assembler, DEFAULT_MEMORY, HashKey};
 use sluice_core::{CapturedPacket, Decision, Direction, NameText, Observer, Policy, RuleAction, classify_observed};
 use sluice_npi::{Flow, Verdict, flags};
@@ -61,7 +62,8 @@ struct PacketObserver<'a, F> {
 
 impl<F: FnMut(u32, RuleAction)> Observer for PacketObserver<'_, F> {
     fn parsed(&mut self, packet: &CapturedPacket<'_>, flow: &mut Flow, name: &mut Option<NameText>) {
-        self.offline.assembler.follow(packet, flow, name);
+        let milliseconds = |time: Timestamp| u64::try_from(time.as_millisecond()).unwrap_or(0);
+        self.offline.assembler.follow(packet, flow, name, || self.packet.time.map_or(0, milliseconds));
         if let Some(name) = name.filter(|_| flow.has(flags::NAME_ASSEMBLED)) {
             // A packet that is classified again has the same name.
             let _ = self.packet.assembled.set(Box::new(name));

@@ -45,6 +45,8 @@ pub(crate) struct Record {
     pub(crate) name_kind: Option<&'static str>,
     /// The packet begins a conversation that names a host, and a name in it was not read.
     pub(crate) name_missing: bool,
+    /// The packet is kept until a later one completes the name that it begins.
+    pub(crate) name_pending: bool,
     /// There is an Encrypted ClientHello, so that the name is the outer one.
     pub(crate) ech: bool,
     /// The version of a QUIC long header.
@@ -125,6 +127,7 @@ impl Record {
             name_offset: (name.is_some() && !is_assembled).then_some(flow.name_offset),
             name,
             name_missing: flow.has(flags::NAME_MISSING),
+            name_pending: flow.has(flags::NAME_PENDING),
             ech: flow.has(flags::ECH),
             quic_version: flow.has(flags::QUIC).then_some(flow.quic_version),
             fragment: match () {

@@ -82,6 +82,7 @@ fn row(record: &Record) -> Row {
     let mut remarks = Vec::new();
     for (is_so, remark) in [
         (record.name_missing, "name missing"),
+        (record.name_pending, "name pending"),
         (record.ech, "ech"),
         (record.fragment.is_some(), "fragment"),
         (record.truncated, "truncated"),

@@ -9,7 +9,7 @@ use sluice_core::{CapturedPacket, NameText, parse_headers_into, protocol};
 use sluice_npi::{Flow, flags};
 
 use crate::hash::{HashKey, StreamId};
-use crate::stream::{Bytes, LENGTH, MEMORY, Stream};
+use crate::stream::{Bytes, LENGTH, MEMORY, Progress, Stream};
 use crate::try_lock::TryLock;
 
 /// How many streams share a group, in which the oldest makes room.
@@ -79,11 +79,20 @@ impl Assembler {
     }
 
     /// Looks at a packet of which `flow` was read. If it makes a name known that is spread over packets, that is
-    /// written to `name`, and `flow` says so; if it contradicts an earlier one, `flow` says that.
+    /// written to `name`, and `flow` says so. If a later packet will, `flow` says that it is pending; if it contradicts
+    /// an earlier one, `flow` says that.
+    ///
+    /// `now` gives the time in milliseconds, from any start on. It is called for few packets.
     ///
     /// Up to DISPATCH_LEVEL, on any number of processors at once.
     #[inline]
-    pub fn follow(&self, packet: &CapturedPacket<'_>, flow: &mut Flow, name: &mut Option<NameText>) {
+    pub fn follow(
+        &self,
+        packet: &CapturedPacket<'_>,
+        flow: &mut Flow,
+        name: &mut Option<NameText>,
+        now: impl FnOnce() -> u64,
+    ) {
         if self.tags.is_empty() || !flow.has(flags::PORTS) || flow.has(flags::FRAGMENT) {
             return;
         }
@@ -106,27 +115,53 @@ impl Assembler {
             return;
         };
         if begins || has_tag(tags.load(Ordering::Relaxed), tag) {
-            self.look(index, tag, packet, flow, name);
+            self.look(index, &mut Looked { tag, now: now(), packet, flow, name });
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn look(&self, index: usize, tag: u16, packet: &CapturedPacket<'_>, flow: &mut Flow, name: &mut Option<NameText>) {
+    fn look(&self, index: usize, looked: &mut Looked<'_, '_>) {
         let (Some(tags), Some(group)) = (self.tags.get(index), self.groups.get(index)) else {
             return;
         };
-        let looked = group.try_with(|group| {
-            if flow.protocol == protocol::TCP {
-                group.segment(tag, packet, flow, name);
+        let answer = group.try_with(|group| {
+            if looked.flow.protocol == protocol::TCP {
+                group.segment(looked);
             } else {
-                group.datagram(tag, packet, flow, name);
+                group.datagram(looked);
             }
             tags.store(group.tags(), Ordering::Relaxed);
         });
-        if looked.is_none() && flow.payload_length != 0 {
-            flow.flags |= flags::NAME_MISSING;
+        if answer.is_none() && looked.flow.payload_length != 0 {
+            looked.flow.flags |= flags::NAME_MISSING;
         }
+    }
+}
+
+/// A packet that is looked at, and what is said of it.
+struct Looked<'a, 'packet> {
+    tag: u16,
+    now: u64,
+    packet: &'a CapturedPacket<'packet>,
+    flow: &'a mut Flow,
+    name: &'a mut Option<NameText>,
+}
+
+impl<'packet> Looked<'_, 'packet> {
+    fn payload(&self) -> &'packet [u8] {
+        let start = self.flow.payload_offset as usize;
+        let end = start.wrapping_add(self.flow.payload_length as usize);
+        self.packet.bytes.get(start..end).unwrap_or_default()
+    }
+
+    /// Whether a part of the packet was not captured, so that it is not known.
+    fn is_cut(&self) -> bool {
+        (self.packet.wire_length as usize) > self.packet.bytes.len()
+    }
+
+    fn say(&mut self, bits: u32) {
+        self.flow.flags |= bits;
     }
 }
 
@@ -139,28 +174,40 @@ fn has_tag(tags: u64, tag: u16) -> bool {
     differences.wrapping_sub(ONES) & !differences & ONES << 15 != 0
 }
 
+/// Where a stream lies.
+enum Where {
+    Nowhere,
+    At(usize),
+    /// There is more than one.
+    Several,
+}
+
 impl Group {
     fn tags(&self) -> u64 {
         self.streams.iter().fold(0, |tags, stream| tags << 16 | u64::from(stream.tag))
     }
 
-    /// Where the stream of this flow lies.
-    fn find(&self, id: &StreamId) -> Option<usize> {
-        self.streams.iter().position(|stream| stream.tag != 0 && stream.id == *id)
+    /// Where the stream lies for which `is_it` holds.
+    fn find(&self, is_it: impl Fn(&Stream) -> bool) -> Where {
+        let mut places = (0..).zip(&self.streams).filter(|(_, stream)| stream.tag != 0 && is_it(stream));
+        match (places.next(), places.next()) {
+            (None, _) => Where::Nowhere,
+            (Some((at, _)), None) => Where::At(at),
+            (Some(_), Some(_)) => Where::Several,
+        }
     }
 
-    /// Makes room for a stream, in the place of the oldest if there is no other.
-    fn admit(&mut self, stream: Stream) -> usize {
+    /// Makes room for a stream: in the place of the oldest, if there is no other and none has to be kept.
+    fn admit(&mut self, stream: Stream) -> Option<usize> {
         self.clock = self.clock.wrapping_add(1);
         let age = |stream: &Stream| if stream.tag == 0 { u32::MAX } else { self.clock.wrapping_sub(stream.came) };
-        let oldest = self.streams.iter().enumerate().max_by_key(|(_, stream)| age(stream));
-        let at = oldest.map_or(0, |(at, _)| at);
+        let free = self.streams.iter().enumerate().filter(|(_, other)| other.tag == 0 || !other.is_kept(stream.seen));
+        let (at, _) = free.max_by_key(|(_, other)| age(other))?;
         let came = self.clock;
-        if let Some((place, mut bytes)) = self.at(at) {
-            *place = Stream { came, ..stream };
-            bytes.clear();
-        }
-        at
+        let (place, mut bytes) = self.at(at)?;
+        *place = Stream { came, ..stream };
+        bytes.clear();
+        Some(at)
     }
 
     fn at(&mut self, at: usize) -> Option<(&mut Stream, Bytes<'_>)> {
@@ -169,81 +216,88 @@ impl Group {
     }
 
     /// A segment of TCP, which has bytes or opens a connection.
-    fn segment(&mut self, tag: u16, packet: &CapturedPacket<'_>, flow: &mut Flow, name: &mut Option<NameText>) {
-        let id = StreamId::of(flow);
-        let number = packet.bytes.get((flow.transport_offset as usize).wrapping_add(4)..).and_then(<[u8]>::first_chunk);
-        let Some(number) = number.copied().map(u32::from_be_bytes) else {
+    fn segment(&mut self, looked: &mut Looked<'_, '_>) {
+        let start = (looked.flow.transport_offset as usize).wrapping_add(4);
+        let number = looked.packet.bytes.get(start..).and_then(<[u8]>::first_chunk).copied();
+        let Some(number) = number.map(u32::from_be_bytes) else {
             return;
         };
-        let start = flow.payload_offset as usize;
-        let payload = packet.bytes.get(start..start.wrapping_add(flow.payload_length as usize)).unwrap_or_default();
-        let opens = flow.tcp_flags & (SYN | ACK) == SYN;
+        let payload = looked.payload();
+        let opens = looked.flow.tcp_flags & (SYN | ACK) == SYN;
         // SYN takes a number of its own (RFC 9293, 3.4).
         let number = number.wrapping_add(opens.into());
-        let stream = Stream { id, first: number, tag, ..Stream::default() };
-        let at = match self.find(&id) {
-            // A connection that takes the place of one with the same ports.
-            Some(at) if opens && self.streams.get(at).is_some_and(|stream| stream.first != number) => {
-                self.end(at);
+        let id = StreamId::of(looked.flow);
+        let stream =
+            Stream { id, first: number, tag: looked.tag, seen: looked.now, is_gapless: opens, ..Stream::default() };
+        let has = |stream: &Stream| if opens { stream.first == number } else { stream.has(number, payload.len()) };
+        let at = match self.find(|stream| stream.id == id && has(stream)) {
+            Where::At(at) => Some(at),
+            // Of which of two connections it is nobody can tell.
+            Where::Several => return looked.say(flags::NAME_MISSING),
+            Where::Nowhere if opens => self.admit(stream),
+            // A segment whose name is missing for another reason than its end is a matter of its own.
+            Where::Nowhere
+                if looked.flow.has(flags::NAME_MISSING)
+                    && read_stream(payload, &mut { *looked.flow }, looked.name) == Beginning::Short =>
+            {
                 self.admit(stream)
             }
-            Some(at) => at,
-            None if opens => self.admit(stream),
-            // A segment whose name is missing for another reason than its end is a matter of its own.
-            None if read_stream(payload, &mut { *flow }, name) == Beginning::Short => self.admit(stream),
-            None => return,
+            Where::Nowhere => None,
         };
-        let Some((stream, mut bytes)) = self.at(at) else {
+        let Some((at, (stream, mut bytes))) = at.and_then(|at| Some((at, self.at(at)?))) else {
             return;
         };
         let offset = number.wrapping_sub(stream.first);
-        // In front of the first byte, if it is more than half of all numbers away (RFC 9293, 3.4).
         let (skipped, offset) = if offset >> 31 == 0 { (0, offset) } else { (offset.wrapping_neg(), 0) };
         let payload = payload.get(skipped as usize..).unwrap_or_default();
         let agrees = put(&mut bytes, offset as usize, payload);
         // It names a host all by itself.
-        if offset == 0 && !stream.is_read && flow.name_kind != 0 && !flow.has(flags::NAME_MISSING) {
+        let is_alone = offset == 0 && stream.progress == Progress::Opened && looked.flow.name_kind != 0;
+        if is_alone && !looked.flow.has(flags::NAME_MISSING) {
             return self.end(at);
         }
-        let outcome = outcome(stream, &bytes, agrees, packet, flow, name, read_stream);
-        if outcome == Outcome::Useless {
+        if outcome(stream, &bytes, offset as usize, agrees, looked, read_stream) == Outcome::Useless {
             self.end(at);
         }
     }
 
     /// A datagram of QUIC.
-    fn datagram(&mut self, tag: u16, packet: &CapturedPacket<'_>, flow: &mut Flow, name: &mut Option<NameText>) {
-        let id = StreamId::of(flow);
-        let start = flow.payload_offset as usize;
-        let payload = packet.bytes.get(start..start.wrapping_add(flow.payload_length as usize)).unwrap_or_default();
-        let known = self.find(&id);
-        let mut at = known;
-        if let Some((stream, mut bytes)) = known.and_then(|at| self.at(at)) {
-            let mut agrees = true;
-            let mut each = |at: usize, byte: u8| agrees &= bytes.put(at, byte);
-            if read_crypto(payload, stream.connection.as_ref(), &mut each).is_some() {
-                outcome(stream, &bytes, agrees, packet, flow, name, read_handshake);
-                return;
-            }
-            // Another connection between the same ports.
-            at = None;
-        }
-        if at.is_none() && flow.has(flags::NAME_MISSING) {
-            let Some(connection) = read_crypto(payload, None, &mut |_, _| {}) else {
+    fn datagram(&mut self, looked: &mut Looked<'_, '_>) {
+        let id = StreamId::of(looked.flow);
+        let payload = looked.payload();
+        // There may be several connections between two ports, one behind the other. Each has its keys.
+        for at in 0..WAYS {
+            let Some((stream, mut bytes)) = self.at(at) else {
                 return;
             };
-            if let Some(at) = known {
-                self.end(at);
+            if stream.tag == 0 || stream.id != id {
+                continue;
             }
-            let stream = Stream { id, tag, connection: Some(connection), ..Stream::default() };
-            let at = self.admit(stream);
-            if let Some((_, mut bytes)) = self.at(at) {
-                read_crypto(payload, None, &mut |at, byte| {
-                    // Nothing is there that it could contradict.
-                    let _ = bytes.put(at, byte);
-                });
+            let (mut agrees, mut first) = (true, usize::MAX);
+            let mut each = |at: usize, byte: u8| {
+                agrees &= bytes.put(at, byte);
+                first = first.min(at);
+            };
+            if let Some(opened) = read_crypto(payload, stream.connection.as_ref(), &mut each) {
+                stream.is_gapless &= opened.is_whole;
+                outcome(stream, &bytes, first, agrees, looked, read_handshake);
+                return;
             }
         }
+        if !looked.flow.has(flags::NAME_MISSING) {
+            return;
+        }
+        let Some(opened) = read_crypto(payload, None, &mut |_, _| {}) else {
+            return;
+        };
+        let (tag, seen, connection, is_gapless) = (looked.tag, looked.now, Some(opened.connection), opened.is_whole);
+        let stream = Stream { id, tag, seen, connection, is_gapless, ..Stream::default() };
+        let Some((stream, mut bytes)) = self.admit(stream).and_then(|at| self.at(at)) else {
+            return;
+        };
+        let mut agrees = true;
+        read_crypto(payload, None, &mut |at, byte| agrees &= bytes.put(at, byte));
+        outcome(stream, &bytes, 0, agrees, looked, read_handshake);
     }
 
     fn end(&mut self, at: usize) {
@@ -265,51 +319,69 @@ fn put(bytes: &mut Bytes<'_>, offset: usize, payload: &[u8]) -> bool {
 /// What comes of a stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// It stays: its name is to come, or it was in several packets and may yet be contradicted.
+    /// It stays: its name is to come, or it was in several packets and may be sent again or be contradicted.
     Stays,
     /// It does not name a host, or does so in one packet.
     Useless,
 }
 
+/// Says of a packet, which has bytes of `stream` from `offset` on, what is known with it.
 fn outcome(
     stream: &mut Stream,
     bytes: &Bytes<'_>,
+    offset: usize,
     agrees: bool,
-    packet: &CapturedPacket<'_>,
-    flow: &mut Flow,
-    name: &mut Option<NameText>,
+    looked: &mut Looked<'_, '_>,
     read: fn(&[u8], &mut Flow, &mut Option<NameText>) -> Beginning,
 ) -> Outcome {
+    stream.seen = looked.now;
+    // What was not captured is never seen.
+    stream.is_gapless &= !looked.is_cut();
     if !agrees {
-        flow.flags |= flags::MALFORMED | flags::NAME_MISSING;
+        looked.say(flags::MALFORMED | flags::NAME_MISSING);
         return Outcome::Stays;
     }
     let beginning = bytes.beginning();
-    // A packet with a name that was put together keeps it.
-    if stream.is_read || beginning.is_empty() || flow.has(flags::NAME_ASSEMBLED) {
+    let is_quic = looked.flow.has(flags::QUIC);
+    let is_behind = matches!(stream.progress, Progress::Read(end) if offset >= usize::from(end));
+    // In QUIC, a packet that contradicts itself has said enough.
+    if is_behind || is_quic && looked.flow.has(flags::MALFORMED) {
+        return Outcome::Stays;
+    }
+    if beginning.is_empty() {
+        // A packet of QUIC that belongs to a handshake shows that, whatever part of it it has.
+        if is_quic && stream.is_gapless {
+            stream.progress = Progress::Pending;
+            looked.flow.flags = looked.flow.flags & !flags::NAME_MISSING | flags::NAME_PENDING;
+        }
         return Outcome::Stays;
     }
     // What the payload says by itself does not count: it is the middle of something.
+    let CapturedPacket { link_type, bytes: packet, wire_length, .. } = *looked.packet;
     let mut whole = Flow::default();
-    if parse_headers_into(packet.link_type, packet.bytes, packet.wire_length, &mut whole).is_err() {
+    if parse_headers_into(link_type, packet, wire_length, &mut whole).is_err() {
         return Outcome::Stays;
     }
-    whole.flags |= flow.flags & flags::QUIC;
-    whole.quic_version = flow.quic_version;
-    match read(beginning, &mut whole, name) {
+    whole.flags |= looked.flow.flags & (flags::QUIC | flags::TRUNCATED);
+    whole.quic_version = looked.flow.quic_version;
+    match read(beginning, &mut whole, looked.name) {
         Beginning::Read => {
-            *flow = whole;
-            stream.is_read = true;
-            Outcome::Stays
+            if !matches!(stream.progress, Progress::Read(_)) {
+                stream.progress = Progress::Read(beginning.len() as u16);
+            }
         }
-        Beginning::Short if beginning.len() < LENGTH => Outcome::Stays,
+        Beginning::Short if beginning.len() < LENGTH => {
+            stream.progress = Progress::Pending;
+            whole.flags |= if stream.is_gapless { flags::NAME_PENDING } else { flags::NAME_MISSING };
+        }
         Beginning::Short => {
-            stream.is_read = true;
-            flow.flags |= flags::NAME_MISSING;
-            Outcome::Stays
+            stream.progress = Progress::Read(LENGTH as u16);
+            whole.flags |= flags::NAME_MISSING;
         }
-        Beginning::Other => Outcome::Useless,
+        Beginning::Other => return Outcome::Useless,
     }
+    *looked.flow = whole;
+    Outcome::Stays
 }
 
 impl core::fmt::Debug for Assembler {
@@ -338,7 +410,8 @@ mod tests {
         let mut flow = Flow { flags: flags::PORTS, protocol: protocol::TCP, payload_length: 1, ..Flow::default() };
         let direction = sluice_core::Direction::Unspecified;
         let packet = CapturedPacket { direction, link_type: 101, wire_length: 0, bytes: &[] };
-        assembler.groups[0].try_with(|_| assembler.look(0, 1, &packet, &mut flow, &mut None));
+        let mut looked = Looked { tag: 1, now: 0, packet: &packet, flow: &mut flow, name: &mut None };
+        assembler.groups[0].try_with(|_| assembler.look(0, &mut looked));
         assert!(flow.has(flags::NAME_MISSING));
     }
 }

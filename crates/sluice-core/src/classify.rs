@@ -93,7 +93,7 @@ pub fn classify_observed<'packet, B: AsRef<[u8]>>(
         let mut rules = [NO_RULE; LANES];
         find_rules(policy, side_by_side.clone(), now, name.as_ref(), &mut rules);
         if policy.observes() {
-            observe(policy, side_by_side, now, name.as_ref(), &rules, observer);
+            observe(policy, side_by_side.clone(), now, name.as_ref(), &rules, observer);
         }
         for (verdict, rule) in now.iter_mut().zip(rules) {
             observer.decided(rule.min(policy.rule_count()));
@@ -103,6 +103,12 @@ pub fn classify_observed<'packet, B: AsRef<[u8]>>(
             verdict.reserved = [0; 3];
             verdict.rule_id = decision.rule_id;
             verdict.generation = generation;
+        }
+        if let (Some(name), Some(verdict)) = (&name, now.last())
+            && verdict.flow.has(flags::NAME_ASSEMBLED)
+            && let Some(packet) = side_by_side.take(count).last()
+        {
+            observer.named(&packet, verdict, name);
         }
         verdicts = later;
     }
@@ -115,39 +121,37 @@ fn named_in<'a>(bytes: &'a [u8], flow: &Flow, name: Option<&'a NameText>) -> &'a
 }
 
 /// Calls `each` with every packet, its verdict, what `policy` would have decided on it and the index of the rule, as
-/// [`Observer::decided`] has it. The flows in `verdicts` are those of the packets: nothing is parsed again but names
-/// that have to be put together, and of these `each` sees what [`Observer::observed`] does.
+/// [`Observer::decided`] has it. The flows in `verdicts` are those of the packets: nothing is parsed again.
+///
+/// Packets whose name was put together are left out, unless that is `name`. Then `each` sees it in the place of their
+/// bytes, as [`Observer::observed`] does. [`Observer::named`] is told of these packets.
 pub fn look_up_again<'packet, B: AsRef<[u8]>>(
     policy: &Policy<B>,
     packets: impl Iterator<Item = CapturedPacket<'packet>> + Clone,
     verdicts: &[Verdict],
+    name: Option<&NameText>,
     mut each: impl FnMut(&CapturedPacket<'_>, &Verdict, Decision, u32),
 ) {
     let mut packets = packets;
     let mut verdicts = verdicts;
-    while !verdicts.is_empty() {
-        let is_assembled = |verdict: &Verdict| verdict.flow.has(flags::NAME_ASSEMBLED);
-        let before = verdicts.iter().take(LANES).take_while(|verdict| !is_assembled(verdict)).count();
-        // A name that was put together is put together again, in a batch of its own.
-        let (now, later) = verdicts.split_at_checked(before.max(1)).unwrap_or((verdicts, &[]));
-        let name = now.first().filter(|verdict| is_assembled(verdict)).and_then(|_| assemble(packets.clone().next()?));
+    let has_no_name = |verdict: &Verdict| name.is_none() && verdict.flow.has(flags::NAME_ASSEMBLED);
+    while let [first, behind @ ..] = verdicts {
+        if has_no_name(first) {
+            packets.next();
+            verdicts = behind;
+            continue;
+        }
+        let count = verdicts.iter().take(LANES).take_while(|verdict| !has_no_name(verdict)).count();
+        let (now, later) = verdicts.split_at_checked(count).unwrap_or((verdicts, &[]));
         let mut rules = [NO_RULE; LANES];
-        find_rules(policy, packets.clone(), now, name.as_ref(), &mut rules);
+        find_rules(policy, packets.clone(), now, name, &mut rules);
         // The verdicts come first: a packet that is taken and has none would be lost.
         for ((verdict, rule), packet) in now.iter().zip(rules).zip(&mut packets) {
-            let named = CapturedPacket { bytes: named_in(packet.bytes, &verdict.flow, name.as_ref()), ..packet };
+            let named = CapturedPacket { bytes: named_in(packet.bytes, &verdict.flow, name), ..packet };
             each(&named, verdict, policy.decision(rule), rule.min(policy.rule_count()));
         }
         verdicts = later;
     }
-}
-
-#[cold]
-#[inline(never)]
-fn assemble(packet: CapturedPacket<'_>) -> Option<NameText> {
-    let mut name = None;
-    parse_with_name(packet.link_type, packet.bytes, packet.wire_length, &mut Flow::default(), &mut name).ok()?;
-    name
 }
 
 /// Who is told which rules the packets match.
@@ -168,6 +172,13 @@ pub trait Observer {
     /// If `flow` has a name that was put together ([`NAME_ASSEMBLED`](flags::NAME_ASSEMBLED)), that is what the bytes
     /// of `packet` are here.
     fn observed(&mut self, rule: u32, packet: &CapturedPacket<'_>, flow: &Flow, decision: Decision);
+
+    /// `packet` got `verdict`, and `name`, which had to be put together, is known for the last time. See
+    /// [`look_up_again`].
+    #[inline]
+    fn named(&mut self, packet: &CapturedPacket<'_>, verdict: &Verdict, name: &NameText) {
+        let _ = (packet, verdict, name);
+    }
 }
 
 /// Nobody.

@@ -119,6 +119,7 @@ fn rule(rng: &mut Rng, id: u32, density: Density) -> Rule {
             }),
             names: list(rng, density.names, |rng| NAMES[rng.usize(0..NAMES.len())].into()),
             name_missing: chance(rng, rare).then(|| rng.bool()),
+            name_pending: chance(rng, rare).then(|| rng.bool()),
             ech: chance(rng, rare).then(|| rng.bool()),
             quic: chance(rng, rare).then(|| rng.bool()),
             quic_versions: list(rng, rare, |rng| [1, 0x6B33_43CF, 7][rng.usize(0..3)]),

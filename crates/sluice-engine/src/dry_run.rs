@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use sluice_control::message::{DryRunStatus, ModuleId, PacketRecord, header_of};
 use sluice_control::status::STATUS_INSUFFICIENT_RESOURCES;
 use sluice_control::{List, NTSTATUS, try_box};
-use sluice_core::{Action, CapturedPacket, Decision, ParsedPacket, Policy, look_up_again};
+use sluice_core::{Action, CapturedPacket, Decision, NameText, ParsedPacket, Policy, look_up_again};
 use sluice_npi::Verdict;
 
 use crate::Machine;
@@ -50,7 +50,8 @@ impl DryRun {
         try_box(Self { tried, number, changed, pairs, samples, started_ms, started_generation: generation })
     }
 
-    /// Counts what the policy would have decided about packets that have their `verdicts`. Up to DISPATCH_LEVEL.
+    /// Counts what the policy would have decided about packets that have their `verdicts`: those without a name that
+    /// was put together, or those with `name`, which was. Up to DISPATCH_LEVEL.
     #[cold]
     #[inline(never)]
     pub(crate) fn compare<'packet>(
@@ -58,12 +59,13 @@ impl DryRun {
         place: Place,
         packets: impl Iterator<Item = CapturedPacket<'packet>> + Clone,
         verdicts: &[Verdict],
+        name: Option<&NameText>,
         module_id: ModuleId,
         now: u64,
     ) {
         let [packets_of, changed, pairs] = [&self.tried.counters, &self.changed, &self.pairs].map(|all| all.at(place));
         let policy = &self.tried.policy;
-        look_up_again(policy, packets, verdicts, |packet, verdict, decision, rule| {
+        look_up_again(policy, packets, verdicts, name, |packet, verdict, decision, rule| {
             packets_of.add(rule as usize);
             pairs.add(pair(verdict.action, decision.action.number()));
             if verdict.action != decision.action.number() {

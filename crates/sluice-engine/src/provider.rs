@@ -1,6 +1,7 @@
 //! The NMR provider: who attaches, and what their calls are answered with.
 
 use core::sync::atomic::{AtomicU64, Ordering};
+use core::{iter, slice};
 
 use sluice_assembler::{Assembler, HashKey};
 use sluice_control::NTSTATUS;
@@ -167,13 +168,13 @@ impl<M: Machine> SluiceProvider for Engine<M> {
         let mut counts = client.counters.start_call();
         Ok(self.policy.read(&self.machine, |place, in_force| {
             let tally = in_force.counters.at(place);
-            let mut observer = CallObserver { engine: self, client, in_force, tally };
+            let mut observer = CallObserver { engine: self, client, in_force, tally, processor: place.processor };
             let answered = call.answer(|packets, verdicts| {
                 judge(in_force, captured(packets), verdicts, &mut observer);
                 verdicts.iter().for_each(|verdict| counts.add(verdict));
                 self.policy.read_dry_run(place.processor, |place, dry_run| {
                     let now = self.machine.uptime_ms();
-                    dry_run.compare(place, captured(packets), verdicts, client.module_id.into(), now);
+                    dry_run.compare(place, captured(packets), verdicts, None, client.module_id.into(), now);
                 });
             });
             counts.finish(place);
@@ -202,12 +203,13 @@ struct CallObserver<'a, M: Machine> {
     client: &'a AttachedClient,
     in_force: &'a InstalledPolicy,
     tally: Tally<'a>,
+    processor: usize,
 }
 
 impl<M: Machine> Observer for CallObserver<'_, M> {
     #[inline]
     fn parsed(&mut self, packet: &CapturedPacket<'_>, flow: &mut Flow, name: &mut Option<NameText>) {
-        self.engine.assembler.follow(packet, flow, name);
+        self.engine.assembler.follow(packet, flow, name, || self.engine.machine.uptime_ms());
     }
 
     #[inline]
@@ -225,6 +227,17 @@ impl<M: Machine> Observer for CallObserver<'_, M> {
             let of = Circumstances { time: now, generation, module_id, decision };
             self.engine.log_packet(of, rule_id, counters.sum(rule as usize), packet, flow);
         }
+    }
+
+    // A policy that is tried is asked when the name is known, and not with the packets of the whole call.
+    #[cold]
+    #[inline(never)]
+    fn named(&mut self, packet: &CapturedPacket<'_>, verdict: &Verdict, name: &NameText) {
+        let Self { engine, client, .. } = self;
+        engine.policy.read_dry_run(self.processor, |place, dry_run| {
+            let (packet, verdict) = (iter::once(*packet), slice::from_ref(verdict));
+            dry_run.compare(place, packet, verdict, Some(name), client.module_id.into(), engine.machine.uptime_ms());
+        });
     }
 }
 

@@ -131,6 +131,7 @@ typedef struct _SLUICE_PACKET {
 #define SLUICE_FLOW_NAME_MISSING 0x00004000u   /* begins a conversation that names a host, and a name was not read */
 #define SLUICE_FLOW_ECH 0x00008000u            /* an Encrypted ClientHello: the name that is given is the outer one */
 #define SLUICE_FLOW_NAME_ASSEMBLED 0x00010000u /* the name is encrypted or in pieces in the packet: NameOffset is 0 */
+#define SLUICE_FLOW_NAME_PENDING 0x00020000u   /* kept until a later packet completes the name and is judged by it */
 
 /* SLUICE_FLOW.NameKind. A client of version 1 takes any other value for NONE. */
 #define SLUICE_NAME_KIND_NONE 0 /* there is no name */

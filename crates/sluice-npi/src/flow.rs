@@ -43,6 +43,10 @@ pub mod flags {
     /// The name that was found does not lie in the packet as it is: it is encrypted there (QUIC), or in pieces.
     /// `name_length` is its length, `name_offset` is 0.
     pub const NAME_ASSEMBLED: u32 = 1 << 16;
+    /// The packet is a part of the beginning of a conversation in which a host is named, and what it has of that is
+    /// kept: the packet that completes the name will be judged by it, or have [`NAME_MISSING`]. Not together with
+    /// that flag.
+    pub const NAME_PENDING: u32 = 1 << 17;
 }
 
 /// The values of [`Flow::name_kind`].

@@ -237,6 +237,7 @@ fn constants() -> Vec<Constant> {
         SLUICE_FLOW_DNS = flags::DNS,
         SLUICE_FLOW_ETHER_TYPE = flags::ETHER_TYPE,
         SLUICE_FLOW_NAME_MISSING = flags::NAME_MISSING,
+        SLUICE_FLOW_NAME_PENDING = flags::NAME_PENDING,
         SLUICE_FLOW_ECH = flags::ECH,
         SLUICE_FLOW_NAME_ASSEMBLED = flags::NAME_ASSEMBLED,
         SLUICE_NAME_KIND_NONE = name_kind::NONE,

@@ -212,6 +212,7 @@ fn parts(all: &Conditions) -> Vec<(&'static str, Conditions)> {
     part!("tcp_flags", tcp_flags, all.tcp_flags.is_some());
     part!("name", names, !all.names.is_empty());
     part!("name_missing", name_missing, all.name_missing.is_some());
+    part!("name_pending", name_pending, all.name_pending.is_some());
     part!("ech", ech, all.ech.is_some());
     part!("quic", quic, all.quic.is_some());
     part!("quic", quic_versions, !all.quic_versions.is_empty());

@@ -21,7 +21,7 @@ use super::{hint, impossible, list_file};
 
 pub(super) const POLICY_KEYS: [&str; 3] = ["default", "rule", "sets"];
 pub(super) const SET_KEYS: [&str; 3] = ["addresses", "names", "ports"];
-pub(super) const RULE_KEYS: [&str; 22] = [
+pub(super) const RULE_KEYS: [&str; 23] = [
     "id",
     "action",
     "description",
@@ -40,6 +40,7 @@ pub(super) const RULE_KEYS: [&str; 22] = [
     "name",
     "fragment",
     "name_missing",
+    "name_pending",
     "ech",
     "quic",
     "malformed",
@@ -307,6 +308,7 @@ impl Reader<'_> {
                 "name" => conditions.names = self.list(place, value, &NAME, Some(&sets.names)),
                 "fragment" => conditions.fragment = self.one(place, value, &FRAGMENT),
                 "name_missing" => conditions.name_missing = self.one(place, value, &BOOLEAN),
+                "name_pending" => conditions.name_pending = self.one(place, value, &BOOLEAN),
                 "ech" => conditions.ech = self.one(place, value, &BOOLEAN),
                 "quic" => match value.get_ref() {
                     DeValue::Boolean(quic) => conditions.quic = Some(*quic),

@@ -130,6 +130,7 @@ impl<'a> Prepared<'a> {
         same_or_unset(wide.direction, narrow.direction)
             && same_or_unset(wide.tagged, if narrow.vlans.is_empty() { narrow.tagged } else { Some(true) })
             && same_or_unset(wide.name_missing, narrow.name_missing)
+            && same_or_unset(wide.name_pending, narrow.name_pending)
             && same_or_unset(wide.ech, narrow.ech)
             && same_or_unset(wide.quic, if narrow.quic_versions.is_empty() { narrow.quic } else { Some(true) })
             && same_or_unset(wide.malformed, narrow.malformed)

@@ -94,6 +94,7 @@ fn every_key_becomes_its_condition() {
         ("fragment = true", Conditions { fragment: Some(Fragment::Any), ..nothing() }),
         ("malformed = true", Conditions { malformed: Some(true), ..nothing() }),
         ("name_missing = true", Conditions { name_missing: Some(true), ..nothing() }),
+        ("name_pending = true", Conditions { name_pending: Some(true), ..nothing() }),
         ("ech = false", Conditions { ech: Some(false), ..nothing() }),
         ("truncated = false", Conditions { truncated: Some(false), ..nothing() }),
     ] {

@@ -147,9 +147,9 @@ impl<'a> Generations<'a> {
 /// A verdict without what depends on names, if one of the two says that names may be in several packets: the driver
 /// puts them together in the order in which its clients ask, which is another each time.
 fn without_names(verdict: Verdict, other: &Verdict) -> Verdict {
-    const OF_NAMES: u32 =
-        flags::NAME_MISSING | flags::NAME_ASSEMBLED | flags::ECH | flags::DNS | flags::MALFORMED | flags::TRUNCATED;
-    if (verdict.flow.flags | other.flow.flags) & (flags::NAME_MISSING | flags::NAME_ASSEMBLED) == 0 {
+    const MAY_BE_SPREAD: u32 = flags::NAME_MISSING | flags::NAME_PENDING | flags::NAME_ASSEMBLED;
+    const OF_NAMES: u32 = MAY_BE_SPREAD | flags::ECH | flags::DNS | flags::MALFORMED | flags::TRUNCATED;
+    if (verdict.flow.flags | other.flow.flags) & MAY_BE_SPREAD == 0 {
         return verdict;
     }
     let flow = Flow {

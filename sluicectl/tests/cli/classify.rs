@@ -38,9 +38,8 @@ fn every_packet_is_an_object_with_all_keys() {
     let nothing = json!({"number": 0, "time": "1970-01-01T00:00:00Z", "direction": null, "action": "permit",
         "rule": null, "ether_type": null, "vlan": null, "protocol": null, "source": null, "destination": null,
         "source_port": null, "destination_port": null, "icmp_type": null, "icmp_code": null, "tcp_flags": null,
-        "name": null, "name_kind": null, "name_missing": false, "ech": false, "quic_version": null,
-        "fragment": null, "truncated": false,
-        "malformed": false,
+        "name": null, "name_kind": null, "name_missing": false, "name_pending": false, "ech": false,
+        "quic_version": null, "fragment": null, "truncated": false, "malformed": false,
         "network_offset": null, "transport_offset": null, "payload_offset": null, "payload_length": null,
         "name_offset": null});
     let with = |members: Value| {
@@ -107,18 +106,19 @@ fn icmp_tcp_flags_fragments_time_and_direction_are_in_the_json() {
 fn a_name_in_two_segments_is_shown_and_judged_where_it_is_complete() {
     let folder = Folder::new();
     let request = b"GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n";
-    let segment = |number: u8, payload: &[u8]| {
+    let segment = |number: u8, tcp_flags: u8, payload: &[u8]| {
         let start = [0x45, 0, 0, 40 + payload.len() as u8, 0, 0, 0, 0, 64, 6, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
-        let tcp = [0xC0, 0, 0, 80, 0, 0, 0, number, 0, 0, 0, 0, 0x50, 0x18, 0, 0, 0, 0, 0, 0];
+        let tcp = [0xC0, 0, 0, 80, 0, 0, 0, number, 0, 0, 0, 0, 0x50, tcp_flags, 0, 0, 0, 0, 0, 0];
         [&start[..], &tcp, payload].concat()
     };
-    let packets = [segment(9, &request[..25]), segment(34, &request[25..])];
-    let capture = folder.file("a.pcap", pcap(RAW, &[&packets[0], &packets[1]]));
+    let packets = [segment(8, 2, &[]), segment(9, 0x18, &request[..25]), segment(34, 0x18, &request[25..])];
+    let capture = folder.file("a.pcap", pcap(RAW, &[&packets[0], &packets[1], &packets[2]]));
     let policy = folder.file("p.toml", "[[rule]]\nid = 3\naction = \"block\"\nname = \"example.com\"\n");
     let run = sluicectl(["classify", "--offline", &capture, "--policy", &policy, "--json"]);
     run.done();
-    let [first, second] = &run.json()[..] else { panic!("{}", run.stdout) };
-    assert_eq!((&first["action"], &first["name_missing"]), (&json!("permit"), &json!(true)));
+    let [_, first, second] = &run.json()[..] else { panic!("{}", run.stdout) };
+    assert_eq!((&first["action"], &first["name_pending"]), (&json!("permit"), &json!(true)));
+    assert_eq!(first["name_missing"], json!(false));
     assert_eq!((&second["action"], &second["rule"]), (&json!("block"), &json!(3)));
     assert_eq!((&second["name"], &second["name_kind"]), (&json!("www.example.com"), &json!("http")));
     assert_eq!((&second["name_offset"], &second["name_missing"]), (&json!(null), &json!(false)));

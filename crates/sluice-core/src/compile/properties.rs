@@ -43,9 +43,6 @@ pub(super) fn properties(c: &Conditions) -> Option<Properties> {
     if !c.vlans.is_empty() {
         need(meta::TAGGED, meta::TAGGED);
     }
-    if !c.ether_types.is_empty() {
-        need(flags::ETHER_TYPE, flags::ETHER_TYPE);
-    }
     if !c.sources.is_empty() || !c.destinations.is_empty() {
         need(flags::ADDRESSES, flags::ADDRESSES);
     }
@@ -79,6 +76,9 @@ pub(super) fn properties(c: &Conditions) -> Option<Properties> {
     }
     if let Some(missing) = c.name_missing {
         need(meta::NAME_MISSING, if missing { meta::NAME_MISSING } else { 0 });
+    }
+    if let Some(pending) = c.name_pending {
+        need(meta::NAME_PENDING, if pending { meta::NAME_PENDING } else { 0 });
     }
     if let Some(quic) = c.quic {
         need(meta::QUIC, if quic { meta::QUIC } else { 0 });

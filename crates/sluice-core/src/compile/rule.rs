@@ -59,6 +59,9 @@ pub struct Conditions {
     /// Whether the packet begins a conversation that names a host, without a name that was read: see
     /// [`NAME_MISSING`](sluice_npi::flags::NAME_MISSING).
     pub name_missing: Option<bool>,
+    /// Whether the packet is kept until a later one completes the name that it begins: see
+    /// [`NAME_PENDING`](sluice_npi::flags::NAME_PENDING).
+    pub name_pending: Option<bool>,
     /// Whether the packet has an Encrypted ClientHello, so that its name is the outer one.
     pub ech: Option<bool>,
     /// Whether there is a long header of QUIC, as the packets of a handshake have.

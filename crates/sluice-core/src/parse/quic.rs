@@ -134,24 +134,33 @@ impl Connection {
     }
 }
 
+/// What is known of a datagram whose Initial packets were opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Whose keys they have.
+    pub connection: Connection,
+    /// No Initial packet of the datagram was left unread.
+    pub is_whole: bool,
+}
+
 /// See [`stream::read_crypto`](super::stream::read_crypto).
 #[inline(never)]
 pub(super) fn crypto(
     datagram: &[u8],
     connection: Option<&Connection>,
     each: &mut impl FnMut(usize, u8),
-) -> Option<Connection> {
+) -> Option<Opened> {
     let first = Long::read(datagram)?;
     let own = Connection::new(first.version, first.destination)?;
     let connection = connection.copied().unwrap_or(own);
     let mut initials = Initials::new(datagram);
     // What was opened before one that cannot be read belongs to the handshake all the same.
-    let _ = open(&mut initials, datagram, &first, &connection);
+    let is_whole = open(&mut initials, datagram, &first, &connection).is_ok();
     if !initials.is_open() {
         return None;
     }
     initials.each_byte(each);
-    Some(connection)
+    Some(Opened { connection, is_whole })
 }
 
 /// Why the packets of a datagram were not all looked at.

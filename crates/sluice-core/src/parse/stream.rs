@@ -7,7 +7,7 @@ use super::hello::{Fault, Hello, Source};
 use super::quic::crypto;
 use super::{Ends, NameText, Parser};
 
-pub use super::quic::Connection;
+pub use super::quic::{Connection, Opened};
 
 /// What the beginning of a conversation says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +42,12 @@ pub fn read_handshake(handshake: &[u8], flow: &mut Flow, name: &mut Option<NameT
 /// belongs, and the byte.
 ///
 /// The keys are those of `connection` if it is given, and otherwise those of the datagram, as if it were the first of
-/// its connection. Gives the connection, or `None` if there is no packet with these keys.
+/// its connection. `None` if there is no packet with these keys.
 pub fn read_crypto(
     datagram: &[u8],
     connection: Option<&Connection>,
     each: &mut impl FnMut(usize, u8),
-) -> Option<Connection> {
+) -> Option<Opened> {
     crypto(datagram, connection, each)
 }
 

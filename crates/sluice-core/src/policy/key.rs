@@ -34,18 +34,19 @@ pub(crate) mod meta {
         | flags::FRAGMENT
         | flags::LATER_FRAGMENT
         | flags::TRUNCATED
-        | flags::MALFORMED
-        | flags::ETHER_TYPE;
+        | flags::MALFORMED;
     /// There is a VLAN tag. No rule depends on the flag whose bit this is.
     pub(crate) const TAGGED: u32 = flags::MACSEC;
-    /// Flags whose bits are taken by the direction. They move down, to bits of flags that no rule depends on.
-    pub(crate) const MOVED: u32 = flags::NAME_MISSING | flags::ECH;
+    /// Flags whose bits are taken by the direction and by TCP. They move to bits of flags that no rule has.
+    pub(crate) const MOVED: u32 = flags::NAME_MISSING | flags::ECH | flags::NAME_PENDING;
     /// A flag whose bit is taken by one of these. It moves up by one, to another that no rule depends on.
     pub(crate) const QUIC: u32 = flags::QUIC << 1;
     /// How many bits they move down.
     pub(crate) const MOVED_BY: u32 = 4;
     #[cfg(feature = "compile")]
     pub(crate) const NAME_MISSING: u32 = flags::NAME_MISSING >> MOVED_BY;
+    #[cfg(feature = "compile")]
+    pub(crate) const NAME_PENDING: u32 = flags::NAME_PENDING >> MOVED_BY;
     #[cfg(feature = "compile")]
     pub(crate) const ECH: u32 = flags::ECH >> MOVED_BY;
     /// Where the two bits of the direction are.

@@ -96,6 +96,7 @@ fn matches(c: &Conditions, direction: Direction, link_type: u16, name: Option<&[
             Fragment::Later => has(flags::LATER_FRAGMENT),
         })
         && c.name_missing.is_none_or(|missing| missing == has(flags::NAME_MISSING))
+        && c.name_pending.is_none_or(|pending| pending == has(flags::NAME_PENDING))
         && c.quic.is_none_or(|quic| quic == has(flags::QUIC))
         && any(c.quic_versions.is_empty(), has(flags::QUIC) && c.quic_versions.contains(&flow.quic_version))
         && c.ech.is_none_or(|ech| ech == has(flags::ECH))

@@ -171,6 +171,12 @@ pub(crate) fn start_on(host: &Host) -> Started {
     run(engine)
 }
 
+/// One that puts names together in `memory` bytes.
+pub(crate) fn start_assembling(memory: usize) -> Started {
+    let engine = Engine::start(Host::default(), DEFAULT_TABLE_LIMIT, OnPolicyError::DoNotStart);
+    run(engine.and_then(|engine| engine.assembling(memory, 1)).expect("there is memory"))
+}
+
 /// Registers an engine that has started.
 pub(crate) fn run(engine: Engine<Host>) -> Started {
     let registration = engine.register(Process, || 0, passive()).expect("the registrar takes a provider");
@@ -239,6 +245,35 @@ pub(crate) fn classify(client: &Registered, ports: &[u16]) -> Result<Vec<Verdict
     let mut room = vec![MaybeUninit::uninit(); packets.len()];
     let sluice = client.providers().next().expect("attached");
     sluice.classify(&packets, &mut room).map(<[Verdict]>::to_vec)
+}
+
+/// Classifies packets of raw IPv4 in one call.
+pub(crate) fn classify_bytes<const COUNT: usize>(client: &Registered, packets: &[Vec<u8>; COUNT]) -> [Verdict; COUNT] {
+    let packets = packets.each_ref().map(|bytes| packet(bytes));
+    let mut room = [const { MaybeUninit::uninit() }; COUNT];
+    let sluice = client.providers().next().expect("attached");
+    sluice.classify(&packets, &mut room).expect("packets that are in order").try_into().unwrap()
+}
+
+/// A SYN, and the two segments of a request that names bad.example in the second.
+pub(crate) fn name_in_two_segments() -> [Vec<u8>; 3] {
+    let request = b"GET / HTTP/1.1\r\nHost: bad.example\r\n\r\n";
+    let segment = |number: u32, tcp_flags: u8, payload: &[u8]| {
+        let length = (40 + payload.len() as u16).to_be_bytes();
+        let mut packet = vec![0x45, 0, length[0], length[1], 0, 0, 0, 0, 64, 6, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+        packet.extend([0xC0, 0, 0, 80]);
+        packet.extend(number.to_be_bytes());
+        packet.extend([0, 0, 0, 0, 0x50, tcp_flags, 0xFF, 0xFF, 0, 0, 0, 0]);
+        packet.extend(payload);
+        packet
+    };
+    [segment(6, 0x02, &[]), segment(7, 0x18, &request[..25]), segment(32, 0x18, &request[25..])]
+}
+
+/// A table that blocks packets with the name bad.example, by rule `id`.
+pub(crate) fn blocking_name(id: u32) -> Vec<u8> {
+    let conditions = Conditions { names: vec!["bad.example".into()], ..Conditions::default() };
+    compile(&[Rule { id, action: RuleAction::Block, conditions }], Action::Permit).unwrap()
 }
 
 /// A table that blocks datagrams to `port`, by rule `id`.

@@ -6,7 +6,6 @@ mod host;
 mod observe;
 mod persist;
 
-use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::{ptr, thread};
 
@@ -16,12 +15,13 @@ use sluice_control::message::client_state;
 use sluice_control::settings::OnPolicyError;
 use sluice_control::sluice::{Operations, PolicyInForce};
 use sluice_control::status::{STATUS_INVALID_PARAMETER, STATUS_QUOTA_EXCEEDED, STATUS_SUCCESS};
-use sluice_core::compile::{Conditions, Rule, compile};
-use sluice_core::{Action, RuleAction};
-use sluice_engine::{DEFAULT_ASSEMBLY_MEMORY, DEFAULT_TABLE_LIMIT, Engine};
-use sluice_npi::{CallSluice, Header, Packet, PacketRef, Verdict, action, direction, flags, link_type};
+use sluice_engine::{DEFAULT_ASSEMBLY_MEMORY, Engine};
+use sluice_npi::{CallSluice, Header, Packet, Verdict, action, direction, flags, link_type};
 
-use crate::host::{Host, Regions, attach, blocking, classify, datagram, load, passive, run, start, status};
+use crate::host::{
+    Host, Regions, attach, blocking, blocking_name, classify, classify_bytes, datagram, load, name_in_two_segments,
+    passive, run, start, start_assembling, status,
+};
 
 #[test]
 fn without_a_policy_everything_is_permitted_in_generation_0() {
@@ -56,32 +56,15 @@ fn a_loaded_policy_decides_and_is_announced_to_every_client() {
 #[test]
 fn a_name_in_two_packets_is_judged_at_the_one_that_completes_it() {
     let _session = Session::new();
-    let request = b"GET / HTTP/1.1\r\nHost: bad.example\r\n\r\n";
-    let packet = |number: u32, payload: &[u8]| {
-        let length = (40 + payload.len() as u16).to_be_bytes();
-        let mut packet = vec![0x45, 0, length[0], length[1], 0, 0, 0, 0, 64, 6, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
-        packet.extend([0xC0, 0, 0, 80]);
-        packet.extend(number.to_be_bytes());
-        packet.extend([0, 0, 0, 0, 0x50, 0x18, 0xFF, 0xFF, 0, 0, 0, 0]);
-        packet.extend(payload);
-        packet
-    };
-    let packets = [packet(7, &request[..25]), packet(32, &request[25..])];
-    let conditions = Conditions { names: vec!["bad.example".into()], ..Conditions::default() };
-    let table = compile(&[Rule { id: 5, action: RuleAction::Block, conditions }], Action::Permit).unwrap();
     for (memory, expected) in [(DEFAULT_ASSEMBLY_MEMORY, action::BLOCK), (0, action::PERMIT)] {
-        let started = Engine::start(Host::default(), DEFAULT_TABLE_LIMIT, OnPolicyError::DoNotStart).ok().unwrap();
-        let engine = run(started.assembling(memory, 1).ok().unwrap());
+        let engine = start_assembling(memory);
         let client = attach("client");
-        assert_eq!(load(&engine, &table, 0), STATUS_SUCCESS);
-        let packets: Vec<_> = packets
-            .iter()
-            .map(|bytes| PacketRef::new(link_type::RAW, direction::INBOUND, bytes, bytes.len() as u32).unwrap())
-            .collect();
-        let mut room = [const { MaybeUninit::uninit() }; 2];
-        let verdicts = client.providers().next().unwrap().classify(&packets, &mut room).unwrap();
-        assert!(verdicts[0].flow.has(flags::NAME_MISSING) && verdicts[0].action == action::PERMIT);
-        assert_eq!((verdicts[1].action, verdicts[1].flow.has(flags::NAME_ASSEMBLED)), (expected, memory != 0));
+        assert_eq!(load(&engine, &blocking_name(5), 0), STATUS_SUCCESS);
+        let [syn, first, second] = classify_bytes(&client, &name_in_two_segments());
+        assert_eq!((syn.action, first.action), (action::PERMIT, action::PERMIT));
+        let said = [flags::NAME_PENDING, flags::NAME_MISSING].map(|bits| first.flow.has(bits));
+        assert_eq!(said, [memory != 0, memory == 0]);
+        assert_eq!((second.action, second.flow.has(flags::NAME_ASSEMBLED)), (expected, memory != 0));
         client.deregister(passive()).unwrap();
         engine.deregister(passive()).unwrap();
     }

@@ -13,11 +13,12 @@ use sluice_control::status::{STATUS_INVALID_PARAMETER, STATUS_NOT_FOUND, STATUS_
 use sluice_control::wire::Wire;
 use sluice_core::compile::{Conditions, Rule, compile};
 use sluice_core::{Action, RuleAction};
+use sluice_engine::DEFAULT_ASSEMBLY_MEMORY;
 use sluice_npi::action;
 
 use crate::host::{
-    BROKEN, Fault, Host, Started, attach, blocking, classify, clear, load, logging, passive, policy_message, request,
-    start, start_on, status,
+    BROKEN, Fault, Host, Started, attach, blocking, blocking_name, classify, classify_bytes, clear, load, logging,
+    name_in_two_segments, passive, policy_message, request, start, start_assembling, start_on, status,
 };
 
 fn bytes_of<T: Wire>(message: &T) -> Vec<u8> {
@@ -156,6 +157,24 @@ fn a_rule_that_logs_much_is_limited_and_what_is_overwritten_is_counted() {
     let (fixed, records) = log(&engine, 11, 999);
     assert_eq!((fixed.next, fixed.lost, records.len()), (1011, 744, 256));
     assert!(records.is_sorted_by_key(|record| record.matched));
+    client.deregister(passive()).unwrap();
+    engine.deregister(passive()).unwrap();
+}
+
+#[test]
+fn a_dry_run_sees_names_that_are_spread_over_packets() {
+    let _session = Session::new();
+    let engine = start_assembling(DEFAULT_ASSEMBLY_MEMORY);
+    let client = attach("client");
+    assert_eq!(change(&engine, code::SLUICE_DRY_RUN_START, &blocking_name(5), 0), STATUS_SUCCESS);
+    let verdicts = classify_bytes(&client, &name_in_two_segments());
+    assert!(verdicts.iter().all(|verdict| verdict.action == action::PERMIT));
+    let (fixed, samples) = dry_run(&engine).unwrap();
+    assert_eq!(fixed.packets, [2, 1, 0, 0]);
+    assert_eq!((samples.len(), samples[0].rule_id, samples[0].dry_run_action), (1, 5, action::BLOCK));
+    assert!(samples[0].name.starts_with(b"bad.example"));
+    let (_, rules) = counters(&engine, counted_policy::DRY_RUN, 0, 9).unwrap();
+    assert_eq!(rules.iter().map(|rule| (rule.packets, rule.changed)).collect::<Vec<_>>(), [(1, 1)]);
     client.deregister(passive()).unwrap();
     engine.deregister(passive()).unwrap();
 }
