@@ -5,7 +5,8 @@ use std::io::{self, IsTerminal, Write};
 use std::thread;
 use std::time::Duration;
 
-use comfy_table::{Cell, Color};
+use anstyle::AnsiColor;
+use comfy_table::Cell;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sluice_control::message::{
@@ -18,7 +19,7 @@ use crate::args::{StatsArgs, StatusArgs};
 use crate::device::{ERROR_NOT_FOUND, Probe, Sluice};
 use crate::failure::Failure;
 use crate::record::action_name;
-use crate::table::{action, align_right, lines, table};
+use crate::table::{action, align_right, colored, lines, table};
 
 /// The answer of the driver, as JSON.
 #[derive(Debug, Serialize)]
@@ -307,11 +308,11 @@ impl StatusRecord {
             "Module id",
         ]);
         for client in &self.clients {
-            let color = if client.state == "attached" { Color::Green } else { Color::Yellow };
+            let color = if client.state == "attached" { AnsiColor::Green } else { AnsiColor::Yellow };
             let mut row = vec![
                 Cell::new(if client.name.is_empty() { "-" } else { &client.name }),
                 Cell::new(client.version),
-                Cell::new(client.state).fg(color),
+                colored(client.state, color),
                 Cell::new(duration(client.attached_seconds)),
             ];
             row.extend(client.counters.array().map(Cell::new));

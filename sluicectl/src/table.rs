@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use comfy_table::{Attribute, Cell, CellAlignment, Color, ColumnConstraint, Row, Table, Width, presets};
+use anstyle::{AnsiColor, Style};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, Row, Table, Width, presets};
 
 use crate::record::Record;
 use crate::terms::protocol_name;
@@ -10,10 +11,8 @@ use crate::terms::protocol_name;
 /// An empty table with these column names.
 pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).enforce_styling();
-    // Not the padding, which is trimmed at the end of a line.
-    table.style_text_only();
-    table.set_header(header.iter().map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
+    table.load_style(presets::NOTHING);
+    table.set_header(header.iter().map(|name| styled(name, Style::new().bold())));
     table.column_iter_mut().for_each(|column| {
         column.set_padding((0, 2));
     });
@@ -34,14 +33,27 @@ pub(crate) fn lines(table: &Table) -> Vec<String> {
     table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
+/// A cell in a style, which its padding does not get: that is trimmed at the end of a line.
+///
+/// The escape sequences are written here. comfy-table's own styles are crossterm's, which on Windows are calls of the
+/// console: for a process that has none, as one of a remote shell, a service or a scheduled task, the text is lost.
+fn styled(text: &str, style: Style) -> Cell {
+    if text.is_empty() { Cell::new("") } else { Cell::new(format!("{style}{text}{style:#}")) }
+}
+
+/// A cell in a colour.
+pub(crate) fn colored(text: &str, color: AnsiColor) -> Cell {
+    styled(text, color.on_default())
+}
+
 /// Permit is green, block is red.
 pub(crate) fn action(name: &str) -> Cell {
     let color = match name {
-        "permit" => Color::Green,
-        "block" => Color::Red,
-        _ => Color::Yellow,
+        "permit" => AnsiColor::Green,
+        "block" => AnsiColor::Red,
+        _ => AnsiColor::Yellow,
     };
-    Cell::new(name).fg(color)
+    colored(name, color)
 }
 
 /// The value, or a hyphen.
@@ -101,7 +113,7 @@ fn row(record: &Record) -> Row {
         Cell::new(endpoint(record.destination, record.destination_port)),
         Cell::new(optional(record.vlan)),
         Cell::new(optional(record.name.as_ref())),
-        Cell::new(remarks.join(", ")).fg(Color::Yellow),
+        colored(&remarks.join(", "), AnsiColor::Yellow),
     ])
 }
 

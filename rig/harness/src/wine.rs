@@ -77,6 +77,8 @@ impl Wine {
             .env("WINEDEBUG", DEBUG)
             .env_remove("WINESERVER")
             .env_remove("WINELOADER")
+            // No terminal, as for a service or a remote shell, whoever types the command.
+            .env_remove("TERM")
             .env_remove("DISPLAY")
             .env_remove("WAYLAND_DISPLAY");
         command
