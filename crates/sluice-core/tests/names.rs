@@ -7,7 +7,7 @@ use common::packets::{
     server_name, tcp, udp, whole, with_name,
 };
 use common::quic::{Initial, VERSION_1, VERSION_2, crypto};
-use sluice_core::parse;
+use sluice_core::{parse, parse_into};
 use sluice_npi::{Flow, flags, link_type, name_kind};
 
 /// What is wrong, and whether a name is missing.
@@ -303,6 +303,158 @@ fn an_encrypted_client_hello_is_said_to_be_one() {
         assert_eq!((name.as_str(), flow.flags & (SAID | flags::ECH)), ("outer.example", flags::ECH));
     }
     assert!(!tls(&client_hello(&server_name(b"example.com"))).0.has(flags::ECH));
+}
+
+// DTLS
+
+/// A record of DTLS.
+fn datagram_record(kind: u8, epoch: u8, contents: &[u8]) -> Vec<u8> {
+    let length = (contents.len() as u16).to_be_bytes();
+    [&[kind, 0xFE, 0xFD, 0, epoch, 0, 0, 0, 0, 0, 0], length.as_slice(), contents].concat()
+}
+
+/// The body of a hello as DTLS has it, with this cookie.
+fn dtls_body(cookie: &[u8], extensions: &[u8]) -> Vec<u8> {
+    let message = hello(extensions);
+    let (before, behind) = message[4..].split_at(2 + 32 + 33);
+    [&[0xFE, 0xFD], &before[2..], &[cookie.len() as u8], cookie, behind].concat()
+}
+
+/// A fragment of a message of type `kind`.
+fn fragment(kind: u8, number: u8, body: &[u8], part: std::ops::Range<usize>) -> Vec<u8> {
+    let three = |number: usize| (number as u32).to_be_bytes()[1..].to_vec();
+    let [length, offset, count] = [body.len(), part.start, part.len()].map(three);
+    [&[kind], length.as_slice(), &[0, number], &offset, &count, &body[part]].concat()
+}
+
+fn in_record(fragment: &[u8]) -> Vec<u8> {
+    datagram_record(22, 0, fragment)
+}
+
+fn dtls(datagram: &[u8]) -> (Flow, String) {
+    with_name(&ipv4(17, &udp((CLIENT, 4433), datagram)))
+}
+
+fn assert_dtls(datagram: &[u8], expected: &str, said: u32) {
+    let (flow, name) = dtls(datagram);
+    assert_eq!((name.as_str(), flow.flags & SAID), (expected, said), "{}", datagram.escape_ascii());
+    assert!(expected.is_empty() || flow.name_kind == name_kind::TLS);
+}
+
+#[test]
+fn the_server_name_of_a_dtls_hello_is_found_with_and_without_a_cookie() {
+    for (cookie, number, version) in
+        [(&[][..], 0, [0xFE, 0xFF]), (&[5; 20], 1, [0xFE, 0xFD]), (&[6; 255], 1, [0xFE, 0])]
+    {
+        let body = dtls_body(cookie, &[extension(43, &[2, 0xFE, 0xFC]), server_name(b"bad.example")].concat());
+        let mut datagram = in_record(&fragment(1, number, &body, 0..body.len()));
+        datagram[1..3].copy_from_slice(&version);
+        assert_dtls(&datagram, "bad.example", 0);
+        assert!(!dtls(&datagram).0.has(flags::NAME_ASSEMBLED));
+        for ports in [(53, 4433), (CLIENT, 5353), (CLIENT, 443)] {
+            assert_eq!(with_name(&ipv4(17, &udp(ports, &datagram))).1, "bad.example");
+        }
+    }
+    let body = dtls_body(&[], &extension(43, &[2, 0xFE, 0xFC]));
+    assert_dtls(&in_record(&fragment(1, 0, &body, 0..body.len())), "", flags::NAME_MISSING);
+}
+
+#[test]
+fn a_dtls_hello_in_fragments_has_its_name_or_says_that_it_is_missing() {
+    let body = dtls_body(&[7; 20], &[extension(43, &[9; 40]), server_name(b"bad.example")].concat());
+    let name = body.windows(11).position(|bytes| bytes == b"bad.example").unwrap();
+    let part = |range| fragment(1, 0, &body, range);
+    for cut in 0..=body.len() {
+        let [first, second, longer] = [0..cut, cut..body.len(), cut.saturating_sub(9)..body.len()].map(part);
+        for datagram in [
+            [in_record(&first), in_record(&second)].concat(),
+            [in_record(&second), in_record(&first)].concat(),
+            in_record(&[first.as_slice(), &second].concat()),
+            [in_record(&first), in_record(&longer)].concat(),
+            [in_record(&first), datagram_record(20, 0, &[1]), datagram_record(23, 1, &[9; 30]), in_record(&second)]
+                .concat(),
+        ] {
+            assert_dtls(&datagram, "bad.example", 0);
+        }
+        let expected = if cut >= name + 11 { ("bad.example", 0) } else { ("", flags::NAME_MISSING) };
+        assert_dtls(&in_record(&first), expected.0, expected.1);
+        if cut != 0 && cut < body.len() {
+            assert_dtls(&in_record(&second), "", flags::NAME_MISSING);
+        }
+    }
+    let bytes = (0..body.len()).map(|at| part(at..at + 1));
+    assert_dtls(&in_record(&bytes.flatten().collect::<Vec<u8>>()), "", flags::NAME_MISSING);
+}
+
+#[test]
+fn a_dtls_hello_that_contradicts_itself_is_malformed() {
+    const CONTRADICTED: u32 = flags::MALFORMED | flags::NAME_MISSING;
+    let body = dtls_body(&[], &server_name(b"bad.example"));
+    let other = dtls_body(&[], &server_name(b"not.example"));
+    let [whole, decoy] = [&body, &other].map(|body| fragment(1, 0, body, 0..body.len()));
+    assert_dtls(&[in_record(&whole), in_record(&decoy)].concat(), "bad.example", CONTRADICTED);
+    let longer = [body.as_slice(), &[0]].concat();
+    let with_another_length = fragment(1, 0, &longer, 0..longer.len());
+    assert_dtls(&in_record(&[whole.clone(), with_another_length].concat()), "bad.example", CONTRADICTED);
+    let mut beyond = whole.clone();
+    beyond[3] -= 1;
+    assert_dtls(&in_record(&beyond), "", CONTRADICTED);
+    for cut in 1..whole.len() {
+        assert_dtls(&in_record(&whole[..cut]), "", CONTRADICTED);
+    }
+    // The second of two hellos has no place.
+    let second = fragment(1, 1, &other, 0..other.len());
+    assert_dtls(&[in_record(&whole), in_record(&second)].concat(), "bad.example", flags::NAME_MISSING);
+    let two_names = dtls_body(&[], &[server_name(b"bad.example"), server_name(b"not.example")].concat());
+    let two_names = fragment(1, 0, &two_names, 0..two_names.len());
+    assert_dtls(&in_record(&two_names), "bad.example", flags::MALFORMED);
+    let many = [datagram_record(20, 0, &[1]).repeat(32), in_record(&whole)].concat();
+    assert_dtls(&many, "", flags::NAME_MISSING);
+}
+
+#[test]
+fn a_dtls_hello_that_the_datagram_does_not_hold_is_missing() {
+    let body = dtls_body(&[], &[extension(43, &[9; 40]), server_name(b"bad.example")].concat());
+    let datagram = in_record(&fragment(1, 0, &body, 0..body.len()));
+    let end = datagram.windows(11).position(|bytes| bytes == b"bad.example").unwrap() + 11;
+    for cut in 1..datagram.len() {
+        let expected = if cut >= end { "bad.example" } else { "" };
+        let missing = if cut >= end { 0 } else { flags::NAME_MISSING };
+        // A datagram that ends before its record does is none that a receiver reads.
+        assert_dtls(&datagram[..cut], expected, if cut < 14 { 0 } else { flags::MALFORMED | missing });
+        let packet = ipv4(17, &udp((CLIENT, 4433), &datagram));
+        let mut flow = Flow::default();
+        let captured = &packet[..packet.len() - datagram.len() + cut];
+        parse_into(link_type::RAW, captured, packet.len() as u32, &mut flow).unwrap();
+        assert_eq!(flow.flags & SAID, flags::TRUNCATED | missing, "cut {cut}");
+        assert_eq!(name(&flow, captured), expected.as_bytes());
+        // The first fragment of IP, whose rest is in others.
+        if cut.is_multiple_of(8) {
+            let mut first = packet[..28 + cut].to_vec();
+            first[2..4].copy_from_slice(&(28 + cut as u16).to_be_bytes());
+            first[6] = 0x20;
+            let (flow, name) = with_name(&first);
+            assert_eq!((flow.flags & SAID, name.as_str()), (missing, expected), "cut {cut}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_dtls_hello_says_nothing() {
+    let body = dtls_body(&[], &server_name(b"bad.example"));
+    let whole = fragment(1, 0, &body, 0..body.len());
+    for datagram in [
+        datagram_record(22, 1, &whole),
+        datagram_record(21, 0, &[1, 90]),
+        datagram_record(20, 0, &[1]),
+        in_record(&fragment(3, 0, &[0xFE, 0xFF, 4, 1, 2, 3, 4], 0..7)),
+        in_record(&[2; 9]),
+        in_record(&[]),
+        vec![22; 60],
+        vec![22, 0xFE, 0xFD],
+    ] {
+        assert_dtls(&datagram, "", 0);
+    }
 }
 
 // HTTP

@@ -33,7 +33,7 @@ pub mod flags {
     pub const DNS: u32 = 1 << 12;
     /// `ether_type` is valid.
     pub const ETHER_TYPE: u32 = 1 << 13;
-    /// The packet begins a conversation in which a host is named (a TLS ClientHello, an HTTP request head, DNS over
+    /// The packet begins a conversation in which a host is named (a ClientHello, an HTTP request head, DNS over
     /// TCP, a QUIC Initial), and not every name in it was read: it is encrypted, lies behind the end of the packet, is
     /// in pieces, is not there, or is one of several.
     pub const NAME_MISSING: u32 = 1 << 14;

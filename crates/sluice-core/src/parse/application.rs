@@ -6,7 +6,7 @@ use sluice_npi::{Flow, flags, name_kind};
 
 use super::hello::{Fault, Hello};
 use super::name::Found;
-use super::{Ends, Parser, dns, http, quic, tls};
+use super::{Ends, Parser, dns, dtls, http, quic, tls};
 use crate::protocol;
 
 /// Whether a stream that starts like this may be TLS or HTTP: a few control characters more than those of either, in
@@ -28,7 +28,7 @@ pub(super) fn may_be_known(packet: &[u8], flow: &Flow) -> bool {
     let first = select_unpredictable(flow.payload_length == 0, 0, first);
     let ports = [flow.source_port, flow.destination_port];
     let over_tcp = may_be_over_tcp(first);
-    let over_udp = quic::may_start_with(first, ports);
+    let over_udp = quic::may_start_with(first, ports) | dtls::may_start_with(first);
     let known = select_unpredictable(flow.protocol == protocol::TCP, u32::from(over_tcp), u32::from(over_udp));
     known | u32::from(dns::is_port(ports[0]) | dns::is_port(ports[1])) != 0
 }
@@ -60,7 +60,12 @@ impl<'packet> Parser<'packet, '_> {
 
     #[inline]
     fn udp_payload(&mut self, payload: &'packet [u8]) {
-        if self.is_on_dns_port() && (dns::is_message(payload) || !quic::has_known_version(payload)) {
+        if payload.first().is_some_and(|first| dtls::may_start_with(*first)) && self.dtls(payload) {
+            // Where it has a question as well, nobody can tell what the receiver takes it for.
+            if self.is_on_dns_port() && dns::has_question(payload) {
+                self.malformed();
+            }
+        } else if self.is_on_dns_port() && (dns::is_message(payload) || !quic::has_known_version(payload)) {
             self.dns_over_udp(payload);
         } else {
             self.quic(payload);

@@ -92,6 +92,11 @@ fn name_length(bytes: &[u8]) -> Result<usize, Fault> {
     Err(Fault::Short)
 }
 
+/// Whether a datagram can be read as a message with one question.
+pub(super) fn has_question(datagram: &[u8]) -> bool {
+    Message::read(datagram).is_some_and(|message| message.questions == 1 && message.question().is_ok())
+}
+
 /// Whether a datagram can be read as a message.
 pub(super) fn is_message(datagram: &[u8]) -> bool {
     Message::read(datagram).is_some_and(|message| match message.questions {

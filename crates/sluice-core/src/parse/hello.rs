@@ -1,5 +1,6 @@
 //! The server name of a TLS ClientHello (RFC 8446, 4.1.2; RFC 6066, 3), whatever its bytes come in: the records of a
-//! stream ([`tls`](super::tls)), or the frames of QUIC packets ([`initial`](super::initial)).
+//! stream ([`tls`](super::tls)), fragments ([`dtls`](super::dtls)), or the frames of QUIC packets
+//! ([`initial`](super::initial)).
 
 use super::be16;
 use super::name::{Found, NameText};
@@ -10,8 +11,20 @@ pub(super) const CLIENT_HELLO: u8 = 1;
 /// The high byte of the largest length that servers take a ClientHello of.
 const MAX_HELLO_HIGH: u8 = 2;
 
-/// The major version of TLS.
-const MAJOR: u8 = 3;
+/// What differs between the protocols that a hello is of.
+#[derive(Clone, Copy)]
+pub(super) struct Form {
+    /// The first byte of its version.
+    major: u8,
+    /// A cookie comes behind the session id.
+    has_cookie: bool,
+}
+
+/// A hello of TLS (RFC 8446, 4.1.2).
+pub(super) const TLS: Form = Form { major: 3, has_cookie: false };
+
+/// A hello of DTLS (RFC 6347, 4.2.1).
+pub(super) const DTLS: Form = Form { major: 0xFE, has_cookie: true };
 
 /// The longest session id (RFC 8446, 4.1.2).
 const MAX_SESSION_ID: usize = 32;
@@ -105,8 +118,8 @@ impl<'packet, S: Source<'packet>> Reader<S> {
 }
 
 /// What was read of a ClientHello so far.
-#[derive(Default)]
 pub(super) struct Hello<'packet> {
+    form: Form,
     pub(super) name: Option<Found<'packet>>,
     /// There was a server_name extension.
     has_server_name: bool,
@@ -117,6 +130,10 @@ pub(super) struct Hello<'packet> {
 }
 
 impl<'packet> Hello<'packet> {
+    pub(super) const fn of(form: Form) -> Self {
+        Self { form, name: None, has_server_name: false, has_ech: false, is_malformed: false }
+    }
+
     /// Reads the message as far as it goes, and says why reading ended before its end if it did.
     pub(super) fn read(&mut self, source: impl Source<'packet>, text: &mut NameText) -> Option<Fault> {
         self.message(&mut Reader { source, position: 0 }, text).err()
@@ -129,13 +146,17 @@ impl<'packet> Hello<'packet> {
         }
         let end = reader.part(u32::from_be_bytes([0, high, middle, low]) as usize, usize::MAX)?;
         let [major, _] = reader.take(end)?; // legacy_version
-        if major != MAJOR {
+        if major != self.form.major {
             return Err(Fault::Unlike);
         }
         let _random: [u8; 32] = reader.take(end)?;
         let session_id = reader.part8(end)?;
         self.is_malformed |= session_id.wrapping_sub(reader.position) > MAX_SESSION_ID;
         reader.skip_to(session_id)?;
+        if self.form.has_cookie {
+            let cookie = reader.part8(end)?;
+            reader.skip_to(cookie)?;
+        }
         let cipher_suites = reader.part16(end)?;
         let length = cipher_suites.wrapping_sub(reader.position);
         self.is_malformed |= length == 0 || !length.is_multiple_of(2);

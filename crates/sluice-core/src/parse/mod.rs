@@ -2,14 +2,15 @@
 //!
 //! Data goes down the layers: [`link`] finds the EtherType, behind whatever [`encapsulation`] there is, [`network`] the
 //! protocol behind the IP headers, [`transport`] the ports; [`plain`] does all three at once where nothing is out of
-//! the ordinary. Then [`application`] decides whether [`dns`], [`tls`], [`http`] or [`quic`] look into the payload.
-//! What each of them reads, checks and leaves alone, and every limit, is in `docs/packets.md`.
+//! the ordinary. Then [`application`] decides whether [`dns`], [`tls`], [`http`], [`dtls`] or [`quic`] look into the
+//! payload. What each of them reads, checks and leaves alone, and every limit, is in `docs/packets.md`.
 //!
 //! A layer gets the rest of the packet as a slice that starts with its header and ends where the layer around it ends.
 
 mod aes;
 mod application;
 mod dns;
+mod dtls;
 mod encapsulation;
 mod hello;
 mod http;

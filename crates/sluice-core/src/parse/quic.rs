@@ -5,7 +5,7 @@
 
 use sluice_npi::flags;
 
-use super::hello::{Fault, Hello};
+use super::hello::{Fault, Hello, TLS};
 use super::initial::{self, Derivation, Initials, Packet, Refused};
 use super::{Ends, Parser};
 
@@ -268,7 +268,7 @@ impl<'packet> Parser<'packet, '_> {
 
     #[inline(never)]
     fn quic_hello(&mut self, initials: &Initials<'_>, datagram: &'packet [u8]) {
-        let mut hello = Hello::default();
+        let mut hello = Hello::of(TLS);
         let fault = hello.read(initials.stream(), self.text);
         if initials.overlap {
             self.malformed();

@@ -3,7 +3,7 @@
 
 use sluice_npi::{Flow, flags};
 
-use super::hello::{Fault, Hello, Source};
+use super::hello::{Fault, Hello, Source, TLS};
 use super::quic::crypto;
 use super::{Ends, NameText, Parser};
 
@@ -32,7 +32,7 @@ pub fn read_stream(stream: &[u8], flow: &mut Flow, name: &mut Option<NameText>) 
 /// as [`read_stream`].
 pub fn read_handshake(handshake: &[u8], flow: &mut Flow, name: &mut Option<NameText>) -> Beginning {
     read(handshake, flow, name, |parser| {
-        let mut hello = Hello::default();
+        let mut hello = Hello::of(TLS);
         let fault = hello.read(Bytes(handshake), parser.text);
         parser.hello(&hello, fault, handshake);
     })

@@ -4,7 +4,7 @@
 //! is read on through here: empty records, alerts and change_cipher_spec before the hello, a hello over several
 //! records.
 
-use super::hello::{CLIENT_HELLO, Fault, Hello, Source};
+use super::hello::{CLIENT_HELLO, Fault, Hello, Source, TLS};
 use super::{Parser, be16};
 
 /// The types of records.
@@ -131,7 +131,7 @@ impl<'packet> Parser<'packet, '_> {
             }
             Start::Other => return false,
         };
-        let mut hello = Hello::default();
+        let mut hello = Hello::of(TLS);
         let fault = hello.read(Records::new(records), self.text);
         // What follows change_cipher_spec is usually encrypted, and its first byte can be any.
         if fault == Some(Fault::Unlike) && records.len() != stream.len() {
