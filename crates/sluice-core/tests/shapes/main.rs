@@ -2,17 +2,14 @@
 //! is found in each, or the packet says that one is missing or that it is malformed.
 //!
 //! Every test makes the same shapes in every run, unless SHAPES_SEED names another seed. SHAPES says how many of each
-//! kind, instead of the usual number. Where `openssl` is installed, a real server is asked what it takes for the name.
+//! kind, instead of the usual number. Where OpenSSL and nginx are installed, these are asked what they take for the
+//! name ([`servers`]).
 
+#[path = "../common/mod.rs"]
 mod common;
+mod servers;
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
-use std::{env, fs};
+use std::env;
 
 use common::packets::{
     client_hello, extension, hello, ipv4, over_tcp, over_udp, query, record, server_name, udp, with_name,
@@ -272,6 +269,63 @@ fn a_quic_datagram_hides_its_name_in_no_shape() {
     });
 }
 
+/// Records of DTLS with a hello in fragments, in any order, with other records between them.
+fn datagram_records(rng: &mut Rng) -> Vec<Vec<u8>> {
+    let message = hello(&extensions(rng));
+    let (before, behind) = message[6..].split_at(32 + 33);
+    let cookie = vec![rng.u8(..); *rng.choice(&[0, 0, 20, 255]).unwrap()];
+    let body = [&[0xFE, 0xFD], before, &[cookie.len() as u8], &cookie, behind].concat();
+    let three = |number: usize| (number as u32).to_be_bytes()[1..].to_vec();
+    let number = [0, rng.u8(0..2)];
+    let mut fragments = Vec::new();
+    let mut at = 0;
+    while at < body.len() {
+        let end = (at + rng.usize(1..=body.len())).min(body.len());
+        let start = at - rng.usize(0..=at.min(9));
+        let head = [&[1], three(body.len()).as_slice(), &number, &three(start), &three(end - start)].concat();
+        fragments.push([head.as_slice(), &body[start..end]].concat());
+        at = end;
+    }
+    if rng.bool() {
+        rng.shuffle(&mut fragments);
+    }
+    let in_record = |kind: u8, epoch: u8, contents: &[u8]| {
+        let version = 0xFF - 2 * (epoch & 1);
+        let length = (contents.len() as u16).to_be_bytes();
+        [&[kind, 0xFE, version, 0, epoch, 0, 0, 0, 0, 0, 0], length.as_slice(), contents].concat()
+    };
+    let mut records: Vec<_> =
+        fragments.chunks(rng.usize(1..3)).map(|fragments| in_record(22, 0, &fragments.concat())).collect();
+    for _ in 0..rng.usize(0..3) {
+        let others = [in_record(20, 0, &[1]), in_record(23, 1, &[9; 30]), in_record(22, 5, &[1; 40])];
+        records.insert(rng.usize(1..=records.len()), rng.choice(others).unwrap());
+    }
+    records
+}
+
+#[test]
+fn a_dtls_datagram_hides_its_name_in_no_shape() {
+    shapes("DTLS", 4_000, |rng| {
+        let records = datagram_records(rng);
+        let datagram = records.concat();
+        let ports = any_ports(rng, 4433);
+        let read = |datagram: &[u8]| with_name(&ipv4(17, &udp(ports, datagram)));
+        let (flow, name) = read(&datagram);
+        assert_open(&flow, &name, &datagram);
+        if records.len() <= 8 && !matches!(ports.0, 53 | 5353 | 5355) {
+            assert_found(&flow, &name, &datagram);
+        }
+        let part = records.iter().filter(|_| rng.bool()).flatten().copied().collect::<Vec<u8>>();
+        if part.starts_with(&[22]) && part[4] == 0 {
+            let (flow, name) = read(&part);
+            assert_open(&flow, &name, &part);
+        }
+        let cut = &datagram[..rng.usize(14..datagram.len())];
+        let (flow, name) = read(cut);
+        assert_open(&flow, &name, cut);
+    });
+}
+
 fn dns_message(rng: &mut Rng) -> Vec<u8> {
     let mut message = vec![rng.u8(..), rng.u8(..), rng.u8(0..2), 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in random_case(rng, NAME).split('.') {
@@ -310,132 +364,4 @@ fn a_question_hides_its_name_in_no_shape() {
         let (flow, name) = over_tcp((49152, port), cut);
         assert!(text(&name).contains("example") || flow.has(flags::NAME_MISSING), "{}", cut.escape_ascii());
     });
-}
-
-/// A TLS server that says which of two certificates it was asked for: one for [`NAME`], one for all else.
-struct Server {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start() -> Option<Self> {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shapes");
-        fs::create_dir_all(&folder).expect("a folder for certificates");
-        let file = |name: &str| folder.join(name).to_string_lossy().into_owned();
-        for name in [NAME, OTHER] {
-            let subject = format!("/CN={name}");
-            let (key, certificate) = (file(&format!("{name}.key")), file(&format!("{name}.pem")));
-            let mut command = Command::new("openssl");
-            command.args([
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-                "-nodes",
-                "-days",
-                "2",
-            ]);
-            command.args(["-subj", &subject, "-keyout", &key, "-out", &certificate]);
-            let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-            if !status.is_ok_and(|status| status.success()) {
-                eprintln!("openssl is not installed: nothing to do");
-                return None;
-            }
-        }
-        // A port that was free a moment ago.
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").ok()?;
-        let address = listener.local_addr().ok()?;
-        drop(listener);
-        let mut command = Command::new("openssl");
-        command.args(["s_server", "-quiet", "-no_ticket", "-accept", &address.to_string(), "-servername", NAME]);
-        for (name, key, certificate) in [(OTHER, "-key", "-cert"), (NAME, "-key2", "-cert2")] {
-            command.args([certificate, &file(&format!("{name}.pem")), key, &file(&format!("{name}.key"))]);
-        }
-        // TLS 1.2 shows the certificate in the clear.
-        command.args(["-tls1_2"]);
-        let process = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
-        let server = Self { process, address };
-        let end = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(server.address).is_err() {
-            assert!(Instant::now() < end, "the server does not answer");
-            thread::sleep(Duration::from_millis(20));
-        }
-        Some(server)
-    }
-
-    /// The name whose certificate the server answers with; `None` if it refuses the hello.
-    fn name_for(&self, stream: &[u8]) -> Option<&'static str> {
-        let mut connection = TcpStream::connect(self.address).expect("the server answers");
-        connection.set_read_timeout(Some(Duration::from_secs(5))).expect("a time limit");
-        connection.write_all(stream).ok()?;
-        let mut answer: Vec<u8> = Vec::new();
-        let mut part = [0; 4096];
-        loop {
-            for name in [NAME, OTHER] {
-                if answer.windows(name.len()).any(|bytes| bytes == name.as_bytes()) {
-                    return Some(name);
-                }
-            }
-            match connection.read(&mut part) {
-                Ok(length @ 1..) => answer.extend(&part[..length]),
-                _ => return None,
-            }
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
-
-/// What a server of TLS 1.2 needs besides the name: curves, point formats, signature algorithms.
-fn acceptable_hello(rng: &mut Rng) -> Vec<u8> {
-    let mut all = vec![
-        extension(10, &[0, 2, 0, 23]),
-        extension(11, &[1, 0]),
-        extension(13, &[0, 4, 4, 3, 8, 4]),
-        server_name(random_case(rng, NAME).as_bytes()),
-    ];
-    for _ in 0..*rng.choice(&[0, 1, 5, 20, 65, 120]).unwrap() {
-        let length = *rng.choice(&[0, 1, 2, 30]).unwrap();
-        all.push(extension(rng.u16(0x1000..0xFA00), &vec![0; length]));
-    }
-    if rng.u8(0..12) == 0 {
-        all.push(server_name(OTHER.as_bytes()));
-    }
-    rng.shuffle(&mut all);
-    let mut hello = client_hello(&all.concat());
-    // TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
-    hello[78..80].copy_from_slice(&[0xC0, 0x2B]);
-    hello
-}
-
-#[test]
-fn whatever_openssl_takes_for_the_name_is_found_or_said_to_be_missing() {
-    let Some(server) = Server::start() else {
-        return;
-    };
-    let mut accepted = 0;
-    shapes("OpenSSL", 300, |rng| {
-        let hello = acceptable_hello(rng);
-        let mut stream = Vec::new();
-        for _ in 0..*rng.choice(&[0, 0, 1, 3]).unwrap() {
-            stream.extend(rng.choice(&[record(22, &[]), record(20, &[1]), record(21, &[1, 90])]).unwrap());
-        }
-        stream.extend(split_into_records(rng, &hello));
-        if let Some(taken) = server.name_for(&stream) {
-            accepted += 1;
-            let (flow, name) = over_tcp((49152, 443), &stream);
-            let says = flow.flags & (flags::NAME_MISSING | flags::MALFORMED) != 0;
-            assert!(says || name.eq_ignore_ascii_case(taken), "{name:?} for {taken} in {}", stream.escape_ascii());
-        }
-    });
-    println!("{accepted} accepted");
-    assert!(accepted > 0, "the server accepts none");
 }
