@@ -1,4 +1,6 @@
-//! Tells cargo how a driver is linked, and gives it its version resource.
+//! Tells cargo how a driver is linked, and gives it its version resource and the messages of the System log.
+
+use sluice_control::event_log::MESSAGES;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     wdk_build::configure_wdk_binary_build()?;
@@ -7,5 +9,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for argument in ["/RELEASE", "/Brepro"] {
         println!("cargo::rustc-cdylib-link-arg={argument}");
     }
-    version_resource::link()
+    version_resource::link_with_messages(&MESSAGES.map(|message| (message.code, message.text)))
 }

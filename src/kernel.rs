@@ -5,9 +5,9 @@ use sluice_wdm::KernelProcessors;
 use wdk_nmr_wdm::KernelRegion;
 
 use crate::policy_file::PolicyFile;
-use crate::trace;
+use crate::{event_log, trace};
 
-/// Processors and time, as the kernel tells them, a file, and Event Tracing for Windows.
+/// Processors and time, as the kernel tells them, a file, Event Tracing for Windows, and the System log.
 pub(crate) struct Kernel {
     pub(crate) policy_file: PolicyFile,
 }
@@ -39,5 +39,10 @@ impl Machine for Kernel {
 
     fn report(&self, event: &Event<'_>) {
         trace::write(event);
+    }
+
+    fn record(&self, event: &Event<'_>) {
+        trace::write(event);
+        event_log::write(event);
     }
 }

@@ -5,6 +5,7 @@
 extern crate alloc;
 extern crate wdk_panic;
 
+mod event_log;
 mod kernel;
 mod policy_file;
 mod provider;
@@ -39,6 +40,7 @@ pub unsafe extern "system" fn driver_entry(driver: &mut DRIVER_OBJECT, _registry
     let passive = unsafe { Passive::new() };
     // SAFETY: once in the life of an image. It is stopped below if the driver does not start, or in DriverUnload.
     unsafe { trace::start() };
+    event_log::start(driver);
     let started = provider::start(driver).and_then(|engine| {
         let register = |driver: &mut DRIVER_OBJECT| {
             // SAFETY: the driver object of this image, whose allocator is that of wdk-alloc.
@@ -53,12 +55,12 @@ pub unsafe extern "system" fn driver_entry(driver: &mut DRIVER_OBJECT, _registry
             let _ = DRIVER.put(running);
             driver.DriverUnload = Some(driver_unload);
             println!("sluice: started, version {}", env!("CARGO_PKG_VERSION"));
-            trace::driver_loaded(env!("CARGO_PKG_VERSION"));
             STATUS_SUCCESS
         }
         Err(error) => {
             println!("sluice: not started: {error}");
             trace::driver_not_loaded(error.status());
+            event_log::not_started(&error);
             trace::stop();
             error.status()
         }
@@ -81,5 +83,6 @@ unsafe extern "C" fn driver_unload(_driver: *mut DRIVER_OBJECT) {
         Err(leaked) => println!("sluice: {leaked}"),
     }
     trace::driver_unloaded(&outcome);
+    event_log::stopped(&outcome);
     trace::stop();
 }

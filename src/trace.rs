@@ -42,11 +42,6 @@ pub(crate) fn stop() {
     let _ = PROVIDER.unregister();
 }
 
-/// The driver has started.
-pub(crate) fn driver_loaded(version: &str) {
-    write_event!(PROVIDER, "DriverLoad", level(Informational), keyword(keyword::DRIVER), str8("Version", version));
-}
-
 /// The driver has not started, and DriverEntry returns this status.
 pub(crate) fn driver_not_loaded(status: i32) {
     write_event!(PROVIDER, "DriverLoadFailed", level(Error), keyword(keyword::DRIVER), win_ntstatus("Status", &status));
@@ -107,7 +102,17 @@ pub(crate) fn write(event: &Event<'_>) {
             u64("DetachingMs", &detaching_ms),
             u64("Packets", &packets)
         ),
-        Event::PolicyChanged { generation, rules, table_length, default, persisted } => write_event!(
+        Event::Started { generation, rules, default } => write_event!(
+            PROVIDER,
+            "DriverLoad",
+            level(Informational),
+            keyword(keyword::DRIVER),
+            str8("Version", env!("CARGO_PKG_VERSION")),
+            u64("Generation", &generation),
+            u32("Rules", &rules),
+            u16("DefaultAction", &default.number())
+        ),
+        Event::PolicyChanged { generation, rules, table_length, default, persisted, requested: _ } => write_event!(
             PROVIDER,
             "PolicyChange",
             level(Informational),

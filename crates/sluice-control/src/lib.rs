@@ -2,6 +2,7 @@
 //!
 //! - [`name`]: what the devices are called, and [`settings`], what can be set for a driver.
 //! - [`code`]: the control codes.
+//! - [`event_log`]: what sluice.sys writes to the System log.
 //! - [`message`]: what goes into the buffers, and [`wire`], how.
 //! - [`RequestHandler`]: what a driver lets answer the requests of its device. It leaves the work to the dispatcher of
 //!   [`sluice`] or [`probe`], which reads the buffers, calls the operation that is asked for, and writes the answer.
@@ -32,6 +33,7 @@
 )]
 
 pub mod code;
+pub mod event_log;
 mod list;
 pub mod message;
 pub mod name;

@@ -41,6 +41,15 @@ pub enum Event<'a> {
         /// How many packets it had classified.
         packets: u64,
     },
+    /// The engine has been registered, with the policy that is in force now. PASSIVE_LEVEL.
+    Started {
+        /// Its generation.
+        generation: u64,
+        /// How many rules it has.
+        rules: u32,
+        /// What happens to a packet that no rule matches.
+        default: Action,
+    },
     /// Another policy is in force. PASSIVE_LEVEL.
     PolicyChanged {
         /// Its generation.
@@ -53,6 +62,8 @@ pub enum Event<'a> {
         default: Action,
         /// Whether the driver starts with it the next time.
         persisted: bool,
+        /// Whether an administrator has asked for it, on the thread that reports it. Otherwise the driver starts.
+        requested: bool,
     },
     /// The driver starts, and the persisted policy cannot be put in force. PASSIVE_LEVEL.
     PolicyError {

@@ -28,4 +28,5 @@ pub use policy::DEFAULT_TABLE_LIMIT;
 pub use provider::{AttachedClient, Engine, MODULE_ID};
 pub use running::RunningEngine;
 pub use sluice_assembler::DEFAULT_MEMORY as DEFAULT_ASSEMBLY_MEMORY;
+pub use sluice_core::Action;
 pub use storage::Storage;

@@ -32,4 +32,10 @@ pub trait Machine: Send + Sync + 'static {
 
     /// Passes on what has happened to the listeners. Up to DISPATCH_LEVEL: it neither waits nor allocates.
     fn report(&self, event: &Event<'_>);
+
+    /// Does the same with an event that administrators have to know of, and writes it to their log if there is one.
+    /// PASSIVE_LEVEL. It is not [`report`](Self::report), since that is called where there is little stack.
+    fn record(&self, event: &Event<'_>) {
+        self.report(event);
+    }
 }

@@ -118,19 +118,28 @@ impl<P: Processors> CurrentPolicy<P> {
         let restored = storage::persisted(machine.storage(), self.table_limit).and_then(|table| {
             let Some(table) = table else { return Ok(()) };
             let policy = Policy::new(table).map_err(|_| STATUS_FILE_CORRUPT_ERROR)?;
-            self.replace(InstalledPolicy::try_new(policy, true, machine)?, |_| Ok(()), machine).map(drop)
+            self.put_in_force_at_start(InstalledPolicy::try_new(policy, true, machine)?, machine);
+            Ok(())
         });
         let Err(status) = restored else { return Ok(()) };
         self.persisted_is_damaged.store(true, Ordering::Relaxed);
-        machine.report(&Event::PolicyError { status, reaction });
+        machine.record(&Event::PolicyError { status, reaction });
         match reaction {
             OnPolicyError::DoNotStart => Err(status),
             OnPolicyError::Permit => Ok(()),
             OnPolicyError::Block => {
                 let policy = Policy::block_everything(Vec::new());
-                self.replace(InstalledPolicy::without_counters(policy, false), |_| Ok(()), machine).map(drop)
+                self.put_in_force_at_start(InstalledPolicy::without_counters(policy, false), machine);
+                Ok(())
             }
         }
+    }
+
+    /// Puts `next` in force while the driver starts: nobody has asked for it, and nobody reads what was there.
+    #[inline(never)]
+    fn put_in_force_at_start<M: Machine>(&self, next: InstalledPolicy, machine: &M) {
+        let requested = false;
+        drop(self.in_turn(machine, || self.put_in_force(next, requested, machine)));
     }
 
     /// Copies and validates `table` and puts it in force; if `persist`, persists it first. PASSIVE_LEVEL. Returns its
@@ -200,14 +209,20 @@ impl<P: Processors> CurrentPolicy<P> {
     ) -> Result<u64, NTSTATUS> {
         let replaced = self.in_turn(machine, || {
             first(&next)?;
-            Ok(self.put_in_force(next, machine))
+            Ok(self.put_in_force(next, true, machine))
         });
         replaced.map(|(generation, _old)| generation)
     }
 
-    /// Puts `next` in force. Returns its generation, and what was in force. It is called in turn.
+    /// Puts `next` in force, as somebody has `requested` or not. Returns its generation, and what was in force. It is
+    /// called in turn.
     #[inline(never)]
-    fn put_in_force<M: Machine>(&self, mut next: InstalledPolicy, machine: &M) -> (u64, InstalledPolicy) {
+    fn put_in_force<M: Machine>(
+        &self,
+        mut next: InstalledPolicy,
+        requested: bool,
+        machine: &M,
+    ) -> (u64, InstalledPolicy) {
         let generation = self.generation(machine).wrapping_add(1);
         next.generation = generation;
         let event = Event::PolicyChanged {
@@ -216,9 +231,10 @@ impl<P: Processors> CurrentPolicy<P> {
             table_length: next.policy.bytes().len(),
             default: next.policy.default_action(),
             persisted: next.persisted,
+            requested,
         };
         let old = self.current.replace(next, || machine.pause());
-        machine.report(&event);
+        machine.record(&event);
         (generation, old)
     }
 
@@ -310,7 +326,7 @@ impl<P: Processors> CurrentPolicy<P> {
             tried.counters.reset();
             tried.persisted = persist;
             let table_length = tried.policy.bytes().len();
-            Ok((self.put_in_force(tried, machine), table_length))
+            Ok((self.put_in_force(tried, true, machine), table_length))
         });
         replaced.map(|((generation, _old), table_length)| (generation, table_length))
     }

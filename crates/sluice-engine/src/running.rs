@@ -25,9 +25,16 @@ pub struct RunningEngine<M: Machine, R: Resident> {
 }
 
 impl<M: Machine, R: Resident> RunningEngine<M, R> {
-    /// Takes over a registration. `driver_version` is major, minor, patch, 0.
+    /// Takes over a registration, and reports it. `driver_version` is major, minor, patch, 0. PASSIVE_LEVEL.
     pub fn new(registration: ProviderRegistration<Engine<M>, R>, driver_version: [u16; 4]) -> Self {
-        let started_at_ms = registration.provider().machine.uptime_ms();
+        let Engine { machine, policy, .. } = registration.provider();
+        let started_at_ms = machine.uptime_ms();
+        let started = policy.read(machine, |_, in_force| Event::Started {
+            generation: in_force.generation,
+            rules: in_force.policy.rule_count(),
+            default: in_force.policy.default_action(),
+        });
+        machine.record(&started);
         Self { registration, driver_version, started_at_ms, rejections: Limiter::default() }
     }
 

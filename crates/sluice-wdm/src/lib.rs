@@ -3,9 +3,9 @@
 //!
 //! Everything that can go wrong without a kernel is on this level, builds on any host and is tested there: names
 //! ([`DeviceName`], [`ObjectName`]), the buffers of a control request ([`Request`]), the records that the kernel takes
-//! and gives (`record`), reading and writing in pieces (`transfer`), the
-//! replacement of a file (`replacement`). What calls the kernel is in `kernel`, behind the
-//! feature of that name.
+//! and gives (`record`), reading and writing in pieces (`transfer`), the replacement of a file (`replacement`), the
+//! strings of an entry in the System log (`error_log`). What calls the kernel is in `kernel`, behind the feature of
+//! that name.
 #![no_std]
 
 extern crate alloc;
@@ -19,6 +19,8 @@ mod status;
 #[cfg(any(test, feature = "kernel"))]
 mod descriptor;
 #[cfg(any(test, feature = "kernel"))]
+mod error_log;
+#[cfg(any(test, feature = "kernel"))]
 mod record;
 #[cfg(any(test, feature = "kernel"))]
 mod replacement;
@@ -30,8 +32,8 @@ mod kernel;
 
 #[cfg(feature = "kernel")]
 pub use kernel::{
-    Answer, ControlDevice, Directory, Driver, KernelProcessors, Key, ReplacedFile, StartError, moment, pause,
-    processor, processors, units_of, uptime_ms,
+    Answer, ControlDevice, Directory, Driver, ErrorLog, KernelProcessors, Key, ReplacedFile, Requester, StartError,
+    moment, pause, processor, processors, units_of, uptime_ms,
 };
 pub use memory::try_box;
 pub use name::{DeviceName, MAX_NAME, ObjectName, service};

@@ -1,12 +1,16 @@
-//! The version resource of a driver: what the Details page of its file's properties shows, and what a crash dump names.
+//! The version resource of a driver: what the Details page of its file's properties shows, and what a crash dump names;
+//! and the message table of one that writes to the System log.
 //!
-//! A build script calls [`link`]. The resource is written as a `.res` file, which every linker for Windows takes as an
-//! input, so a build needs no resource compiler: it is the same on Windows and elsewhere.
+//! A build script calls [`link`] or [`link_with_messages`]. The resources are written as a `.res` file, which every
+//! linker for Windows takes as an input, so a build needs no resource compiler: it is the same on Windows and
+//! elsewhere.
 //!
 //! The formats: "RESOURCEHEADER structure" for the `.res` file, "VS_VERSIONINFO structure" and the pages that it links
 //! to for what is in it (Microsoft, Menus and Other Resources).
 
 #![forbid(unsafe_code)]
+
+mod message_table;
 
 use std::error::Error;
 use std::path::Path;
@@ -42,12 +46,20 @@ pub struct Version<'a> {
 /// The version has a part that Windows cannot hold (more than 65535), cargo did not set a variable, or the file cannot
 /// be written.
 pub fn link() -> Result<(), Box<dyn Error>> {
+    link_with_messages(&[])
+}
+
+/// Links a version resource as [`link`] does, and a table of messages: the code and the text of each.
+///
+/// # Errors
+/// As [`link`]; or two messages have one code, or a text is longer than a table can hold.
+pub fn link_with_messages(messages: &[(u32, &str)]) -> Result<(), Box<dyn Error>> {
     let variable = |name: &str| env::var(name).map_err(|_| format!("{name} is not set: this is for build scripts"));
     let part = |name: &str| -> Result<u16, Box<dyn Error>> {
         let value = variable(name)?;
         value.parse().map_err(|_| format!("{name} is {value}; a version resource holds 0 to 65535").into())
     };
-    let resource = res(&Version {
+    let version = Version {
         number: [
             part("CARGO_PKG_VERSION_MAJOR")?,
             part("CARGO_PKG_VERSION_MINOR")?,
@@ -59,7 +71,8 @@ pub fn link() -> Result<(), Box<dyn Error>> {
         product: "Sluice",
         company: "The Sluice developers",
         copyright: "Copyright the Sluice developers. MIT or Apache-2.0.",
-    });
+    };
+    let resource = res(&version, messages)?;
     let path = Path::new(&variable("OUT_DIR")?).join("version.res");
     fs::write(&path, resource)?;
     println!("cargo::rustc-cdylib-link-arg={}", path.display());
@@ -67,15 +80,23 @@ pub fn link() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A `.res` file with `version` as its only resource.
-#[must_use]
-pub fn res(version: &Version<'_>) -> Vec<u8> {
+/// A `.res` file with `version`, and with a table of `messages` if there are any.
+///
+/// # Errors
+/// Two messages have one code, or a text is longer than a table can hold.
+pub fn res(version: &Version<'_>, messages: &[(u32, &str)]) -> Result<Vec<u8>, String> {
     let mut file = Vec::new();
     // An entry without content comes first: it tells a 32-bit .res file from a 16-bit one.
     entry(&mut file, 0, 0, 0, 0, &[]);
-    // RT_VERSION, VS_VERSION_INFO; movable and pure, as resource compilers mark it.
-    entry(&mut file, 16, 1, 0x30, LANGUAGE, &version_info(version));
-    file
+    // Movable and pure, as resource compilers mark them.
+    const MEMORY_FLAGS: u16 = 0x30;
+    if !messages.is_empty() {
+        // RT_MESSAGETABLE.
+        entry(&mut file, 11, 1, MEMORY_FLAGS, LANGUAGE, &message_table::message_table(messages)?);
+    }
+    // RT_VERSION, VS_VERSION_INFO.
+    entry(&mut file, 16, 1, MEMORY_FLAGS, LANGUAGE, &version_info(version));
+    Ok(file)
 }
 
 /// RESOURCEHEADER with numbers as type and name, then `data`.
@@ -204,11 +225,19 @@ mod tests {
 
     #[test]
     fn the_file_starts_with_an_empty_entry_and_has_one_version_resource() {
-        let file = res(&VERSION);
+        let file = res(&VERSION, &[]).unwrap();
         assert_eq!(file[..16], [0, 0, 0, 0, 32, 0, 0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff, 0, 0]);
         assert_eq!(file[40..48], [0xff, 0xff, 16, 0, 0xff, 0xff, 1, 0], "RT_VERSION, number 1");
         assert_eq!(word(&file, 32), word(&file, 64), "the entry is as long as the VS_VERSIONINFO in it");
         assert_eq!(file.len(), (64 + word(&file, 32)).next_multiple_of(4));
+    }
+
+    #[test]
+    fn a_message_table_comes_before_the_version() {
+        let with = res(&VERSION, &[(1, "text")]).unwrap();
+        assert_eq!(with[40..48], [0xff, 0xff, 11, 0, 0xff, 0xff, 1, 0], "RT_MESSAGETABLE, number 1");
+        let without = res(&VERSION, &[]).unwrap();
+        assert!(with.ends_with(&without[32..]));
     }
 
     #[test]

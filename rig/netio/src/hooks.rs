@@ -7,8 +7,8 @@ use crate::bugcheck::bug_check;
 use crate::irql::{APC_LEVEL, DISPATCH_LEVEL, HIGH_LEVEL, PASSIVE_LEVEL};
 use crate::thunk::{self, Hook};
 use crate::{
-    critical, debug, entry, etw, file, irql, isolation, nmr, objects, pool, processors, requests, state,
-    system_routine, time,
+    critical, debug, entry, error_log, etw, file, irql, isolation, nmr, objects, pool, processors, requests, state,
+    system_routine, time, token,
 };
 
 /// `name => what runs, the highest IRQL that its page allows, what it fails with;`. What has no IRQL may be called at
@@ -52,6 +52,9 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "DbgPrintEx" => debug::dbg_print_ex;
     "vDbgPrintEx" => debug::v_dbg_print_ex;
     "vDbgPrintExWithPrefix" => debug::v_dbg_print_ex_with_prefix;
+
+    "IoAllocateErrorLogEntry" => error_log::allocate, DISPATCH_LEVEL, NULL; // nothing in Wine
+    "IoWriteErrorLogEntry" => error_log::write, DISPATCH_LEVEL; // not in Wine
 
     "IoGetDriverDirectory" => state::get_directory, PASSIVE_LEVEL, NO_RESOURCES; // not in Wine
     "IoOpenDriverRegistryKey" => state::open_registry_key, PASSIVE_LEVEL, NO_RESOURCES; // not in Wine
@@ -109,6 +112,7 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "PsTerminateSystemThread" => KERNEL, PASSIVE_LEVEL;
     "RtlAppendUnicodeStringToString" => KERNEL, DISPATCH_LEVEL, BUFFER_TOO_SMALL;
     "RtlAppendUnicodeToString" => KERNEL, DISPATCH_LEVEL, BUFFER_TOO_SMALL;
+    "RtlConvertSidToUnicodeString" => KERNEL, PASSIVE_LEVEL, BUFFER_TOO_SMALL;
 
     "ZwClose" => objects::close, PASSIVE_LEVEL;
     "ZwCreateKey" => isolation::create_key, PASSIVE_LEVEL, NO_RESOURCES;
@@ -116,7 +120,10 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "ZwFlushBuffersFile" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
     "ZwOpenFile" => isolation::open_file, PASSIVE_LEVEL, NO_RESOURCES;
     "ZwOpenKey" => isolation::open_key, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwOpenProcessTokenEx" => token::open_of_process, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwOpenThreadTokenEx" => token::open_of_thread, PASSIVE_LEVEL, NO_RESOURCES;
     "ZwQueryInformationFile" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwQueryInformationToken" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
     "ZwQueryValueKey" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
     "ZwReadFile" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
     "ZwSetSecurityObject" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;

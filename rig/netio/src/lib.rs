@@ -11,7 +11,8 @@
 //! lib                                    start
 //! image          device                  a driver comes or goes; somebody opens \\.\netio
 //! hooks          report                  which functions are replaced; what is alive
-//! entry, pool, debug, irql, etw, file, objects, requests, critical, isolation, system_routine, time  the replacements
+//! entry, pool, debug, irql, etw, error_log, file, objects, requests, critical, isolation, system_routine, time, token
+//!                                        the replacements
 //!                nmr, crash              the nine functions; exceptions
 //! hooked, pe, thunk, tracelogging        what is done to an image
 //! gate                                   what every call passes, by its line in hooks
@@ -30,6 +31,7 @@ mod debug;
 mod device;
 mod drivers;
 mod entry;
+mod error_log;
 mod etw;
 mod file;
 mod gate;
@@ -54,6 +56,7 @@ mod system_routine;
 mod teb;
 mod thunk;
 mod time;
+mod token;
 mod tracelogging;
 
 use core::panic::PanicInfo;

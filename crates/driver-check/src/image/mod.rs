@@ -8,6 +8,7 @@ mod export;
 mod header;
 mod import;
 mod import_list;
+mod message;
 mod panics;
 mod path;
 mod pdb;
@@ -23,6 +24,7 @@ use std::path::Path;
 use std::{fs, io};
 
 pub use import_list::{ImportList, ImportListError};
+pub use message::messages;
 use object::pe::ImageNtHeaders64;
 use object::read::pe::{DataDirectories, PeFile64, SectionTable};
 pub use panics::MayPanic;

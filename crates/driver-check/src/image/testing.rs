@@ -234,7 +234,7 @@ impl Driver {
     /// A resource directory with the version resource in it.
     fn rsrc(&self) -> Vec<u8> {
         // The resource without the headers of the .res file.
-        let mut resource = version_resource::res(&self.version).split_off(64);
+        let mut resource = version_resource::res(&self.version, &[]).unwrap().split_off(64);
         if let Some((word, offset, value)) = self.patch_resource {
             let at = resource.windows(4).position(|window| window == word.to_le_bytes()).unwrap() + offset;
             resource[at..at + 4].copy_from_slice(&value.to_le_bytes());

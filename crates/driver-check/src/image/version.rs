@@ -11,7 +11,7 @@ const SIGNATURE: u32 = 0xfeef_04bd;
 const DRIVER: u32 = 3;
 
 pub(super) fn check(image: &Image<'_>, findings: &mut Vec<Finding>) {
-    let Some(resource) = resource(image) else {
+    let Some(resource) = resource(image, pe::RT_VERSION) else {
         findings.push(Finding::new(
             Check::Version,
             "the image has no version resource, so neither Explorer nor a crash dump can tell which driver it is",
@@ -53,11 +53,11 @@ pub(super) fn check(image: &Image<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The bytes of the first resource of type RT_VERSION.
-fn resource<'a>(image: &Image<'a>) -> Option<&'a [u8]> {
+/// The bytes of the first resource of that type.
+pub(super) fn resource<'a>(image: &Image<'a>, kind: u16) -> Option<&'a [u8]> {
     let directory = image.directories.resource_directory(image.bytes, &image.sections).ok()??;
     let mut table = directory.root().ok()?;
-    let mut wanted = Some(pe::RT_VERSION);
+    let mut wanted = Some(kind);
     // Type, name, language.
     for _ in 0..3 {
         let id = wanted.take();
@@ -121,7 +121,7 @@ impl<'a> Block<'a> {
     }
 }
 
-fn utf16(bytes: &[u8]) -> String {
+pub(super) fn utf16(bytes: &[u8]) -> String {
     let units: Vec<u16> = bytes.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]])).collect();
     String::from_utf16_lossy(&units).trim_end_matches('\0').to_owned()
 }

@@ -3,6 +3,7 @@
 //! A primitive driver is software that is bound to no device and runs from the driver store. Where InfVerif has a
 //! number for a rule, the finding starts with it. InfVerif, which runs on Windows only, has the last word.
 
+mod event_log;
 mod files;
 mod install;
 mod parse;
@@ -66,6 +67,8 @@ checks! {
         ErrorControl = "error-control",
         /// A protected descriptor says who may start and stop it.
         Security = "security",
+        /// The System log finds the texts of its entries.
+        EventLog = "event-log",
         /// Registry values belong to the service.
         Registry = "registry",
     }

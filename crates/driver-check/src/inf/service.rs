@@ -13,6 +13,7 @@ impl Checker {
         if !self.must_exist(services, "AddService", section) {
             return;
         }
+        self.event_log(services, value(3));
         self.service_values(section);
         for key in ["DelReg", "BitReg"] {
             if self.value(section, key).is_some() {

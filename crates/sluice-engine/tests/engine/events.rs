@@ -23,6 +23,7 @@ fn a_client_is_told_of_when_it_comes_and_when_it_is_gone() {
     let _session = Session::new();
     let host = Host::default();
     let engine = start_on(&host);
+    one(&host, &["Started", "generation: 0", "rules: 0", "default: Permit"]);
     host.now_ms.store(1000, Ordering::Relaxed);
     let client = attach("listener");
     let name = format!("name: {:?}", b"listener");
@@ -40,15 +41,31 @@ fn every_change_of_the_policy_is_told_of() {
     let _session = Session::new();
     let host = Host::default();
     let engine = start_on(&host);
+    let _ = host.take_events();
     let table = blocking(53, 11);
     let length = format!("table_length: {}", table.len());
     assert_eq!(load(&engine, &table, 0), STATUS_SUCCESS);
-    one(&host, &["PolicyChanged", "generation: 1", "rules: 1", &length, "default: Permit", "persisted: false"]);
+    one(
+        &host,
+        &[
+            "PolicyChanged",
+            "generation: 1",
+            "rules: 1",
+            &length,
+            "default: Permit",
+            "persisted: false",
+            "requested: true",
+        ],
+    );
     assert_eq!(load(&engine, &table, PERSIST), STATUS_SUCCESS);
     one(&host, &["PolicyChanged", "generation: 2", "persisted: true"]);
     engine.deregister(passive()).unwrap();
     let engine = start_on(&host);
-    one(&host, &["PolicyChanged", "generation: 1", "persisted: true"]);
+    let events = host.take_events();
+    let parts = ["PolicyChanged", "generation: 1", "persisted: true", "requested: false"];
+    assert!(parts.iter().all(|part| events[0].contains(part)), "{events:#?}");
+    let parts = ["Started", "generation: 1", "rules: 1", "default: Permit"];
+    assert!(events.len() == 2 && parts.iter().all(|part| events[1].contains(part)), "{events:#?}");
     assert_eq!(clear(&engine, PERSIST), STATUS_SUCCESS);
     one(&host, &["PolicyChanged", "generation: 2", "rules: 0", "table_length: 0", "persisted: false"]);
     engine.deregister(passive()).unwrap();
@@ -59,6 +76,7 @@ fn refused_requests_are_told_of_once_a_second_with_the_number_of_the_others() {
     let _session = Session::new();
     let host = Host::default();
     let engine = start_on(&host);
+    let _ = host.take_events();
     for _ in 0..100 {
         assert_ne!(load(&engine, b"no table", 0), STATUS_SUCCESS);
     }
