@@ -119,6 +119,24 @@ fn pause() {
     unsafe { KeDelayExecutionThread(KernelMode, 0, &MILLISECOND) };
 }
 
+/// The device object that a driver registers its callouts with.
+#[derive(Clone, Copy, Debug)]
+pub struct Device(*mut c_void);
+
+impl Device {
+    /// The device object at this address.
+    ///
+    /// # Safety
+    ///
+    /// It is a device object of the driver, and stays until every [`Registration`] that was made with it has ended, by
+    /// being dropped at PASSIVE_LEVEL or by [`unregister`](Registration::unregister). So does the driver's image: a
+    /// registration must not be forgotten.
+    #[must_use]
+    pub const unsafe fn new(object: *mut c_void) -> Self {
+        Self(object)
+    }
+}
+
 /// A callout that WFP asks. It unregisters itself when it is dropped, and waits for that: so never in a call of the
 /// callout, which would wait for itself.
 #[must_use = "the callout is unregistered when this is dropped"]
@@ -134,12 +152,7 @@ impl<T: Callout + Send> Registration<T> {
     ///
     /// `STATUS_FWP_ALREADY_EXISTS` if one of this type or this key is registered; what `FwpsCalloutRegister2` returns.
     /// The value is dropped then.
-    ///
-    /// # Safety
-    ///
-    /// `device` is a device object of the driver and stays until the registration has ended. The registration ends, by
-    /// being dropped at PASSIVE_LEVEL or by [`unregister`](Self::unregister), before the driver's image goes.
-    pub unsafe fn register(value: T, device: *mut c_void, _: Passive<'_>) -> Result<Self, NTSTATUS> {
+    pub fn register(value: T, device: Device, _: Passive<'_>) -> Result<Self, NTSTATUS> {
         if !T::home().occupy(value) {
             return Err(STATUS_FWP_ALREADY_EXISTS);
         }
@@ -151,8 +164,9 @@ impl<T: Callout + Send> Registration<T> {
             flowDeleteFn: None,
         };
         let mut id = 0;
-        // SAFETY: the caller promises what concerns the device; the functions stay as long as the image.
-        let status = unsafe { FwpsCalloutRegister2(device, &callout, &mut id) };
+        // SAFETY: a device object of the driver, which stays as long as the registration, as does the image with the
+        // functions: who made `device` has promised that.
+        let status = unsafe { FwpsCalloutRegister2(device.0, &callout, &mut id) };
         if status != STATUS_SUCCESS {
             // SAFETY: occupied above.
             unsafe { T::home().vacate() };

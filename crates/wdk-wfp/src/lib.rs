@@ -8,7 +8,8 @@
 //!   [transaction](Session::transaction).
 //! * A [`Classification`] is what it is shown, for the time of one call.
 //! * [`Packets`] and [`Packet`] are what a callout needs of that: the bytes from the first header on, in one piece.
-//! * [`GatherBuffers`] are where bytes that lie apart are brought together, without an allocation.
+//! * [`Scratch`] is memory that a call borrows, without an allocation; of [`GatherBuffers`], to bring bytes together
+//!   that lie apart.
 //! * [`Answer`] is what a callout says; [`Answer::write_to`] says it as far as it has the right to.
 //!
 //! The page [`a_callout_driver`] has a whole driver.
@@ -33,7 +34,8 @@ extern crate wfp_engine as _;
 /// #     // SAFETY: the main thread of a program is in no callback.
 /// #     let passive = unsafe { Passive::new() };
 /// #     // SAFETY: the engine never looks at the device.
-/// #     drop(unsafe { start(core::ptr::dangling_mut(), passive) }.ok().unwrap());
+/// #     let device = unsafe { Device::new(core::ptr::dangling_mut()) };
+/// #     drop(start(device, passive).ok().unwrap());
 /// #     assert_eq!((engine.registered(), engine.objects()), (0, [0; 4]));
 /// # }
 /// ```
@@ -41,17 +43,17 @@ extern crate wfp_engine as _;
 pub mod a_callout_driver {}
 mod answer;
 mod callout;
-mod gather;
 mod layer;
 mod packet;
+mod scratch;
 mod session;
 mod view;
 
 pub use answer::{Answer, Rights};
-pub use callout::{Callout, Home, Registration};
-pub use gather::{GatherBuffer, GatherBuffers};
+pub use callout::{Callout, Device, Home, Registration};
 pub use layer::Layer;
 pub use packet::{Bytes, MAX_MDLS, Malformed, Packet, Packets};
+pub use scratch::{Borrowed, GatherBuffer, GatherBuffers, Scratch};
 #[doc(hidden)]
 pub use session::utf16;
 pub use session::{Filter, Lifetime, Name, Provider, Session, Sublayer, Transaction};

@@ -6,7 +6,7 @@
 
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
-use core::{fmt, slice};
+use core::{fmt, mem, slice};
 
 use wdk_wfp_sys::{
     KernelMode, LOW_PRIORITY_NO_EXECUTE, MDL, MDL_MAPPED_TO_SYSTEM_VA, MDL_SOURCE_IS_NONPAGED_POOL, MmCached,
@@ -181,6 +181,30 @@ impl<'a> Packet<'a> {
             part = chain.next_part(left)?;
         }
         Ok(Bytes { data: gather.get(..copied).unwrap_or_default(), wire_length })
+    }
+}
+
+impl<'a> Packet<'a> {
+    /// As [`bytes`](Self::bytes), for the packets of a list that share a buffer: what has to be brought together is
+    /// put at the start of `room`, at most `most` bytes of it, and `room` begins behind it afterwards.
+    ///
+    /// # Errors
+    ///
+    /// All of [`Malformed`] that concerns one packet.
+    pub fn bytes_sharing<'g>(&self, room: &mut &'g mut [u8], most: usize) -> Result<Bytes<'g>, Malformed>
+    where
+        'a: 'g,
+    {
+        // A packet that needs no room must not take any, and one that does says so by what an empty buffer truncates.
+        let in_place = self.bytes(&mut [])?;
+        if !in_place.is_truncated() {
+            return Ok(in_place);
+        }
+        let whole = mem::take(room);
+        let wanted = most.min(whole.len()).min(in_place.wire_length() as usize);
+        let (own, rest) = whole.split_at_mut_checked(wanted).unwrap_or_default();
+        *room = rest;
+        self.bytes(own)
     }
 }
 

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wdk_wfp::{
-    Answer, Callout, Classification, Filter, GUID, Home, Layer, Lifetime, Malformed, Name, Passive, Provider,
+    Answer, Callout, Classification, Device, Filter, GUID, Home, Layer, Lifetime, Malformed, Name, Passive, Provider,
     Registration, Rights, Session, Sublayer, name,
 };
 use wdk_wfp_sys::*;
@@ -71,7 +71,8 @@ where
     alive.fetch_add(1, Ordering::SeqCst);
     let value = Scripted { says: Box::new(says), alive: alive.clone() };
     // SAFETY: the device is a static, and tests drop registrations at PASSIVE_LEVEL.
-    unsafe { Registration::register(value, ptr::from_ref(&DEVICE).cast_mut().cast(), passive()) }
+    let device = unsafe { Device::new(ptr::from_ref(&DEVICE).cast_mut().cast()) };
+    Registration::register(value, device, passive())
 }
 
 fn open(lifetime: Lifetime) -> Session {

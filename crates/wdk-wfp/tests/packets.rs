@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use proptest::prelude::*;
-use wdk_wfp::{Bytes, GatherBuffers, MAX_MDLS, Malformed, Packets};
+use wdk_wfp::{Bytes, GatherBuffers, MAX_MDLS, Malformed, Packets, Scratch};
 use wfp_engine::{PacketList, Piece, set_mapping_fails, set_processor};
 
 /// Bytes of which no two neighbours are equal.
@@ -170,15 +170,49 @@ fn all_packets_of_all_lists_are_seen_and_lists_without_any_are_passed_over() {
 }
 
 #[test]
+fn packets_of_a_list_share_a_buffer_and_take_of_it_what_they_need() {
+    let mut list = PacketList::new();
+    let apart = |bytes: &[u8]| [Piece::mapped(&bytes[..1]), Piece::mapped(&bytes[1..])];
+    list.add_packet(&apart(&[1, 2, 3]), 0, 3);
+    list.add_packet(&[Piece::mapped(&[4; 50])], 0, 50);
+    list.add_packet(&apart(&[5; 9]), 0, 9);
+    list.add_packet(&apart(&[6; 9]), 0, 9);
+    // SAFETY: the list lives for the test, and nobody else knows it.
+    let packets = unsafe { Packets::new(list.as_ptr(), 0) }.unwrap();
+    let mut buffer = [0; 12];
+    let mut room = &mut buffer[..];
+    let seen: Vec<_> = packets
+        .map(|packet| {
+            let bytes = packet.bytes_sharing(&mut room, 4).unwrap();
+            (bytes.data(), bytes.wire_length())
+        })
+        .collect();
+    assert_eq!(seen, [(&[1, 2, 3][..], 3), (&[4; 50], 50), (&[5; 4], 9), (&[6; 4], 9)]);
+    assert_eq!(room.len(), 12 - 3 - 4 - 4);
+}
+
+#[test]
+fn scratch_that_cannot_be_made_is_none() {
+    let mut made = 0;
+    let count = |most| {
+        made = 0;
+        Scratch::of(3, || (made < most).then(|| made += 1)).is_some()
+    };
+    assert_eq!([3, 2].map(count), [true, false]);
+}
+
+#[test]
 fn buffers_are_borrowed_once_and_none_is_waited_for() {
     let buffers = GatherBuffers::new(3, 16).unwrap();
-    assert_eq!(buffers.length(), 16);
+    assert_eq!(buffers.count(), 3);
     set_processor(1);
     let mut own = buffers.take().unwrap();
     own.fill(1);
     let own_address = own.as_ptr();
+    assert_eq!(own.index(), 1);
     let (second, third) = (buffers.take().unwrap(), buffers.take().unwrap());
     assert!(buffers.take().is_none(), "all are borrowed");
+    assert_eq!((second.index(), third.index()), (2, 0));
     assert!(second.iter().chain(third.iter()).all(|byte| *byte == 0));
     drop(own);
     assert_eq!(buffers.take().unwrap().as_ptr(), own_address);

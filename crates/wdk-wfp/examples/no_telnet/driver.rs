@@ -1,8 +1,6 @@
-use core::ffi::c_void;
-
 use wdk_wfp::{
-    Answer, Callout, Classification, Filter, GUID, GatherBuffers, Home, Layer, Lifetime, Malformed, NTSTATUS, Name,
-    Passive, Provider, Registration, Session, Sublayer, name,
+    Answer, Callout, Classification, Device, Filter, GUID, GatherBuffers, Home, Layer, Lifetime, Malformed, NTSTATUS,
+    Name, Passive, Provider, Registration, Session, Sublayer, name,
 };
 
 const NAME: Name = name!("No Telnet");
@@ -56,17 +54,12 @@ pub(crate) struct Driver {
     _callout: Registration<NoTelnet>,
 }
 
-/// Begins to filter: what DriverEntry calls last. DriverUnload drops the driver.
-///
-/// # Safety
-///
-/// `device` is a device object of this driver. It stays until the result has been dropped, at PASSIVE_LEVEL.
-pub(crate) unsafe fn start(device: *mut c_void, passive: Passive<'_>) -> Result<Driver, NTSTATUS> {
+/// Begins to filter: what DriverEntry calls last. DriverUnload drops the driver at PASSIVE_LEVEL.
+pub(crate) fn start(device: Device, passive: Passive<'_>) -> Result<Driver, NTSTATUS> {
     const NO_MEMORY: NTSTATUS = 0xC000_009A_u32 as NTSTATUS;
     // Room for IPv4 and TCP headers with all options.
     let buffers = GatherBuffers::new(64, 60 + 60).ok_or(NO_MEMORY)?;
-    // SAFETY: the caller promises it.
-    let callout = unsafe { Registration::register(NoTelnet { buffers }, device, passive) }?;
+    let callout = Registration::register(NoTelnet { buffers }, device, passive)?;
     let mut session = Session::open(NAME, Lifetime::Dynamic, passive)?;
     session.transaction(passive, |changes| {
         changes.add_provider(PROVIDER)?;

@@ -5,7 +5,7 @@ mod driver;
 use std::ptr;
 
 use driver::start;
-use wdk_wfp::{Layer, Passive};
+use wdk_wfp::{Device, Layer, Passive};
 use wdk_wfp_sys::{FWP_UINT32, FWP_VALUE0, FWP_VALUE0_0, FWPS_INCOMING_METADATA_VALUES0, FWPS_INCOMING_VALUE0};
 use wfp_engine::{Engine, Indication, PacketList, Piece};
 
@@ -29,12 +29,16 @@ fn passes(engine: &Engine, packet: &[u8], cut: usize) -> bool {
     engine.classify(Indication { layer, values: &values, flags, metadata: &metadata, list: list.as_ptr() }).passes
 }
 
+fn device() -> Device {
+    // SAFETY: the engine never looks at the device, and the driver is dropped below.
+    unsafe { Device::new(ptr::dangling_mut()) }
+}
+
 fn main() {
     let engine = Engine::start();
     // SAFETY: the main thread of a program is in no callback.
     let passive = unsafe { Passive::new() };
-    // SAFETY: the engine never looks at the device.
-    let driver = unsafe { start(ptr::dangling_mut(), passive) }.expect("nothing fails here");
+    let driver = start(device(), passive).expect("nothing fails here");
     for cut in 0..=40 {
         assert!(passes(&engine, &segment(22), cut) && !passes(&engine, &segment(23), cut), "cut at {cut}");
     }
@@ -67,8 +71,7 @@ fn a_start_that_fails_leaves_nothing_behind() {
         engine.fail(function, -1);
         // SAFETY: a test is in no callback.
         let passive = unsafe { Passive::new() };
-        // SAFETY: the engine never looks at the device.
-        assert_eq!(unsafe { start(ptr::dangling_mut(), passive) }.err(), Some(-1), "{function}");
+        assert_eq!(start(device(), passive).err(), Some(-1), "{function}");
         assert_eq!((engine.objects(), engine.registered()), ([0; 4], 0), "{function}");
     }
 }
