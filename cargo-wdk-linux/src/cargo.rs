@@ -196,6 +196,15 @@ impl<'a> Cargo<'a> {
         run_command(self.program_command("build", arch)?.args(["--package", package]))
     }
 
+    /// Builds a library with exports for user-mode programs.
+    ///
+    /// # Errors
+    /// It does not build.
+    pub fn program_library(&self, package: &str, arch: Arch) -> Result<()> {
+        let mut command = self.program_command("build", arch)?;
+        run_command(command.env(KEEP_EXPORTS, "1").args(["--package", package]))
+    }
+
     /// Copies what cargo made of a driver package, under the names that a driver has.
     ///
     /// # Errors

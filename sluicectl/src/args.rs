@@ -8,6 +8,7 @@ use serde::Deserialize;
 use sluice_control::name::PROBE;
 use sluice_core::Direction;
 
+use crate::gate::GateCommand;
 use crate::terms::{TCP_FLAGS, ether_type_number, protocol_number};
 
 const EXIT_CODES: &str = "\
@@ -51,6 +52,9 @@ pub(crate) enum Command {
     Policy(PolicyCommand),
     /// Classify the packets of a capture file.
     Classify(ClassifyArgs),
+    /// Filter the packets of this machine's network, or show whether that is done.
+    #[command(subcommand)]
+    Gate(GateCommand),
     /// Exercise the drivers in every order and under load, round after round, and report (Windows only).
     Verify(VerifyArgs),
     /// Write a manual page for each command.

@@ -16,6 +16,7 @@ use crate::failure::Failure;
 
 #[cfg(not(windows))]
 mod elsewhere;
+pub(crate) mod gate;
 #[cfg(windows)]
 mod windows;
 

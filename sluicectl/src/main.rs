@@ -7,6 +7,7 @@ mod device;
 #[cfg(test)]
 mod documentation;
 mod failure;
+mod gate;
 mod offline;
 mod policy;
 mod record;
@@ -55,6 +56,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Watch(args) => watch::run(&args),
         Command::Policy(command) => policy::commands::run(command),
         Command::Classify(args) => classify::run(&args),
+        Command::Gate(command) => gate::run(command),
         Command::Verify(args) => verify::run(&args),
         Command::Man { folder } => {
             let unwritable = |error| Failure::Input(format!("cannot write to {}: {error}", folder.display()));

@@ -8,10 +8,11 @@
 //!
 //! | package | file | place |
 //! | --- | --- | --- |
-//! | sluice, probe, probe-c | .sys, .pdb | `target/drivers/<arch>/` |
+//! | sluice, probe, gate, probe-c | .sys, .pdb | `target/drivers/<arch>/` |
 //! | sluicectl | .exe | `target/drivers/<arch>/` |
 //! | netio, misfit, adding | .sys, .pdb | `target/rig/<arch>/` |
 //! | hostile, stress | .exe | `target/rig/<arch>/` |
+//! | fwpkclnt | .sys | `target/rig/<arch>/` |
 //! | rig/wine | .dll | target/rig/x64/ |
 
 use std::path::{Path, PathBuf};
@@ -58,9 +59,9 @@ pub(crate) fn build(arch: Arch) -> Result<Vec<PathBuf>> {
     let cargo = Cargo::new(&tools, &workspace)?;
 
     let drivers = layout::drivers(arch);
-    cargo.drivers(&["sluice", "probe", "adding"], arch)?;
+    cargo.drivers(&["sluice", "probe", "gate", "adding"], arch)?;
     let mut files = Vec::new();
-    for name in ["sluice", "probe"] {
+    for name in ["sluice", "probe", "gate"] {
         files.extend(cargo.collect_driver(name, arch, &drivers)?);
     }
     files.extend(probe_c::build(&tools, &cargo.link, arch)?);
@@ -75,6 +76,8 @@ pub(crate) fn build(arch: Arch) -> Result<Vec<PathBuf>> {
         let file = format!("{name}.exe");
         files.push(cargo.collect(arch.program_target(), &file, &folder.join(&file))?);
     }
+    cargo.program_library("fwpkclnt", arch)?;
+    files.push(cargo.collect(arch.program_target(), "fwpkclnt.dll", &rig.join("fwpkclnt.sys"))?);
     // The Wine that runs ARM64 is recent enough to have its own.
     if arch == Arch::X64 {
         files.push(bcryptprimitives(&tools, &rig)?);
@@ -125,10 +128,10 @@ fn for_windows(tools: &Tools, subcommand: &str) -> Result<Vec<Command>> {
     let cargo = Cargo::new(tools, &workspace)?;
     let mut commands = Vec::new();
     // Each rig driver by itself, as it is built: together, they would share features that one of them cannot have.
-    for packages in [&["sluice", "probe", "sluice-wdm", "adding"][..], &["netio"], &["misfit"]] {
+    for packages in [&["sluice", "probe", "gate", "sluice-wdm", "adding"][..], &["netio"], &["misfit"]] {
         commands.push((cargo.driver_command(subcommand, Arch::X64), packages));
     }
-    commands.push((cargo.program_command(subcommand, Arch::X64)?, &["sluicectl", "hostile", "stress"]));
+    commands.push((cargo.program_command(subcommand, Arch::X64)?, &["sluicectl", "hostile", "stress", "fwpkclnt"]));
     let with_packages = commands.into_iter().map(|(mut command, packages)| {
         for package in packages {
             command.args(["--package", package]);

@@ -9,7 +9,7 @@ use driver_check::inf;
 use crate::layout;
 
 /// The drivers that are installed, each from an .inx file of its name.
-const DRIVERS: [&str; 2] = ["sluice", "probe"];
+const DRIVERS: [&str; 3] = ["sluice", "probe", "gate"];
 
 /// The arguments of `cargo xtask check-inf`.
 #[derive(Debug, clap::Args)]

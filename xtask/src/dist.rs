@@ -23,7 +23,7 @@ use crate::run::{git, output};
 use crate::{build, check_image, sign};
 
 /// The packages whose dependencies go to users.
-const PACKAGES: [&str; 3] = ["sluice", "probe", "sluicectl"];
+const PACKAGES: [&str; 4] = ["sluice", "probe", "gate", "sluicectl"];
 
 /// Files of the repository that are in the zip, and where.
 const FILES: &[(&str, &str)] = &[
@@ -134,7 +134,7 @@ fn add_drivers(files: &mut Files, arch: Arch, folder: &Path, date: &str, version
         }
         add(files, path, &format!("{arch}/{name}"))?;
     }
-    for name in ["sluice.sys", "sluice.pdb", "probe.sys", "probe.pdb"] {
+    for name in ["sluice.sys", "sluice.pdb", "probe.sys", "probe.pdb", "gate.sys", "gate.pdb"] {
         let path = format!("{arch}/{name}");
         ensure!(
             files.contains_key(&path),
@@ -320,7 +320,8 @@ mod tests {
             |name: &str, kind: Value| json!({ "pkg": name, "dep_kinds": [{ "kind": kind, "target": null }] });
         let metadata = json!({
             "packages": [
-                package("sluice", Value::Null), package("probe", Value::Null), package("sluicectl", Value::Null),
+                package("sluice", Value::Null), package("probe", Value::Null), package("gate", Value::Null),
+                package("sluicectl", Value::Null),
                 registry("wdk"), registry("bindgen"), registry("loom"), registry("deep"),
             ],
             "resolve": { "nodes": [
@@ -336,7 +337,7 @@ mod tests {
             serde_json::from_slice(&sbom(&compiled_in(&metadata).unwrap(), "1.0.0", "c0ffee").unwrap()).unwrap();
         let names: Vec<&str> =
             bom["components"].as_array().unwrap().iter().filter_map(|component| component["name"].as_str()).collect();
-        assert_eq!(names, ["deep", "probe", "sluice", "sluicectl", "wdk"]);
+        assert_eq!(names, ["deep", "gate", "probe", "sluice", "sluicectl", "wdk"]);
         assert_eq!(bom["metadata"]["properties"][0]["value"], "c0ffee");
         assert_eq!(bom["components"][0]["purl"], "pkg:cargo/deep@1.0.0");
         assert_eq!(bom["components"][0]["licenses"][0]["expression"], "MIT OR Apache-2.0");

@@ -12,7 +12,7 @@ pub(crate) fn root() -> &'static Path {
     ROOT.get_or_init(sluice_rig::root)
 }
 
-/// What a user installs: sluice.sys, probe.sys, their symbols, and the programs that go with them.
+/// What a user installs: sluice.sys, its client drivers, their symbols, and the programs that go with them.
 pub(crate) fn drivers(arch: Arch) -> PathBuf {
     sluice_rig::Arch::from(arch).drivers()
 }

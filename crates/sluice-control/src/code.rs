@@ -59,3 +59,11 @@ pub const SLUICE_DRY_RUN_LOAD: u32 = ctl_code(0x809, METHOD_BUFFERED, FILE_WRITE
 pub const PROBE_CLASSIFY: u32 = ctl_code(0x810, METHOD_BUFFERED, FILE_READ_ACCESS);
 /// probe.sys: no input; a [`ProbeStatus`](crate::message::ProbeStatus) and its providers as the answer. Read access.
 pub const PROBE_STATUS: u32 = ctl_code(0x811, METHOD_BUFFERED, FILE_READ_ACCESS);
+
+/// gate.sys: no input; a [`GateStatus`](crate::gate::GateStatus) as the answer. Read access.
+pub const GATE_STATUS: u32 = ctl_code(0x820, METHOD_BUFFERED, FILE_READ_ACCESS);
+/// gate.sys: begins to filter, or changes for how long. A [`GateEnable`](crate::gate::GateEnable) as input, a
+/// [`GateStatus`](crate::gate::GateStatus) as the answer. Write access.
+pub const GATE_ENABLE: u32 = ctl_code(0x821, METHOD_BUFFERED, FILE_WRITE_ACCESS);
+/// gate.sys: stops filtering. No input; a [`GateStatus`](crate::gate::GateStatus) as the answer. Write access.
+pub const GATE_DISABLE: u32 = ctl_code(0x822, METHOD_BUFFERED, FILE_WRITE_ACCESS);

@@ -1,11 +1,12 @@
-//! The device control contract between sluice.sys, probe.sys and sluicectl, and the code that answers it.
+//! The device control contract between sluice.sys, probe.sys, gate.sys and sluicectl, and the code that answers it.
 //!
 //! - [`name`]: what the devices are called, and [`settings`], what can be set for a driver.
 //! - [`code`]: the control codes.
 //! - [`event_log`]: what sluice.sys writes to the System log.
 //! - [`message`]: what goes into the buffers, and [`wire`], how.
 //! - [`RequestHandler`]: what a driver lets answer the requests of its device. It leaves the work to the dispatcher of
-//!   [`sluice`] or [`probe`], which reads the buffers, calls the operation that is asked for, and writes the answer.
+//!   [`sluice`], [`probe`] or [`gate`], which reads the buffers, calls the operation that is asked for, and writes the
+//!   answer.
 //!
 //! The buffers come from a user-mode program and may hold anything. Every length, count, offset and version is checked
 //! here, on any host, before a driver sees it. No buffer needs an alignment: fields are read byte by byte.
@@ -34,6 +35,7 @@
 
 pub mod code;
 pub mod event_log;
+pub mod gate;
 mod list;
 pub mod message;
 pub mod name;

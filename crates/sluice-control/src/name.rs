@@ -7,6 +7,8 @@
 pub const SLUICE: &str = "Sluice";
 /// The usual service name of probe.sys, and so the usual name of its device.
 pub const PROBE: &str = "probe";
+/// The name of the device of gate.sys in user mode, which is that of its service.
+pub const GATE: &str = "gate";
 
 /// What comes before the name when a user-mode program opens a device.
 pub const WIN32_PREFIX: &str = r"\\.\";

@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 
 use wdk_wfp_sys::*;
 
+use crate::Engine;
 use crate::packets::Fingerprint;
 use crate::state::{self, Filter, number};
-use crate::{Engine, irql};
+use crate::world::irql;
 
 thread_local!(
     /// Whether this thread is in a classification.

@@ -12,14 +12,25 @@ mod packets;
 mod state;
 mod symbols;
 
+#[cfg(feature = "host")]
+#[path = "host.rs"]
+mod world;
+#[cfg(all(windows, not(feature = "host")))]
+#[path = "kernel.rs"]
+mod world;
+#[cfg(not(any(windows, feature = "host")))]
+compile_error!("without the feature `host` the engine is for a kernel, which only Windows targets have");
+
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use filters::{Indication, Verdict};
 /// The level of a thread, as for NMR: `irql::raise(DISPATCH_LEVEL)`.
+#[cfg(feature = "host")]
 pub use nmr_registrar::{APC_LEVEL, DISPATCH_LEVEL, PASSIVE_LEVEL, irql};
 pub use packets::{PacketList, Piece};
-pub use symbols::{set_mapping_fails, set_processor};
+#[cfg(feature = "host")]
+pub use world::{set_mapping_fails, set_processor};
 
 /// A rule that a driver has broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,19 +47,26 @@ impl fmt::Display for Violation {
     }
 }
 
-/// The engine of this process, for one test.
+/// The engine of this process.
 pub struct Engine {
-    _alone: MutexGuard<'static, ()>,
+    /// For one test. Without it the engine stays.
+    alone: Option<MutexGuard<'static, ()>>,
 }
 
 impl Engine {
-    /// An engine with nothing in it.
+    /// An engine with nothing in it, for one test. Others wait until it is dropped.
     #[must_use]
     pub fn start() -> Self {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         *state::lock() = state::State::default();
-        Self { _alone: alone }
+        Self { alone: Some(alone) }
+    }
+
+    /// The engine of a process in which drivers run: it has what is in it already, and keeps it when this is dropped.
+    #[must_use]
+    pub fn resident() -> Self {
+        Self { alone: None }
     }
 
     /// The next `times` attempts to unregister a callout are answered with `STATUS_DEVICE_BUSY` (W8).
@@ -89,6 +107,9 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        if self.alone.is_none() {
+            return;
+        }
         let mut state = state::lock();
         let mut found: Vec<String> = state.violations.drain(..).map(|violation| violation.to_string()).collect();
         found.extend(state.registered.iter().map(|callout| {

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use wdk_wfp_sys::{FWPS_CALLOUT2, GUID};
 
-use crate::Violation;
+use crate::{Violation, world};
 
 /// A GUID as a number, to be compared.
 pub(crate) fn number(guid: &GUID) -> u128 {
@@ -95,7 +95,9 @@ impl State {
     }
 
     pub(crate) fn violation(&mut self, rule: u8, what: impl Into<String>) {
-        self.violations.push(Violation { rule, what: what.into() });
+        let violation = Violation { rule, what: what.into() };
+        world::broken(&violation);
+        self.violations.push(violation);
     }
 }
 

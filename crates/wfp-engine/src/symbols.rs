@@ -1,31 +1,16 @@
 //! The functions under their C names.
 
-use std::cell::Cell;
 use std::ffi::c_void;
 use std::slice;
 use std::sync::Arc;
-use std::time::Duration;
 
 use wdk_wfp_sys::*;
 
 use crate::filters::CLASSIFIES;
 use crate::state::{self, Filter, Life, Objects, Registered, Session, State, number};
-use crate::{APC_LEVEL, PASSIVE_LEVEL, irql};
+use crate::world::irql;
 
-thread_local!(
-    static PROCESSOR: Cell<u32> = const { Cell::new(0) };
-    static MAPPING_FAILS: Cell<bool> = const { Cell::new(false) };
-);
-
-/// The processor on which this thread is said to run.
-pub fn set_processor(number: u32) {
-    PROCESSOR.set(number);
-}
-
-/// Whether mapping the pages of an MDL fails on this thread.
-pub fn set_mapping_fails(fails: bool) {
-    MAPPING_FAILS.set(fails);
-}
+const PASSIVE_LEVEL: u8 = 0;
 
 /// The state, for a function of this name: its level is checked, and whether it is to fail.
 fn enter(function: &'static str) -> Result<std::sync::MutexGuard<'static, State>, NTSTATUS> {
@@ -99,7 +84,7 @@ fn provider_is_there(objects: &Objects, provider: *const GUID) -> Result<(), NTS
     found(is_there, STATUS_FWP_PROVIDER_NOT_FOUND)
 }
 
-// SAFETY: no other definition of this name is linked into a host test.
+// SAFETY: no other definition of this name is linked beside the engine.
 #[unsafe(no_mangle)]
 unsafe extern "system" fn FwpsCalloutRegister2(
     device: *mut c_void,
@@ -128,7 +113,7 @@ unsafe extern "system" fn FwpsCalloutRegister2(
     STATUS_SUCCESS
 }
 
-// SAFETY: no other definition of this name is linked into a host test.
+// SAFETY: no other definition of this name is linked beside the engine.
 #[unsafe(no_mangle)]
 extern "system" fn FwpsCalloutUnregisterById0(id: u32) -> NTSTATUS {
     let mut state = match enter("FwpsCalloutUnregisterById0") {
@@ -148,7 +133,7 @@ extern "system" fn FwpsCalloutUnregisterById0(id: u32) -> NTSTATUS {
     STATUS_SUCCESS
 }
 
-// SAFETY: no other definition of this name is linked into a host test.
+// SAFETY: no other definition of this name is linked beside the engine.
 #[unsafe(no_mangle)]
 unsafe extern "system" fn FwpmEngineOpen0(
     server: *const u16,
@@ -173,7 +158,7 @@ unsafe extern "system" fn FwpmEngineOpen0(
     STATUS_SUCCESS
 }
 
-// SAFETY: no other definition of this name is linked into a host test.
+// SAFETY: no other definition of this name is linked beside the engine.
 #[unsafe(no_mangle)]
 extern "system" fn FwpmEngineClose0(handle: HANDLE) -> NTSTATUS {
     let mut state = match enter("FwpmEngineClose0") {
@@ -207,7 +192,7 @@ fn transaction(
     }
 }
 
-// SAFETY: no other definition of this name is linked into a host test.
+// SAFETY: no other definition of this name is linked beside the engine.
 #[unsafe(no_mangle)]
 extern "system" fn FwpmTransactionBegin0(handle: HANDLE, _: u32) -> NTSTATUS {
     transaction("FwpmTransactionBegin0", handle, |session, objects| {
@@ -219,7 +204,7 @@ extern "system" fn FwpmTransactionBegin0(handle: HANDLE, _: u32) -> NTSTATUS {
     })
 }
 
-// SAFETY: no other definition of this name is linked into a host test.
+// SAFETY: no other definition of this name is linked beside the engine.
 #[unsafe(no_mangle)]
 extern "system" fn FwpmTransactionCommit0(handle: HANDLE) -> NTSTATUS {
     transaction("FwpmTransactionCommit0", handle, |session, objects| match session.transaction.take() {
@@ -231,7 +216,7 @@ extern "system" fn FwpmTransactionCommit0(handle: HANDLE) -> NTSTATUS {
     })
 }
 
-// SAFETY: no other definition of this name is linked into a host test.
+// SAFETY: no other definition of this name is linked beside the engine.
 #[unsafe(no_mangle)]
 extern "system" fn FwpmTransactionAbort0(handle: HANDLE) -> NTSTATUS {
     transaction("FwpmTransactionAbort0", handle, |session, _| match session.transaction.take() {
@@ -240,7 +225,7 @@ extern "system" fn FwpmTransactionAbort0(handle: HANDLE) -> NTSTATUS {
     })
 }
 
-// SAFETY: no other definition of this name is linked into a host test.
+// SAFETY: no other definition of this name is linked beside the engine.
 #[unsafe(no_mangle)]
 unsafe extern "system" fn FwpmProviderAdd0(
     handle: HANDLE,
@@ -259,7 +244,7 @@ unsafe extern "system" fn FwpmProviderAdd0(
     })
 }
 
-// SAFETY: no other definition of this name is linked into a host test.
+// SAFETY: no other definition of this name is linked beside the engine.
 #[unsafe(no_mangle)]
 unsafe extern "system" fn FwpmSubLayerAdd0(
     handle: HANDLE,
@@ -279,7 +264,7 @@ unsafe extern "system" fn FwpmSubLayerAdd0(
     })
 }
 
-// SAFETY: no other definition of this name is linked into a host test.
+// SAFETY: no other definition of this name is linked beside the engine.
 #[unsafe(no_mangle)]
 unsafe extern "system" fn FwpmCalloutAdd0(
     handle: HANDLE,
@@ -321,7 +306,7 @@ unsafe fn conditions(filter: &FWPM_FILTER0) -> Result<Vec<(i32, u32)>, NTSTATUS>
     conditions.iter().map(read).collect()
 }
 
-// SAFETY: no other definition of this name is linked into a host test.
+// SAFETY: no other definition of this name is linked beside the engine.
 #[unsafe(no_mangle)]
 unsafe extern "system" fn FwpmFilterAdd0(
     handle: HANDLE,
@@ -383,7 +368,7 @@ unsafe extern "system" fn FwpmFilterAdd0(
 /// Deletes what has a key. Objects that others refer to are in use (W16).
 macro_rules! deletion {
     ($name:ident, $list:ident, $matches:expr, $missing:ident, $in_use:expr) => {
-        // SAFETY: no other definition of this name is linked into a host test.
+        // SAFETY: no other definition of this name is linked beside the engine.
         #[unsafe(no_mangle)]
         unsafe extern "system" fn $name(handle: HANDLE, pointer: *const GUID) -> NTSTATUS {
             // SAFETY: the caller passes a key.
@@ -426,43 +411,3 @@ deletion!(
     STATUS_FWP_FILTER_NOT_FOUND,
     |_: &Objects, _| false
 );
-
-// SAFETY: no other definition of this name is linked into a host test.
-#[unsafe(no_mangle)]
-unsafe extern "system" fn KeDelayExecutionThread(_: i8, _: u8, interval: *const i64) -> NTSTATUS {
-    if irql::current() > APC_LEVEL {
-        state::lock().violation(7, format!("KeDelayExecutionThread was called at level {}", irql::current()));
-    }
-    // SAFETY: the caller passes a time.
-    let interval = unsafe { *interval };
-    std::thread::sleep(Duration::from_nanos(interval.unsigned_abs().saturating_mul(100)));
-    STATUS_SUCCESS
-}
-
-// SAFETY: no other definition of this name is linked into a host test.
-#[unsafe(no_mangle)]
-extern "system" fn KeGetCurrentProcessorNumberEx(_: *mut c_void) -> u32 {
-    PROCESSOR.get()
-}
-
-// SAFETY: no other definition of this name is linked into a host test.
-#[unsafe(no_mangle)]
-unsafe extern "system" fn MmMapLockedPagesSpecifyCache(
-    mdl: *mut MDL,
-    _: i8,
-    _: i32,
-    _: *mut c_void,
-    bug_check: u32,
-    _: u32,
-) -> *mut c_void {
-    if MAPPING_FAILS.get() {
-        assert_eq!(bug_check, 0, "KernelMode and BugCheckOnFailure: a bug check");
-        return std::ptr::null_mut();
-    }
-    // SAFETY: the caller passes an MDL of a `PacketList`, which has the address of its bytes there, and nobody else
-    // looks at it meanwhile.
-    let mdl = unsafe { &mut *mdl };
-    mdl.MappedSystemVa = mdl.StartVa;
-    mdl.MdlFlags |= MDL_MAPPED_TO_SYSTEM_VA;
-    mdl.MappedSystemVa
-}

@@ -2,12 +2,13 @@
 #![cfg_attr(not(windows), allow(dead_code, reason = "only the program for Windows sends requests"))]
 
 use sluice_control::code;
+use sluice_control::gate::GateEnable;
 use sluice_control::message::{BatchEntry, BatchRequest, CountersRequest, LogRequest, PolicyRequest, header_of};
 use sluice_control::wire::Wire;
 use sluice_npi::{MAX_BATCH, direction, link_type};
 
-/// Every control code of both devices, and some that neither has.
-pub(crate) const CODES: [(&str, u32); 15] = [
+/// Every control code of all devices, and some that none has.
+pub(crate) const CODES: [(&str, u32); 18] = [
     ("SLUICE_STATUS", code::SLUICE_STATUS),
     ("SLUICE_POLICY_LOAD", code::SLUICE_POLICY_LOAD),
     ("SLUICE_POLICY_CLEAR", code::SLUICE_POLICY_CLEAR),
@@ -20,6 +21,9 @@ pub(crate) const CODES: [(&str, u32); 15] = [
     ("SLUICE_DRY_RUN_LOAD", code::SLUICE_DRY_RUN_LOAD),
     ("PROBE_CLASSIFY", code::PROBE_CLASSIFY),
     ("PROBE_STATUS", code::PROBE_STATUS),
+    ("GATE_STATUS", code::GATE_STATUS),
+    ("GATE_ENABLE", code::GATE_ENABLE),
+    ("GATE_DISABLE", code::GATE_DISABLE),
     ("unknown function", code::SLUICE_STATUS + (0x7FF << 2)),
     ("METHOD_NEITHER", code::PROBE_CLASSIFY | 3),
     ("zero", 0),
@@ -80,6 +84,9 @@ pub(crate) fn right(code: u32, table: &[u8], random: &mut Random) -> Vec<u8> {
             bytes_of(&PolicyRequest { header: header_of::<PolicyRequest>(), flags: 0, table_length: 0, reserved: 0 })
         }
         code::PROBE_CLASSIFY => batch(random),
+        code::GATE_ENABLE => {
+            bytes_of(&GateEnable { header: header_of::<GateEnable>(), seconds: random.below(3) as u32 })
+        }
         _ => Vec::new(),
     }
 }

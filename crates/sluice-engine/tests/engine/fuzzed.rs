@@ -71,7 +71,7 @@ impl Bytes<'_> {
 }
 
 /// The codes of both devices.
-const CODES: [u32; 12] = [
+const CODES: [u32; 15] = [
     code::SLUICE_STATUS,
     code::SLUICE_POLICY_LOAD,
     code::SLUICE_POLICY_CLEAR,
@@ -84,6 +84,9 @@ const CODES: [u32; 12] = [
     code::SLUICE_DRY_RUN_STOP,
     code::SLUICE_DRY_RUN_STATUS,
     code::SLUICE_DRY_RUN_LOAD,
+    code::GATE_STATUS,
+    code::GATE_ENABLE,
+    code::GATE_DISABLE,
 ];
 
 /// Sends what the bytes say.

@@ -35,6 +35,12 @@ pub enum StartError {
     Registration(RegisterError),
 }
 
+impl From<RegisterError> for StartError {
+    fn from(error: RegisterError) -> Self {
+        Self::Registration(error)
+    }
+}
+
 impl StartError {
     /// What DriverEntry returns.
     #[must_use]
@@ -65,16 +71,16 @@ impl<R: Sync> Driver<R> {
     /// # Errors
     ///
     /// Something failed; what had been done has been undone.
-    pub fn start(
+    pub fn start<E: Into<StartError>>(
         driver: &mut DRIVER_OBJECT,
         name: impl IntoIterator<Item = u16> + Clone,
         answer: Answer<R>,
-        register: impl FnOnce(&mut DRIVER_OBJECT) -> Result<R, RegisterError>,
+        register: impl FnOnce(&mut DRIVER_OBJECT) -> Result<R, E>,
     ) -> Result<Box<Self>, StartError> {
         let device = ControlDevice::create(driver, name, answer).map_err(StartError::Device)?;
         // Allocated before the registration, so that nothing can fail after it (R73).
         let mut running = try_box(Self { device, registered: None }).map_err(StartError::Memory)?;
-        let registered = register(driver).map_err(StartError::Registration)?;
+        let registered = register(driver).map_err(Into::into)?;
         let registered = running.registered.insert(registered);
         // SAFETY: it stays where it is until `stop`, which withdraws it first.
         unsafe { running.device.serve(registered) };

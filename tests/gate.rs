@@ -1,0 +1,321 @@
+//! gate.sys sees packets that are sent through the filters of the rig, and asks sluice.sys about them.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rstest::rstest;
+use sluice_rig::{Rig, State};
+use system_tests::{
+    Clients, Network, Outcome, Play, RUST, arbitrary_requests, data, ip_packets, machine, raw_capture, sluicectl_ok,
+    stop, verdicts, verdicts_offline,
+};
+
+/// The packets of the demo's capture that begin with an IP header.
+const CAPTURE: &str = "raw.pcap";
+/// A policy that blocks other packets than the demo's does.
+const OTHER: &str = "other.toml";
+/// How many packets are sent between two changes.
+const PACKETS: u64 = 200;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A machine with gate.sys beside all others.
+fn gated(name: &str) -> Result<Rig> {
+    let rig = machine(name)?;
+    rig.install("gate")?;
+    fs::write(rig.file(CAPTURE), raw_capture(&ip_packets(&data("demo.pcapng"))?))?;
+    let other = "default = \"permit\"\n[[rule]]\nid = 1\naction = \"block\"\nprotocol = \"udp\"\n";
+    fs::write(rig.file(OTHER), other)?;
+    Ok(rig)
+}
+
+/// A machine whose network is filtered by the demo's policy.
+fn filtered(name: &str) -> Result<Rig> {
+    let rig = gated(name)?;
+    Network::new(&rig)?;
+    rig.start("sluice")?;
+    rig.start("gate")?;
+    sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
+    sluicectl_ok(&rig, &["gate", "enable"])?;
+    Ok(rig)
+}
+
+/// Which packets a policy permits, as sluicectl says by itself.
+fn permitted(rig: &Rig, policy: &str, direction: Option<&str>) -> Result<Vec<bool>> {
+    let mut arguments = vec!["classify", "--json", "--offline", "--policy", policy, CAPTURE];
+    arguments.extend(direction.iter().flat_map(|direction| ["--direction", direction]));
+    let lines = sluicectl_ok(rig, &arguments)?;
+    let permitted: Vec<bool> = lines.lines().map(|line| line.contains(r#""action":"permit""#)).collect();
+    let of_both = permitted.contains(&true) && permitted.contains(&false);
+    ensure!(of_both, "expected packets of both kinds, found {permitted:?}");
+    Ok(permitted)
+}
+
+/// gate.sys is gone, and so is all that it had added to the engine.
+fn stop_gate(rig: &Rig, network: Network<'_>) -> Result<()> {
+    stop(rig, "gate")?;
+    assert_eq!(network.state()?, [0; 5], "callouts, or objects of the engine, are left");
+    Ok(())
+}
+
+/// Stops all, after which nothing is left.
+fn end(rig: &Rig) -> Result<()> {
+    stop_gate(rig, Network::again(rig))?;
+    stop(rig, "sluice")?;
+    let left = rig.alive()?;
+    ensure!(left.is_nothing(), "{left} are left of all");
+    Ok(())
+}
+
+/// A number that `gate status` shows.
+fn counter(rig: &Rig, name: &str) -> Result<u64> {
+    let status: serde_json::Value = serde_json::from_str(&sluicectl_ok(rig, &["gate", "status", "--json"])?)?;
+    status[name].as_u64().with_context(|| format!("there is no number `{name}` in {status}"))
+}
+
+/// Waits until so many more packets have been judged.
+fn wait_for_packets(rig: &Rig) -> Result<()> {
+    let judged = || counter(rig, "lists");
+    let (target, deadline) = (judged()? + PACKETS, Instant::now() + rig.scaled(PATIENCE));
+    while judged()? < target {
+        ensure!(Instant::now() < deadline, "no packets come any more");
+    }
+    Ok(())
+}
+
+#[rstest]
+#[case("in", Some("inbound"))]
+#[case("out", Some("outbound"))]
+#[case("forward", None)]
+fn exactly_the_packets_that_the_policy_blocks_are_missing(
+    #[case] direction: &str,
+    #[case] said: Option<&str>,
+) -> Result<()> {
+    let rig = filtered("missing")?;
+    let network = Network::again(&rig);
+    let permitted = permitted(&rig, "demo.toml", said)?;
+    let played = network.play(Play { direction, ..Play::once(CAPTURE) })?;
+    for (index, (outcome, permitted)) in played.outcomes.iter().zip(&permitted).enumerate() {
+        let (passed, blocked) = (u64::from(*permitted), u64::from(!permitted));
+        let expected = Outcome { passed, blocked, absorbed: blocked, asked: 1 };
+        assert_eq!(*outcome, expected, "the packet {} of {CAPTURE}", index + 1);
+    }
+    let packets = ip_packets(&data("demo.pcapng"))?;
+    assert_eq!(played.outcomes.len(), packets.len());
+    let kept: Vec<_> = packets.into_iter().zip(&permitted).filter(|(_, is)| **is).map(|(packet, _)| packet).collect();
+    assert_eq!(played.passed, raw_capture(&kept), "what came out is not what should have");
+    end(&rig)
+}
+
+#[test]
+fn packets_that_come_together_pass_if_all_of_them_do() -> Result<()> {
+    const PER_LIST: usize = 8;
+    let rig = filtered("lists")?;
+    let network = Network::again(&rig);
+    let permitted = permitted(&rig, "demo.toml", Some("outbound"))?;
+    let played = network.play(Play { per_list: PER_LIST, ..Play::once(CAPTURE) })?;
+    // The same lists as the rig makes: neighbours with IP headers of one version and length.
+    let packets = ip_packets(&data("demo.pcapng"))?;
+    let mut first = 0;
+    let (mut lists, mut blocked_lists) = (0, 0);
+    while first < packets.len() {
+        let kind = packets[first][0];
+        let alike = packets[first..].iter().take(PER_LIST).take_while(|packet| packet[0] == kind).count();
+        let list = first..first + alike;
+        let passes = permitted[list.clone()].iter().all(|permitted| *permitted);
+        for index in list.clone() {
+            assert_eq!(played.outcomes[index].passed, u64::from(passes), "the packet {} of {list:?}", index + 1);
+        }
+        lists += 1;
+        blocked_lists += u64::from(!passes);
+        first = list.end;
+    }
+    assert_eq!((counter(&rig, "lists")?, counter(&rig, "blocked_lists")?), (lists, blocked_lists));
+    let blocked = permitted.iter().filter(|permitted| !**permitted).count() as u64;
+    assert_eq!((counter(&rig, "blocked")?, counter(&rig, "malformed")?), (blocked, 0));
+    end(&rig)
+}
+
+#[test]
+fn a_policy_is_replaced_while_packets_are_sent() -> Result<()> {
+    let rig = filtered("replaced")?;
+    let network = Network::again(&rig);
+    let policies = ["demo.toml", OTHER];
+    let permitted = [permitted(&rig, policies[0], Some("outbound"))?, permitted(&rig, policies[1], Some("outbound"))?];
+    let playing = network.start(Play { threads: 2, rounds: None, ..Play::once(CAPTURE) })?;
+    for policy in policies.iter().cycle().skip(1).take(4) {
+        wait_for_packets(&rig)?;
+        sluicectl_ok(&rig, &["policy", "load", policy])?;
+    }
+    wait_for_packets(&rig)?;
+    let played = playing.stop()?;
+    let mut of_both = 0;
+    for (index, outcome) in played.outcomes.iter().enumerate() {
+        let number = index + 1;
+        match [permitted[0][index], permitted[1][index]] {
+            [true, true] => assert_eq!(outcome.blocked, 0, "no policy blocks the packet {number}"),
+            [false, false] => assert_eq!(outcome.passed, 0, "every policy blocks the packet {number}"),
+            _ => of_both += usize::from(outcome.passed > 0 && outcome.blocked > 0),
+        }
+    }
+    assert!(of_both > 0, "no packet was treated in both ways");
+    end(&rig)
+}
+
+#[test]
+fn sluice_comes_and_goes_while_packets_are_sent() -> Result<()> {
+    let rig = filtered("sluice")?;
+    let network = Network::again(&rig);
+    let permitted = permitted(&rig, "demo.toml", Some("outbound"))?;
+    let playing = network.start(Play { threads: 2, rounds: None, ..Play::once(CAPTURE) })?;
+    for _ in 0..3 {
+        wait_for_packets(&rig)?;
+        stop(&rig, "sluice")?;
+        wait_for_packets(&rig)?;
+        rig.start("sluice")?;
+        sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
+    }
+    wait_for_packets(&rig)?;
+    let played = playing.stop()?;
+    for (outcome, permitted) in played.outcomes.iter().zip(permitted) {
+        assert_eq!(permitted, outcome.blocked == 0, "{outcome:?}");
+        assert!(outcome.passed > 0, "while Sluice is gone everything passes: {outcome:?}");
+    }
+    assert!(counter(&rig, "unanswered")? > 0);
+    end(&rig)
+}
+
+#[test]
+fn gate_comes_and_goes_while_packets_are_sent() -> Result<()> {
+    let rig = filtered("gate")?;
+    let network = Network::again(&rig);
+    let permitted = permitted(&rig, "demo.toml", Some("outbound"))?;
+    let playing = network.start(Play { threads: 2, rounds: None, ..Play::once(CAPTURE) })?;
+    for round in 0..3 {
+        wait_for_packets(&rig)?;
+        if round == 1 {
+            sluicectl_ok(&rig, &["gate", "disable"])?;
+        }
+        stop(&rig, "gate")?;
+        rig.start("gate")?;
+        sluicectl_ok(&rig, &["gate", "enable"])?;
+    }
+    wait_for_packets(&rig)?;
+    stop(&rig, "gate")?;
+    let played = playing.stop()?;
+    for (outcome, permitted) in played.outcomes.iter().zip(permitted) {
+        assert_eq!(permitted, outcome.blocked == 0, "{outcome:?}");
+        assert!(outcome.passed > 0, "while gate is gone everything passes: {outcome:?}");
+    }
+    assert_eq!(network.state()?, [0; 5]);
+    rig.start("gate")?;
+    end(&rig)
+}
+
+#[rstest]
+fn gate_and_other_clients_are_attached_at_once(#[values(RUST)] clients: Clients) -> Result<()> {
+    let rig = filtered("both")?;
+    clients.start(&rig)?;
+    let network = Network::again(&rig);
+    let playing = network.start(Play { threads: 2, rounds: None, direction: "in", ..Play::once(CAPTURE) })?;
+    wait_for_packets(&rig)?;
+    assert_eq!(clients.verdicts(&rig)?, verdicts_offline(&rig, Some("demo.toml"))?);
+    let status = sluicectl_ok(&rig, &["status", "--json"])?;
+    for client in clients.names().iter().chain(&["gate"]) {
+        assert!(status.contains(&format!(r#""name":"{client}","version":1,"state":"attached""#)), "{status}");
+    }
+    stop(&rig, "sluice")?;
+    playing.stop()?;
+    rig.start("sluice")?;
+    verdicts(&rig, clients.first())?;
+    clients.stop(&rig)?;
+    end(&rig)
+}
+
+#[test]
+fn filtering_begins_and_ends_when_it_is_told_to() -> Result<()> {
+    let rig = gated("told")?;
+    let network = Network::new(&rig)?;
+    rig.start("sluice")?;
+    rig.start("gate")?;
+    sluicectl_ok(&rig, &["policy", "load", OTHER])?;
+    let blocks = || Ok::<_, anyhow::Error>(network.play(Play::once(CAPTURE))?.outcomes.iter().any(|o| o.blocked > 0));
+    assert!(!blocks()?, "gate.sys filters before it is told to");
+    assert_eq!(network.state()?, [6, 0, 0, 0, 0]);
+    let shown = sluicectl_ok(&rig, &["gate", "enable", "--for", "1h"])?;
+    assert!(shown.contains("for 3600 s more") || shown.contains("for 3599 s more"), "{shown}");
+    assert!(blocks()?);
+    assert_eq!(network.state()?, [6, 1, 1, 6, 6]);
+    // Packets that stay on this machine are left alone.
+    let loopback = network.play(Play { loopback: true, ..Play::once(CAPTURE) })?;
+    assert!(loopback.outcomes.iter().all(|outcome| (outcome.blocked, outcome.asked) == (0, 0)));
+    sluicectl_ok(&rig, &["gate", "enable", "--for", "1s"])?;
+    let deadline = Instant::now() + rig.scaled(PATIENCE);
+    while blocks()? {
+        ensure!(Instant::now() < deadline, "it does not end by itself");
+    }
+    sluicectl_ok(&rig, &["gate", "enable"])?;
+    assert!(blocks()?);
+    let shown = sluicectl_ok(&rig, &["gate", "disable"])?;
+    assert!(shown.contains("no: all packets pass"), "{shown}");
+    assert!(!blocks()?);
+    end(&rig)
+}
+
+/// Sets a value of the key Parameters of gate's service.
+fn set(rig: &Rig, name: &str, number: &str) -> Result<()> {
+    const KEY: &str = r"HKLM\System\CurrentControlSet\Services\gate\Parameters";
+    let arguments = ["add", KEY, "/v", name, "/t", "REG_DWORD", "/d", number, "/f"];
+    let outcome = rig.run("reg", &arguments, rig.scaled(PATIENCE))?;
+    ensure!(outcome.succeeded(), "`{}` failed: {}", outcome.line, outcome.stderr);
+    Ok(())
+}
+
+#[test]
+fn what_is_set_is_done_and_what_cannot_be_done_keeps_the_driver_from_starting() -> Result<()> {
+    let rig = gated("settings")?;
+    let network = Network::new(&rig)?;
+    set(&rig, "EnableAtStart", "1")?;
+    set(&rig, "WhenNoSluice", "2")?;
+    set(&rig, "ReportBlocked", "1")?;
+    rig.start("gate")?;
+    let played = network.play(Play::once(CAPTURE))?;
+    let reported = Outcome { passed: 0, blocked: 1, absorbed: 0, asked: 1 };
+    assert!(played.outcomes.iter().all(|outcome| *outcome == reported), "{:?}", played.outcomes);
+    stop_gate(&rig, network)?;
+    set(&rig, "OnMalformed", "3")?;
+    assert!(rig.start("gate").is_err());
+    assert_eq!(rig.state("gate")?, State::Stopped);
+    let events = rig.events()?;
+    let said = events.iter().rfind(|event| event.is("gate", "debug")).context("gate.sys says nothing")?;
+    let text = said.get("text").unwrap_or_default();
+    assert!(text.contains("OnMalformed cannot be used"), "{text}");
+    assert_eq!(network.state()?, [0; 5]);
+    Ok(())
+}
+
+#[test]
+fn arbitrary_requests_do_no_harm_while_packets_are_sent() -> Result<()> {
+    const TIME: Duration = Duration::from_secs(5);
+    let rig = filtered("requests")?;
+    let network = Network::again(&rig);
+    let playing = network.start(Play { threads: 2, rounds: None, ..Play::once(CAPTURE) })?;
+    let report = arbitrary_requests(&rig, "gate", TIME, 19)?;
+    assert!(report.contains(": done: "), "no request succeeded:\n{report}");
+    let played = playing.stop()?;
+    let permitted = permitted(&rig, "demo.toml", Some("outbound"))?;
+    for (outcome, permitted) in played.outcomes.iter().zip(permitted) {
+        assert!(!permitted || outcome.blocked == 0, "{outcome:?}");
+    }
+    end(&rig)
+}
+
+/// The engine says for a while that callouts are still in use: the driver waits, and does not go before they are gone.
+#[test]
+fn callouts_that_are_busy_are_waited_for() -> Result<()> {
+    let rig = filtered("busy")?;
+    let network = Network::again(&rig);
+    network.busy(20)?;
+    stop_gate(&rig, network)?;
+    stop(&rig, "sluice")
+}
