@@ -32,6 +32,7 @@ mod speed;
 mod symbols;
 mod verifier;
 mod wine;
+mod words;
 
 use std::env;
 use std::path::{Path, PathBuf};

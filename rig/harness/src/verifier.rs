@@ -1,5 +1,5 @@
 //! What the checks of netio.sys are told while drivers run, and what they have counted: the file `C:\rig\verifier`,
-//! which netio.sys has mapped into its memory. Its form is that of rig/netio's control.rs.
+//! which netio.sys has mapped into its memory.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -7,22 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-const SIZE: usize = 4096;
-const NAME: u64 = 512;
-const LONGEST_NAME: usize = 63;
-
-/// The words of the file, in their order.
-#[derive(Clone, Copy)]
-enum Word {
-    FailCall,
-    Calls,
-    Failed,
-    FailChance,
-    Seed,
-    NotIsolated,
-    SuspendCall,
-    RequestCalls,
-}
+use crate::words::{LONGEST_NAME, NAME, SIZE, Word};
 
 /// The settings of the checks of a [`Rig`](crate::Rig), changed while drivers run.
 ///
@@ -88,6 +73,31 @@ impl Verifier {
         self.set(Word::SuspendCall, number)
     }
 
+    /// Has calls of every driver take longer by chance, which is given in 65,536ths: each one of them by up to 8 ms,
+    /// before it does anything. The seed says how often a driver has to come by a place in its code until its call
+    /// from there is delayed, and for how long, so the same seed delays the same calls in whatever order the threads
+    /// run. Returns how many were delayed before.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn delay_randomly(&self, chance: u16, seed: u64) -> Result<u64> {
+        let before = self.word(Word::Delayed)?;
+        self.set(Word::DelayChance, 0)?;
+        self.set(Word::Delayed, 0)?;
+        self.set(Word::Seed, seed)?;
+        self.set(Word::DelayChance, chance.into())?;
+        Ok(before)
+    }
+
+    /// Has blocks of the pool that are allocated from now on begin with a page, so that a write in front of one is
+    /// seen at once; or has them end with a page again, so that one behind it is.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn pool_at_start(&self, at_start: bool) -> Result<()> {
+        self.set(Word::PoolAtStart, u64::from(at_start))
+    }
+
     /// Lets drivers keep their state anywhere, or has them keep driver package isolation, as they have to unless told
     /// otherwise.
     ///
@@ -107,11 +117,12 @@ impl Verifier {
 
     /// Names the driver that the settings are about, and begins to count.
     fn about(&self, driver: &str) -> Result<()> {
-        ensure!(driver.len() <= LONGEST_NAME, "expected a name of up to {LONGEST_NAME} bytes, found {driver:?}");
+        let longest = LONGEST_NAME - 1;
+        ensure!(driver.len() <= longest, "expected a name of up to {longest} bytes, found {driver:?}");
         self.fail_none()?;
-        let mut name = [0; LONGEST_NAME + 1];
+        let mut name = [0; LONGEST_NAME];
         name[..driver.len()].copy_from_slice(driver.as_bytes());
-        self.0.write_all_at(&name, NAME).context("cannot write C:\\rig\\verifier")?;
+        self.0.write_all_at(&name, NAME as u64).context("cannot write C:\\rig\\verifier")?;
         self.set(Word::Calls, 0)?;
         self.set(Word::Failed, 0)
     }

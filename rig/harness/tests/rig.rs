@@ -233,6 +233,72 @@ fn every_misuse_of_the_pool_is_a_bug_check_of_its_driver() -> Result<()> {
         assert!(error.contains(&format!(" {function} at ").replace("  ", " ")), "{error}");
         assert!(error.contains("rig/drivers/misfit/src/"), "{error}");
     }
+    // At the start of a page, a write in front of a block is seen when it happens.
+    rig.verifier().pool_at_start(true)?;
+    let error = start_fails(&rig, "pool-under")?;
+    assert!(error.contains("pool-under.sys caused bug check 0xd6: write to address "), "{error}");
+    assert!(error.contains(" in front of a block of tag Kern and 32 bytes, at offset "), "{error}");
+    Ok(())
+}
+
+#[test]
+fn pageable_code_and_data_at_dispatch_level_are_bug_checks_of_their_driver() -> Result<()> {
+    let rig = Rig::boot("paging")?;
+    for (service, section) in [("page-code", "PAGE"), ("page-data", "PAGEDATA")] {
+        let error = start_fails(&rig, service)?;
+        assert!(error.contains(&format!("{service}.sys caused bug check 0xd3: ")), "{error}");
+        assert!(error.contains(&format!(" in the pageable section {section} of {service}.sys, at offset ")), "{error}");
+        assert!(error.contains("at IRQL 2") && error.contains("rig/drivers/misfit/src/kernel.rs:"), "{error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_unload_while_a_thread_is_in_the_image_is_a_bug_check_of_its_driver() -> Result<()> {
+    let rig = Rig::boot("thread")?;
+    rig.install_misfit("thread-left")?;
+    rig.start("thread-left")?;
+    let error = format!("{:#}", rig.stop("thread-left").expect_err("a thread would run on where nothing is"));
+    assert!(error.contains("thread-left.sys caused bug check 0xce: unloaded while the thread 0x"), "{error}");
+    assert!(error.contains(" is in it, at ") && error.contains("rig/drivers/misfit/src/"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn delays_show_a_race_and_the_same_seed_delays_the_same_calls() -> Result<()> {
+    const HALF: u16 = 1 << 15;
+    let rig = Rig::boot("delays")?;
+    rig.install_file(&rig.part("adding.sys"), "adding")?;
+    // How many calls of a life are delayed, for each of some seeds.
+    let delayed = || -> Result<Vec<u64>> {
+        (1..=4)
+            .map(|seed| {
+                rig.verifier().delay_randomly(HALF, seed)?;
+                rig.start("adding")?;
+                rig.stop("adding")?;
+                rig.verifier().delay_randomly(0, 0)
+            })
+            .collect()
+    };
+    let counts = delayed()?;
+    assert!(counts.iter().sum::<u64>() > 0, "no call was delayed");
+    assert_eq!(delayed()?, counts);
+    // One of them delays one of two threads, and not the other.
+    rig.install_misfit("delay-race")?;
+    let shown = |seed: &u64| {
+        rig.verifier().delay_randomly(HALF, *seed).expect("a word is written");
+        match rig.start("delay-race") {
+            Ok(_) => rig.stop("delay-race").is_err(),
+            Err(error) => {
+                let error = format!("{error:#}");
+                assert!(error.contains("delay-race.sys caused bug check 0xc2: "), "{error}");
+                assert!(error.contains(" freed twice, in the call of ExFreePoolWithTag at "), "{error}");
+                true
+            }
+        }
+    };
+    let seed = (1..=40).find(shown).expect("one of 40 seeds shows the race");
+    println!("seed {seed} shows the race");
     Ok(())
 }
 
@@ -245,6 +311,8 @@ fn every_break_of_isolation_is_a_bug_check_of_its_driver_unless_it_is_excused() 
             "ZwOpenKey",
         ),
         ("isolation-file", "DriverIsolation: \\SystemRoot\\misfit.txt is written to", "ZwCreateFile"),
+        ("isolation-value", "DriverIsolation: key A, relative to 1, is not its own", "RtlWriteRegistryValue"),
+        ("isolation-delete", "DriverIsolation: \\SystemRoot\\misfit.txt is written to", "ZwDeleteFile"),
         ("isolation-process", "\\??\\C:\\misfit.txt is resolved for the process that happens to run", "ZwCreateFile"),
     ];
     let rig = Rig::boot("isolation")?;
@@ -285,6 +353,8 @@ fn every_mistreated_request_is_a_bug_check_of_its_driver() -> Result<()> {
         ("io-pending", "0xc4: STATUS_PENDING returned for 0x0, without IoMarkIrpPending"),
         ("io-status", "0xc4: 0xc0000001 returned for 0x0, which was completed with 0x00000000"),
         ("io-forgotten", "0xc4: 0x00000000 returned for 0x0, which was neither completed nor left pending"),
+        ("io-late", "0xd5: write to address "),
+        ("io-lock", "0xc4: the dispatch routine for 0x3 returned with 1 locks held, not 0"),
         ("io-level", "0xc4: the dispatch routine for 0x0 was called at IRQL 0 and returned at 2"),
         ("io-information", "0xc4: Information is 1048576, for an output of "),
         ("io-stale", "0xc4: 32 bytes of output, of which those at "),
@@ -301,6 +371,49 @@ fn every_mistreated_request_is_a_bug_check_of_its_driver() -> Result<()> {
         let text = rig.bug_check_text(event);
         assert!(text.contains(&format!("{service}.sys caused bug check {says}")), "{text}");
         assert!(text.contains("rig/drivers/misfit/src/request.rs:"), "{text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_cancel_routine_that_keeps_the_cancel_spin_lock_is_a_bug_check_of_its_driver() -> Result<()> {
+    let rig = Rig::boot("cancel")?;
+    rig.install_misfit("io-cancel")?;
+    rig.start("io-cancel")?;
+    // The program is ended, and with it its request.
+    let limit = rig.scaled(Duration::from_secs(1));
+    rig.run("cmd", &["/c", "type", "\\\\.\\misfit"], limit).expect_err("nobody completes the request");
+    let ended = |events: &[Event]| events.iter().any(|event| event.is("io-cancel", "bugcheck"));
+    let events = rig.wait_for("the bug check of io-cancel", ended)?;
+    let event = events.iter().find(|event| event.is("io-cancel", "bugcheck")).expect("waited for");
+    let text = rig.bug_check_text(event);
+    assert!(text.contains("0xc4: the cancel routine has returned and holds the cancel spin lock"), "{text}");
+    assert!(text.contains("rig/drivers/misfit/src/request.rs:"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn every_misuse_of_a_lock_or_a_wait_is_a_bug_check_of_its_driver() -> Result<()> {
+    // What the bug check says, and in which call, by the service that does it (rig/drivers/misfit).
+    let misuses = [
+        ("lock-order", " is held; KeAcquireSpinLockRaiseToDpc at 0x", "KeAcquireSpinLockRaiseToDpc"),
+        ("lock-mutexes", " is held; ExAcquireFastMutex at 0x", "KeWaitForSingleObject"),
+        ("lock-twice", " taken by the thread that holds it", "KeAcquireSpinLockRaiseToDpc"),
+        ("lock-foreign", " released by a thread that does not hold it", "KeReleaseSpinLock"),
+        ("lock-level", " released to IRQL 1; it was taken at 0", "KeReleaseSpinLock"),
+        ("lock-low", "called at IRQL 0; it may be called from 2", "KeAcquireSpinLockAtDpcLevel"),
+        ("lock-freed", " given back while it is held", "KeAcquireSpinLockRaiseToDpc"),
+        ("lock-resource", "called outside of critical regions", "ExAcquireResourceExclusiveLite"),
+        ("irql-wait", "a wait at IRQL 2; with a timeout of 0 it would be none", "KeWaitForSingleObject"),
+        ("wait-inside", "a wait in ClientDetachProvider lasts 5 s", "KeWaitForSingleObject"),
+    ];
+    let rig = Rig::boot("locks")?;
+    for (service, says, function) in misuses {
+        let error = start_fails(&rig, service)?;
+        assert!(error.contains(&format!("{service}.sys caused bug check 0xc4: ")), "{error}");
+        assert!(error.contains(says), "{error}");
+        assert!(error.contains(&format!(", in the call of {function} at ")), "{error}");
+        assert!(error.contains("rig/drivers/misfit/src/locks.rs:"), "{error}");
     }
     Ok(())
 }

@@ -24,6 +24,8 @@ pub(crate) mod code {
     pub(crate) const NOT_HANDLED: u32 = 0x1E;
     /// DRIVER_UNLOADED_WITHOUT_CANCELLING_PENDING_OPERATIONS
     pub(crate) const PENDING_AT_UNLOAD: u32 = 0xCE;
+    /// DRIVER_PORTION_MUST_BE_NONPAGED
+    pub(crate) const MUST_BE_NONPAGED: u32 = 0xD3;
     /// DRIVER_PAGE_FAULT_IN_FREED_SPECIAL_POOL
     pub(crate) const FREED_POOL: u32 = 0xD5;
     /// DRIVER_PAGE_FAULT_BEYOND_END_OF_ALLOCATION

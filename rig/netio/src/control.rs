@@ -1,15 +1,16 @@
 //! What the checks are told while drivers run: a file that is mapped into memory here and that the harness writes to,
 //! so that a word of it changes at once and without a program that has to be started.
 //!
-//! The file is `C:\rig\verifier`; without one nothing is failed or delayed. Its words are little-endian numbers of 64
-//! bits, at the offsets of [`Word`]; behind them stands the name of the driver that they are about, up to a zero.
+//! The file is `C:\rig\verifier`, in the form of [`words`]; without one nothing is failed or delayed.
 
 use core::ffi::c_void;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-use crate::log;
-use crate::sys;
+use crate::words::{LONGEST_NAME, NAME, SIZE};
+use crate::{log, sys};
+
+pub(crate) use crate::words::Word;
 
 const FILE_READ_WRITE_SYNCHRONIZE: u32 = 0x10_0003;
 const FILE_OPEN: u32 = 1;
@@ -18,34 +19,6 @@ const SECTION_MAP_READ_WRITE_QUERY: u32 = 7;
 const SEC_COMMIT: u32 = 0x0800_0000;
 const PAGE_READWRITE: u32 = 4;
 const VIEW_UNMAP: u32 = 2;
-/// The size of the file.
-const SIZE: usize = 4096;
-/// Where the driver's name is, and how long it may be.
-const NAME: usize = 512;
-const LONGEST_NAME: usize = 64;
-
-/// The words of the file, in their order.
-#[derive(Clone, Copy)]
-#[repr(usize)]
-pub(crate) enum Word {
-    /// Which of the driver's calls that can fail is to fail, counted from 1; 0 for none.
-    FailCall,
-    /// How many calls that can fail the driver has made since the harness set this to 0.
-    Calls,
-    /// How many of them were failed.
-    Failed,
-    /// Fail each call with that chance in 65,536, in an order that [`Word::Seed`] says.
-    FailChance,
-    /// What random decisions begin with. The harness sets it, and nobody changes it.
-    Seed,
-    /// Not 0: drivers may keep their state anywhere.
-    NotIsolated,
-    /// Which call of the driver out of a request, outside of critical regions, suspends its thread until this changes,
-    /// counted from 1; 0 for none.
-    SuspendCall,
-    /// How many such calls there have been since the harness set this to 0.
-    RequestCalls,
-}
 
 static VIEW: AtomicPtr<u8> = AtomicPtr::new(null_mut());
 
@@ -109,6 +82,29 @@ pub(crate) fn word(word: Word) -> Option<&'static AtomicU64> {
     let view = VIEW.load(Ordering::Acquire);
     // SAFETY: the view is page-aligned, has SIZE bytes and stays; the harness writes whole words.
     (!view.is_null()).then(|| unsafe { AtomicU64::from_ptr(view.cast::<u64>().wrapping_add(word as usize)) })
+}
+
+/// What a word of the file says; 0 without a file.
+pub(crate) fn value(of: Word) -> u64 {
+    word(of).map_or(0, |word| word.load(Ordering::Acquire))
+}
+
+/// Draws the `number`th random decision of the seed: yes with the chance in 65,536 that a word says.
+pub(crate) fn draw(chance: Word, number: u64) -> bool {
+    let chance = value(chance);
+    chance != 0 && random(number) & 0xFFFF < chance
+}
+
+/// The `number`th random number of the seed.
+pub(crate) fn random(number: u64) -> u64 {
+    mix(value(Word::Seed) ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+}
+
+/// Spreads every bit of a number over all of them (the finaliser of SplitMix64).
+pub(crate) fn mix(number: u64) -> u64 {
+    let number = (number ^ number >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let number = (number ^ number >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    number ^ number >> 31
 }
 
 /// Whether the words are about a driver: the one that is named, or every one if none is.

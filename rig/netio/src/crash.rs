@@ -5,7 +5,7 @@ use alloc::string::String;
 use core::ffi::{CStr, c_char, c_void};
 
 use crate::bugcheck::{bug_check_at, code};
-use crate::{drivers, irql, pool};
+use crate::{drivers, irql, paging, pool, shadow};
 
 const ACCESS_VIOLATION: u32 = 0xC000_0005;
 /// EXCEPTION_WINE_STUB; its parameters are the names of an image and of the function that it does not have.
@@ -47,7 +47,7 @@ pub(crate) fn watch() {
     unsafe { SetUnhandledExceptionFilter(unhandled) };
 }
 
-/// A thread below DISPATCH_LEVEL may touch paged pool that is inaccessible because another thread is there.
+/// A thread below DISPATCH_LEVEL may touch pageable memory that is inaccessible because another thread is there.
 unsafe extern "system" fn paged_in(pointers: *const ExceptionPointers) -> i32 {
     const CONTINUE_SEARCH: i32 = 0;
     const CONTINUE_EXECUTION: i32 = -1;
@@ -55,14 +55,23 @@ unsafe extern "system" fn paged_in(pointers: *const ExceptionPointers) -> i32 {
     let record = unsafe { (*pointers).record };
     // SAFETY: the record is one of those structures.
     let record = unsafe { &*record };
+    let address = record.parameters[1];
     let pages_in = record.code == ACCESS_VIOLATION
         && irql::current() < irql::DISPATCH_LEVEL
-        && pool::is_paged(record.parameters[1]);
+        && (pool::is_paged(address) || paging::is_pageable(address));
     if !pages_in {
         return CONTINUE_SEARCH;
     }
     pool::page_out(false);
+    paging::page_out(false);
     CONTINUE_EXECUTION
+}
+
+/// What memory an access failed to, if there is something to say of it, and the code of its bug check.
+fn explain(address: usize) -> Option<(u32, String)> {
+    let section = || paging::explain(address).map(|section| (code::MUST_BE_NONPAGED, section));
+    let request = || shadow::was(address).then(|| (code::FREED_POOL, "in a request that was completed".into()));
+    pool::explain(address).or_else(section).or_else(request)
 }
 
 unsafe extern "system" fn unhandled(pointers: *const ExceptionPointers) -> i32 {
@@ -92,8 +101,11 @@ unsafe extern "system" fn unhandled(pointers: *const ExceptionPointers) -> i32 {
         Some(base) => format!("at offset {:#x} of the image", record.address - base),
         None => format!("at {:#x}", record.address),
     };
-    let pool = if record.code == ACCESS_VIOLATION { pool::explain(record.parameters[1]) } else { None };
-    let (code, block) = pool.map_or((code::NOT_HANDLED, String::new()), |(code, block)| (code, format!(" {block},")));
+    let (code, memory) = match record.code {
+        ACCESS_VIOLATION => explain(record.parameters[1]),
+        _ => None,
+    }
+    .map_or((code::NOT_HANDLED, String::new()), |(code, memory)| (code, format!(" {memory},")));
     let level = irql::current();
-    bug_check_at(driver, code, format_args!("{what}{block} {place}, at IRQL {level}"), address)
+    bug_check_at(driver, code, format_args!("{what}{memory} {place}, at IRQL {level}"), address)
 }

@@ -14,7 +14,7 @@ use crate::control::{self, Word};
 use crate::drivers;
 use crate::gate::Call;
 use crate::lock::Lock;
-use crate::{irql, log, teb, thunk};
+use crate::{irql, locks, log, teb, thunk};
 
 /// How many critical regions each thread is in.
 static DEPTHS: Lock<BTreeMap<usize, u32>> = Lock::new(BTreeMap::new());
@@ -51,7 +51,7 @@ pub(crate) fn suspend(call: Call) {
     let words = (control::word(Word::SuspendCall), control::word(Word::RequestCalls));
     let (Some(which), Some(calls)) = words else { return };
     let wanted = which.load(Ordering::Acquire);
-    if wanted == 0 || irql::current() != irql::PASSIVE_LEVEL || depth() != 0 {
+    if wanted == 0 || irql::current() != irql::PASSIVE_LEVEL || depth() != 0 || locks::holds_mutex() {
         return;
     }
     let name = drivers::name(call.driver);

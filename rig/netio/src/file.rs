@@ -26,7 +26,7 @@ struct RenameInformation {
 }
 
 /// What a name stands for. None for a name that Wine resolves itself.
-fn resolved(name: &[u16]) -> Option<sys::Wide> {
+pub(crate) fn resolved(name: &[u16]) -> Option<sys::Wide> {
     PREFIXES.iter().find_map(|(prefix, stands_for)| {
         let (start, rest) = name.split_at_checked(prefix.len())?;
         let same = |(&unit, byte): (&u16, u8)| u8::try_from(unit).is_ok_and(|unit| unit.eq_ignore_ascii_case(&byte));

@@ -13,7 +13,7 @@ use crate::control::{self, Word};
 use crate::drivers::{self, DriverId};
 use crate::hooks::HOOKS;
 use crate::lock::Lock;
-use crate::{critical, irql, log, requests, teb, thunk};
+use crate::{critical, delay, irql, log, requests, teb, thunk};
 
 /// A call of a function by a driver.
 #[derive(Clone, Copy)]
@@ -51,6 +51,7 @@ extern "system" fn before(hook: usize, site: usize) -> usize {
         if requests::is_in_request() {
             critical::suspend(call);
         }
+        delay::delay(call);
         hook.failure.filter(|_| is_to_fail(call)).unwrap_or(GO_ON)
     });
     // What ran here may have used the field.
@@ -70,27 +71,13 @@ fn is_to_fail(call: Call) -> bool {
         return false;
     }
     let number = calls.fetch_add(1, Ordering::AcqRel) + 1;
-    if number != which.load(Ordering::Acquire) && !by_chance(Word::FailChance, number) {
+    if number != which.load(Ordering::Acquire) && !control::draw(Word::FailChance, number) {
         return false;
     }
     failed.fetch_add(1, Ordering::AcqRel);
     let place = drivers::Place(call.driver, call.site);
     log::event(&name, "fault", format_args!("function={} call={number} offset={place}", call.function));
     true
-}
-
-/// Draws the `number`th random decision of the seed.
-fn by_chance(chance: Word, number: u64) -> bool {
-    let value = |word| control::word(word).map_or(0, |word| word.load(Ordering::Acquire));
-    let chance = value(chance);
-    chance != 0 && mix(value(Word::Seed) ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15)) & 0xFFFF < chance
-}
-
-/// Spreads every bit of a number over all of them (the finaliser of SplitMix64).
-fn mix(number: u64) -> u64 {
-    let number = (number ^ number >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let number = (number ^ number >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    number ^ number >> 31
 }
 
 /// Jumped to by a thunk with the function in rax and the index of the hook in r10: calls [`before`], then the function,

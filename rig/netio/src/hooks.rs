@@ -7,8 +7,8 @@ use crate::bugcheck::bug_check;
 use crate::irql::{APC_LEVEL, DISPATCH_LEVEL, HIGH_LEVEL, PASSIVE_LEVEL};
 use crate::thunk::{self, Hook};
 use crate::{
-    critical, debug, entry, error_log, etw, file, irql, isolation, nmr, objects, pool, processors, requests, state,
-    system_routine, time, token,
+    critical, debug, entry, error_log, etw, file, irql, isolation, locks, nmr, objects, paging, pool, processors,
+    requests, state, system_routine, time, token, waits,
 };
 
 /// `name => what runs, the highest IRQL that its page allows, what it fails with;`. What has no IRQL may be called at
@@ -62,11 +62,13 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "KeBugCheck" => ke_bug_check;
     "KeBugCheckEx" => ke_bug_check_ex;
 
-    "KeAcquireSpinLockRaiseToDpc" => irql::acquire_spin_lock, DISPATCH_LEVEL;
+    "KeAcquireSpinLockAtDpcLevel" => locks::acquire_spin_at_dpc;
+    "KeAcquireSpinLockRaiseToDpc" => locks::acquire_spin, DISPATCH_LEVEL;
     "KeGetCurrentIrql" => irql::get_current; // not in Wine
     "KeLowerIrql" => irql::lower;
     "KeRaiseIrqlToDpcLevel" => irql::raise_to_dpc; // not in Wine
-    "KeReleaseSpinLock" => irql::release_spin_lock;
+    "KeReleaseSpinLock" => locks::release_spin;
+    "KeReleaseSpinLockFromDpcLevel" => locks::release_spin_from_dpc;
     "KfRaiseIrql" => irql::raise;
 
     "KeGetCurrentProcessorNumberEx" => processors::current;
@@ -89,8 +91,15 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "ZwCreateFile" => file::create, PASSIVE_LEVEL, NO_RESOURCES;
     "ZwSetInformationFile" => file::set_information, PASSIVE_LEVEL, NO_RESOURCES;
 
-    "ExAcquireFastMutex" => KERNEL, APC_LEVEL;
-    "ExDeleteResourceLite" => KERNEL, DISPATCH_LEVEL;
+    "ExAcquireFastMutex" => locks::acquire_fast, APC_LEVEL;
+    "ExAcquireFastMutexUnsafe" => locks::acquire_fast_unsafe, APC_LEVEL;
+    "ExAcquireResourceExclusiveLite" => locks::acquire_exclusive, APC_LEVEL;
+    "ExAcquireResourceSharedLite" => locks::acquire_shared, APC_LEVEL;
+    "ExDeleteResourceLite" => locks::delete_resource, DISPATCH_LEVEL;
+    "ExReleaseFastMutex" => locks::release_fast, APC_LEVEL;
+    "ExReleaseFastMutexUnsafe" => locks::release_fast_unsafe, APC_LEVEL;
+    "ExReleaseResourceLite" => locks::release_resource, DISPATCH_LEVEL;
+    "IoAcquireCancelSpinLock" => locks::acquire_cancel, DISPATCH_LEVEL;
     "IoAllocateIrp" => KERNEL, DISPATCH_LEVEL, NULL;
     "IoAllocateMdl" => KERNEL, DISPATCH_LEVEL, NULL;
     "IoAllocateWorkItem" => KERNEL, DISPATCH_LEVEL, NULL;
@@ -99,26 +108,41 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "IoDeleteDevice" => objects::delete_device, APC_LEVEL;
     "IoDeleteSymbolicLink" => objects::delete_link, PASSIVE_LEVEL;
     "IoGetDeviceObjectPointer" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
+    "IoReleaseCancelSpinLock" => locks::release_cancel, DISPATCH_LEVEL;
     "IofCompleteRequest" => requests::complete, DISPATCH_LEVEL;
     "KeDelayExecutionThread" => KERNEL, APC_LEVEL;
     "KeEnterCriticalRegion" => critical::enter, APC_LEVEL;
     "KeLeaveCriticalRegion" => critical::leave, APC_LEVEL;
-    "KeWaitForMultipleObjects" => KERNEL, DISPATCH_LEVEL;
-    "KeWaitForSingleObject" => KERNEL, DISPATCH_LEVEL;
+    "KeReleaseMutex" => locks::release_mutex, DISPATCH_LEVEL;
+    "KeSetEvent" => KERNEL, DISPATCH_LEVEL;
+    "KeWaitForMultipleObjects" => waits::for_several, DISPATCH_LEVEL;
+    "KeWaitForSingleObject" => waits::for_one, DISPATCH_LEVEL;
     "MmMapLockedPagesSpecifyCache" => KERNEL, DISPATCH_LEVEL, NULL;
     "ObOpenObjectByPointer" => objects::open_object, PASSIVE_LEVEL, NO_RESOURCES;
+    "ObfDereferenceObject" => KERNEL, DISPATCH_LEVEL;
+    "ObfReferenceObject" => KERNEL, DISPATCH_LEVEL;
     "ObReferenceObjectByHandle" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
     "PsCreateSystemThread" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
     "PsTerminateSystemThread" => KERNEL, PASSIVE_LEVEL;
+    "MmLockPagableDataSection" => paging::lock, APC_LEVEL;
+    "MmLockPagableSectionByHandle" => paging::lock_by_handle, APC_LEVEL;
+    "MmUnlockPagableImageSection" => paging::unlock, APC_LEVEL;
     "RtlAppendUnicodeStringToString" => KERNEL, DISPATCH_LEVEL, BUFFER_TOO_SMALL;
     "RtlAppendUnicodeToString" => KERNEL, DISPATCH_LEVEL, BUFFER_TOO_SMALL;
     "RtlConvertSidToUnicodeString" => KERNEL, PASSIVE_LEVEL, BUFFER_TOO_SMALL;
 
+    "RtlCheckRegistryKey" => isolation::check_registry_key, PASSIVE_LEVEL, NO_RESOURCES;
+    "RtlCreateRegistryKey" => isolation::create_registry_key, PASSIVE_LEVEL, NO_RESOURCES;
+    "RtlDeleteRegistryValue" => isolation::delete_value, PASSIVE_LEVEL, NO_RESOURCES;
+    "RtlQueryRegistryValues" => isolation::query_values, PASSIVE_LEVEL, NO_RESOURCES;
+    "RtlWriteRegistryValue" => isolation::write_value, PASSIVE_LEVEL, NO_RESOURCES;
+
     "ZwClose" => objects::close, PASSIVE_LEVEL;
     "ZwCreateKey" => isolation::create_key, PASSIVE_LEVEL, NO_RESOURCES;
-    "ZwDeleteFile" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwDeleteFile" => isolation::delete_file, PASSIVE_LEVEL, NO_RESOURCES;
     "ZwFlushBuffersFile" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
     "ZwOpenFile" => isolation::open_file, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwOpenKeyEx" => isolation::open_key_ex, PASSIVE_LEVEL, NO_RESOURCES;
     "ZwOpenKey" => isolation::open_key, PASSIVE_LEVEL, NO_RESOURCES;
     "ZwOpenProcessTokenEx" => token::open_of_process, PASSIVE_LEVEL, NO_RESOURCES;
     "ZwOpenThreadTokenEx" => token::open_of_thread, PASSIVE_LEVEL, NO_RESOURCES;
@@ -131,6 +155,12 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "ZwWriteFile" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
 
     "NmrClientAttachProvider" => nmr::NmrClientAttachProvider, HIGH_LEVEL, NO_RESOURCES;
+    "NmrClientDetachProviderComplete" => nmr::NmrClientDetachProviderComplete;
+    "NmrDeregisterClient" => nmr::NmrDeregisterClient;
+    "NmrDeregisterProvider" => nmr::NmrDeregisterProvider;
+    "NmrProviderDetachClientComplete" => nmr::NmrProviderDetachClientComplete;
+    "NmrWaitForClientDeregisterComplete" => nmr::NmrWaitForClientDeregisterComplete;
+    "NmrWaitForProviderDeregisterComplete" => nmr::NmrWaitForProviderDeregisterComplete;
     "NmrRegisterClient" => nmr::NmrRegisterClient, HIGH_LEVEL, NO_RESOURCES;
     "NmrRegisterProvider" => nmr::NmrRegisterProvider, HIGH_LEVEL, NO_RESOURCES;
 

@@ -4,11 +4,12 @@ use alloc::string::String;
 use core::ffi::c_void;
 use core::ptr::null_mut;
 
+use crate::bugcheck::{bug_check_at, code};
 use crate::drivers::{self, Driver};
 use crate::hooks::{ENTRY, HOOKS};
 use crate::pe::Image;
 use crate::thunk::Thunks;
-use crate::{hooked, log, report, sys};
+use crate::{hooked, locks, log, paging, report, sys, threads};
 
 const PAGE_READWRITE: u32 = 4;
 
@@ -43,13 +44,20 @@ fn loaded(driver: &Driver) {
     // SAFETY: the loader reports the image before any of its code runs, and waits until this returns.
     let image = unsafe { Image::at(driver.base) };
     hook_imports(driver, image, thunks);
-    hooked::add(driver.id, thunks, image.entry());
+    hooked::add(driver.id, thunks, image);
     hook_entry(driver, image, thunks);
+    paging::add(driver.id, image);
 }
 
 fn unloaded(base: usize) {
     if let Some(driver) = drivers::at(base) {
+        if let Some((thread, address)) = threads::inside(&driver) {
+            let why = format_args!("unloaded while the thread {thread:#x} is in it");
+            bug_check_at(Some(driver.id), code::PENDING_AT_UNLOAD, why, address);
+        }
+        locks::forget(driver.base..driver.base + driver.size);
         report::unloaded(&driver);
+        paging::remove(driver.id);
         drivers::remove(driver.id);
         hooked::remove(driver.id);
     }

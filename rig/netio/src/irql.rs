@@ -9,13 +9,7 @@ use alloc::collections::BTreeMap;
 use crate::bugcheck::{bug_check, code};
 use crate::drivers::DriverId;
 use crate::lock::Lock;
-use crate::{pool, processors, sys, teb, thunk};
-
-#[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
-unsafe extern "system" {
-    fn KeAcquireSpinLockRaiseToDpc(lock: *mut usize) -> u8;
-    fn KeReleaseSpinLock(lock: *mut usize, irql: u8);
-}
+use crate::{paging, pool, processors, sys, teb, thunk};
 
 pub(crate) const PASSIVE_LEVEL: u8 = 0;
 pub(crate) const APC_LEVEL: u8 = 1;
@@ -41,10 +35,12 @@ pub(crate) fn set(irql: u8) -> u8 {
         (false, true) => {
             processors::take();
             pool::page_out(true);
+            paging::page_out(true);
         }
         (true, false) => {
             if RAISED.with(|raised| raised.values().all(|level| *level < DISPATCH_LEVEL)) {
                 pool::page_out(false);
+                paging::page_out(false);
             }
             processors::give_back();
         }
@@ -55,7 +51,11 @@ pub(crate) fn set(irql: u8) -> u8 {
 
 /// Lets other threads run for a millisecond.
 pub(crate) fn pause() {
-    let interval = -10_000;
+    sleep(-10_000);
+}
+
+/// Lets other threads run. A relative time is negative, in units of 100 ns.
+pub(crate) fn sleep(interval: i64) {
     // SAFETY: the interval is a local.
     unsafe { sys::NtDelayExecution(0, &interval) };
 }
@@ -70,7 +70,8 @@ pub(crate) extern "system" fn raise(irql: u8) -> u8 {
     raise_for(irql, thunk::caller())
 }
 
-fn raise_for(irql: u8, caller: DriverId) -> u8 {
+/// Raises for a driver, which may not lower by that.
+pub(crate) fn raise_for(irql: u8, caller: DriverId) -> u8 {
     let old = current();
     if irql < old {
         bug_check(caller, code::IRQL, format_args!("IRQL raised from {old} to {irql}"));
@@ -88,25 +89,10 @@ pub(crate) extern "system" fn lower(irql: u8) {
     lower_for(irql, thunk::caller());
 }
 
-fn lower_for(irql: u8, caller: DriverId) {
+/// Lowers for a driver, which may not raise by that.
+pub(crate) fn lower_for(irql: u8, caller: DriverId) {
     let old = set(irql);
     if irql > old {
         bug_check(caller, code::IRQL, format_args!("IRQL lowered from {old} to {irql}"));
     }
-}
-
-/// KeAcquireSpinLockRaiseToDpc.
-pub(crate) extern "system" fn acquire_spin_lock(lock: *mut usize) -> u8 {
-    let old = raise_for(DISPATCH_LEVEL, thunk::caller());
-    // SAFETY: the driver passes a spin lock of its own. What Wine returns is a constant; the level is kept here.
-    unsafe { KeAcquireSpinLockRaiseToDpc(lock) };
-    old
-}
-
-/// KeReleaseSpinLock.
-pub(crate) extern "system" fn release_spin_lock(lock: *mut usize, irql: u8) {
-    let caller = thunk::caller();
-    // SAFETY: the driver passes the spin lock that it holds.
-    unsafe { KeReleaseSpinLock(lock, PASSIVE_LEVEL) };
-    lower_for(irql, caller);
 }

@@ -32,6 +32,31 @@ unsafe extern "system" {
         options: u32,
         disposition: *mut u32,
     ) -> sys::NtStatus;
+    fn NtOpenKeyEx(
+        key: *mut sys::Handle,
+        access: u32,
+        attributes: *const sys::OBJECT_ATTRIBUTES,
+        options: u32,
+    ) -> sys::NtStatus;
+    fn NtDeleteFile(attributes: *const sys::OBJECT_ATTRIBUTES) -> sys::NtStatus;
+    fn RtlWriteRegistryValue(
+        relative_to: u32,
+        path: *const u16,
+        name: *const u16,
+        kind: u32,
+        data: *const c_void,
+        length: u32,
+    ) -> sys::NtStatus;
+    fn RtlQueryRegistryValues(
+        relative_to: u32,
+        path: *const u16,
+        table: *mut c_void,
+        context: *mut c_void,
+        environment: *mut c_void,
+    ) -> sys::NtStatus;
+    fn RtlCheckRegistryKey(relative_to: u32, path: *const u16) -> sys::NtStatus;
+    fn RtlCreateRegistryKey(relative_to: u32, path: *const u16) -> sys::NtStatus;
+    fn RtlDeleteRegistryValue(relative_to: u32, path: *const u16, name: *const u16) -> sys::NtStatus;
 }
 
 /// ZwOpenKey.
@@ -45,6 +70,22 @@ pub(crate) unsafe extern "system" fn open_key(
     unsafe { check_key(caller, attributes) };
     // SAFETY: as above.
     let status = unsafe { sys::NtOpenKey(key, access, attributes) };
+    // SAFETY: the function has put the handle there.
+    unsafe { objects::made_handle(caller, status, key) }
+}
+
+/// ZwOpenKeyEx.
+pub(crate) unsafe extern "system" fn open_key_ex(
+    key: *mut sys::Handle,
+    access: u32,
+    attributes: *const sys::OBJECT_ATTRIBUTES,
+    options: u32,
+) -> sys::NtStatus {
+    let caller = thunk::caller();
+    // SAFETY: the driver's own arguments.
+    unsafe { check_key(caller, attributes) };
+    // SAFETY: as above.
+    let status = unsafe { NtOpenKeyEx(key, access, attributes, options) };
     // SAFETY: the function has put the handle there.
     unsafe { objects::made_handle(caller, status, key) }
 }
@@ -82,6 +123,90 @@ unsafe fn check_key(driver: DriverId, attributes: *const sys::OBJECT_ATTRIBUTES)
             format_args!("DriverIsolation: key {name} is absolute; IoOpenDriverRegistryKey opens the driver's own");
         bug_check(driver, code::VERIFIER, why);
     }
+}
+
+/// What [`Path::relative_to`] says of a path that is relative to a handle that the driver has opened.
+const RTL_REGISTRY_HANDLE: u32 = 0x4000_0000;
+
+/// A key as the Rtl functions take it: by a path, and what that is relative to.
+#[derive(Clone, Copy)]
+struct Path {
+    relative_to: u32,
+    path: *const u16,
+}
+
+/// # Safety
+///
+/// The path is a string that ends in a zero, or a handle.
+unsafe fn check_path(driver: DriverId, Path { relative_to, path }: Path) {
+    if relative_to & RTL_REGISTRY_HANDLE != 0 || !is_enforced() {
+        return;
+    }
+    // SAFETY: the caller guarantees a zero.
+    let length = (0..).take_while(|&place| unsafe { path.wrapping_add(place).read() } != 0).count();
+    // SAFETY: as above.
+    let name = String::from_utf16_lossy(unsafe { core::slice::from_raw_parts(path, length) });
+    let why = format_args!(
+        "DriverIsolation: key {name}, relative to {relative_to}, is not its own; IoOpenDriverRegistryKey opens that"
+    );
+    bug_check(driver, code::VERIFIER, why);
+}
+
+/// RtlWriteRegistryValue.
+pub(crate) unsafe extern "system" fn write_value(
+    relative_to: u32,
+    path: *const u16,
+    name: *const u16,
+    kind: u32,
+    data: *const c_void,
+    length: u32,
+) -> sys::NtStatus {
+    // SAFETY: the driver's own arguments.
+    unsafe { check_path(thunk::caller(), Path { relative_to, path }) };
+    // SAFETY: as above.
+    unsafe { RtlWriteRegistryValue(relative_to, path, name, kind, data, length) }
+}
+
+/// RtlQueryRegistryValues.
+pub(crate) unsafe extern "system" fn query_values(
+    relative_to: u32,
+    path: *const u16,
+    table: *mut c_void,
+    context: *mut c_void,
+    environment: *mut c_void,
+) -> sys::NtStatus {
+    // SAFETY: the driver's own arguments.
+    unsafe { check_path(thunk::caller(), Path { relative_to, path }) };
+    // SAFETY: as above.
+    unsafe { RtlQueryRegistryValues(relative_to, path, table, context, environment) }
+}
+
+/// RtlCheckRegistryKey.
+pub(crate) unsafe extern "system" fn check_registry_key(relative_to: u32, path: *const u16) -> sys::NtStatus {
+    // SAFETY: the driver's own arguments.
+    unsafe { check_path(thunk::caller(), Path { relative_to, path }) };
+    // SAFETY: as above.
+    unsafe { RtlCheckRegistryKey(relative_to, path) }
+}
+
+/// RtlCreateRegistryKey.
+pub(crate) unsafe extern "system" fn create_registry_key(relative_to: u32, path: *const u16) -> sys::NtStatus {
+    // SAFETY: the driver's own arguments.
+    unsafe { check_path(thunk::caller(), Path { relative_to, path }) };
+    // SAFETY: as above.
+    unsafe { RtlCreateRegistryKey(relative_to, path) }
+}
+
+/// RtlDeleteRegistryValue.
+pub(crate) unsafe extern "system" fn delete_value(
+    relative_to: u32,
+    path: *const u16,
+    name: *const u16,
+) -> sys::NtStatus {
+    // SAFETY: the driver's own arguments.
+    unsafe { check_path(thunk::caller(), Path { relative_to, path }) };
+    // SAFETY: as above.
+    unsafe { RtlDeleteRegistryValue(relative_to, path, name) }
 }
 
 /// Looks at the name by which a driver opens a file, or renames one (which changes it).
@@ -122,4 +247,20 @@ pub(crate) unsafe extern "system" fn open_file(
     let (none, no_buffer) = (core::ptr::null(), core::ptr::null::<c_void>());
     // SAFETY: the driver's own arguments; with FILE_OPEN the others mean nothing.
     unsafe { file::create(file, access, attributes, status, none, 0, share, FILE_OPEN, options, no_buffer, 0) }
+}
+
+/// ZwDeleteFile.
+pub(crate) unsafe extern "system" fn delete_file(attributes: *const sys::OBJECT_ATTRIBUTES) -> sys::NtStatus {
+    let caller = thunk::caller();
+    // SAFETY: the driver's own argument, which lives through the call.
+    let given = unsafe { &*attributes };
+    // SAFETY: it points to a counted string, which lives as long.
+    let name = unsafe { sys::units(given.ObjectName) };
+    check_file(caller, name, given.RootDirectory.is_null(), CHANGES, FILE_OPEN);
+    let resolved = file::resolved(name);
+    let counted = resolved.as_ref().map(sys::Wide::counted);
+    let attributes =
+        sys::OBJECT_ATTRIBUTES { ObjectName: counted.as_ref().map_or(given.ObjectName, core::ptr::from_ref), ..*given };
+    // SAFETY: the driver's own argument, but for the name.
+    unsafe { NtDeleteFile(&attributes) }
 }

@@ -11,11 +11,13 @@
 //! lib                                    start
 //! image          device                  a driver comes or goes; somebody opens \\.\netio
 //! hooks          report                  which functions are replaced; what is alive
-//! entry, pool, debug, irql, etw, error_log, file, objects, requests, critical, isolation, system_routine, time, token
+//! entry, pool, debug, etw, error_log, file, state, objects, requests, isolation, waits, system_routine, time, token
 //!                                        the replacements
 //!                nmr, crash              the nine functions; exceptions
+//! irql, processors, critical, locks      what a thread is in: a level, regions, locks
+//! shadow, pages, paging, threads         memory that is watched; who is in an image
 //! hooked, pe, thunk, tracelogging        what is done to an image
-//! gate                                   what every call passes, by its line in hooks
+//! gate, delay                            what every call passes, by its line in hooks
 //! bugcheck, control, drivers, log, lock, heap, teb, sys
 //! ```
 #![no_std]
@@ -28,6 +30,7 @@ mod control;
 mod crash;
 mod critical;
 mod debug;
+mod delay;
 mod device;
 mod drivers;
 mod entry;
@@ -42,22 +45,30 @@ mod image;
 mod irql;
 mod isolation;
 mod lock;
+mod locks;
 mod log;
 mod nmr;
 mod objects;
+mod pages;
+mod paging;
 mod pe;
 mod pool;
 mod processors;
 mod report;
 mod requests;
+mod shadow;
 mod state;
 mod sys;
 mod system_routine;
 mod teb;
+mod threads;
 mod thunk;
 mod time;
 mod token;
 mod tracelogging;
+mod waits;
+#[path = "../../harness/src/words.rs"]
+mod words;
 
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};

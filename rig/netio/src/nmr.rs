@@ -11,7 +11,7 @@ use nmr_registrar::{Event, Function, Lock, PausePoint, Platform, Registrar, Repo
 use wdk_nmr_sys::{HANDLE, NPI_CLIENT_CHARACTERISTICS, NPI_PROVIDER_CHARACTERISTICS, NTSTATUS, STATUS_PENDING};
 
 use crate::drivers::{self, Driver};
-use crate::{bugcheck, critical, irql, lock, log, sys, teb};
+use crate::{bugcheck, critical, irql, lock, log, sys, teb, waits};
 
 /// After this long a wait is logged with whom it waits for.
 const SLOW_WAIT: Duration = Duration::from_secs(5);
@@ -94,7 +94,10 @@ impl Platform for Wine {
     }
 
     fn pause(&self, point: &PausePoint) {
-        if point.when == When::Before {
+        if point.when == When::After {
+            waits::leave_callback();
+        } else {
+            waits::enter_callback(point.callback.name());
             log::event(
                 &driver_of(point.registration),
                 "callback",

@@ -10,7 +10,7 @@ use core::fmt;
 use crate::bugcheck::{bug_check, code};
 use crate::drivers::{self, DriverId};
 use crate::lock::Lock;
-use crate::{gate, log, sys, thunk};
+use crate::{gate, locks, log, sys, thunk};
 
 /// Something that has to be given back.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,6 +136,8 @@ pub(crate) unsafe extern "system" fn delete_device(device: *mut c_void) {
     if OBJECTS.with(|objects| objects.remove(&Object::Device(device as usize))).is_none() {
         bug_check(caller, code::VERIFIER, format_args!("{device:p} deleted, which is no device of a driver"));
     }
+    // SAFETY: a device of the driver, whose extension belongs to it.
+    locks::forget(unsafe { sys::memory_of(device) });
     // SAFETY: the driver's own argument.
     unsafe { IoDeleteDevice(device) };
 }

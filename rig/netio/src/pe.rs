@@ -1,4 +1,4 @@
-//! A driver image in memory: where its headers name the entry point and the imports.
+//! A driver image in memory: where its headers name the entry point, the sections and the imports.
 
 use core::ffi::CStr;
 
@@ -6,6 +6,13 @@ use core::ffi::CStr;
 const PE_OFFSET: usize = 0x3C;
 const ENTRY_POINT: usize = 0x28;
 const IMPORT_DIRECTORY: usize = 0x90;
+const SECTION_COUNT: usize = 6;
+const OPTIONAL_SIZE: usize = 0x14;
+const OPTIONAL_HEADER: usize = 0x18;
+/// Fields of a section header.
+const SECTION_SIZE: usize = 40;
+const SECTION_LENGTH: usize = 8;
+const SECTION_ADDRESS: usize = 12;
 /// Fields of an import descriptor.
 const DESCRIPTOR_SIZE: usize = 20;
 const DESCRIPTOR_DLL: usize = 12;
@@ -59,6 +66,16 @@ impl Image {
         });
         let tables = tables.take_while(|&(_, names, addresses)| names != 0 && addresses != 0);
         tables.flat_map(move |(dll, names, addresses)| self.imports_of(dll, names, addresses))
+    }
+
+    /// The name, address and size of each section.
+    pub(crate) fn sections(self) -> impl Iterator<Item = ([u8; 8], usize, usize)> {
+        let count = self.read::<u16>(self.header() + SECTION_COUNT);
+        let first = self.header() + OPTIONAL_HEADER + usize::from(self.read::<u16>(self.header() + OPTIONAL_SIZE));
+        (first..).step_by(SECTION_SIZE).take(usize::from(count)).map(move |section| {
+            let start = self.0 + self.offset(section + SECTION_ADDRESS);
+            (self.read(section), start, self.offset(section + SECTION_LENGTH))
+        })
     }
 
     fn imports_of(self, dll: usize, names: usize, addresses: usize) -> impl Iterator<Item = Import> {

@@ -1,9 +1,10 @@
 //! The pool, with an account for every driver.
 //!
 //! It is what Driver Verifier calls special pool, for every block: a block lies on pages of its own, against their end,
-//! between two pages that nothing may touch. What a driver frees is unmapped, and its addresses are not used again for
-//! a long time, so that a second free is recognised for certain, and whoever touches the block again ends there. When a
-//! driver has been unloaded, the blocks that it still owns are its leak.
+//! between two pages that nothing may touch, or, if the harness wants it, against their start. What a driver frees is
+//! unmapped, and its addresses are not used again for a long time, so that a second free is recognised for certain, and
+//! whoever touches the block again ends there. When a driver has been unloaded, the blocks that it still owns are its
+//! leak.
 //!
 //! Blocks that a driver did not get from here (ntoskrnl hands some out) go back to ntoskrnl as they are.
 
@@ -18,7 +19,8 @@ use core::ptr::null_mut;
 use crate::bugcheck::{bug_check, code};
 use crate::drivers::DriverId;
 use crate::lock::Lock;
-use crate::{irql, log, sys, teb, thunk};
+use crate::pages::Pages;
+use crate::{irql, locks, log, sys, teb, thunk};
 
 #[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
 unsafe extern "system" {
@@ -39,19 +41,12 @@ const NON_PAGED_POOL: i32 = 0;
 /// The tag that ExAllocatePool gives: "None".
 const NO_TAG: u32 = u32::from_le_bytes(*b"None");
 
-const PAGE: usize = 0x1000;
-/// Blocks of less than a page are aligned to that, as on Windows; others begin with a page.
-const ALIGNMENT: usize = 16;
 /// What the pages of a block are filled with around it.
 const SLACK: u8 = 0xFD;
 const FRESH: u8 = 0xCD;
 /// How many freed blocks keep their addresses.
 const HELD_BACK: usize = 4096;
 
-const MEM_COMMIT: u32 = 0x1000;
-const MEM_RESERVE: u32 = 0x2000;
-const MEM_DECOMMIT: u32 = 0x4000;
-const MEM_RELEASE: u32 = 0x8000;
 const PAGE_NOACCESS: u32 = 1;
 const PAGE_READWRITE: u32 = 4;
 
@@ -62,71 +57,6 @@ struct Block {
     size: usize,
     paged: bool,
     pages: Pages,
-}
-
-/// The pages of a block, with one before and one behind them that are reserved alone.
-#[derive(Clone, Copy)]
-struct Pages {
-    start: usize,
-    size: usize,
-}
-
-impl Pages {
-    /// Makes them, readable and writable. None when there is no memory.
-    fn new(size: usize) -> Option<Self> {
-        let size = size.max(1).checked_next_multiple_of(PAGE)?;
-        let mut base = null_mut();
-        let mut reserved = size.checked_add(2 * PAGE)?;
-        // SAFETY: a new region; both pointers are to locals.
-        let status = unsafe {
-            sys::NtAllocateVirtualMemory(sys::THIS_PROCESS, &mut base, 0, &mut reserved, MEM_RESERVE, PAGE_NOACCESS)
-        };
-        if status < 0 {
-            return None;
-        }
-        let pages = Self { start: base as usize + PAGE, size };
-        let (mut start, mut committed) = (pages.start as *mut c_void, size);
-        // SAFETY: within the region, which nobody else knows; both pointers are to locals.
-        let status = unsafe {
-            sys::NtAllocateVirtualMemory(sys::THIS_PROCESS, &mut start, 0, &mut committed, MEM_COMMIT, PAGE_READWRITE)
-        };
-        if status < 0 {
-            pages.release();
-            return None;
-        }
-        Some(pages)
-    }
-
-    /// Where a block of `size` bytes lies: against the end, but for what its alignment takes.
-    fn place(self, size: usize) -> usize {
-        match size {
-            PAGE.. => self.start,
-            _ => self.start + self.size - size.next_multiple_of(ALIGNMENT),
-        }
-    }
-
-    fn end(self) -> usize {
-        self.start + self.size
-    }
-
-    /// Whether an address is of these pages or of one of the two around them.
-    fn contain(self, address: usize) -> bool {
-        (self.start - PAGE..self.end() + PAGE).contains(&address)
-    }
-
-    /// Unmaps them; their addresses stay taken.
-    fn unmap(self) {
-        let (mut start, mut size) = (self.start as *mut c_void, self.size);
-        // SAFETY: pages of a block that has been freed.
-        unsafe { sys::NtFreeVirtualMemory(sys::THIS_PROCESS, &mut start, &mut size, MEM_DECOMMIT) };
-    }
-
-    /// Gives the addresses back.
-    fn release(self) {
-        let (mut base, mut size) = ((self.start - PAGE) as *mut c_void, 0);
-        // SAFETY: the region of `new`, of whose block nothing is left.
-        unsafe { sys::NtFreeVirtualMemory(sys::THIS_PROCESS, &mut base, &mut size, MEM_RELEASE) };
-    }
 }
 
 struct Pool {
@@ -270,6 +200,7 @@ pub(crate) extern "system" fn free_with_tag(address: *mut c_void, tag: u32) {
                 bug_check(caller, code::BAD_POOL_CALLER, why);
             }
             check(address, block);
+            locks::forget(address..address + block.size);
             block.pages.unmap();
             hold_back(address, block);
         }

@@ -11,7 +11,7 @@ use crate::bugcheck::{bug_check, bug_check_at, code};
 use crate::drivers::{self, DriverId};
 use crate::lock::Lock;
 use crate::sys::{Dispatch, DriverObject, Irp, NtStatus, STATUS_PENDING};
-use crate::{critical, irql, log, sys, teb, thunk};
+use crate::{critical, hooked, irql, locks, log, shadow, sys, teb, thunk};
 
 const IRP_MJ_CREATE: u8 = 0;
 const IRP_MJ_CLOSE: u8 = 2;
@@ -34,6 +34,8 @@ struct Routines {
     /// Files of its devices that are open.
     open: usize,
     unloading: bool,
+    /// Whether requests are given to it as copies.
+    watched: bool,
 }
 
 // SAFETY: the pointers are to code.
@@ -81,7 +83,10 @@ unsafe extern "system" {
 pub(crate) unsafe fn watch(driver: DriverId, object: *mut DriverObject) {
     // SAFETY: the caller guarantees it.
     let fields = unsafe { &mut *object };
-    let routines = Routines { driver, major: fields.major_function, unload: fields.unload, open: 0, unloading: false };
+    // What sends requests on gives them to drivers that are not known here.
+    let watched = !hooked::imports(driver, "IofCallDriver");
+    let routines =
+        Routines { driver, major: fields.major_function, unload: fields.unload, open: 0, unloading: false, watched };
     ROUTINES.with(|all| all.insert(object as usize, routines));
     for routine in fields.major_function.iter_mut().flatten() {
         // What Wine has put there stays.
@@ -106,20 +111,24 @@ unsafe extern "system" fn dispatch(device: *mut c_void, irp: *mut Irp) -> NtStat
         let routines = all.get_mut(&(object as usize))?;
         let refused = routines.unloading && major == IRP_MJ_CREATE;
         routines.open += usize::from(major == IRP_MJ_CREATE && !refused);
-        Some((routines.driver, routines.major[usize::from(major)]?, refused))
+        Some((routines.driver, routines.major[usize::from(major)]?, routines.watched, refused))
     });
-    let Some((driver, routine, false)) = found else {
+    let Some((driver, routine, watched, false)) = found else {
         // SAFETY: the request has not been given to its driver.
         unsafe { (*irp).result = sys::IO_STATUS_BLOCK { Status: NO_SUCH_DEVICE, Information: 0 } };
         // SAFETY: it is not touched afterwards.
         unsafe { IofCompleteRequest(irp, 0) };
         return NO_SUCH_DEVICE;
     };
+    // SAFETY: the request has not been completed, and its driver gets it below.
+    let irp = if watched { unsafe { shadow::of(driver, irp) } } else { irp };
+    // SAFETY: neither the request nor its copy has been completed.
+    let location = unsafe { sys::stack_location(irp) };
     // SAFETY: the request has not been completed.
     let request = unsafe { begin(driver, irp, location) };
     REQUESTS.with(|all| all.insert(irp as usize, request));
     let level = irql::current();
-    let (thread, depth) = (teb::thread(), critical::depth());
+    let (thread, depth, held) = (teb::thread(), critical::depth(), locks::count());
     IN_REQUEST.with(|threads| *threads.entry(thread).or_default() += 1);
     // SAFETY: the I/O manager's own arguments, for the routine that the driver has set.
     let status = unsafe { routine(device, irp) };
@@ -133,6 +142,10 @@ unsafe extern "system" fn dispatch(device: *mut c_void, irp: *mut Irp) -> NtStat
     let now = irql::current();
     if now != level {
         broken(format_args!("the dispatch routine for {major:#x} was called at IRQL {level} and returned at {now}"));
+    }
+    let kept = locks::count();
+    if kept != held {
+        broken(format_args!("the dispatch routine for {major:#x} returned with {kept} locks held, not {held}"));
     }
     let regions = critical::depth();
     if regions != depth {
@@ -246,7 +259,9 @@ pub(crate) unsafe extern "system" fn complete(irp: *mut Irp, boost: i8) {
         true => all.remove(&(irp as usize)).map(drop),
         false => all.get_mut(&(irp as usize)).map(|request| request.completed = Some((status, marked))),
     });
-    // SAFETY: the driver's own arguments.
+    // SAFETY: it has not been completed.
+    let irp = unsafe { shadow::end(irp) };
+    // SAFETY: the request that the I/O manager knows; the rest is the driver's own argument.
     unsafe { IofCompleteRequest(irp, boost) };
 }
 

@@ -6,6 +6,7 @@
 
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_void};
+use core::sync::atomic::AtomicPtr;
 
 pub(crate) type Handle = *mut c_void;
 pub(crate) type NtStatus = i32;
@@ -42,6 +43,7 @@ pub(crate) struct OBJECT_ATTRIBUTES {
     pub(crate) SecurityQualityOfService: *const c_void,
 }
 
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct IO_STATUS_BLOCK {
     pub(crate) Status: NtStatus,
@@ -80,15 +82,26 @@ pub struct DriverObject {
 /// `IRP`, up to the location of the driver that has it.
 #[repr(C)]
 pub(crate) struct Irp {
-    before: [usize; 3],
+    kind: u16,
+    /// With its stack locations, which follow it.
+    pub(crate) size: u16,
+    before: [usize; 2],
     pub(crate) system_buffer: *mut c_void,
     between: [usize; 2],
     pub(crate) result: IO_STATUS_BLOCK,
-    further: [usize; 15],
+    mode: [u8; 4],
+    pub(crate) cancel: u8,
+    pub(crate) cancel_irql: u8,
+    further: [usize; 4],
+    pub(crate) cancel_routine: *const c_void,
+    beyond: [usize; 9],
     location: *mut StackLocation,
 }
 
-const _: () = assert!(core::mem::offset_of!(Irp, result) == 0x30 && core::mem::offset_of!(Irp, location) == 0xB8);
+const _: () = {
+    assert!(core::mem::offset_of!(Irp, result) == 0x30 && core::mem::offset_of!(Irp, cancel) == 0x44);
+    assert!(core::mem::offset_of!(Irp, cancel_routine) == 0x68 && core::mem::offset_of!(Irp, location) == 0xB8);
+};
 
 /// `SL_PENDING_RETURNED`: the request was marked pending.
 pub(crate) const SL_PENDING_RETURNED: u8 = 1;
@@ -111,8 +124,22 @@ pub(crate) struct StackLocation {
 /// `DEVICE_OBJECT`, up to its driver.
 #[repr(C)]
 struct DeviceObject {
-    before: usize,
+    kind: i16,
+    /// With its extension, which follows it.
+    size: u16,
+    references: i32,
     driver: *mut DriverObject,
+}
+
+/// The memory of a device.
+///
+/// # Safety
+///
+/// `device` is a device object.
+pub(crate) unsafe fn memory_of(device: *const c_void) -> core::ops::Range<usize> {
+    // SAFETY: the caller guarantees it.
+    let size = unsafe { (*device.cast::<DeviceObject>()).size };
+    device as usize..device as usize + usize::from(size)
 }
 
 /// The driver object of a device.
@@ -133,6 +160,28 @@ pub(crate) unsafe fn driver_of(device: *const c_void) -> *mut DriverObject {
 pub(crate) unsafe fn stack_location(irp: *const Irp) -> *mut StackLocation {
     // SAFETY: the caller guarantees it.
     unsafe { (*irp).location }
+}
+
+/// Sets what [`stack_location`] answers.
+///
+/// # Safety
+///
+/// As for that.
+pub(crate) unsafe fn set_stack_location(irp: *mut Irp, location: *mut StackLocation) {
+    // SAFETY: the caller guarantees it.
+    unsafe { (*irp).location = location };
+}
+
+/// The cancel routine of a request, which drivers set and take back with atomic exchanges.
+///
+/// # Safety
+///
+/// The request is not completed while this is used.
+pub(crate) unsafe fn cancel_routine<'a>(irp: *mut Irp) -> &'a AtomicPtr<c_void> {
+    // SAFETY: the caller guarantees it.
+    let place = unsafe { &raw mut (*irp).cancel_routine };
+    // SAFETY: an aligned pointer that stays, as the caller guarantees.
+    unsafe { AtomicPtr::from_ptr(place.cast()) }
 }
 
 /// What the loader tells when an image comes or goes: the same fields in both cases.

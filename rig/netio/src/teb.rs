@@ -14,6 +14,19 @@ pub(crate) fn on_stack(address: usize) -> bool {
     (read::<STACK_LIMIT>()..read::<STACK_BASE>()).contains(&address)
 }
 
+/// The stack of the thread whose environment block is there.
+///
+/// # Safety
+///
+/// The thread does not end meanwhile.
+pub(crate) unsafe fn stack_of(teb: *const usize) -> core::ops::Range<usize> {
+    let field = |offset: usize| teb.wrapping_byte_add(offset);
+    // SAFETY: the block of a thread that is there.
+    let limit = unsafe { field(STACK_LIMIT).read() };
+    // SAFETY: as above.
+    limit..unsafe { field(STACK_BASE).read() }
+}
+
 /// Names the calling thread.
 pub(crate) fn thread() -> usize {
     read::<UNIQUE_THREAD>()

@@ -2,7 +2,10 @@
 //!
 //! Each breaks a rule at one call, which the rig has to name. What goes unnoticed lets the driver start.
 
+use core::ffi::c_void;
+use core::hint::black_box;
 use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use crate::wdm::{self, NtStatus, STATUS_SUCCESS, STATUS_UNSUCCESSFUL};
 
@@ -42,6 +45,22 @@ pub(crate) fn start(is: impl Fn(&str) -> bool) -> Option<NtStatus> {
         let block = wdm::allocate_paged(32, TAG);
         wdm::raise_to_dispatch_level();
         poke(block, 0, |_| {});
+    } else if is("pool-under") {
+        poke(wdm::allocate(32, TAG), -1, |_| {});
+    } else if is("page-code") {
+        wdm::raise_to_dispatch_level();
+        pageable();
+    } else if is("page-data") {
+        wdm::raise_to_dispatch_level();
+        PAGEABLE.store(1, Ordering::Relaxed);
+    } else if is("thread-left") {
+        wdm::close(wdm::spawn(sleep_for_ever));
+    } else if is("delay-race") {
+        race();
+    } else if is("isolation-value") {
+        wdm::write_service_value(&[0x41, 0]);
+    } else if is("isolation-delete") {
+        wdm::delete_file("\\SystemRoot\\misfit.txt");
     } else if is("isolation-key") {
         wdm::open_key("\\Registry\\Machine\\System\\CurrentControlSet\\Services\\isolation-key\\Parameters");
     } else if is("isolation-file") {
@@ -60,6 +79,45 @@ pub(crate) fn start(is: impl Fn(&str) -> bool) -> Option<NtStatus> {
         return None;
     }
     Some(STATUS_SUCCESS)
+}
+
+/// Code that may be paged out, and so may not be called at DISPATCH_LEVEL.
+#[unsafe(link_section = "PAGE")]
+#[inline(never)]
+fn pageable() {
+    black_box(());
+}
+
+/// Data that may be paged out.
+#[unsafe(link_section = "PAGEDATA")]
+#[used]
+static PAGEABLE: AtomicU32 = AtomicU32::new(0);
+
+extern "system" fn sleep_for_ever(_: *mut c_void) {
+    wdm::sleep_for_ever();
+}
+
+/// What two threads free, and whether one has.
+static BLOCK: AtomicPtr<u8> = AtomicPtr::new(null_mut());
+static FREED: AtomicU32 = AtomicU32::new(0);
+
+/// Lets two threads free a block, one after the other.
+fn race() {
+    BLOCK.store(wdm::allocate(64, TAG), Ordering::Relaxed);
+    let other = wdm::spawn(free_once);
+    wdm::sleep(2);
+    free_once(null_mut());
+    wdm::join(other);
+}
+
+/// Frees the block, unless that was done. The look and the note are two steps: a thread that is delayed between them
+/// lets the other do the same.
+extern "system" fn free_once(_: *mut c_void) {
+    if FREED.load(Ordering::Acquire) == 0 {
+        wdm::irql();
+        FREED.store(1, Ordering::Release);
+        wdm::free(BLOCK.load(Ordering::Relaxed), TAG);
+    }
 }
 
 /// Writes a byte so far from the beginning of a block, and does something with the block.

@@ -17,12 +17,14 @@
 //! | `resident` | registers as a client and has no unload routine (R72) |
 //! | `r10-change`, ... | breaks the rule of that number, see `rule` |
 //! | `irql-close`, ... | breaks a rule of the kernel's functions, see `kernel` |
+//! | `lock-order`, ... | mistreats locks or waits where it may not, see `locks` |
 //! | `io-twice`, ... | treats a request in the wrong way, see `request` |
 //!
 //! It talks to NMR without wdk-nmr, with which most of this could not be written.
 #![no_std]
 
 mod kernel;
+mod locks;
 mod nmr;
 mod request;
 mod rule;
@@ -80,7 +82,11 @@ pub unsafe extern "system" fn DriverEntry(driver: *mut DriverObject, path: *cons
         let with_device = unsafe { request::start(driver, is) };
         // This one is a client of Sluice as well.
         let with_device = with_device.filter(|status| *status < 0 || !is("io-suspended"));
-        with_device.or_else(|| kernel::start(is)).or_else(|| rule::start(is)).unwrap_or_else(|| nmr::start(is))
+        with_device
+            .or_else(|| kernel::start(is))
+            .or_else(|| locks::start(is))
+            .or_else(|| rule::start(is))
+            .unwrap_or_else(|| nmr::start(is))
     }
 }
 

@@ -15,7 +15,7 @@ use wdk_nmr_sys::{
     STATUS_NOINTERFACE, STATUS_PENDING, STATUS_SUCCESS,
 };
 
-use crate::wdm::{STATUS_UNSUCCESSFUL, print, sleep, spawn};
+use crate::wdm::{STATUS_UNSUCCESSFUL, join, print, sleep, spawn};
 
 /// `SLUICE_NPI_ID` of sluice_npi.h.
 static NPI: NPIID =
@@ -134,6 +134,7 @@ pub(crate) fn stop() {
         // SAFETY: that handle, after its deregistration.
         unsafe { nmr::NmrWaitForClientDeregisterComplete(handle) }
     };
+    join(THREAD.swap(null_mut(), Ordering::Acquire));
     print(c"misfit: deregistered", waited);
 }
 
@@ -186,12 +187,14 @@ unsafe extern "system" fn attach(binding: HANDLE, _: *mut c_void, _: *const NPI_
 
 unsafe extern "system" fn policy_changed(_: *mut c_void, _: u64) {}
 
+/// The thread that completes the sluggard's last detach.
+static THREAD: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+
 /// Leaves the rest to a thread, as if a call into the provider were in progress.
 unsafe extern "system" fn detach_slowly(_: *mut c_void) -> NTSTATUS {
-    match spawn(call_and_complete, null_mut()) {
-        STATUS_SUCCESS => STATUS_PENDING,
-        _ => STATUS_SUCCESS,
-    }
+    let thread = spawn(call_and_complete);
+    join(THREAD.swap(thread, Ordering::AcqRel));
+    if thread.is_null() { STATUS_SUCCESS } else { STATUS_PENDING }
 }
 
 extern "system" fn call_and_complete(_: *mut c_void) {

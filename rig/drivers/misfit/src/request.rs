@@ -5,8 +5,8 @@ use core::ffi::c_void;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-use crate::nmr;
 use crate::wdm::{self, DriverObject, NtStatus, STATUS_SUCCESS, STATUS_UNSUCCESSFUL, UnicodeString};
+use crate::{locks, nmr};
 
 const STATUS_PENDING: NtStatus = 0x103;
 const CREATE: usize = 0;
@@ -16,7 +16,10 @@ const CLEANUP: usize = 0x12;
 const DO_BUFFERED_IO: u32 = 4;
 
 /// The ways to treat a request, by the name of the service.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 13] = [
+    "io-late",
+    "io-lock",
+    "io-cancel",
     "io-twice",
     "io-pending",
     "io-status",
@@ -52,7 +55,15 @@ pub(crate) struct Irp {
     between: [usize; 2],
     status: NtStatus,
     information: usize,
+    further: [usize; 5],
+    cancel_routine: *const c_void,
+    beyond: [usize; 9],
+    /// `IO_STACK_LOCATION`, whose fourth byte has the flag that says pending.
+    location: *mut [u8; 4],
 }
+
+const _: () =
+    assert!(core::mem::offset_of!(Irp, cancel_routine) == 0x68 && core::mem::offset_of!(Irp, location) == 0xB8);
 
 #[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
 unsafe extern "system" {
@@ -145,6 +156,13 @@ unsafe extern "system" fn open(_: *mut c_void, irp: *mut Irp) -> NtStatus {
 }
 
 unsafe extern "system" fn read(_: *mut c_void, irp: *mut Irp) -> NtStatus {
+    if makes("io-lock") {
+        locks::keep_mutex();
+    }
+    if makes("io-cancel") {
+        // SAFETY: the I/O manager passes a request of this driver.
+        return unsafe { leave_pending(irp) };
+    }
     if makes("io-slow") {
         wdm::sleep(2000);
     }
@@ -164,5 +182,35 @@ unsafe extern "system" fn read(_: *mut c_void, irp: *mut Irp) -> NtStatus {
         return unsafe { complete(irp, STATUS_SUCCESS, 32) };
     }
     // SAFETY: the I/O manager passes a request of this driver.
-    unsafe { complete(irp, STATUS_SUCCESS, 0) }
+    unsafe { complete(irp, STATUS_SUCCESS, 0) };
+    if makes("io-late") {
+        // SAFETY: only the address is taken.
+        let information = unsafe { &raw mut (*irp).information };
+        // SAFETY: broken on purpose: the request has been completed.
+        unsafe { information.write_volatile(0) };
+    }
+    STATUS_SUCCESS
+}
+
+/// Leaves a request pending until it is cancelled.
+///
+/// # Safety
+///
+/// The request is this driver's.
+unsafe fn leave_pending(irp: *mut Irp) -> NtStatus {
+    const SL_PENDING_RETURNED: u8 = 1;
+    // SAFETY: the caller guarantees it.
+    let location = unsafe { (*irp).location };
+    // SAFETY: the location is that of this driver.
+    unsafe { (*location)[3] |= SL_PENDING_RETURNED };
+    // SAFETY: the caller guarantees it.
+    unsafe { (*irp).cancel_routine = cancel as *const c_void };
+    STATUS_PENDING
+}
+
+/// A cancel routine. Broken on purpose: it does not release the cancel spin lock.
+unsafe extern "system" fn cancel(_: *mut c_void, irp: *mut Irp) {
+    const STATUS_CANCELLED: NtStatus = 0xC000_0120_u32 as NtStatus;
+    // SAFETY: the I/O manager passes a request of this driver.
+    unsafe { complete(irp, STATUS_CANCELLED, 0) };
 }

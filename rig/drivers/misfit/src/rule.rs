@@ -10,10 +10,11 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use wdk_nmr_sys::*;
 
+use crate::locks;
 use crate::wdm::{STATUS_UNSUCCESSFUL, raise_to_dispatch_level};
 
 /// The ways to break a rule, by the name of the service.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "r10-change",
     "r12-length",
     "r12-callback",
@@ -27,6 +28,7 @@ const NAMES: [&str; 13] = [
     "r66-stale",
     "r68-null",
     "r74-inside",
+    "wait-inside",
 ];
 
 /// What the callbacks are to do wrong: an index into [`NAMES`].
@@ -185,6 +187,9 @@ unsafe extern "system" fn client_detach(_: *mut c_void) -> NTSTATUS {
         // SAFETY: broken on purpose: once is enough.
         unsafe { NmrClientDetachProviderComplete(binding) };
         return STATUS_PENDING;
+    }
+    if makes("wait-inside") {
+        locks::wait_for_ever();
     }
     if makes("r74-inside") {
         // SAFETY: broken on purpose: this is a callback of that registration.

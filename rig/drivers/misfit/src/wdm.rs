@@ -71,6 +71,17 @@ unsafe extern "system" {
         ea_buffer: *const c_void,
         ea_length: u32,
     ) -> NtStatus;
+    fn KeGetCurrentIrql() -> u8;
+    fn RtlWriteRegistryValue(
+        relative_to: u32,
+        path: *const u16,
+        name: *const u16,
+        kind: u32,
+        data: *const c_void,
+        length: u32,
+    ) -> NtStatus;
+    fn ZwDeleteFile(attributes: *const ObjectAttributes) -> NtStatus;
+    fn ZwWaitForSingleObject(handle: *mut c_void, alertable: u8, timeout: *const i64) -> NtStatus;
     fn ZwClose(handle: *mut c_void) -> NtStatus;
 }
 #[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
@@ -227,15 +238,43 @@ pub(crate) fn sleep(milliseconds: i64) {
     unsafe { KeDelayExecutionThread(KERNEL_MODE, 0, &interval) };
 }
 
-/// Starts a thread that nobody waits for.
-pub(crate) fn spawn(start: extern "system" fn(*mut c_void), context: *mut c_void) -> NtStatus {
+/// Starts a thread; NULL if that fails.
+pub(crate) fn spawn(start: extern "system" fn(*mut c_void)) -> *mut c_void {
     const ALL_ACCESS: u32 = 0x1F_FFFF;
     let mut thread = null_mut();
     // SAFETY: the handle goes to a local; everything that may be NULL is.
-    let status = unsafe { PsCreateSystemThread(&mut thread, ALL_ACCESS, null(), null(), null_mut(), start, context) };
-    if status >= 0 {
-        // SAFETY: the handle was made above. The thread goes on without it.
-        unsafe { ZwClose(thread) };
+    let status =
+        unsafe { PsCreateSystemThread(&mut thread, ALL_ACCESS, null(), null(), null_mut(), start, null_mut()) };
+    if status < 0 { null_mut() } else { thread }
+}
+
+/// Waits for the end of a thread, if it was started.
+pub(crate) fn join(thread: *mut c_void) {
+    if !thread.is_null() {
+        // SAFETY: a handle of `spawn`.
+        unsafe { ZwWaitForSingleObject(thread, 0, null()) };
+        close(thread);
     }
-    status
+}
+
+/// The IRQL, for which the kernel is called.
+pub(crate) fn irql() -> u8 {
+    // SAFETY: no conditions.
+    unsafe { KeGetCurrentIrql() }
+}
+
+/// Writes a value into a key of the services, by its path.
+pub(crate) fn write_service_value(path: &[u16]) -> NtStatus {
+    const SERVICES: u32 = 1;
+    const DWORD: u32 = 4;
+    let value = 1_u32;
+    // SAFETY: the path ends in a zero; the value is a local of that length.
+    unsafe { RtlWriteRegistryValue(SERVICES, path.as_ptr(), [0x41, 0].as_ptr(), DWORD, (&raw const value).cast(), 4) }
+}
+
+/// Deletes a file.
+pub(crate) fn delete_file(name: &str) -> NtStatus {
+    let name = Name::of(name);
+    // SAFETY: the attributes and what they point to are locals.
+    unsafe { ZwDeleteFile(&attributes(&name.counted())) }
 }
