@@ -5,11 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rstest::rstest;
-use sluice_rig::{Rig, State};
-use system_tests::{
-    Clients, Network, Outcome, Play, RUST, arbitrary_requests, data, ip_packets, machine, raw_capture, sluicectl_ok,
-    stop, verdicts, verdicts_offline,
-};
+use sluice_rig::{Network, Play, Rig, State, Treated, ip_packets, raw_capture};
+use system_tests::{Clients, RUST, arbitrary_requests, data, machine, sluicectl_ok, stop, verdicts, verdicts_offline};
 
 /// The packets of the demo's capture that begin with an IP header.
 const CAPTURE: &str = "raw.pcap";
@@ -60,7 +57,7 @@ fn stop_gate(rig: &Rig, network: Network<'_>) -> Result<()> {
 
 /// Stops all, after which nothing is left.
 fn end(rig: &Rig) -> Result<()> {
-    stop_gate(rig, Network::again(rig))?;
+    stop_gate(rig, Network::of(rig))?;
     stop(rig, "sluice")?;
     let left = rig.alive()?;
     ensure!(left.is_nothing(), "{left} are left of all");
@@ -92,16 +89,16 @@ fn exactly_the_packets_that_the_policy_blocks_are_missing(
     #[case] said: Option<&str>,
 ) -> Result<()> {
     let rig = filtered("missing")?;
-    let network = Network::again(&rig);
+    let network = Network::of(&rig);
     let permitted = permitted(&rig, "demo.toml", said)?;
     let played = network.play(Play { direction, ..Play::once(CAPTURE) })?;
-    for (index, (outcome, permitted)) in played.outcomes.iter().zip(&permitted).enumerate() {
+    for (index, (outcome, permitted)) in played.packets.iter().zip(&permitted).enumerate() {
         let (passed, blocked) = (u64::from(*permitted), u64::from(!permitted));
-        let expected = Outcome { passed, blocked, absorbed: blocked, asked: 1 };
+        let expected = Treated { passed, blocked, absorbed: blocked, asked: 1 };
         assert_eq!(*outcome, expected, "the packet {} of {CAPTURE}", index + 1);
     }
     let packets = ip_packets(&data("demo.pcapng"))?;
-    assert_eq!(played.outcomes.len(), packets.len());
+    assert_eq!(played.packets.len(), packets.len());
     let kept: Vec<_> = packets.into_iter().zip(&permitted).filter(|(_, is)| **is).map(|(packet, _)| packet).collect();
     assert_eq!(played.passed, raw_capture(&kept), "what came out is not what should have");
     end(&rig)
@@ -111,7 +108,7 @@ fn exactly_the_packets_that_the_policy_blocks_are_missing(
 fn packets_that_come_together_pass_if_all_of_them_do() -> Result<()> {
     const PER_LIST: usize = 8;
     let rig = filtered("lists")?;
-    let network = Network::again(&rig);
+    let network = Network::of(&rig);
     let permitted = permitted(&rig, "demo.toml", Some("outbound"))?;
     let played = network.play(Play { per_list: PER_LIST, ..Play::once(CAPTURE) })?;
     // The same lists as the rig makes: neighbours with IP headers of one version and length.
@@ -124,7 +121,7 @@ fn packets_that_come_together_pass_if_all_of_them_do() -> Result<()> {
         let list = first..first + alike;
         let passes = permitted[list.clone()].iter().all(|permitted| *permitted);
         for index in list.clone() {
-            assert_eq!(played.outcomes[index].passed, u64::from(passes), "the packet {} of {list:?}", index + 1);
+            assert_eq!(played.packets[index].passed, u64::from(passes), "the packet {} of {list:?}", index + 1);
         }
         lists += 1;
         blocked_lists += u64::from(!passes);
@@ -139,7 +136,7 @@ fn packets_that_come_together_pass_if_all_of_them_do() -> Result<()> {
 #[test]
 fn a_policy_is_replaced_while_packets_are_sent() -> Result<()> {
     let rig = filtered("replaced")?;
-    let network = Network::again(&rig);
+    let network = Network::of(&rig);
     let policies = ["demo.toml", OTHER];
     let permitted = [permitted(&rig, policies[0], Some("outbound"))?, permitted(&rig, policies[1], Some("outbound"))?];
     let playing = network.start(Play { threads: 2, rounds: None, ..Play::once(CAPTURE) })?;
@@ -150,7 +147,7 @@ fn a_policy_is_replaced_while_packets_are_sent() -> Result<()> {
     wait_for_packets(&rig)?;
     let played = playing.stop()?;
     let mut of_both = 0;
-    for (index, outcome) in played.outcomes.iter().enumerate() {
+    for (index, outcome) in played.packets.iter().enumerate() {
         let number = index + 1;
         match [permitted[0][index], permitted[1][index]] {
             [true, true] => assert_eq!(outcome.blocked, 0, "no policy blocks the packet {number}"),
@@ -165,7 +162,7 @@ fn a_policy_is_replaced_while_packets_are_sent() -> Result<()> {
 #[test]
 fn sluice_comes_and_goes_while_packets_are_sent() -> Result<()> {
     let rig = filtered("sluice")?;
-    let network = Network::again(&rig);
+    let network = Network::of(&rig);
     let permitted = permitted(&rig, "demo.toml", Some("outbound"))?;
     let playing = network.start(Play { threads: 2, rounds: None, ..Play::once(CAPTURE) })?;
     for _ in 0..3 {
@@ -177,7 +174,7 @@ fn sluice_comes_and_goes_while_packets_are_sent() -> Result<()> {
     }
     wait_for_packets(&rig)?;
     let played = playing.stop()?;
-    for (outcome, permitted) in played.outcomes.iter().zip(permitted) {
+    for (outcome, permitted) in played.packets.iter().zip(permitted) {
         assert_eq!(permitted, outcome.blocked == 0, "{outcome:?}");
         assert!(outcome.passed > 0, "while Sluice is gone everything passes: {outcome:?}");
     }
@@ -188,7 +185,7 @@ fn sluice_comes_and_goes_while_packets_are_sent() -> Result<()> {
 #[test]
 fn gate_comes_and_goes_while_packets_are_sent() -> Result<()> {
     let rig = filtered("gate")?;
-    let network = Network::again(&rig);
+    let network = Network::of(&rig);
     let permitted = permitted(&rig, "demo.toml", Some("outbound"))?;
     let playing = network.start(Play { threads: 2, rounds: None, ..Play::once(CAPTURE) })?;
     for round in 0..3 {
@@ -203,7 +200,7 @@ fn gate_comes_and_goes_while_packets_are_sent() -> Result<()> {
     wait_for_packets(&rig)?;
     stop(&rig, "gate")?;
     let played = playing.stop()?;
-    for (outcome, permitted) in played.outcomes.iter().zip(permitted) {
+    for (outcome, permitted) in played.packets.iter().zip(permitted) {
         assert_eq!(permitted, outcome.blocked == 0, "{outcome:?}");
         assert!(outcome.passed > 0, "while gate is gone everything passes: {outcome:?}");
     }
@@ -216,7 +213,7 @@ fn gate_comes_and_goes_while_packets_are_sent() -> Result<()> {
 fn gate_and_other_clients_are_attached_at_once(#[values(RUST)] clients: Clients) -> Result<()> {
     let rig = filtered("both")?;
     clients.start(&rig)?;
-    let network = Network::again(&rig);
+    let network = Network::of(&rig);
     let playing = network.start(Play { threads: 2, rounds: None, direction: "in", ..Play::once(CAPTURE) })?;
     wait_for_packets(&rig)?;
     assert_eq!(clients.verdicts(&rig)?, verdicts_offline(&rig, Some("demo.toml"))?);
@@ -239,7 +236,7 @@ fn filtering_begins_and_ends_when_it_is_told_to() -> Result<()> {
     rig.start("sluice")?;
     rig.start("gate")?;
     sluicectl_ok(&rig, &["policy", "load", OTHER])?;
-    let blocks = || Ok::<_, anyhow::Error>(network.play(Play::once(CAPTURE))?.outcomes.iter().any(|o| o.blocked > 0));
+    let blocks = || Ok::<_, anyhow::Error>(network.play(Play::once(CAPTURE))?.packets.iter().any(|o| o.blocked > 0));
     assert!(!blocks()?, "gate.sys filters before it is told to");
     assert_eq!(network.state()?, [6, 0, 0, 0, 0]);
     let shown = sluicectl_ok(&rig, &["gate", "enable", "--for", "1h"])?;
@@ -248,7 +245,7 @@ fn filtering_begins_and_ends_when_it_is_told_to() -> Result<()> {
     assert_eq!(network.state()?, [6, 1, 1, 6, 6]);
     // Packets that stay on this machine are left alone.
     let loopback = network.play(Play { loopback: true, ..Play::once(CAPTURE) })?;
-    assert!(loopback.outcomes.iter().all(|outcome| (outcome.blocked, outcome.asked) == (0, 0)));
+    assert!(loopback.packets.iter().all(|outcome| (outcome.blocked, outcome.asked) == (0, 0)));
     sluicectl_ok(&rig, &["gate", "enable", "--for", "1s"])?;
     let deadline = Instant::now() + rig.scaled(PATIENCE);
     while blocks()? {
@@ -280,8 +277,8 @@ fn what_is_set_is_done_and_what_cannot_be_done_keeps_the_driver_from_starting() 
     set(&rig, "ReportBlocked", "1")?;
     rig.start("gate")?;
     let played = network.play(Play::once(CAPTURE))?;
-    let reported = Outcome { passed: 0, blocked: 1, absorbed: 0, asked: 1 };
-    assert!(played.outcomes.iter().all(|outcome| *outcome == reported), "{:?}", played.outcomes);
+    let reported = Treated { passed: 0, blocked: 1, absorbed: 0, asked: 1 };
+    assert!(played.packets.iter().all(|outcome| *outcome == reported), "{:?}", played.packets);
     stop_gate(&rig, network)?;
     set(&rig, "OnMalformed", "3")?;
     assert!(rig.start("gate").is_err());
@@ -298,13 +295,13 @@ fn what_is_set_is_done_and_what_cannot_be_done_keeps_the_driver_from_starting() 
 fn arbitrary_requests_do_no_harm_while_packets_are_sent() -> Result<()> {
     const TIME: Duration = Duration::from_secs(5);
     let rig = filtered("requests")?;
-    let network = Network::again(&rig);
+    let network = Network::of(&rig);
     let playing = network.start(Play { threads: 2, rounds: None, ..Play::once(CAPTURE) })?;
     let report = arbitrary_requests(&rig, "gate", TIME, 19)?;
     assert!(report.contains(": done: "), "no request succeeded:\n{report}");
     let played = playing.stop()?;
     let permitted = permitted(&rig, "demo.toml", Some("outbound"))?;
-    for (outcome, permitted) in played.outcomes.iter().zip(permitted) {
+    for (outcome, permitted) in played.packets.iter().zip(permitted) {
         assert!(!permitted || outcome.blocked == 0, "{outcome:?}");
     }
     end(&rig)
@@ -314,7 +311,7 @@ fn arbitrary_requests_do_no_harm_while_packets_are_sent() -> Result<()> {
 #[test]
 fn callouts_that_are_busy_are_waited_for() -> Result<()> {
     let rig = filtered("busy")?;
-    let network = Network::again(&rig);
+    let network = Network::of(&rig);
     network.busy(20)?;
     stop_gate(&rig, network)?;
     stop(&rig, "sluice")

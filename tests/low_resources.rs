@@ -5,7 +5,7 @@ use std::env;
 
 use anyhow::{Context, Result, ensure};
 use rstest::rstest;
-use sluice_rig::{Rig, State};
+use sluice_rig::{Network, Rig, State};
 use system_tests::{BOTH, C, Clients, RUST, end, machine, set_parameter, sluicectl, sluicectl_ok, stop, verdicts};
 
 /// What a scenario came to while a call in it failed.
@@ -91,6 +91,24 @@ fn start_and_stop(rig: &Rig, driver: &str, came: Came) -> Result<()> {
         rig.start(driver)?;
     }
     stop(rig, driver)
+}
+
+#[test]
+fn every_start_of_gate_without_a_resource_is_refused_or_whole() -> Result<()> {
+    let rig = machine("low-gate")?;
+    rig.install("gate")?;
+    let network = Network::new(&rig)?;
+    sweep(
+        &rig,
+        "start",
+        "gate",
+        || start(&rig, "gate"),
+        |came| {
+            start_and_stop(&rig, "gate", came)?;
+            ensure!(network.state()? == [0; 5], "callouts are left");
+            Ok(())
+        },
+    )
 }
 
 #[test]

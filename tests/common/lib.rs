@@ -2,7 +2,6 @@
 
 mod clients;
 mod machine;
-mod network;
 mod programs;
 pub mod storm;
 
@@ -13,7 +12,6 @@ use sluice_rig::{Event, Rig};
 
 pub use clients::{BOTH, C, Clients, RUST};
 pub use machine::{data, end, install_second, machine, started, stop};
-pub use network::{Network, Outcome, Play, Played, Playing, ip_packets, raw_capture};
 pub use programs::{EndOfRequests, arbitrary_requests, hostile, sluicectl, sluicectl_ok, verdicts, verdicts_offline};
 
 /// How often NMR has called a callback of a driver.

@@ -3,6 +3,8 @@
 //! Every command is shown as it is typed on Windows, with what it printed and what it made the drivers do. What has to
 //! hold is checked on the way; the demo fails if any of it does not.
 
+mod network;
+
 use std::cell::Cell;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -108,6 +110,8 @@ impl Demo<'_> {
         self.succeeds(&self.sluicectl(&["status"])?)?;
         // The capture went through twice: as a table, and to be compared.
         self.check_counters(packets * 2)?;
+
+        self.filter_the_network(arguments, &policy)?;
 
         self.title("Stop sluice while its client is attached");
         let left = self.stop("sluice")?;

@@ -22,6 +22,7 @@ mod world;
 compile_error!("without the feature `host` the engine is for a kernel, which only Windows targets have");
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use filters::{Indication, Verdict};
@@ -77,6 +78,19 @@ impl Engine {
     /// The next call of the function of this name fails with `status`.
     pub fn fail(&self, function: &'static str, status: i32) {
         state::lock().fault = Some((function, status));
+    }
+
+    /// An image is gone: callouts whose functions lay in it must not be registered any more (W9).
+    pub fn image_unloaded(&self, image: Range<usize>) {
+        let mut state = state::lock();
+        let is_gone = |callout: &state::Registered| {
+            callout.functions.classifyFn.is_some_and(|function| image.contains(&(function as usize)))
+        };
+        let gone: Vec<u128> =
+            state.registered.iter().filter(|callout| is_gone(callout)).map(|callout| callout.key).collect();
+        for key in gone {
+            state.violation(9, format!("callout {key:032x} is still registered, and its driver is gone"));
+        }
     }
 
     /// How many callouts are registered.

@@ -146,6 +146,16 @@ impl PacketList {
         unsafe { (*last).Next = first };
     }
 
+    /// Has the packets of the last list lead back to their beginning.
+    pub fn close_the_list(&mut self) {
+        let list = *self.lists.last().expect("there is always one");
+        // SAFETY: ours.
+        let first = unsafe { (*list).FirstNetBuffer };
+        let last = *self.buffers.last().expect("a packet was added");
+        // SAFETY: ours, and nobody looks at it meanwhile.
+        unsafe { (*last).Next = first };
+    }
+
     /// The first list, as a layer indicates it.
     #[must_use]
     pub fn as_ptr(&self) -> *mut NET_BUFFER_LIST {
@@ -180,7 +190,8 @@ impl Fingerprint {
         while let Some(list) = next_list {
             // SAFETY: a packet of that list or NULL.
             let mut next = unsafe { list.FirstNetBuffer.as_ref() };
-            while let Some(buffer) = next {
+            // Of a list that leads back into itself as many as show a change.
+            while let Some(buffer) = next.filter(|_| positions.len() < 1 << 10) {
                 // SAFETY: all of the union was written.
                 let length = unsafe { buffer.DataLength.stDataLength };
                 let chain = buffer.MdlChain.addr();

@@ -227,6 +227,22 @@ fn w13_a_list_that_is_retreated() {
 }
 
 #[test]
+fn w9_an_image_that_is_gone_with_a_callout() {
+    let engine = Engine::start();
+    let (_, id) = register(&callout());
+    let function = classify as *const () as usize;
+    engine.image_unloaded(function + 1..function + 99);
+    assert_eq!(engine.take_violations(), []);
+    engine.image_unloaded(function..function + 1);
+    let rules: Vec<u8> = engine.take_violations().iter().map(|violation| violation.rule).collect();
+    assert_eq!(rules, [9]);
+    // SAFETY: any number may be passed.
+    assert_eq!(unsafe { FwpsCalloutUnregisterById0(id) }, STATUS_SUCCESS);
+    engine.image_unloaded(function..function + 1);
+    assert_eq!(engine.take_violations(), []);
+}
+
+#[test]
 fn w14_handles_that_are_none() {
     let engine = Engine::start();
     let handle = open(0);

@@ -23,8 +23,10 @@
 #![forbid(unsafe_code)]
 
 mod arch;
+mod capture;
 mod event;
 mod folders;
+mod network;
 mod prefix;
 mod process;
 mod rig;
@@ -39,8 +41,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 pub use arch::Arch;
+pub use capture::{ip_packets, raw_capture};
 pub use event::{Event, Left};
 pub use folders::{DRIVERS_VARIABLE, RIG_VARIABLE, use_folders};
+pub use network::{Network, Play, Played, Playing, Treated};
 pub use process::Outcome;
 pub use rig::{Rig, State};
 pub use symbols::{image_offset, symbolized};

@@ -1,11 +1,12 @@
 //! A FWPKCLNT.SYS for Wine: the filter engine of `wfp-engine`, and a network that is played.
 //!
 //! Drivers that import it are loaded together with it. Its functions are those of `wfp-engine`; a rule that is broken
-//! is a bug check. Packets come from captures that the harness asks to be sent ([`job`]). It runs in a process of Wine,
+//! is a bug check. Packets come from captures that the harness asks to be sent (`job`). It runs in a process of Wine,
 //! where what looks like a kernel may use the standard library, and does not start anywhere else.
 #![cfg(windows)]
 
 mod capture;
+mod image;
 mod job;
 mod packet;
 mod play;
@@ -31,7 +32,7 @@ pub unsafe extern "system" fn DllMain(_: *mut c_void, reason: u32, _: *mut c_voi
     if reason != DLL_PROCESS_ATTACH {
         return 1;
     }
-    let started = is_wine() && stay() && thread::Builder::new().spawn(job::serve).is_ok();
+    let started = is_wine() && stay() && image::watch() && thread::Builder::new().spawn(job::serve).is_ok();
     started.into()
 }
 

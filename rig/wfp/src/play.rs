@@ -114,7 +114,7 @@ fn send_all(play: &Play, packets: &[Vec<u8>], kinds: &[Option<Kind>], outcomes: 
         if let Some(kind) = kind {
             let list: Vec<&[u8]> = packets[first..last].iter().map(Vec::as_slice).collect();
             let work = || send(&list, kind, play.direction, play.loopback, seed.wrapping_add(first));
-            let verdict = if (seed + first) % 2 == 0 { work() } else { at_dispatch_level(work) };
+            let verdict = if (seed + first).is_multiple_of(2) { work() } else { at_dispatch_level(work) };
             for outcome in &outcomes[first..last] {
                 let counter = if verdict.passes { &outcome.passed } else { &outcome.blocked };
                 counter.fetch_add(1, Ordering::Relaxed);

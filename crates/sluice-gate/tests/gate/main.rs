@@ -227,6 +227,19 @@ fn what_becomes_of_lists_that_contradict_themselves_is_a_setting_and_they_are_co
 }
 
 #[test]
+fn a_list_without_an_end_is_left_after_a_while() {
+    let machine = Machine::new();
+    let sluice = Sluice::start();
+    let driver = Driver::enabled(Settings::default());
+    let mut list = list(&[v4(GOOD, 40), v4(GOOD, 41)], 0);
+    list.close_the_list();
+    assert!(!show(&machine.engine, Layer::OutboundIpV4, 0, &metadata(None), list.as_ptr()).passes);
+    assert_eq!(driver.counters().malformed, 1);
+    driver.stop();
+    sluice.stop();
+}
+
+#[test]
 fn packets_that_stay_on_this_machine_are_left_alone_unless_asked() {
     for judges_loopback in [false, true] {
         let machine = Machine::new();

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use sluice_rig::Rig;
+
+use crate::Rig;
 
 /// How long sending packets once, or an answer after the end, may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -46,7 +46,7 @@ impl<'a> Play<'a> {
 
 /// What became of one packet, in all rounds of all threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub struct Treated {
     /// How often it passed.
     pub passed: u64,
     /// How often it was blocked.
@@ -61,7 +61,7 @@ pub struct Outcome {
 #[derive(Clone, Debug)]
 pub struct Played {
     /// By packet.
-    pub outcomes: Vec<Outcome>,
+    pub packets: Vec<Treated>,
     /// A capture of those that were never blocked.
     pub passed: Vec<u8>,
 }
@@ -76,9 +76,9 @@ impl<'a> Network<'a> {
         Ok(Self(rig))
     }
 
-    /// The network of a machine that has been given one.
+    /// The network of a machine that has been [given](Self::new) one.
     #[must_use]
-    pub fn again(rig: &'a Rig) -> Self {
+    pub fn of(rig: &'a Rig) -> Self {
         Self(rig)
     }
 
@@ -193,14 +193,14 @@ impl Playing<'_> {
 
     fn collect(&self) -> Result<Played> {
         let answer = self.network.answer()?;
-        let mut outcomes = Vec::new();
-        while let Some(line) = answer.get(&format!("packet.{}", outcomes.len())) {
+        let mut packets = Vec::new();
+        while let Some(line) = answer.get(&format!("packet.{}", packets.len())) {
             let numbers: Vec<u64> = line.split(' ').map(str::parse).collect::<Result<_, _>>()?;
             let [passed, blocked, absorbed, asked] = numbers[..] else { bail!("expected four numbers in `{line}`") };
-            outcomes.push(Outcome { passed, blocked, absorbed, asked });
+            packets.push(Treated { passed, blocked, absorbed, asked });
         }
         let passed = fs::read(self.network.0.file("wfp.passed"))?;
-        Ok(Played { outcomes, passed })
+        Ok(Played { packets, passed })
     }
 }
 
@@ -212,48 +212,4 @@ impl Drop for Playing<'_> {
             eprintln!("warning: packets are still sent: {error:#}");
         }
     }
-}
-
-/// A capture of raw IP packets of what begins with an IP header in the Ethernet frames of a capture file, without
-/// VLANs, in their order.
-///
-/// # Errors
-/// The file cannot be read.
-pub fn ip_packets(capture: &Path) -> Result<Vec<Vec<u8>>> {
-    let bytes = fs::read(capture)?;
-    let mut packets = Vec::new();
-    let mut rest = bytes.as_slice();
-    let word = |bytes: &[u8], offset: usize| -> Option<usize> {
-        Some(u32::from_le_bytes(*bytes.get(offset..)?.first_chunk()?) as usize)
-    };
-    // Blocks of pcapng; 6 is an enhanced packet block.
-    while let (Some(kind), Some(length)) = (word(rest, 0), word(rest, 4)) {
-        let block = rest.get(..length).context("the capture ends too soon")?;
-        if kind == 6 {
-            let captured = word(block, 20).context("a block that is too short")?;
-            let frame = block.get(28..28 + captured).context("a block that is too short")?;
-            if let Some([0x08, 0x00] | [0x86, 0xDD]) = frame.get(12..14) {
-                packets.push(frame[14..].to_vec());
-            }
-        }
-        rest = &rest[length..];
-    }
-    Ok(packets)
-}
-
-/// A file in the format of libpcap with these packets, which begin with their IP header.
-#[must_use]
-pub fn raw_capture(packets: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for word in [0xA1B2_C3D4_u32, 2 | 4 << 16, 0, 0, 0x4_0000, 101] {
-        bytes.extend(word.to_le_bytes());
-    }
-    for packet in packets {
-        let length = u32::try_from(packet.len()).expect("packets are small");
-        for word in [0, 0, length, length] {
-            bytes.extend(word.to_le_bytes());
-        }
-        bytes.extend(packet);
-    }
-    bytes
 }
