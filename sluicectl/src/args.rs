@@ -476,7 +476,27 @@ pub(crate) fn icmp(text: &str) -> Result<(u8, u8), String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::documentation::section;
+
+    /// The words of each command that can write JSON.
+    fn with_json(command: &clap::Command, words: &str) -> Vec<String> {
+        let this = command.get_arguments().any(|argument| argument.get_long() == Some("json"));
+        let below = command.get_subcommands();
+        let below = below.flat_map(|below| with_json(below, &format!("{words} {}", below.get_name())));
+        this.then(|| words.trim_start().to_owned()).into_iter().chain(below).collect()
+    }
+
+    #[test]
+    fn the_json_of_every_command_is_documented() {
+        let commands = with_json(&Cli::command(), "");
+        assert!(commands.iter().any(|command| command == "policy dry-run stop"), "{commands:?}");
+        for command in commands {
+            assert!(!section(&command).is_empty(), "docs/control.md has no \"`{command} --json` writes\"");
+        }
+    }
 
     #[test]
     fn the_limit_is_that_of_the_driver() {

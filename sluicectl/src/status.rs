@@ -140,13 +140,9 @@ pub(crate) fn stats(args: &StatsArgs) -> Result<(), Failure> {
         }
         Some(name) => ("providers", Probe::open(name)?.providers()?.iter().map(BindingRecord::provider).collect()),
     };
-    let total = bindings.iter().fold(Counters::default(), |total, binding| total.plus(binding.counters));
     let mut output = anstream::stdout().lock();
     if args.json {
-        let mut record = json!({ "total": total, kind: bindings });
-        if let Some((counters, rules)) = &rules {
-            record["policy"] = counters_record(counters, rules);
-        }
+        let record = stats_record(kind, &bindings, rules.as_ref().map(|(counters, rules)| (counters, &rules[..])));
         serde_json::to_writer(&mut output, &record)?;
         writeln!(output)?;
         return Ok(output.flush()?);
@@ -156,7 +152,7 @@ pub(crate) fn stats(args: &StatsArgs) -> Result<(), Failure> {
     for binding in &bindings {
         table.add_row(binding.counters.row(binding.name.as_ref().unwrap_or(&binding.module_id)));
     }
-    table.add_row(total.row("all attached"));
+    table.add_row(total(&bindings).row("all attached"));
     align_right(&mut table, &[1, 2, 3, 4, 5, 6]);
     for line in lines(&table) {
         writeln!(output, "{line}")?;
@@ -167,6 +163,20 @@ pub(crate) fn stats(args: &StatsArgs) -> Result<(), Failure> {
         }
     }
     Ok(output.flush()?)
+}
+
+/// The sums of the counters.
+fn total(bindings: &[BindingRecord]) -> Counters {
+    bindings.iter().fold(Counters::default(), |total, binding| total.plus(binding.counters))
+}
+
+/// The counters of `bindings`, which are of this kind, and of the rules, for a program.
+fn stats_record(kind: &str, bindings: &[BindingRecord], rules: Option<(&CountersAnswer, &[RuleCounter])>) -> Value {
+    let mut record = json!({ "total": total(bindings), kind: bindings });
+    if let Some((counters, rules)) = rules {
+        record["policy"] = counters_record(counters, rules);
+    }
+    record
 }
 
 /// The counters of all rules, for a program.
@@ -489,7 +499,7 @@ mod tests {
         let mut record = StatusRecord::new(&status(), &clients);
         record.policy.count(&counters(), &rules());
         let record = serde_json::to_value(record).unwrap();
-        assert_documented(&record);
+        assert_documented("status", &record);
         assert_eq!(
             record,
             serde_json::json!({
@@ -535,8 +545,33 @@ mod tests {
         assert_eq!(words(9)[3..5], ["10 block 3", "default block 4"]);
         let none = CountersAnswer { rules_total: 0, default_packets: 0, ..counters() };
         assert!(rule_lines(&none, &[], 9).is_empty());
-        assert_documented(&counters_record(&counters(), &rules()));
         assert_eq!(counters_record(&counters(), &rules())["rule_list"][2], rule_record(&rules()[2]));
+    }
+
+    #[test]
+    fn programs_get_the_counters_of_clients_rules_and_providers() {
+        let counters_of_one = json!({"packets": 10, "permitted": 7, "blocked": 3, "malformed": 2, "truncated": 1,
+                                     "rejected_calls": 5});
+        let with = |mut record: Value, key: &str, value: Value| {
+            record[key] = value;
+            record
+        };
+        let id = "{04030201-0605-0807-090a-0b0c0d0e0f10}";
+        let client = client(b"probe", client_state::ATTACHED);
+        let (answer, rules) = (counters(), rules());
+        let record = stats_record("clients", &[BindingRecord::client(&client)], Some((&answer, &rules)));
+        assert_documented("stats", &record);
+        let binding = with(counters_of_one.clone(), "module_id", id.into());
+        assert_eq!(
+            record,
+            json!({"total": counters_of_one, "clients": [with(binding.clone(), "name", "probe".into())],
+                   "policy": counters_record(&answer, &rules)})
+        );
+        let ClientStatus { module_id, statistics, .. } = client;
+        let provider = ProviderStatus { module_id, reserved: 0, generation: 9, statistics };
+        let record = stats_record("providers", &[BindingRecord::provider(&provider)], None);
+        assert_documented("stats", &record);
+        assert_eq!(record, json!({"total": counters_of_one, "providers": [with(binding, "generation", 9.into())]}));
     }
 
     #[test]

@@ -195,12 +195,12 @@ mod tests {
         assert!(watch.line(&PacketRecord { rule_id: 9, ..record(1) }, 5_000, now).is_none());
         let line = watch.line(&record(1), 5_000, now).unwrap().unwrap();
         let json: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_documented(&json);
+        assert_documented("watch", &json);
         assert_eq!((&json["logged_by"], &json["rule"], &json["number"]), (&7.into(), &8.into(), &1.into()));
         assert_eq!(
             (&json["name"], &json["name_offset"], &json["time"]),
             (&"www.com".into(), &40.into(), &"2026-01-02T03:04:05Z".into())
         );
-        assert_documented(&serde_json::from_str(&watch.lost(4)).unwrap());
+        assert_documented("watch", &serde_json::from_str(&watch.lost(4)).unwrap());
     }
 }

@@ -96,12 +96,7 @@ fn load(path: &Path, persist: bool, json: bool) -> Result<(), Failure> {
     let (file, table) = check(path)?.require()?;
     let answer = Sluice::open_to_change()?.load_policy(&table, persist)?;
     if json {
-        return write_json(&json!({
-            "generation": answer.generation,
-            "rules": file.rules.len(),
-            "table_length": answer.table_length,
-            "persisted": persist,
-        }));
+        return write_json(&loaded_record(&answer, file.rules.len(), persist));
     }
     let persisted = if persist { ", persisted" } else { "" };
     write_line(&format!(
@@ -112,10 +107,21 @@ fn load(path: &Path, persist: bool, json: bool) -> Result<(), Failure> {
     ))
 }
 
+/// A policy that was loaded, for a program.
+pub(super) fn loaded_record(answer: &PolicyAnswer, rules: usize, persisted: bool) -> Value {
+    let PolicyAnswer { generation, table_length, .. } = answer;
+    json!({ "generation": generation, "rules": rules, "table_length": table_length, "persisted": persisted })
+}
+
+/// That the policy was cleared, for a program.
+fn cleared_record(answer: &PolicyAnswer, persisted: bool) -> Value {
+    json!({ "generation": answer.generation, "persisted": persisted })
+}
+
 fn clear(persist: bool, json: bool) -> Result<(), Failure> {
     let answer = Sluice::open_to_change()?.clear_policy(persist)?;
     if json {
-        return write_json(&json!({ "generation": answer.generation, "persisted": persist }));
+        return write_json(&cleared_record(&answer, persist));
     }
     let persisted = if persist { ", and the persisted policy deleted" } else { "" };
     write_line(&format!("policy cleared: generation {}{persisted}", answer.generation))
@@ -180,6 +186,7 @@ pub(super) fn write_line(line: &str) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use sluice_control::message::header_of;
     use sluice_core::Action;
     use sluice_core::compile::{Conditions, Rule, compile};
 
@@ -209,9 +216,20 @@ mod tests {
     }
 
     #[test]
+    fn programs_are_told_what_was_loaded_and_cleared() {
+        let answer = PolicyAnswer { header: header_of::<PolicyAnswer>(), table_length: 896, generation: 5 };
+        let loaded = loaded_record(&answer, 2, true);
+        assert_documented("policy load", &loaded);
+        assert_eq!(loaded, json!({"generation": 5, "rules": 2, "table_length": 896, "persisted": true}));
+        let cleared = cleared_record(&answer, false);
+        assert_documented("policy clear", &cleared);
+        assert_eq!(cleared, json!({"generation": 5, "persisted": false}));
+    }
+
+    #[test]
     fn programs_get_the_rules_in_force_as_well() {
         let policy = policy();
-        assert_documented(&in_force_record(4, Some(&policy), Some(true)));
+        assert_documented("policy show", &in_force_record(4, Some(&policy), Some(true)));
         assert_eq!(
             in_force_record(4, Some(&policy), Some(true)),
             json!({

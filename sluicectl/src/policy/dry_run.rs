@@ -3,10 +3,10 @@
 use comfy_table::Cell;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use sluice_control::message::{CountersAnswer, DryRunStatus, PacketRecord, RuleCounter, counted_policy};
+use sluice_control::message::{CountersAnswer, DryRunStatus, PacketRecord, PolicyAnswer, RuleCounter, counted_policy};
 
 use super::checked::{check, plural};
-use super::commands::{write_json, write_line};
+use super::commands::{loaded_record, write_json, write_line};
 use crate::args::DryRunCommand;
 use crate::device::Sluice;
 use crate::failure::Failure;
@@ -24,11 +24,7 @@ pub(super) fn run(command: &DryRunCommand) -> Result<(), Failure> {
             let answer = Sluice::open_to_change()?.start_dry_run(&table)?;
             let (rules, generation) = (file.rules.len(), answer.generation);
             if *json {
-                return write_json(&json!({
-                    "generation": generation,
-                    "rules": rules,
-                    "table_length": answer.table_length,
-                }));
+                return write_json(&started_record(&answer, rules));
             }
             write_line(&format!(
                 "dry run started: {}, default {}; generation {generation} stays in force",
@@ -37,10 +33,11 @@ pub(super) fn run(command: &DryRunCommand) -> Result<(), Failure> {
             ))
         }
         DryRunCommand::Stop { json } => {
-            let generation = Sluice::open_to_change()?.stop_dry_run()?.generation;
+            let answer = Sluice::open_to_change()?.stop_dry_run()?;
             if *json {
-                return write_json(&json!({ "generation": generation }));
+                return write_json(&stopped_record(&answer));
             }
+            let generation = answer.generation;
             write_line(&format!("dry run stopped: generation {generation} stays in force"))
         }
         DryRunCommand::Status { json } => {
@@ -59,16 +56,21 @@ pub(super) fn load(persist: bool, json: bool) -> Result<(), Failure> {
     let rules = sluice.dry_run()?.0.rule_count;
     let answer = sluice.load_dry_run(persist)?;
     if json {
-        return write_json(&json!({
-            "generation": answer.generation,
-            "rules": rules,
-            "table_length": answer.table_length,
-            "persisted": persist,
-        }));
+        return write_json(&loaded_record(&answer, rules as usize, persist));
     }
     let persisted = if persist { ", persisted" } else { "" };
     let rules = plural(rules as usize, "rule");
     write_line(&format!("policy loaded from the dry run: generation {}, {rules}{persisted}", answer.generation))
+}
+
+/// A dry run that was started, for a program.
+fn started_record(answer: &PolicyAnswer, rules: usize) -> Value {
+    json!({ "generation": answer.generation, "rules": rules, "table_length": answer.table_length })
+}
+
+/// That the dry run was stopped, for a program.
+fn stopped_record(answer: &PolicyAnswer) -> Value {
+    json!({ "generation": answer.generation })
 }
 
 /// What the driver says of the policy that is being tried.
@@ -239,9 +241,20 @@ mod tests {
     }
 
     #[test]
+    fn programs_are_told_what_is_tried_and_what_stays_in_force() {
+        let answer = PolicyAnswer { header: header_of::<PolicyAnswer>(), table_length: 896, generation: 5 };
+        let started = started_record(&answer, 2);
+        assert_documented("policy dry-run start", &started);
+        assert_eq!(started, json!({"generation": 5, "rules": 2, "table_length": 896}));
+        let stopped = stopped_record(&answer);
+        assert_documented("policy dry-run stop", &stopped);
+        assert_eq!(stopped, json!({"generation": 5}));
+    }
+
+    #[test]
     fn programs_get_all_rules_and_the_samples() {
         let record = dry_run().record("2026-01-02T03:04:05Z".parse().unwrap());
-        assert_documented(&record);
+        assert_documented("policy dry-run status", &record);
         assert_eq!(record["rule_list"][1], json!({"id": 6, "action": "block", "packets": 5, "changed": 3}));
         assert_eq!((&record["would_block"], &record["rule_list"][2]["packets"]), (&json!(3), &json!(0)));
         let sample = &record["samples"][0];

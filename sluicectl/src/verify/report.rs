@@ -287,7 +287,7 @@ mod tests {
         assert!(outcome.is_err() && report.has_failed());
         let finished = report.finish();
         let record = serde_json::to_value(&finished).unwrap();
-        assert_documented(&record);
+        assert_documented("verify", &record);
         assert_eq!(record["result"], "fail");
         assert_eq!(record["failures"][0]["round"], 2);
         assert_eq!((&record["steps"][0]["done"], &record["steps"][0]["failed"]), (&1.into(), &1.into()));

@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
+use crate::documentation::assert_documented;
 use crate::support::*;
 
 const RAW: u32 = 101;
@@ -34,7 +35,7 @@ fn every_packet_is_an_object_with_all_keys() {
     let policy = folder.file("p.toml", POLICY);
     let run = sluicectl(["classify", "--offline", &capture, "--policy", &policy, "--json"]);
     run.done();
-    run.json().iter().for_each(assert_documented);
+    run.json().iter().for_each(|packet| assert_documented("classify", packet));
     let nothing = json!({"number": 0, "time": "1970-01-01T00:00:00Z", "direction": null, "action": "permit",
         "rule": null, "ether_type": null, "vlan": null, "protocol": null, "source": null, "destination": null,
         "source_port": null, "destination_port": null, "icmp_type": null, "icmp_code": null, "tcp_flags": null,
@@ -165,7 +166,7 @@ fn packets_behind_the_first_batch_keep_their_numbers_and_columns() {
 
     let run = sluicectl(["classify", "--offline", &capture, "--summary", "--json"]);
     assert_eq!((&run.json()[0]["packets"], &run.json()[0]["rules"]), (&json!(10_000), &json!({"0": 10_000})));
-    assert_documented(&run.json()[0]);
+    assert_documented("classify", &run.json()[0]);
     let run = sluicectl(["classify", "--offline", &capture, "--summary"]);
     assert!(run.stdout.lines().any(|line| line.split_whitespace().eq(["default", "10000"])), "{}", run.stdout);
 }

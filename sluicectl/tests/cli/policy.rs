@@ -1,7 +1,8 @@
 //! `sluicectl policy` without a driver, and what the tool says when it needs one.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::documentation::assert_documented;
 use crate::support::*;
 
 const OFFICE: &str = "
@@ -55,7 +56,7 @@ fn a_bad_policy_is_refused_with_every_mistake() {
     let run = sluicectl(["policy", "check", &file, "--json"]);
     run.failed(2, &[]);
     let report = &run.json()[0];
-    assert_documented(report);
+    assert_documented("policy check", report);
     assert_eq!(report["valid"], false);
     assert_eq!(report["diagnostics"].as_array().unwrap().len(), 3);
     assert_eq!(
@@ -196,7 +197,7 @@ fn lists_come_from_files_beside_the_policy() {
         assert!(run.stdout.contains(part), "{part}: {}", run.stdout);
     }
     let run = sluicectl(["policy", "check", &policy, "--json"]);
-    assert_documented(&run.json()[0]);
+    assert_documented("policy check", &run.json()[0]);
     assert_eq!(
         run.json()[0]["lists"][0],
         json!({"path": "ads.txt", "taken": 2, "left_out": {"cosmetic rules": 1, "rules with options": 1},
@@ -336,7 +337,7 @@ fn all_that_conditions_see_can_be_described() {
         let run = sluicectl(["policy", "test", &file, "--json"].into_iter().chain(packet.split(' ')));
         run.done();
         assert_eq!(run.json()[0]["rule"].as_u64().unwrap_or(0), rule, "{packet}: {}", run.stdout);
-        assert_documented(&run.json()[0]);
+        assert_documented("policy test", &run.json()[0]);
     }
     for (packet, why) in [
         ("--protocol udp --tcp-flags syn", "TCP flags need the protocol tcp"),
@@ -364,7 +365,7 @@ fn one_rule_can_be_asked_about_and_many_are_not_listed() {
     let record = &run.json()[0];
     assert_eq!((record["passed_over"].as_array().unwrap().len(), &record["passed_over_count"]), (20, &json!(2000)));
     assert_eq!(record["asked"]["conditions"][1]["met"], false);
-    assert_documented(record);
+    assert_documented("policy test", record);
     sluicectl(["policy", "test", &file, "--protocol", "tcp", "--rule", "2001"]).failed(2, &["has no rule 2001"]);
 }
 
@@ -394,7 +395,7 @@ fn verdicts_are_compared_with_expected_ones() {
         json!({"number": 5, "line": 20, "description": "the lab", "expected": {"action": "block", "rule": 20},
             "action": "permit", "rule": null, "as_expected": false})
     );
-    assert_documented(&run.json()[4]);
+    assert_documented("policy test", &run.json()[4]);
 
     for (text, why) in [
         ("[[packet]]\nprotocol = 'tcp'\n", "bad.toml:1:1: missing field `expect`"),
@@ -424,7 +425,7 @@ fn rules_that_count_or_log_decide_nothing() {
     let run = sluicectl(["policy", "test", &policy, "--json"].into_iter().chain(packet));
     run.done();
     let json = &run.json()[0];
-    assert_documented(json);
+    assert_documented("policy test", json);
     assert_eq!((&json["action"], &json["rule"]), (&json!("block"), &json!(4)));
     let observed = json!([{"rule": 1, "action": "count"}, {"rule": 2, "action": "log"}]);
     assert_eq!(json["observed"], observed);
@@ -532,210 +533,5 @@ fn wrong_arguments_are_a_matter_of_input() {
     ] {
         let run = sluicectl(arguments.iter().copied());
         run.failed(2, &["error:"]);
-    }
-}
-
-#[test]
-fn every_command_has_help_and_the_exit_codes_are_told() {
-    let help = sluicectl(["--help"]);
-    help.done();
-    for part in ["status", "stats", "policy", "classify", "completions", "Exit codes:"] {
-        assert!(help.stdout.contains(part), "{part}");
-    }
-    for arguments in [
-        &["status", "--help"][..],
-        &["stats", "--help"],
-        &["classify", "--help"],
-        &["completions", "--help"],
-        &["policy", "check", "--help"],
-        &["policy", "load", "--help"],
-        &["policy", "show", "--help"],
-        &["policy", "clear", "--help"],
-        &["policy", "test", "--help"],
-    ] {
-        let help = sluicectl(arguments.iter().copied());
-        help.done();
-        assert!(help.stdout.contains("Example"), "{arguments:?}");
-    }
-}
-
-/// Imports rules, and checks that what comes out is a policy. Returns it, and what was left out.
-fn import(format: &str, text: &str, arguments: &[&str]) -> (toml::Table, String) {
-    let run = sluicectl_with_input(
-        ["policy", "import", format, "-"].into_iter().chain(arguments.iter().copied()),
-        text.as_bytes(),
-    );
-    assert_eq!(run.code, 0, "{}", run.stderr);
-    let check = sluicectl_with_input(["policy", "check", "-"], run.stdout.as_bytes());
-    assert_eq!(check.code, 0, "{}\n{}", run.stdout, check.stderr);
-    (run.stdout.parse().unwrap(), run.stderr)
-}
-
-/// The rules of a policy, each as text without its id.
-fn rules(policy: &toml::Table) -> Vec<String> {
-    let rules = policy["rule"].as_array().unwrap().iter();
-    let text = |rule: &toml::Value| {
-        let keys = rule.as_table().unwrap().iter().filter(|(key, _)| *key != "id");
-        let text = keys.map(|(key, value)| format!("{key}={}", serde_json::to_value(value).unwrap()));
-        text.collect::<Vec<_>>().join(" ").replace('"', "'").replace("','", "', '")
-    };
-    rules.map(text).collect()
-}
-
-#[test]
-fn rules_of_iptables_become_a_policy() {
-    let text = "# Generated by iptables-save\n*nat\n:INPUT ACCEPT [0:0]\nCOMMIT\n\
-                *filter\n:INPUT DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n\
-                -A INPUT -i lo -j ACCEPT\n-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n\
-                -A INPUT -s 192.0.2.0/24 -p tcp -m tcp --dport 22 -m comment \
-                --comment \"from the \\\"office\\\"\" -j ACCEPT\n\
-                -A INPUT ! -s 10.0.0.0/8 -p udp -m multiport --dports 53,5000:5100 -j DROP\n\
-                -A INPUT -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j REJECT --reject-with tcp-reset\n\
-                -A INPUT -p icmp -m icmp --icmp-type 8 -j ACCEPT\n\
-                -A INPUT -p icmp -m icmp --icmp-type port-unreachable -j DROP\n\
-                -A INPUT -m iprange --src-range 192.0.2.5-192.0.2.6 -j DROP\n-A INPUT -j LOG --log-prefix x\n\
-                -A INPUT -p udp\n\
-                -A OUTPUT -d 192.0.2.9/32 -j DROP\nCOMMIT\n";
-    let (policy, left_out) = import("iptables", text, &[]);
-    assert_eq!(policy["default"].as_str(), Some("permit"));
-    assert_eq!(
-        rules(&policy),
-        [
-            "action='permit' description='from the \\'office\\'' destination_port='22' direction='inbound' \
-             ip_version=4 protocol='tcp' source='192.0.2.0/24'",
-            "action='block' destination_port=['53', '5000-5100'] direction='inbound' ip_version=4 protocol='udp' \
-             source='!10.0.0.0/8'",
-            "action='block' direction='inbound' ip_version=4 protocol='tcp' tcp_flags=['!fin', 'syn', '!rst', '!ack']",
-            "action='permit' direction='inbound' icmp='8' ip_version=4 protocol='icmp'",
-            "action='block' direction='inbound' ip_version=4 source='192.0.2.5-192.0.2.6'",
-            "action='log' direction='inbound' ip_version=4",
-            "action='count' direction='inbound' ip_version=4 protocol='udp'",
-            "action='block' description='what nothing permits' direction='inbound' ip_version=4",
-        ]
-    );
-    for part in ["-i lo", "conntrack", "port-unreachable"] {
-        assert!(left_out.contains(part), "{part}: {left_out}");
-    }
-    assert_eq!(left_out.matches("left out").count(), 3, "{left_out}");
-    let (policy, _) = import("iptables", text, &["--chain", "OUTPUT"]);
-    assert_eq!(rules(&policy), ["action='block' destination='192.0.2.9/32' direction='outbound' ip_version=4"]);
-    sluicectl_with_input(["policy", "import", "iptables", "-", "--strict"], text.as_bytes())
-        .failed(2, &["3 of 11 rules"]);
-    sluicectl_with_input(["policy", "import", "iptables", "-"], b"flush ruleset\n").failed(2, &["iptables-save"]);
-}
-
-#[test]
-fn rules_of_nftables_become_a_policy() {
-    let compare = |left: Value, op: &str, right: Value| json!({"match": {"op": op, "left": left, "right": right}});
-    let payload = |protocol: &str, field: &str| json!({"payload": {"protocol": protocol, "field": field}});
-    let rule = |expr: Value| {
-        let chain = json!({"family": "inet", "table": "filter", "chain": "input", "handle": 4, "expr": expr});
-        json!({"rule": chain})
-    };
-    let ports = json!({"set": [22, {"range": [8000, 8080]}]});
-    let ruleset = json!({"nftables": [
-        {"metainfo": {"json_schema_version": 1}},
-        {"chain": {"family": "inet", "table": "filter", "name": "input", "hook": "input", "policy": "drop"}},
-        rule(json!([compare(json!({"ct": {"key": "state"}}), "in", json!(["established"])), {"accept": null}])),
-        rule(json!([compare(payload("ip", "saddr"), "==", json!({"prefix": {"addr": "192.0.2.0", "len": 24}})),
-            compare(payload("tcp", "dport"), "==", ports), {"counter": {"packets": 0, "bytes": 0}}, {"accept": null}])),
-        rule(json!([compare(payload("ip6", "daddr"), "!=", json!("2001:db8::1")), {"drop": null}])),
-        rule(json!([compare(payload("icmpv6", "type"), "==", json!({"set": ["nd-neighbor-solicit", "echo-request"]})),
-            {"accept": null}])),
-        rule(json!([compare(json!({"meta": {"key": "l4proto"}}), "==", json!("udp")),
-            compare(payload("tcp", "dport"), "==", json!(80)), {"accept": null}])),
-        rule(json!([compare(payload("tcp", "dport"), "==", json!("@named")), {"accept": null}])),
-        rule(json!([{"jump": {"target": "other"}}])),
-        rule(json!([{"log": {"prefix": "x"}}])),
-        rule(json!([{"counter": {"packets": 0, "bytes": 0}}])),
-        rule(json!([{"log": null}, {"drop": null}])),
-    ]});
-    let (policy, left_out) = import("nftables", &ruleset.to_string(), &[]);
-    assert_eq!(policy["default"].as_str(), Some("permit"));
-    assert_eq!(
-        rules(&policy),
-        [
-            "action='permit' destination_port=['22', '8000-8080'] direction='inbound' ip_version=4 protocol='tcp' \
-             source='192.0.2.0/24'",
-            "action='block' destination='!2001:db8::1' direction='inbound' ip_version=6",
-            "action='permit' direction='inbound' icmp=['neighbor-solicitation', 'echo-request'] ip_version=6 \
-             protocol='ipv6-icmp'",
-            "action='log' direction='inbound' source=['0.0.0.0/0', '::/0']",
-            "action='count' direction='inbound' source=['0.0.0.0/0', '::/0']",
-            "action='block' description='what nothing permits' direction='inbound' source=['0.0.0.0/0', '::/0']",
-        ]
-    );
-    for part in ["\"state\"", "protocol cannot be \"udp\" and tcp", "named set @named", "the statement jump", "as two"]
-    {
-        assert!(left_out.contains(part), "{part}: {left_out}");
-    }
-    assert_eq!(left_out.matches("left out").count(), 5, "{left_out}");
-}
-
-#[test]
-fn rules_of_windows_become_a_policy() {
-    let text = "Windows Registry Editor Version 5.00\r\n\r\n[HKEY_LOCAL_MACHINE\\..\\FirewallRules]\r\n\
-        \"{1}\"=\"v2.31|Action=Allow|Active=TRUE|Dir=In|Protocol=6|LPort=443|\
-        LPort2_10=8000-8010|RA4=192.0.2.0/255.255.255.0|Name=Web|\"\r\n\
-        \"{2}\"=\"v2.31|Action=Block|Active=TRUE|Dir=Out|Protocol=17|RPort=53|RA6=2001:db8::1|Name=No DNS|\"\r\n\
-        \"{3}\"=\"v2.31|Action=Allow|Active=FALSE|Dir=In|Protocol=6|LPort=21|Name=Not active|\"\r\n\
-        \"{4}\"=\"v2.31|Action=Allow|Active=TRUE|Dir=In|Protocol=6|App=%SystemRoot%\\\\x.exe|Name=A program|\"\r\n\
-        \"{5}\"=\"v2.31|Action=Allow|Active=TRUE|Dir=In|Protocol=17|LPort=5353|RA4=LocalSubnet|Name=mDNS|\"\r\n\
-        \"{6}\"=\"v2.31|Action=Allow|Active=TRUE|Dir=In|Protocol=1|ICMP4=8:*|Name=Ping|\"\r\n";
-    let (policy, left_out) = import("windows", text, &[]);
-    assert_eq!(
-        rules(&policy),
-        [
-            "action='block' description='No DNS' destination='2001:db8::1' destination_port='53' direction='outbound' \
-             protocol='17'",
-            "action='permit' description='Web' destination_port=['443', '8000-8010'] direction='inbound' protocol='6' \
-             source='192.0.2.0/24'",
-            "action='permit' description='Ping' direction='inbound' icmp='8' protocol='1'",
-            "action='block' description='what nothing permits' direction='inbound' source=['0.0.0.0/0', '::/0']",
-        ]
-    );
-    assert!(left_out.contains("A program") && left_out.contains("LocalSubnet"), "{left_out}");
-    assert_eq!(left_out.matches("left out").count(), 2, "{left_out}");
-    // As reg.exe writes it.
-    let utf16: Vec<u8> = [0xFEFF].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
-    let folder = Folder::new();
-    let run = sluicectl(["policy", "import", "windows", &folder.file("rules.reg", utf16)]);
-    assert_eq!((run.code, rules(&run.stdout.parse().unwrap()).len()), (0, 4));
-}
-
-#[test]
-fn filter_sets_of_classbench_become_a_policy() {
-    let text = "@192.0.2.0/24\t198.51.100.7/32\t0 : 65535\t80 : 80\t0x06/0xFF\t0x0000/0x0000\n\
-                @0.0.0.0/0\t0.0.0.0/0\t1024 : 65535\t0 : 65535\t0x00/0x00\t0x1000/0x1000\n@1.2.3.4/32 broken\n";
-    let (policy, left_out) = import("classbench", text, &[]);
-    assert_eq!(
-        rules(&policy),
-        [
-            "action='block' destination='198.51.100.7/32' destination_port='80-80' protocol=6 source='192.0.2.0/24'",
-            "action='block' description='without the flags 0x1000/0x1000' source_port='1024-65535'",
-        ]
-    );
-    assert!(left_out.contains("expected two prefixes"), "{left_out}");
-}
-
-#[test]
-fn there_is_a_manual_page_for_every_command() {
-    let folder = Folder::new();
-    sluicectl(["man", folder.path().to_str().unwrap()]).done();
-    for (page, part) in
-        [("sluicectl", "verify"), ("sluicectl-classify", "offline"), ("sluicectl-policy-check", "strict")]
-    {
-        let text = std::fs::read_to_string(folder.path().join(format!("{page}.1"))).unwrap();
-        assert!(text.contains(part), "{page}");
-    }
-    sluicectl(["man", "/nowhere/at/all"]).failed(2, &["/nowhere/at/all"]);
-}
-
-#[test]
-fn there_are_completions_for_every_shell() {
-    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-        let run = sluicectl(["completions", shell]);
-        run.done();
-        assert!(run.stdout.contains("sluicectl"), "{shell}");
     }
 }

@@ -60,26 +60,6 @@ fn finish(output: Output) -> Run {
     }
 }
 
-/// Asserts that the documentation has every member of a JSON object, and of those in it. Members of an object whose
-/// keys are data are not looked at.
-#[track_caller]
-pub(crate) fn assert_documented(value: &Value) {
-    const PAGES: [&str; 2] = [include_str!("../../../docs/control.md"), include_str!("../../../docs/policy.md")];
-    const KEYS_ARE_DATA: [&str; 2] = ["left_out", "rules"];
-    match value {
-        Value::Object(members) => members.iter().for_each(|(key, value)| {
-            let written = [format!("`{key}`"), format!("\"{key}\"")];
-            let is_documented = PAGES.iter().any(|page| written.iter().any(|key| page.contains(key.as_str())));
-            assert!(is_documented, "neither docs/control.md nor docs/policy.md has the member {key}");
-            if !KEYS_ARE_DATA.contains(&key.as_str()) {
-                assert_documented(value);
-            }
-        }),
-        Value::Array(items) => items.iter().for_each(assert_documented),
-        _ => {}
-    }
-}
-
 /// A folder for the files of a test.
 pub(crate) struct Folder(tempfile::TempDir);
 

@@ -11,17 +11,17 @@ const WHOLE: u8 = 0xFF;
 
 pub(super) fn import(text: &str) -> Result<Imported, String> {
     let mut imported = Imported::default();
-    for line in text.lines().map(str::trim).filter(|line| line.starts_with('@')) {
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         imported.add(line, rule(line));
     }
-    if imported.taken() + imported.left_out().count() == 0 {
+    if imported.taken() == 0 {
         return Err("expected a filter set of ClassBench: lines that start with @".to_owned());
     }
     Ok(imported)
 }
 
 fn rule(line: &str) -> Result<Rule, String> {
-    let words: Vec<&str> = line[1..].split_whitespace().collect();
+    let words: Vec<&str> = line.strip_prefix('@').unwrap_or_default().split_whitespace().collect();
     let [source, destination, first_source, ":", last_source, first, ":", last, protocol, flags @ ..] = &words[..]
     else {
         return Err("expected two prefixes, two ranges of ports and a protocol".to_owned());

@@ -3,9 +3,18 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use super::super::diagnostic::Severity;
+use super::super::diagnostic::{Diagnostic, Severity};
 use super::super::file;
 use super::super::source::Source;
+
+/// How many jumps from chain to chain are followed: more than people write, and few enough for any stack.
+pub(super) const MAX_JUMPS: usize = 16;
+
+/// Why a rule that ends a chain for some packets cannot be expressed.
+pub(super) const RETURNS: &str = "what it takes out of the rules behind it cannot be expressed";
+
+/// Why the rules behind it cannot be, either: they would match the packets that it takes out.
+pub(super) const BEHIND_RETURN: &str = "it is behind a rule of its chain that takes packets out of it";
 
 /// What came of a set of rules, in their order.
 #[derive(Debug, Default)]
@@ -29,7 +38,7 @@ pub(super) enum Seen {
 }
 
 /// A rule of a policy.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Rule {
     pub(super) action: &'static str,
     pub(super) description: String,
@@ -40,6 +49,11 @@ pub(super) struct Rule {
 impl Rule {
     pub(super) fn new(action: &'static str, description: &str) -> Self {
         Self { action, description: description.to_owned(), conditions: Vec::new() }
+    }
+
+    /// The same with another action.
+    pub(super) fn with_action(self, action: &'static str) -> Self {
+        Self { action, ..self }
     }
 
     /// Adds a condition of one number.
@@ -74,11 +88,13 @@ impl Rule {
         }
     }
 
-    /// Adds a condition of one or several strings.
+    /// Adds a condition of one or several strings, unless the same is there: a jump may have said it.
     pub(super) fn strings<T: AsRef<str>>(&mut self, key: &'static str, values: impl IntoIterator<Item = T>) {
         let quoted: Vec<_> = values.into_iter().map(|value| quoted(value.as_ref())).collect();
-        self.conditions
-            .push((key, if quoted.len() == 1 { quoted.concat() } else { format!("[{}]", quoted.join(", ")) }));
+        let value = if quoted.len() == 1 { quoted.concat() } else { format!("[{}]", quoted.join(", ")) };
+        if !self.conditions.contains(&(key, value.clone())) {
+            self.conditions.push((key, value));
+        }
     }
 
     /// Adds a condition of one string, if there is one.
@@ -110,12 +126,20 @@ impl Rule {
         text
     }
 
-    /// The first reason why a policy cannot have the rule.
+    /// The first reason why a policy cannot have the rule, or why it would not mean the same: an error, or a warning
+    /// that it matches nothing.
     fn check(&self) -> Result<(), String> {
+        let twice = |(at, (key, _)): (usize, &(&'static str, String))| {
+            self.conditions[..at].iter().any(|(other, _)| other == key).then_some(*key)
+        };
+        if let Some(key) = self.conditions.iter().enumerate().find_map(twice) {
+            return Err(format!("two conditions on {key} cannot be expressed in one rule"));
+        }
         let source = Source::new("import".to_owned(), PathBuf::new(), self.text(1));
         let (_, diagnostics) = file::read(&source);
-        let first = diagnostics.shown().into_iter().find(|found| found.severity == Severity::Error);
-        first.map_or(Ok(()), |error| Err(error.message))
+        let first = diagnostics.shown().into_iter().min_by_key(|found| found.severity != Severity::Error);
+        let message = |found: Diagnostic| found.message.replacen("rule 1: ", "", 1).replacen("rule 1 ", "it ", 1);
+        first.map_or(Ok(()), |found| Err(message(found)))
     }
 
     /// Whether there is a condition with this key.
@@ -139,6 +163,11 @@ impl Imported {
         rest.strings_if("direction", direction);
         let rest = rest.restrict(seen).map(|()| rest);
         self.add("the default", rest);
+    }
+
+    /// How many rules there are, with those that are left out.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     pub(super) fn taken(&self) -> usize {

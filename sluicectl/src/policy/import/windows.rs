@@ -9,12 +9,13 @@ use super::rule::{Imported, Rule, Seen};
 
 pub(super) fn import(text: &str) -> Result<Imported, String> {
     let mut rules: Vec<(String, Result<Rule, String>)> = Vec::new();
-    for line in text.lines() {
-        let Some(at) = line.find("v2.") else { continue };
-        let value = line[at..].trim_end().trim_end_matches('"');
-        if !value.contains("|Action=") {
+    let mut any_whole = false;
+    for line in text.lines().map(str::trim).filter(|line| line.contains("|Action=")) {
+        let Some(value) = value(line) else {
+            rules.push((line.to_owned(), Err("expected a whole value of a registry export".to_owned())));
             continue;
-        }
+        };
+        any_whole = true;
         // A file of the registry editor escapes backslashes and quotes.
         let value = value.replace("\\\\", "\\").replace("\\\"", "\"");
         let fields: Vec<(&str, &str)> = value.split('|').filter_map(|field| field.split_once('=')).collect();
@@ -23,9 +24,12 @@ pub(super) fn import(text: &str) -> Result<Imported, String> {
             rules.push((text.clone(), rule(&fields, &text)));
         }
     }
-    if rules.is_empty() {
+    if !any_whole {
         return Err(
-            "expected active rules of the registry value FirewallRules, such as v2.31|Action=Allow|..".to_owned()
+            "expected rules as reg export writes those of the key FirewallRules of Windows Defender Firewall, \
+             such as \"{..}\"=\"v2.31|Action=Allow|Active=TRUE|..|\"; what netsh and PowerShell show of rules leaves \
+             things out"
+                .to_owned(),
         );
     }
     rules.sort_by_key(|(_, rule)| rule.as_ref().is_ok_and(|rule| rule.action == "permit"));
@@ -35,6 +39,13 @@ pub(super) fn import(text: &str) -> Result<Imported, String> {
     }
     imported.block_rest(Some("inbound"), Seen::Ip);
     Ok(imported)
+}
+
+/// The value in a line of `reg export`, or of `reg query`. Other programs fold lines, and what is folded is not whole.
+fn value(line: &str) -> Option<&str> {
+    let exported = line.split_once("\"=\"").and_then(|(_, value)| value.strip_suffix('"'));
+    let queried = || line.split_once("REG_SZ").map(|(_, value)| value.trim_start());
+    exported.or_else(queried).filter(|value| value.starts_with("v2.") && value.ends_with('|'))
 }
 
 fn rule(fields: &[(&str, &str)], name: &str) -> Result<Rule, String> {
@@ -68,7 +79,7 @@ fn rule(fields: &[(&str, &str)], name: &str) -> Result<Rule, String> {
                 add(address_key(key.starts_with('L')), prefix(value)?);
             }
             "ICMP4" | "ICMP6" => add("icmp", value.replace(":*", "").replace(':', "/")),
-            "App" | "Svc" | "AppPkgId" | "LUOwn" | "LUAuth" | "RUAuth" | "RMauth" => {
+            "App" | "Svc" | "AppPkgId" | "PFN" | "LUOwn" | "LUAuth" | "RUAuth" | "RMauth" | "RMAuth" => {
                 return Err(format!("{key}={value}: which program or user it belongs to, a packet does not show"));
             }
             "Profile" | "IF" | "IFType" | "Platform" | "Platform2" | "Platform3" | "RtW" | "Security"
@@ -76,7 +87,7 @@ fn rule(fields: &[(&str, &str)], name: &str) -> Result<Rule, String> {
                 return Err(format!("{key}={value}: it depends on the state of the machine"));
             }
             "Edge" | "Defer" if *value != "FALSE" => return Err(format!("{key}={value} cannot be expressed")),
-            "Name" | "Desc" | "EmbedCtxt" | "Active" | "Edge" | "Defer" | "PFN" | "TTK" | "TTK2_22" => {}
+            "Name" | "Desc" | "EmbedCtxt" | "Active" | "Edge" | "Defer" => {}
             other => return Err(format!("{other}={value} cannot be expressed")),
         }
     }
