@@ -1,4 +1,4 @@
-//! Speed and size, against the peers, in one run: `cargo bench -p sluice-core [-- parse|classify|path|observe]`;
+//! Speed and size, against the peers, in one run: `cargo bench -p sluice-core [-- parse|classify|path|observe|names]`;
 //! `classify 10k` measures the sets of that size alone.
 //!
 //! What counts are ratios, so the candidates take turns, round by round; benchmark frameworks measure one after the
@@ -12,6 +12,7 @@
 mod classify;
 #[path = "../../tests/common/mod.rs"]
 mod common;
+mod names;
 mod observe;
 mod parse;
 mod path;
@@ -64,6 +65,9 @@ fn main() {
     }
     if wanted("observe") {
         observe::bench();
+    }
+    if wanted("names") {
+        names::bench();
     }
 }
 
