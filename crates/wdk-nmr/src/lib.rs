@@ -171,5 +171,5 @@ pub use registration::{Leaked, RegisterError, RegistrationOptions, Resident};
 pub use structure::{NpiStructure, StructureError, VersionAndSize};
 pub use table::{ByHand, Plain, by_hand};
 #[doc(hidden)]
-pub use table::{entry as __entry, null as __null, value as __value};
+pub use table::{entry as __entry, null as __null, table as __own_table, value as __value};
 pub use wdk_nmr_sys::{GUID, NPIID, NTSTATUS};

@@ -233,6 +233,37 @@ impl<S, F, E: Entry<S, F>> Entry<S, F> for Option<E> {
     }
 }
 
+/// A dispatch table of a module, as its interface has it.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{T}` is not the dispatch table of the interface, which is `{Self}`",
+    label = "expected the type that `Npi::ProviderDispatch` names for a provider, `Npi::ClientDispatch` for a client",
+    note = "where that is `()` or `Ignored` there is no table: `ProviderTable::none()` or `ClientTable::none()`"
+)]
+pub trait Table<T> {
+    fn of(table: T) -> Self;
+}
+
+impl<T> Table<T> for T {
+    fn of(table: T) -> Self {
+        table
+    }
+}
+
+impl<T> Table<T> for Option<T> {
+    fn of(table: T) -> Self {
+        Some(table)
+    }
+}
+
+/// The table of a module.
+#[doc(hidden)]
+#[inline]
+#[must_use]
+pub fn table<T, Own: Table<T>>(table: T) -> Own {
+    Own::of(table)
+}
+
 /// The function of a table that calls `handler`.
 #[doc(hidden)]
 #[inline]
@@ -327,7 +358,7 @@ macro_rules! provider_table {
         );
         // SAFETY: every function of the table was generated for contexts of bindings of this provider, and the other
         // entries are plain values, NULL, or vouched for by whoever wrote `by_hand`.
-        unsafe { $crate::ProviderTable::<$provider>::new(::core::convert::From::from(table)) }
+        unsafe { $crate::ProviderTable::<$provider>::new($crate::__own_table(table)) }
     }};
 }
 
@@ -341,7 +372,7 @@ macro_rules! client_table {
         );
         // SAFETY: every function of the table was generated for contexts of bindings of this client, and the other
         // entries are plain values, NULL, or vouched for by whoever wrote `by_hand`.
-        unsafe { $crate::ClientTable::<$client>::new(::core::convert::From::from(table)) }
+        unsafe { $crate::ClientTable::<$client>::new($crate::__own_table(table)) }
     }};
 }
 

@@ -4,7 +4,6 @@
 //! WskRegister and WskCaptureProviderNPI do what [`register`] and [`capture`] do here, with the client's own hands on
 //! NMR.
 
-use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 use core::time::Duration;
@@ -14,22 +13,31 @@ use wdk_nmr::{
     RegisterError, RegistrationOptions, Resident, Single, client_table,
 };
 
-use crate::event::Event;
 use crate::interface::{
-    Buffer, ClientDispatch, CommonDispatch, DatagramDispatch, DatagramEvents, DatagramIndication, EVENT_RECEIVE_FROM,
-    EventCallbackControl, FLAG_DATAGRAM_SOCKET, Irp, SET_OPTION, SO_EVENT_CALLBACK, SOL_SOCKET, Socket, SocketAddress,
+    ClientDispatch, CommonDispatch, DatagramDispatch, DatagramEvents, DatagramIndication, EVENT_RECEIVE_FROM,
+    EventCallbackControl, FLAG_DATAGRAM_SOCKET, SET_OPTION, SO_EVENT_CALLBACK, SOL_SOCKET, Socket, SocketAddress,
     VERSION_1_0, VersionAndReserved, Wsk,
 };
+use crate::kernel::{Event, Memory, Pieces, run};
 
 const STATUS_SUCCESS: NTSTATUS = 0;
+const STATUS_INTERNAL_ERROR: NTSTATUS = 0xC000_00E5_u32.cast_signed();
 const AF_INET: u16 = 2;
 const SOCK_DGRAM: u16 = 2;
 const IPPROTO_UDP: u32 = 17;
 
 /// The driver as a client of WSK.
-#[derive(Default)]
 pub struct User {
     attached: Event,
+}
+
+impl User {
+    /// # Errors
+    ///
+    /// There is no memory.
+    pub fn new() -> Result<Self, NTSTATUS> {
+        Ok(Self { attached: Event::new()? })
+    }
 }
 
 impl Client for User {
@@ -58,12 +66,13 @@ impl Client for User {
 
 /// The last thing that DriverEntry does. There is one WSK, so one provider is enough.
 pub fn register<R: Resident>(
+    user: User,
     module_id: ModuleId,
     driver: R,
     passive: Passive<'_>,
 ) -> Result<ClientRegistration<User, R>, RegisterError> {
     let options = RegistrationOptions::new(module_id, ()).one_peer();
-    ClientRegistration::register(User::default(), options, driver, passive)
+    ClientRegistration::register(user, options, driver, passive)
 }
 
 /// Waits until WSK is there, and holds it: until the value is dropped, WSK stays.
@@ -78,23 +87,6 @@ pub fn capture<R: Resident>(
         looks == 1 && client.client().attached.wait(timeout)
     };
     client.wait_for_provider(passive, wait).map(wdk_nmr::Peer::hold)
-}
-
-/// Starts an operation and waits until its IRP is completed, whether that is before `start` returns or later.
-pub fn run(start: impl FnOnce(*mut Irp) -> NTSTATUS) -> Result<usize, NTSTATUS> {
-    /// What the completion routine does: nothing of the IRP may be touched after the event is set.
-    unsafe fn set_event(_: *mut Irp, event: *mut c_void) {
-        // SAFETY: the event of `run`, which is there until it is set.
-        unsafe { &*event.cast::<Event>() }.set();
-    }
-    let event = Event::default();
-    let context = (&raw const event).cast_mut().cast();
-    let irp = UnsafeCell::new(Irp { status: STATUS_SUCCESS, information: 0, completion: set_event, context });
-    // WSK completes the IRP whatever the function returns, and the result is in the IRP.
-    start(irp.get());
-    while !event.wait(Duration::from_secs(1)) {}
-    let irp = irp.into_inner();
-    if irp.status == STATUS_SUCCESS { Ok(irp.information) } else { Err(irp.status) }
 }
 
 /// A kind of socket, as WskSocket takes it.
@@ -158,7 +150,7 @@ impl OpenSocket {
                 }
             })
         })?;
-        let socket = Self::new(made, wsk);
+        let socket = Self::new(made, wsk)?;
         let bound = run(|irp| {
             // SAFETY: the socket is open; the address stays until the IRP is completed.
             unsafe { (socket.common().bind)(socket.get(), &raw const local, 0, irp) }
@@ -173,12 +165,12 @@ impl OpenSocket {
 
     /// The socket that an IRP has come back with.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// WSK has completed with success and NULL, which it never does.
-    pub fn new(information: usize, wsk: HeldProvider<User>) -> Self {
-        let socket = NonNull::new(ptr::with_exposed_provenance_mut(information)).expect("success comes with a socket");
-        Self { socket, wsk }
+    /// It is NULL, which never comes with success.
+    pub fn new(information: usize, wsk: HeldProvider<User>) -> Result<Self, NTSTATUS> {
+        let socket = NonNull::new(ptr::with_exposed_provenance_mut(information)).ok_or(STATUS_INTERNAL_ERROR)?;
+        Ok(Self { socket, wsk })
     }
 
     pub fn get(&self) -> *mut Socket {
@@ -241,32 +233,11 @@ impl OpenSocket {
     }
 }
 
-/// Bytes as WSK takes them.
-pub fn buffer_of(bytes: &[u8]) -> Buffer {
-    Buffer { mdl: bytes.as_ptr().cast_mut().cast(), offset: 0, length: bytes.len() }
-}
-
-/// The bytes of a buffer of WSK's.
-///
-/// # Safety
-///
-/// The buffer has them, for `'a`.
-pub unsafe fn bytes_of<'a>(buffer: &Buffer) -> &'a [u8] {
-    // SAFETY: the buffer has `length` bytes from `offset` on.
-    let start = unsafe { buffer.mdl.cast::<u8>().add(buffer.offset as usize) };
-    // SAFETY: the buffer has `length` bytes from `offset` on.
-    unsafe { core::slice::from_raw_parts(start, buffer.length) }
-}
-
 /// A function that is called with every datagram that comes while events are enabled, at up to DISPATCH_LEVEL.
-pub type OnDatagram = fn(bytes: &[u8], remote: SocketAddress);
+pub type OnDatagram = fn(bytes: Pieces<'_>, remote: SocketAddress);
 
 /// A datagram socket.
-pub struct DatagramSocket {
-    socket: OpenSocket,
-    /// The events' context. In place until the socket is closed.
-    on_datagram: Box<OnDatagram>,
-}
+pub struct DatagramSocket(OpenSocket);
 
 /// The events of all sockets. The table outlives every socket, as WSK demands.
 static EVENTS: DatagramEvents = DatagramEvents { receive_from: Some(receive_from_event) };
@@ -275,19 +246,19 @@ static EVENTS: DatagramEvents = DatagramEvents { receive_from: Some(receive_from
 ///
 /// # Safety
 ///
-/// The context is that of a [`DatagramSocket`] that is not closed, and the indication is one of WSK's, or NULL.
+/// The context is that of a [`DatagramSocket`], and the indication is one of WSK's, or NULL.
 unsafe extern "system" fn receive_from_event(
     context: *mut c_void,
     _: u32,
     indication: *mut DatagramIndication,
 ) -> NTSTATUS {
-    // SAFETY: the context of the socket, which stays until WskCloseSocket is done.
+    // SAFETY: the context of the socket, which is a static.
     let on_datagram = unsafe { &*context.cast::<OnDatagram>() };
     let mut next = indication;
     // SAFETY: WSK's list, which stays until this returns; it ends with NULL.
     while let Some(datagram) = unsafe { next.as_ref() } {
         // SAFETY: WSK's buffer, which stays until this returns.
-        let bytes = unsafe { bytes_of(&datagram.buffer) };
+        let bytes = unsafe { Pieces::of(&datagram.buffer) };
         // SAFETY: a datagram has a sender.
         on_datagram(bytes, unsafe { *datagram.remote });
         next = datagram.next;
@@ -305,19 +276,17 @@ impl DatagramSocket {
     pub fn open(
         wsk: HeldProvider<User>,
         local: SocketAddress,
-        on_datagram: OnDatagram,
+        on_datagram: &'static OnDatagram,
         _: Passive<'_>,
     ) -> Result<Self, NTSTATUS> {
-        let on_datagram = Box::new(on_datagram);
-        let context = (&raw const *on_datagram).cast_mut().cast();
-        // SAFETY: the events of datagrams; the context is in place until the socket is closed.
-        let socket = unsafe { OpenSocket::open(wsk, DATAGRAM, local, context, (&raw const EVENTS).cast()) }?;
-        Ok(Self { socket, on_datagram })
+        let context = ptr::from_ref(on_datagram).cast_mut().cast();
+        // SAFETY: the events of datagrams, and their context; both are statics.
+        unsafe { OpenSocket::open(wsk, DATAGRAM, local, context, (&raw const EVENTS).cast()) }.map(Self)
     }
 
     fn table(&self) -> &DatagramDispatch {
         // SAFETY: it is a datagram socket.
-        unsafe { self.socket.table() }
+        unsafe { self.0.table() }
     }
 
     /// Lets WSK call the socket's function with every datagram that comes from now on.
@@ -326,7 +295,7 @@ impl DatagramSocket {
     ///
     /// What WSK says.
     pub fn enable_events(&self) -> Result<(), NTSTATUS> {
-        self.socket.enable(EVENT_RECEIVE_FROM)
+        self.0.enable(EVENT_RECEIVE_FROM)
     }
 
     /// Sends a datagram, and says how many bytes went. PASSIVE_LEVEL: it waits.
@@ -335,8 +304,9 @@ impl DatagramSocket {
     ///
     /// What WSK says.
     pub fn send_to(&self, bytes: &[u8], remote: SocketAddress, _: Passive<'_>) -> Result<usize, NTSTATUS> {
-        let buffer = buffer_of(bytes);
-        let (socket, control) = (self.socket.get(), ptr::null_mut());
+        let mut memory = Memory::of(bytes)?;
+        let buffer = memory.buffer();
+        let (socket, control) = (self.0.get(), ptr::null_mut());
         run(|irp| {
             // SAFETY: the socket is open; buffer and address stay until the IRP is completed, and WSK only reads them.
             unsafe { (self.table().send_to)(socket, &raw const buffer, 0, &raw const remote, 0, control, irp) }
@@ -349,13 +319,14 @@ impl DatagramSocket {
     ///
     /// What WSK says.
     pub fn receive_from(&self, bytes: &mut [u8], _: Passive<'_>) -> Result<(usize, SocketAddress), NTSTATUS> {
-        let buffer = Buffer { mdl: bytes.as_mut_ptr().cast(), offset: 0, length: bytes.len() };
+        let mut memory = Memory::new(bytes.len())?;
+        let buffer = memory.buffer();
         let mut remote = SocketAddress::default();
         let length = run(|irp| {
             // SAFETY: the socket is open; buffer and address stay until the IRP is completed.
             unsafe {
                 (self.table().receive_from)(
-                    self.socket.get(),
+                    self.0.get(),
                     &raw const buffer,
                     0,
                     &raw mut remote,
@@ -366,6 +337,7 @@ impl DatagramSocket {
                 )
             }
         })?;
+        memory.copy_to(bytes);
         Ok((length, remote))
     }
 
@@ -375,9 +347,6 @@ impl DatagramSocket {
     ///
     /// What WSK says.
     pub fn close(self, _: Passive<'_>) -> Result<(), NTSTATUS> {
-        let closed = self.socket.close();
-        // No event runs any more.
-        drop(self.on_datagram);
-        closed
+        self.0.close()
     }
 }

@@ -10,6 +10,8 @@ use core::mem::offset_of;
 
 use wdk_nmr::{GUID, NPIID, NTSTATUS, Npi, NpiStructure, StructureError};
 
+use crate::kernel::Irp;
+
 /// Names the interface in types.
 pub struct Wsk;
 
@@ -279,7 +281,7 @@ pub struct EventCallbackControl {
     pub event_mask: u32,
 }
 
-/// WSK_BUF: `mdl` is an MDL in Windows. Here it points to the bytes, since nothing but the drivers looks into it.
+/// WSK_BUF: so many bytes of what an MDL describes, from the offset on.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Buffer {
@@ -307,15 +309,6 @@ pub struct SocketAddress {
     pub port: u16,
     pub address: [u8; 4],
     pub zero: [u8; 8],
-}
-
-/// The two fields of an IRP that matter here, IoStatus.Status and IoStatus.Information, and what its completion routine
-/// does. A driver has wdk-sys' IRP, and IoSetCompletionRoutine.
-pub struct Irp {
-    pub status: NTSTATUS,
-    pub information: usize,
-    pub completion: unsafe fn(irp: *mut Irp, context: *mut c_void),
-    pub context: *mut c_void,
 }
 
 #[cfg(target_pointer_width = "64")]

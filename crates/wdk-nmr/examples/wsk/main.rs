@@ -5,8 +5,8 @@
 #![allow(unreachable_pub, reason = "the modules are shown as they would be in a driver")]
 
 mod client;
-mod event;
 mod interface;
+mod kernel;
 mod network;
 mod network_streams;
 mod stream;
@@ -15,7 +15,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
-use client::{DatagramSocket, User};
+use client::{DatagramSocket, OnDatagram, User};
 use interface::{SocketAddress, VERSION_1_0};
 use network::{STATUS_ADDRESS_ALREADY_EXISTS, winsock};
 use nmr_registrar as _;
@@ -32,9 +32,7 @@ unsafe impl Resident for Program {}
 /// What came by the events of datagram sockets.
 static EVENTS: Mutex<Vec<(Vec<u8>, SocketAddress)>> = Mutex::new(Vec::new());
 
-fn note(bytes: &[u8], remote: SocketAddress) {
-    EVENTS.lock().unwrap().push((bytes.to_vec(), remote));
-}
+static NOTE: OnDatagram = |bytes, remote| EVENTS.lock().unwrap().push((bytes.flatten().copied().collect(), remote));
 
 fn address(port: u16) -> SocketAddress {
     SocketAddress { family: 2, port: port.to_be(), address: [127, 0, 0, 1], zero: [0; 8] }
@@ -52,7 +50,7 @@ fn passive_here() -> Passive<'static> {
 }
 
 fn datagrams(client: &ClientRegistration<User, Program>, passive: Passive<'_>) {
-    let open = |port| DatagramSocket::open(capture(client, passive), address(port), note, passive);
+    let open = |port| DatagramSocket::open(capture(client, passive), address(port), &NOTE, passive);
     let first = open(1000).expect("a socket");
     let second = open(2000).expect("another");
     assert_eq!(open(1000).err(), Some(STATUS_ADDRESS_ALREADY_EXISTS), "and its socket is closed again");
@@ -84,15 +82,20 @@ fn datagrams(client: &ClientRegistration<User, Program>, passive: Passive<'_>) {
 /// What came by the events of connections.
 static STREAM: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-const NOTE_STREAM: OnStream = OnStream {
-    bytes: |bytes| STREAM.lock().unwrap().push(String::from_utf8_lossy(bytes).into_owned()),
-    broken: || STREAM.lock().unwrap().push("broken".to_owned()),
+fn note_stream(text: impl Into<String>) {
+    STREAM.lock().unwrap().push(text.into());
+}
+
+static NOTE_STREAM: OnStream = OnStream {
+    bytes: |bytes| bytes.for_each(|bytes| note_stream(String::from_utf8_lossy(bytes))),
+    end: || note_stream("end"),
+    broken: || note_stream("broken"),
 };
 
 fn connections(client: &ClientRegistration<User, Program>, passive: Passive<'_>) {
     const STATUS_CONNECTION_REFUSED: NTSTATUS = 0xC000_0236_u32.cast_signed();
     let connect =
-        |from, to| Connection::open(capture(client, passive), address(from), address(to), NOTE_STREAM, passive);
+        |from, to| Connection::open(capture(client, passive), address(from), address(to), &NOTE_STREAM, passive);
     assert_eq!(connect(5000, 4000).err(), Some(STATUS_CONNECTION_REFUSED), "nobody listens");
     let listener = Listener::open(capture(client, passive), address(4000), passive).expect("a socket");
     let twice = Listener::open(capture(client, passive), address(4000), passive);
@@ -100,7 +103,7 @@ fn connections(client: &ClientRegistration<User, Program>, passive: Passive<'_>)
 
     // One that is there before it is accepted, and one that is waited for.
     let first = connect(5000, 4000).expect("connected");
-    let accept = || listener.accept(capture(client, passive_here()), NOTE_STREAM, passive_here());
+    let accept = || listener.accept(capture(client, passive_here()), &NOTE_STREAM, passive_here());
     let (server, remote) = accept().expect("accepted");
     assert_eq!(remote, address(5000));
     let (second, (other, remote)) = thread::scope(|scope| {
@@ -139,7 +142,7 @@ fn connections(client: &ClientRegistration<User, Program>, passive: Passive<'_>)
     second.enable_events().expect("enabled");
     assert_eq!(other.send(b"late", passive), Ok(4));
     other.disconnect(passive).expect("disconnected");
-    assert_eq!(*STREAM.lock().unwrap(), ["early", "late", ""]);
+    assert_eq!(*STREAM.lock().unwrap(), ["early", "late", "end"]);
     server.enable_events().expect("enabled");
     drop(STREAM.lock().unwrap().drain(..));
     server.disconnect(passive).expect("disconnected");
@@ -164,7 +167,8 @@ fn connections(client: &ClientRegistration<User, Program>, passive: Passive<'_>)
 fn main() {
     // SAFETY: threads of a program are at PASSIVE_LEVEL, and this is no callback.
     let passive = unsafe { Passive::new() };
-    let client = client::register(ModuleId::IfLuid(2), Program, passive).expect("registered");
+    let client = client::register(User::new().expect("there is memory"), ModuleId::IfLuid(2), Program, passive)
+        .expect("registered");
     assert!(client::capture(&client, Duration::from_millis(1), passive).is_none(), "there is no WSK");
     let (other, other_worker) = winsock(0x0200, passive);
     assert!(client::capture(&client, Duration::from_millis(1), passive).is_none(), "nor one of version 1.0");
@@ -173,7 +177,7 @@ fn main() {
     connections(&client, passive);
     // The driver is unloaded: it closes its last socket while NMR waits for that.
     let held = client::capture(&client, Duration::from_secs(10), passive).expect("WSK is there");
-    let socket = DatagramSocket::open(held, address(3000), note, passive).expect("a socket");
+    let socket = DatagramSocket::open(held, address(3000), &NOTE, passive).expect("a socket");
     let deregistering = client.start_deregistering();
     assert_eq!(deregistering.bindings().map(|binding| binding.calls).collect::<Vec<_>>(), [1], "the open socket");
     socket.close(passive).expect("closed");

@@ -14,12 +14,12 @@ use wdk_nmr::{
 };
 
 use crate::Program;
-use crate::client::{buffer_of, bytes_of};
 use crate::interface::{
     Buffer, CommonDispatch, DatagramDispatch, DatagramEvents, DatagramIndication, EVENT_RECEIVE_FROM,
-    EventCallbackControl, FLAG_CONNECTION_SOCKET, FLAG_LISTEN_SOCKET, Irp, ProviderCharacteristics, ProviderDispatch,
+    EventCallbackControl, FLAG_CONNECTION_SOCKET, FLAG_LISTEN_SOCKET, ProviderCharacteristics, ProviderDispatch,
     Socket, SocketAddress, VERSION_1_0, VersionAndReserved, Wsk,
 };
+use crate::kernel::{Irp, Pieces};
 use crate::network_streams::{Backlog, connection, listener};
 
 pub(crate) const STATUS_SUCCESS: NTSTATUS = 0;
@@ -43,6 +43,11 @@ impl Pending {
         // SAFETY: once; the IRP is not touched after that.
         unsafe { completion(self.0, context) };
     }
+}
+
+/// Bytes as WSK indicates them.
+pub(crate) fn buffer_of(bytes: &[u8]) -> Buffer {
+    Buffer { mdl: bytes.as_ptr().cast_mut().cast(), offset: 0, length: bytes.len() }
 }
 
 /// A receive that waits for a datagram.
@@ -179,12 +184,12 @@ unsafe extern "system" fn send_to(
     // SAFETY: the client passes an address.
     let remote = unsafe { remote.read() };
     // SAFETY: the buffer has that many bytes until the IRP is completed.
-    let bytes = unsafe { bytes_of(&buffer) };
+    let bytes = unsafe { Pieces::of(&buffer) }.flatten().copied().collect::<Vec<_>>();
     let local = this.state.lock().unwrap().local.unwrap_or_default();
     let network = this.network.datagram.lock().unwrap();
     if let Some(&target) = network.get(&remote.port) {
         // SAFETY: a socket in the network is open.
-        unsafe { of(ptr::with_exposed_provenance_mut(target)) }.deliver(bytes, local);
+        unsafe { of(ptr::with_exposed_provenance_mut(target)) }.deliver(&bytes, local);
     }
     Pending(irp).complete(STATUS_SUCCESS, bytes.len());
     STATUS_SUCCESS

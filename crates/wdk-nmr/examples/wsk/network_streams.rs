@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex};
 
 use wdk_nmr::{HeldClient, NTSTATUS};
 
-use crate::client::{buffer_of, bytes_of};
 use crate::interface::{
     Buffer, CommonDispatch, ConnectionDispatch, ConnectionEvents, DataIndication, EVENT_RECEIVE, EventCallbackControl,
-    Irp, ListenDispatch, Socket, SocketAddress,
+    ListenDispatch, Socket, SocketAddress,
 };
+use crate::kernel::{Irp, Pieces};
 use crate::network::{
     Network, Pending, STATUS_ADDRESS_ALREADY_EXISTS, STATUS_NOT_SUPPORTED, STATUS_PENDING, STATUS_SUCCESS, Winsock,
-    get_local_address,
+    buffer_of, get_local_address,
 };
 
 const STATUS_CONNECTION_REFUSED: NTSTATUS = 0xC000_0236_u32.cast_signed();
@@ -429,11 +429,11 @@ unsafe extern "system" fn send(socket: *mut Socket, buffer: *const Buffer, _: u3
     // SAFETY: the client passes a buffer.
     let buffer = unsafe { buffer.read() };
     // SAFETY: the buffer has that many bytes until the IRP is completed.
-    let bytes = unsafe { bytes_of(&buffer) };
+    let bytes = unsafe { Pieces::of(&buffer) }.flatten().copied().collect::<Vec<_>>();
     let joined = this.joined.lock().unwrap().clone().filter(|_| !*this.sent_all.lock().unwrap());
     let status = match joined {
         Some(Joined { theirs, .. }) => {
-            theirs.update(|end| end.bytes.extend(bytes));
+            theirs.update(|end| end.bytes.extend(&bytes));
             STATUS_SUCCESS
         }
         None => STATUS_INVALID_DEVICE_STATE,

@@ -5,11 +5,12 @@ use core::ptr;
 
 use wdk_nmr::{HeldProvider, NTSTATUS, Passive};
 
-use crate::client::{Kind, OpenSocket, User, buffer_of, bytes_of, run};
+use crate::client::{Kind, OpenSocket, User};
 use crate::interface::{
-    Buffer, ConnectionDispatch, ConnectionEvents, DataIndication, EVENT_DISCONNECT, EVENT_RECEIVE,
-    FLAG_CONNECTION_SOCKET, FLAG_LISTEN_SOCKET, ListenDispatch, SocketAddress,
+    ConnectionDispatch, ConnectionEvents, DataIndication, EVENT_DISCONNECT, EVENT_RECEIVE, FLAG_CONNECTION_SOCKET,
+    FLAG_LISTEN_SOCKET, ListenDispatch, SocketAddress,
 };
+use crate::kernel::{Memory, Pieces, run};
 
 const STATUS_SUCCESS: NTSTATUS = 0;
 const SOCK_STREAM: u16 = 1;
@@ -21,8 +22,10 @@ const CONNECTION: Kind = Kind { flags: FLAG_CONNECTION_SOCKET, ..LISTEN };
 /// What is called while events of a connection are enabled, at up to DISPATCH_LEVEL.
 #[derive(Clone, Copy)]
 pub struct OnStream {
-    /// With bytes that have come; with none when the other side has sent all.
-    pub bytes: fn(&[u8]),
+    /// With bytes that have come.
+    pub bytes: fn(Pieces<'_>),
+    /// The other side has sent all.
+    pub end: fn(),
     /// The connection is broken.
     pub broken: fn(),
 }
@@ -35,7 +38,7 @@ static EVENTS: ConnectionEvents =
 ///
 /// # Safety
 ///
-/// The context is that of a [`Connection`] that is not closed, and the indication is one of WSK's, or NULL.
+/// The context is that of a [`Connection`], and the indication is one of WSK's, or NULL.
 unsafe extern "system" fn receive_event(
     context: *mut c_void,
     _: u32,
@@ -43,16 +46,16 @@ unsafe extern "system" fn receive_event(
     _: usize,
     _: *mut usize,
 ) -> NTSTATUS {
-    // SAFETY: the context of the socket, which stays until WskCloseSocket is done.
+    // SAFETY: the context of the socket, which is a static.
     let on_stream = unsafe { &*context.cast::<OnStream>() };
     if indication.is_null() {
-        (on_stream.bytes)(&[]);
+        (on_stream.end)();
     }
     let mut next = indication;
     // SAFETY: WSK's list, which stays until this returns; it ends with NULL.
     while let Some(data) = unsafe { next.as_ref() } {
         // SAFETY: WSK's buffer, which stays until this returns.
-        (on_stream.bytes)(unsafe { bytes_of(&data.buffer) });
+        (on_stream.bytes)(unsafe { Pieces::of(&data.buffer) });
         next = data.next;
     }
     // The driver has taken all of it; with fewer bytes it would write their number to where the last argument points.
@@ -63,9 +66,9 @@ unsafe extern "system" fn receive_event(
 ///
 /// # Safety
 ///
-/// The context is that of a [`Connection`] that is not closed.
+/// The context is that of a [`Connection`].
 unsafe extern "system" fn disconnect_event(context: *mut c_void, _: u32) -> NTSTATUS {
-    // SAFETY: the context of the socket, which stays until WskCloseSocket is done.
+    // SAFETY: the context of the socket, which is a static.
     let on_stream = unsafe { &*context.cast::<OnStream>() };
     (on_stream.broken)();
     STATUS_SUCCESS
@@ -93,21 +96,20 @@ impl Listener {
     pub fn accept(
         &self,
         wsk: HeldProvider<User>,
-        on_stream: OnStream,
+        on_stream: &'static OnStream,
         _: Passive<'_>,
     ) -> Result<(Connection, SocketAddress), NTSTATUS> {
-        let on_stream = Box::new(on_stream);
-        let context = (&raw const *on_stream).cast_mut().cast();
+        let context = ptr::from_ref(on_stream).cast_mut().cast();
         let mut remote = SocketAddress::default();
         // SAFETY: it is a socket that listens.
         let table: &ListenDispatch = unsafe { self.0.table() };
         let (socket, local) = (self.0.get(), ptr::null_mut());
         let accepted = run(|irp| {
-            // SAFETY: the socket is open. The events and their context stay until the new socket is closed, the address
-            // until the IRP is completed.
+            // SAFETY: the socket is open. The events and their context are statics; the address stays until the IRP is
+            // completed.
             unsafe { (table.accept)(socket, 0, context, &raw const EVENTS, local, &raw mut remote, irp) }
         })?;
-        Ok((Connection { socket: OpenSocket::new(accepted, wsk), on_stream }, remote))
+        Ok((Connection(OpenSocket::new(accepted, wsk)?), remote))
     }
 
     /// Closes the socket. A thread that waits for a connection is told so, and must be gone before. PASSIVE_LEVEL.
@@ -121,11 +123,7 @@ impl Listener {
 }
 
 /// A connection.
-pub struct Connection {
-    socket: OpenSocket,
-    /// The events' context. In place until the socket is closed.
-    on_stream: Box<OnStream>,
-}
+pub struct Connection(OpenSocket);
 
 impl Connection {
     /// Connects `local` with `remote`. PASSIVE_LEVEL: it waits.
@@ -137,20 +135,19 @@ impl Connection {
         wsk: HeldProvider<User>,
         local: SocketAddress,
         remote: SocketAddress,
-        on_stream: OnStream,
+        on_stream: &'static OnStream,
         _: Passive<'_>,
     ) -> Result<Self, NTSTATUS> {
-        let on_stream = Box::new(on_stream);
-        let context = (&raw const *on_stream).cast_mut().cast();
-        // SAFETY: the events of connections; the context is in place until the socket is closed.
+        let context = ptr::from_ref(on_stream).cast_mut().cast();
+        // SAFETY: the events of connections, and their context; both are statics.
         let socket = unsafe { OpenSocket::open(wsk, CONNECTION, local, context, (&raw const EVENTS).cast()) }?;
-        let this = Self { socket, on_stream };
+        let this = Self(socket);
         let connected = run(|irp| {
             // SAFETY: the socket is open; the address stays until the IRP is completed.
-            unsafe { (this.table().connect)(this.socket.get(), &raw const remote, 0, irp) }
+            unsafe { (this.table().connect)(this.0.get(), &raw const remote, 0, irp) }
         });
         if let Err(status) = connected {
-            let _ = this.shut();
+            let _ = this.0.close();
             return Err(status);
         }
         Ok(this)
@@ -158,7 +155,7 @@ impl Connection {
 
     fn table(&self) -> &ConnectionDispatch {
         // SAFETY: it is a connection.
-        unsafe { self.socket.table() }
+        unsafe { self.0.table() }
     }
 
     /// Lets WSK call the functions of [`OnStream`] from now on. What comes then is not received.
@@ -167,7 +164,7 @@ impl Connection {
     ///
     /// What WSK says.
     pub fn enable_events(&self) -> Result<(), NTSTATUS> {
-        self.socket.enable(EVENT_RECEIVE | EVENT_DISCONNECT)
+        self.0.enable(EVENT_RECEIVE | EVENT_DISCONNECT)
     }
 
     /// Sends the bytes, and says how many went. PASSIVE_LEVEL: it waits.
@@ -176,9 +173,10 @@ impl Connection {
     ///
     /// What WSK says.
     pub fn send(&self, bytes: &[u8], _: Passive<'_>) -> Result<usize, NTSTATUS> {
-        let buffer = buffer_of(bytes);
+        let mut memory = Memory::of(bytes)?;
+        let buffer = memory.buffer();
         // SAFETY: the socket is open; the buffer stays until the IRP is completed, and WSK only reads it.
-        run(|irp| unsafe { (self.table().send)(self.socket.get(), &raw const buffer, 0, irp) })
+        run(|irp| unsafe { (self.table().send)(self.0.get(), &raw const buffer, 0, irp) })
     }
 
     /// Waits for bytes, and says how many have come: 0 if the other side has sent all. PASSIVE_LEVEL.
@@ -187,9 +185,12 @@ impl Connection {
     ///
     /// What WSK says.
     pub fn receive(&self, bytes: &mut [u8], _: Passive<'_>) -> Result<usize, NTSTATUS> {
-        let buffer = Buffer { mdl: bytes.as_mut_ptr().cast(), offset: 0, length: bytes.len() };
+        let mut memory = Memory::new(bytes.len())?;
+        let buffer = memory.buffer();
         // SAFETY: the socket is open; the buffer stays until the IRP is completed.
-        run(|irp| unsafe { (self.table().receive)(self.socket.get(), &raw const buffer, 0, irp) })
+        let length = run(|irp| unsafe { (self.table().receive)(self.0.get(), &raw const buffer, 0, irp) })?;
+        memory.copy_to(bytes);
+        Ok(length)
     }
 
     /// Says that all has been sent. PASSIVE_LEVEL: it waits.
@@ -199,7 +200,7 @@ impl Connection {
     /// What WSK says.
     pub fn disconnect(&self, _: Passive<'_>) -> Result<(), NTSTATUS> {
         // SAFETY: the socket is open. NULL: there is nothing more to send.
-        run(|irp| unsafe { (self.table().disconnect)(self.socket.get(), ptr::null(), 0, irp) }).map(|_| ())
+        run(|irp| unsafe { (self.table().disconnect)(self.0.get(), ptr::null(), 0, irp) }).map(|_| ())
     }
 
     /// Closes the socket: waits for its operations and events to end, and lets WSK go. Breaks the connection unless it
@@ -209,13 +210,6 @@ impl Connection {
     ///
     /// What WSK says.
     pub fn close(self, _: Passive<'_>) -> Result<(), NTSTATUS> {
-        self.shut()
-    }
-
-    fn shut(self) -> Result<(), NTSTATUS> {
-        let closed = self.socket.close();
-        // No event runs any more.
-        drop(self.on_stream);
-        closed
+        self.0.close()
     }
 }

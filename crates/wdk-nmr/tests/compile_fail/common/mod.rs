@@ -33,7 +33,7 @@ unsafe impl Npi for Adding {
 pub struct Adder;
 
 impl Adder {
-    fn add(call: ProviderCall<'_, Self>, number: u32) -> u32 {
+    pub fn add(call: ProviderCall<'_, Self>, number: u32) -> u32 {
         call.binding() + number
     }
 }
