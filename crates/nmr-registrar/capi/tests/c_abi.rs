@@ -86,6 +86,29 @@ fn build_c(name: &str, test: &Path) -> PathBuf {
     build(Language::C, name, test, true).expect("a C compiler")
 }
 
+/// Compiles and runs C under AddressSanitizer and UndefinedBehaviorSanitizer, with an argument or none. `None` if the
+/// compiler has not the libraries that they need.
+fn sanitized(name: &str, sources: &[&str], argument: Option<&str>) -> Option<Output> {
+    const FLAGS: [&str; 3] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"];
+    let probe = TARGET.join(name).with_extension("probe.c");
+    fs::write(&probe, "int main(void) { return 0; }\n").expect("the probe can be written");
+    let mut links = compiler(Language::C)?;
+    let output = links.args(FLAGS).arg(&probe).arg("-o").arg(probe.with_extension("")).output();
+    if !output.is_ok_and(|output| output.status.success()) {
+        eprintln!("not tested: the C compiler has no libraries for -fsanitize=address,undefined");
+        return None;
+    }
+    let executable = TARGET.join(name);
+    let mut compile = compiler(Language::C)?;
+    compile.args(FLAGS).args(sources.iter().map(|source| package().join(source)));
+    compile.arg(TARGET.join("debug/libnmr_registrar_c.a")).args(["-lpthread", "-ldl", "-lm", "-o"]).arg(&executable);
+    run(&mut compile);
+    let mut test = Command::new(executable);
+    // What controls.c asks for.
+    test.args(argument).env("NMR_REGISTRAR_SEED", "17");
+    Some(test.output().expect("what was built runs"))
+}
+
 /// The example, built.
 fn example() -> &'static Path {
     static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| build_c("driver-test", &package().join("examples/c/test.c")));
@@ -186,4 +209,34 @@ fn the_kernel_functions_for_hosts_do_what_drivers_expect_in_c_and_cpp() {
             assert!(!output.status.success() && errors.contains(says), "{mistake}: {errors}");
         }
     }
+}
+
+#[test]
+fn drivers_in_the_shapes_of_others_run_in_c_and_cpp() {
+    for (language, name) in [(Language::C, "shapes-c"), (Language::Cpp, "shapes-cpp")] {
+        let Some(test) = build(language, name, &package().join("tests/c/shapes.c"), false) else { continue };
+        run(&mut Command::new(test));
+    }
+}
+
+#[test]
+fn the_examples_are_clean_under_sanitizers() {
+    for (name, sources) in [
+        ("first-sanitized", &["examples/c/first.c", "examples/c/driver.c"][..]),
+        ("driver-test-sanitized", &["examples/c/test.c", "examples/c/driver.c"]),
+        ("controls-sanitized", &["tests/c/controls.c", "examples/c/driver.c"]),
+        ("kernel-sanitized", &["tests/c/kernel.c"]),
+        ("shapes-sanitized", &["tests/c/shapes.c"]),
+    ] {
+        let Some(output) = sanitized(name, sources, None) else { return };
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn memory_that_is_used_after_its_cleanup_is_found() {
+    let Some(output) = sanitized("shapes-freed", &["tests/c/shapes.c"], Some("freed")) else { return };
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && errors.contains("heap-use-after-free"), "{errors}");
+    assert!(errors.contains("in CleanupBinding"), "and who freed it: {errors}");
 }
