@@ -1,12 +1,16 @@
 //! Every call of a driver that can fail, failed in turn: the answer is a clean one, nothing stays behind, and the next
 //! try succeeds.
 
-use std::env;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rstest::rstest;
 use sluice_rig::{Network, Rig, State};
-use system_tests::{BOTH, C, Clients, RUST, end, machine, set_parameter, sluicectl, sluicectl_ok, stop, verdicts};
+use system_tests::{
+    BOTH, C, Clients, EndOfRequests, RUST, arbitrary_requests, data, end, install_second, machine, number,
+    set_parameter, sluicectl, sluicectl_ok, started, stop, verdicts, verdicts_offline,
+};
 
 /// What a scenario came to while a call in it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,13 +214,6 @@ fn every_unload_without_a_resource_ends_with_nothing_left(#[values(RUST, C, BOTH
     end(&rig, clients)
 }
 
-/// A number that the environment sets, as `cargo xtask verify-rig` does.
-fn number(variable: &str, default: u64) -> Result<u64> {
-    env::var(variable).map_or(Ok(default), |value| {
-        value.parse().with_context(|| format!("expected a number in {variable}, found {value:?}"))
-    })
-}
-
 /// A life of all drivers in which any step may be refused.
 fn live(rig: &Rig) -> Result<()> {
     for driver in ["sluice"].iter().chain(BOTH.names()) {
@@ -254,4 +251,117 @@ fn whatever_is_refused_by_chance_leaves_nothing_and_the_next_try_succeeds() -> R
     sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
     ensure!(BOTH.verdicts(&rig)? == expected);
     end(&rig, BOTH)
+}
+
+#[test]
+fn calls_that_fail_and_are_delayed_by_chance_in_a_storm_leave_everything_working() -> Result<()> {
+    // One call in 50 fails, one in 50 takes longer.
+    const CHANCE: u16 = 1311;
+    let (seed, rounds) = (number("SLUICE_RIG_SEED", 1)?, number("SLUICE_RIG_ROUNDS", 2)?);
+    let rig = started("low-storm", BOTH)?;
+    let second = install_second(&rig, BOTH.first())?;
+    let expected = verdicts_offline(&rig, Some("demo.toml"))?;
+    let time = Duration::from_secs(2 * rounds);
+    let longest = time + rig.scaled(Duration::from_secs(60));
+    rig.verifier().fail_randomly("", CHANCE, seed)?;
+    rig.verifier().delay_randomly(CHANCE, seed)?;
+    let started = Instant::now();
+    let goes_on = || started.elapsed() < time;
+    let stormed = thread::scope(|scope| {
+        let end = EndOfRequests::new(&rig)?;
+        let requests: Vec<_> = ["Sluice"]
+            .iter()
+            .chain(BOTH.names())
+            .map(|device| scope.spawn(|| arbitrary_requests(&rig, device, longest, seed)))
+            .collect();
+        let loads = scope.spawn(|| {
+            let ways: [&[&str]; 3] = [
+                &["policy", "load", "demo.toml"],
+                &["policy", "load", "demo.toml", "--persist"],
+                &["policy", "clear", "--persist"],
+            ];
+            ways.iter().cycle().take_while(|_| goes_on()).try_for_each(|way| tool(&rig, way).map(drop))
+        });
+        let lives = scope.spawn(|| {
+            while goes_on() {
+                if start(&rig, &second)? == Came::Through {
+                    tool(&rig, &["classify", "--device", &second, "demo.pcapng"])?;
+                    stop(&rig, &second)?;
+                }
+            }
+            Ok::<_, anyhow::Error>(())
+        });
+        let joined = "the thread does not panic";
+        let (loads, lives) = (loads.join().expect(joined), lives.join().expect(joined));
+        drop(end);
+        for sender in requests {
+            sender.join().expect(joined)?;
+        }
+        loads.and(lives)
+    });
+    let (failed, delayed) = (rig.verifier().fail_none()?, rig.verifier().delay_randomly(0, 0)?);
+    stormed.with_context(|| format!("{failed} calls were failed, {delayed} delayed; SLUICE_RIG_SEED={seed}"))?;
+    ensure!(failed > 0 && delayed > 0, "{failed} calls were failed, {delayed} delayed");
+    println!("seed {seed}: {failed} calls were failed, {delayed} delayed");
+    let bug_check = rig.bug_check()?;
+    ensure!(bug_check.is_none(), "{bug_check:?}");
+    sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
+    ensure!(BOTH.verdicts(&rig)? == expected, "the verdicts are not the right ones any more");
+    end(&rig, BOTH)
+}
+
+#[rstest]
+fn a_verification_without_a_resource_says_so_and_undoes_everything(
+    #[values("sluice", "probe")] driver: &str,
+) -> Result<()> {
+    let rig = Rig::boot("low-verify")?;
+    for file in ["sluicectl.exe", "sluice.sys", "probe.sys"] {
+        rig.copy_file(&rig.product(file))?;
+    }
+    for file in ["demo.pcapng", "demo.toml"] {
+        rig.copy_file(&data(file))?;
+    }
+    let verify = || {
+        let arguments = [
+            "verify",
+            "--capture",
+            "demo.pcapng",
+            "--policy",
+            "demo.toml",
+            "--drivers",
+            "C:\\rig",
+            "--rounds",
+            "1",
+            "--threads",
+            "1",
+        ];
+        rig.run("sluicectl.exe", &arguments, rig.scaled(Duration::from_secs(300)))
+    };
+    rig.verifier().fail_call(driver, 0)?;
+    ensure!(verify()?.succeeded(), "a verification with every resource failed");
+    let calls = rig.verifier().calls()?;
+    // Thousands, since a verification is many lives: as many of them as there are rounds, spread over all of it.
+    let (seed, rounds) = (number("SLUICE_RIG_SEED", 1)?, number("SLUICE_RIG_ROUNDS", 2)?);
+    let mut refused = 0;
+    for round in 0..rounds {
+        let call = 1 + (seed + round * calls / rounds) % calls;
+        rig.verifier().fail_call(driver, call)?;
+        let outcome = verify()?;
+        // Where the threads of the program meet decides how many calls there are.
+        let failed = rig.verifier().fail_none()?;
+        let undone = || {
+            ensure!(matches!(outcome.code, Some(0 | 1)), "{:?}: {}{}", outcome.code, outcome.stdout, outcome.stderr);
+            ensure!(failed > 0 || outcome.succeeded(), "it failed with no call failed: {}", outcome.stdout);
+            ensure!(rig.alive()?.is_nothing(), "something is left");
+            ensure!(rig.bug_check()?.is_none(), "{:?}", rig.bug_check()?);
+            for service in ["sluice", "probe"] {
+                ensure!(rig.sc(&["query", service])?.stderr.contains("1060"), "there is still a service {service}");
+            }
+            Ok(())
+        };
+        undone().with_context(|| format!("the call {call} of {driver} that can fail was failed"))?;
+        refused += u64::from(!outcome.succeeded());
+    }
+    println!("verify: {rounds} of {calls} calls of {driver} were failed, {refused} of them to a failure");
+    Ok(())
 }

@@ -6,7 +6,7 @@ use std::thread;
 use anyhow::{Result, ensure};
 use rstest::rstest;
 use sluice_rig::{Outcome, Rig};
-use system_tests::{C, Clients, RUST, end, error_of, machine, sluicectl, stop};
+use system_tests::{C, Clients, RUST, end, error_of, machine, number, sluicectl, stop};
 
 /// Runs `program` with the `number`th call of its driver suspended; while it is, `meanwhile` is run. Returns whether
 /// there was such a call.
@@ -54,7 +54,33 @@ fn sluice_is_stopped_while_a_request_of_a_client_is_suspended(#[values(RUST, C)]
     }
     println!("{client} was suspended at {calls} calls");
     ensure!(calls > 0, "no call of {client} out of a request was suspended");
+    // While it classifies, sluice.sys is called on the thread of the same request, which has the client's guard.
+    let mut calls = 0;
+    while suspended(&rig, "sluice", calls + 1, classify, restart)? {
+        calls += 1;
+    }
+    println!("sluice, called by {client}, was suspended at {calls} calls");
     end(&rig, clients)
+}
+
+#[test]
+fn a_client_comes_and_goes_while_a_change_of_the_policy_is_suspended() -> Result<()> {
+    let rig = machine("suspended-change")?;
+    rig.start("sluice")?;
+    rig.start("probe")?;
+    let load = |rig: &Rig| sluicectl(rig, &["policy", "load", "demo.toml", "--persist"]);
+    let restart = |rig: &Rig| {
+        stop(rig, "probe")?;
+        rig.start("probe").map(drop)
+    };
+    // Each call of the request is much like the one before: as many as there are rounds, and further apart each time.
+    let mut calls = 0;
+    for round in 1..=number("SLUICE_RIG_ROUNDS", 2)? {
+        calls += u64::from(suspended(&rig, "sluice", round * (round + 1) / 2, load, restart)?);
+    }
+    println!("sluice was suspended at {calls} calls of a change of the policy");
+    ensure!(calls > 0, "no call of sluice out of a request was suspended");
+    end(&rig, RUST)
 }
 
 #[test]

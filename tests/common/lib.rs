@@ -5,6 +5,7 @@ mod machine;
 mod programs;
 pub mod storm;
 
+use std::env;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -27,6 +28,16 @@ pub fn calls(events: &[Event], driver: &str, callback: &str) -> usize {
 pub fn error_of<T>(outcome: Result<T>) -> Result<String> {
     let error = outcome.err().context("this should have failed")?;
     Ok(format!("{error:#}"))
+}
+
+/// A number that the environment sets, as `cargo xtask verify-rig` does.
+///
+/// # Errors
+/// It is no number.
+pub fn number(variable: &str, default: u64) -> Result<u64> {
+    env::var(variable).map_or(Ok(default), |value| {
+        value.parse().with_context(|| format!("expected a number in {variable}, found {value:?}"))
+    })
 }
 
 /// Sets a value of the key Parameters of sluice's service, of a type that `reg` knows.

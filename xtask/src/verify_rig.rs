@@ -9,10 +9,10 @@ use crate::test::{RIG, SYSTEM, built_for, on};
 /// The arguments of `cargo xtask verify-rig`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// How often the drivers live with calls that fail by chance, each time with another seed
+    /// How often the drivers live with calls that fail or take longer by chance, each time with another seed
     #[arg(long, default_value_t = 20)]
     rounds: u64,
-    /// The seed of the first round: the same one fails the same calls
+    /// The seed of the first round: the same one fails and delays the same calls
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// The processor architecture of the drivers
