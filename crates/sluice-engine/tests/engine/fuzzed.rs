@@ -71,7 +71,7 @@ impl Bytes<'_> {
 }
 
 /// The codes of both devices.
-const CODES: [u32; 15] = [
+const CODES: [u32; 12] = [
     code::SLUICE_STATUS,
     code::SLUICE_POLICY_LOAD,
     code::SLUICE_POLICY_CLEAR,
@@ -84,10 +84,10 @@ const CODES: [u32; 15] = [
     code::SLUICE_DRY_RUN_STOP,
     code::SLUICE_DRY_RUN_STATUS,
     code::SLUICE_DRY_RUN_LOAD,
-    code::GATE_STATUS,
-    code::GATE_ENABLE,
-    code::GATE_DISABLE,
 ];
+
+/// Those of gate.sys, which neither device has.
+const OTHER_CODES: [u32; 3] = [code::GATE_STATUS, code::GATE_ENABLE, code::GATE_DISABLE];
 
 /// Sends what the bytes say.
 ///
@@ -108,6 +108,7 @@ pub(crate) fn run(input: &[u8]) -> Done {
         };
         let code = match bytes.byte() {
             choice @ 0..240 => CODES[usize::from(choice) % CODES.len()],
+            choice @ 240..243 => OTHER_CODES[usize::from(choice - 240)],
             _ => bytes.word(),
         };
         let request = request(code, &mut bytes);

@@ -99,9 +99,7 @@ impl SluiceProvider for FakeSluice {
         self.0.lock().unwrap().push(noted.collect());
         Ok(call.answer(|packets, verdicts| {
             for (packet, verdict) in packets.iter().zip(verdicts) {
-                let bytes = packet.bytes();
-                let header = if bytes[0] >> 4 == 6 { 40 } else { 20 };
-                verdict.action = if bytes[header] == BAD { action::BLOCK } else { action::PERMIT };
+                verdict.action = if is_bad(packet.bytes()) { action::BLOCK } else { action::PERMIT };
             }
         }))
     }
@@ -111,6 +109,12 @@ impl SluiceProvider for FakeSluice {
     }
 
     fn rejected(&self, (): &()) {}
+}
+
+/// Whether Sluice blocks a packet: one that ends before it has said so passes.
+pub(crate) fn is_bad(packet: &[u8]) -> bool {
+    let header = if packet.first().is_some_and(|first| first >> 4 == 6) { 40 } else { 20 };
+    packet.get(header) == Some(&BAD)
 }
 
 pub(crate) struct Sluice {

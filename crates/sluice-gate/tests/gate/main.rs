@@ -2,6 +2,7 @@
 //! ignored, levels that are not kept and callouts that are left behind, and a strict registrar in the place of NMR.
 //! Mistakes that callout drivers have shipped with are tests by name.
 
+mod fuzzed;
 mod host;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -470,4 +471,47 @@ fn settings_are_what_is_documented_and_a_wrong_one_is_named() {
     }
     let unreadable = Settings::read(|_| Err(-7));
     assert_eq!(unreadable, Err(Rejected { setting: settings::WHEN_NO_SLUICE, status: -7 }));
+}
+
+fn from_environment(name: &str, otherwise: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}, not a number")),
+        Err(_) => otherwise,
+    }
+}
+
+/// The fuzz target `lists` with a random generator: bounded, seeded, in every test run. `FUZZ_ROUNDS` and `FUZZ_SEED`
+/// make it longer and different.
+#[test]
+fn arbitrary_lists_are_treated_as_their_packets_say() {
+    let rounds = from_environment("FUZZ_ROUNDS", 300);
+    let mut state = from_environment("FUZZ_SEED", 0x5EED) | 1;
+    let mut byte = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    let mut reached = fuzzed::Done::default();
+    for _ in 0..rounds {
+        let input: Vec<u8> = (0..600).map(|_| byte()).collect();
+        let done = fuzzed::run(&input);
+        reached.passed += done.passed;
+        reached.blocked += done.blocked;
+        reached.malformed += done.malformed;
+    }
+    // The inputs reach what they are for.
+    assert!(reached.passed.min(reached.blocked).min(reached.malformed) > rounds, "only {reached:?}");
+}
+
+/// What the fuzzer begins with, in `fuzz/corpus/lists`.
+#[test]
+fn the_corpus_of_the_fuzzer_is_treated_as_its_packets_say() {
+    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/lists");
+    let inputs = std::fs::read_dir(&corpus).unwrap_or_else(|error| panic!("{}: {error}", corpus.display()));
+    let paths: Vec<_> = inputs.map(|input| input.expect("the folder can be read").path()).collect();
+    assert!(paths.len() >= 20, "only {} inputs in {}", paths.len(), corpus.display());
+    for path in paths {
+        fuzzed::run(&std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())));
+    }
 }
