@@ -252,7 +252,7 @@ impl Group {
         let payload = payload.get(skipped as usize..).unwrap_or_default();
         let agrees = put(&mut bytes, offset as usize, payload);
         // It names a host all by itself.
-        let is_alone = offset == 0 && stream.progress == Progress::Opened && looked.flow.name_kind != 0;
+        let is_alone = agrees && offset == 0 && stream.progress == Progress::Opened && looked.flow.name_kind != 0;
         if is_alone && !looked.flow.has(flags::NAME_MISSING) {
             return self.end(at);
         }

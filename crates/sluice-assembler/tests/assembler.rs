@@ -196,6 +196,16 @@ fn the_first_copy_counts_and_another_is_flagged() {
 }
 
 #[test]
+fn a_whole_hello_is_flagged_if_a_part_of_it_came_before_in_another_form() {
+    let (hello, end) = long_hello();
+    let decoy = [&hello[..end - 11], b"not.example", &hello[end..]].concat();
+    let assembler = assembler();
+    follow(&assembler, &syn(0));
+    assert_eq!(follow(&assembler, &data(end as u32 - 11, &hello[end - 11..end])), nothing());
+    assert_eq!(follow(&assembler, &data(0, &decoy)).0, CONTRADICTED);
+}
+
+#[test]
 fn what_lies_in_front_of_a_stream_is_left_out() {
     let (hello, _) = long_hello();
     let assembler = assembler();
