@@ -457,6 +457,48 @@ fn what_is_no_dtls_hello_says_nothing() {
     }
 }
 
+// What says nothing
+
+#[test]
+fn what_no_receiver_takes_for_a_beginning_says_nothing() {
+    let hello = client_hello(&server_name(b"bad.example"));
+    let mut too_long = hello[..5].to_vec();
+    too_long[3] = 0x40;
+    too_long[4] = 1;
+    for stream in [
+        &[0x80, 0x2E, 1, 0, 2, 0, 0x15][..], // SSL 2.0
+        &record(23, &hello),
+        &record(22, &[2, 0, 0, 1, 0]),
+        &[&[22, 2], &hello[2..]].concat(),
+        &[record(20, &[1]), record(21, &[1, 90]), record(22, &[])].concat(),
+        &too_long,
+        &[record(20, &[1]), record(22, &[1, 9, 0, 0])].concat(),
+        b"220 mail.example ready\r\n",
+        b"get",
+        b"\"GET / HTTP/1.1\r\nHost: bad.example\r\n\r\n",
+    ] {
+        let (flow, name) = over_tcp((CLIENT, 8443), stream);
+        assert_eq!((flow.flags & SAID, name.as_str()), (0, ""), "{}", stream.escape_ascii());
+    }
+    for protocol in [33, 132, 136] {
+        let (flow, name) = with_name(&ipv4(protocol, &[udp((CLIENT, 443), &[0; 12]), hello.clone()].concat()));
+        assert_eq!((flow.flags & flags::NAME_MISSING, name.as_str()), (0, ""));
+    }
+}
+
+#[test]
+fn the_start_of_a_quic_header_that_the_capture_cuts_is_missing() {
+    let datagram = Initial::of(&[crypto(0, &hello(&server_name(b"bad.example"))), vec![0; 900]].concat()).encrypted();
+    for port in [443, 8443] {
+        let packet = ipv4(17, &udp((CLIENT, port), &datagram));
+        for length in 1..datagram.len() {
+            let mut flow = Flow::default();
+            parse_into(link_type::RAW, &packet[..28 + length], packet.len() as u32, &mut flow).unwrap();
+            assert_eq!(flow.flags & SAID, flags::NAME_MISSING | flags::TRUNCATED, "{length} bytes to port {port}");
+        }
+    }
+}
+
 // HTTP
 
 fn http(stream: &[u8]) -> (Flow, String) {

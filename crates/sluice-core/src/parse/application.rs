@@ -9,13 +9,38 @@ use super::name::Found;
 use super::{Ends, Parser, dns, dtls, http, quic, tls};
 use crate::protocol;
 
-/// Whether a stream that starts like this may be TLS or HTTP: a few control characters more than those of either, in
-/// two comparisons. Type 23, of which most records of TLS are, is not among them.
-#[inline]
-fn may_be_over_tcp(first: u8) -> bool {
-    const { assert!(tls::may_start_with(20) && tls::may_start_with(22) && !tls::may_start_with(23)) };
-    matches!(first, b'\t'..=22) | matches!(first, b' '..=b'~')
+/// What a payload that starts with this byte may be.
+mod start {
+    /// TLS or HTTP, over TCP.
+    pub(super) const OVER_TCP: u8 = 1;
+    /// DTLS, or QUIC on any port, over UDP.
+    pub(super) const OVER_UDP: u8 = 2;
+    /// QUIC on the port of HTTPS alone.
+    pub(super) const ON_HTTPS: u8 = 4;
 }
+
+/// The bits of [`start`] for each first byte. Type 23, of which most records of TLS are, has none.
+#[allow(clippy::indexing_slicing, reason = "an index that is wrong does not compile")]
+const STARTS: [u8; 256] = {
+    let mut starts = [0; 256];
+    let mut first = 0;
+    while first < 256 {
+        let byte = first as u8;
+        if tls::may_start_with(byte) || http::may_start_with(byte) {
+            starts[first] |= start::OVER_TCP;
+        }
+        if dtls::may_start_with(byte) || quic::may_start_with(byte, false) {
+            starts[first] |= start::OVER_UDP;
+        }
+        if quic::may_start_with(byte, true) {
+            starts[first] |= start::ON_HTTPS;
+        }
+        first += 1;
+    }
+    // What stands for an empty payload.
+    assert!(starts[0] == 0 && starts[23] == 0);
+    starts
+};
 
 /// Whether the payload may be of a protocol that is looked into, by its first byte and its ports.
 ///
@@ -27,10 +52,10 @@ pub(super) fn may_be_known(packet: &[u8], flow: &Flow) -> bool {
     };
     let first = select_unpredictable(flow.payload_length == 0, 0, first);
     let ports = [flow.source_port, flow.destination_port];
-    let over_tcp = may_be_over_tcp(first);
-    let over_udp = quic::may_start_with(first, ports) | dtls::may_start_with(first);
-    let known = select_unpredictable(flow.protocol == protocol::TCP, u32::from(over_tcp), u32::from(over_udp));
-    known | u32::from(dns::is_port(ports[0]) | dns::is_port(ports[1])) != 0
+    let on_https = u8::from(quic::is_https(ports)).wrapping_mul(start::ON_HTTPS);
+    let asked = select_unpredictable(flow.protocol == protocol::TCP, start::OVER_TCP, start::OVER_UDP | on_https);
+    let known = STARTS.get(usize::from(first)).is_some_and(|starts| starts & asked != 0);
+    known | dns::is_port(ports[0]) | dns::is_port(ports[1])
 }
 
 impl<'packet> Parser<'packet, '_> {

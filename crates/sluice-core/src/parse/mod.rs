@@ -109,9 +109,13 @@ pub fn parse_with_name(
     name: &mut Option<NameText>,
 ) -> Result<(), UnknownLinkType> {
     if link_type == link_type::ETHERNET && plain::tcp(packet, flow) {
-        return look_into_payload(packet, Ends::Packet, flow, name);
+        if application::may_be_known(packet, flow) {
+            application(packet, Ends::Packet, flow, name);
+        }
+    } else if let Some(ends) = other_with_payload(packet, flow, wire_length, link_type)? {
+        application(packet, ends, flow, name);
     }
-    other_with_payload(packet, flow, wire_length, link_type, name)
+    Ok(())
 }
 
 /// Does what [`parse_into`] does, except that it does not look into the payload: the flow has no name, no DNS type and
@@ -133,17 +137,17 @@ pub fn parse_headers_into(
     other(packet, flow, wire_length, link_type).map(|_| ())
 }
 
-/// Reads a packet that is not a plain frame with TCP.
+/// Reads the headers of a packet that is not a plain frame with TCP. If its payload may be of a known protocol, it says
+/// why that ends where it does.
 #[inline(never)]
 fn other_with_payload(
     packet: &[u8],
     flow: &mut Flow,
     wire_length: u32,
     link_type: u16,
-    name: &mut Option<NameText>,
-) -> Result<(), UnknownLinkType> {
+) -> Result<Option<Ends>, UnknownLinkType> {
     let ends = other(packet, flow, wire_length, link_type)?;
-    look_into_payload(packet, ends, flow, name)
+    Ok(application::may_be_known(packet, flow).then_some(ends))
 }
 
 /// Reads the headers of a packet that is not a plain frame with TCP, and says why its payload ends where it does.
@@ -205,28 +209,16 @@ fn layers(packet: &[u8], flow: &mut Flow, wire_length: u32, link_type: u16) -> R
     Ok(parser.ends)
 }
 
-/// Looks into the payload of a packet whose headers are read, if it may be of a known protocol.
-#[inline(always)]
-fn look_into_payload(
-    packet: &[u8],
-    ends: Ends,
-    flow: &mut Flow,
-    name: &mut Option<NameText>,
-) -> Result<(), UnknownLinkType> {
-    if application::may_be_known(packet, flow) { application(packet, ends, flow, name) } else { Ok(()) }
-}
-
-/// Looks into a payload that may be of a known protocol. It is always `Ok`, to be what its callers end with.
+/// Looks into a payload that may be of a known protocol.
 #[cold]
 #[inline(never)]
-fn application(packet: &[u8], ends: Ends, flow: &mut Flow, name: &mut Option<NameText>) -> Result<(), UnknownLinkType> {
+fn application(packet: &[u8], ends: Ends, flow: &mut Flow, name: &mut Option<NameText>) {
     let start = flow.payload_offset as usize;
     let end = start.wrapping_add(flow.payload_length as usize);
     let packet = packet.get(..end).unwrap_or(packet);
     let payload = packet.get(start..).unwrap_or_default();
     let text = name.get_or_insert(NameText::EMPTY);
     Parser { packet, wire_length: end, ends, flow, text }.application(payload);
-    Ok(())
 }
 
 /// Why the bytes of the current layer end where they do.

@@ -26,10 +26,13 @@ const LONG: u8 = 0x80;
 const FIXED: u8 = 0x40;
 
 /// Whether a long header can start like this: of a known version on any port, and of any version on the port of HTTPS.
+pub(super) const fn may_start_with(first: u8, on_https: bool) -> bool {
+    first & LONG != 0 && (first & FIXED != 0 || on_https)
+}
+
 #[inline]
-pub(super) fn may_start_with(first: u8, ports: [u16; 2]) -> bool {
-    let https = (ports[0] == HTTPS) | (ports[1] == HTTPS);
-    (first & LONG != 0) & ((first & FIXED != 0) | https)
+pub(super) fn is_https(ports: [u16; 2]) -> bool {
+    (ports[0] == HTTPS) | (ports[1] == HTTPS)
 }
 
 /// The version of a Version Negotiation packet (RFC 8999, 6).
@@ -106,6 +109,16 @@ pub(super) fn variable_length(bytes: &[u8]) -> Option<(u64, &[u8])> {
 fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = variable_length(bytes)?;
     rest.split_at_checked(usize::try_from(length).ok()?)
+}
+
+fn starts_long(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|first| first & LONG != 0)
+}
+
+/// Whether a datagram starts with the start of a long header of a known version, or with less that may be that.
+fn starts_known(datagram: &[u8]) -> bool {
+    let version = datagram.split_first_chunk::<5>().map(|([_, version @ ..], _)| u32::from_be_bytes(*version));
+    datagram.first().is_some_and(|first| first & FIXED != 0) && version.is_none_or(is_known)
 }
 
 /// Whether a datagram starts with a long header of a known version.
@@ -223,11 +236,11 @@ fn open(
 impl<'packet> Parser<'packet, '_> {
     /// Bytes that look like a long header are one; if they do not, the packet is not malformed.
     pub(super) fn quic(&mut self, datagram: &'packet [u8]) {
-        let https = self.flow.source_port == HTTPS || self.flow.destination_port == HTTPS;
+        let https = is_https([self.flow.source_port, self.flow.destination_port]);
         let Some(header) = Long::read(datagram) else {
-            // A first fragment with no more than the start of a header.
-            if self.ends == Ends::Fragment && https && datagram.first().is_some_and(|first| first & LONG != 0) {
-                self.name_missing();
+            // A first fragment, or a capture, with no more than the start of a header.
+            if self.ends != Ends::Packet && (https || starts_known(datagram)) && starts_long(datagram) {
+                self.name_behind_end();
             }
             return;
         };
