@@ -21,6 +21,8 @@ pub(crate) struct Arguments {
 enum What {
     /// Parsing and classification, beside other parsers and classifiers
     Core,
+    /// What names cost that are encrypted or spread over packets, and what the assembler costs other packets
+    Assembler,
     /// A guarded call into a peer, beside the usual ways to guard one
     Guard,
     /// Registrations and bindings, beside a registrar with one lock and a scan
@@ -32,6 +34,7 @@ impl What {
     fn target(self) -> [&'static str; 2] {
         match self {
             Self::Core => ["sluice-core", "core"],
+            Self::Assembler => ["sluice-assembler", "assembler"],
             Self::Guard => ["wdk-nmr", "guard"],
             Self::Registrar => ["nmr-registrar", "scale"],
         }

@@ -4,7 +4,7 @@ use sluice_npi::Flow;
 
 /// The key of the hash: random, and secret.
 #[derive(Clone, Copy)]
-pub struct HashKey([u64; 5]);
+pub struct HashKey([u64; 6]);
 
 impl HashKey {
     /// A key that follows from `seed`, of which each bit should be hard to guess.
@@ -23,11 +23,16 @@ impl HashKey {
     /// The hash of what packets of one direction of a conversation have in common.
     #[inline]
     pub(crate) fn hash(&self, flow: &Flow) -> u64 {
-        let Self([a, b, c, d, e]) = *self;
+        let Self([a, b, c, d, e, f]) = *self;
         let [source, source_low] = halves(&flow.source_address);
         let [destination, destination_low] = halves(&flow.destination_address);
-        let addresses = multiply(source ^ a, source_low ^ b) ^ multiply(destination ^ c, destination_low ^ d);
-        multiply(addresses ^ rest(flow), e)
+        let addresses = if flow.ip_version == 4 {
+            // Both have nothing behind their first 4 bytes.
+            source | destination << 32
+        } else {
+            multiply(source ^ a, source_low ^ b) ^ multiply(destination ^ c, destination_low ^ d)
+        };
+        multiply(addresses ^ e, rest(flow) ^ f)
     }
 }
 
