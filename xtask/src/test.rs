@@ -47,9 +47,10 @@ fn all(arch: Arch) -> Result<()> {
     let mut steps = Steps::default();
     if arch == Arch::X64 {
         steps.step("Host tests", || run_command(&mut cargo(&["test"])))?;
-        // Three targets, 20 seconds each; without a fuzzer, which takes a C++ compiler.
-        steps.step("Fuzzing, for a minute", || {
-            run_command(cargo(&["test", "--package", "sluice-core", "--test", "fuzz"]).env("FUZZ_SECONDS", "20"))
+        // Six targets, 20 seconds each; without a fuzzer, which takes a C++ compiler.
+        steps.step("Fuzzing, for two minutes", || {
+            let packages = ["--package", "sluice-core", "--package", "sluice-assembler"];
+            run_command(cargo(&["test", "--test", "fuzz"]).args(packages).env("FUZZ_SECONDS", "20"))
         })?;
     }
     steps.step("Drivers", || built_for(arch))?;

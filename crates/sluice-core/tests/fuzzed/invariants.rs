@@ -8,7 +8,9 @@ use super::by_layers::by_layers;
 pub(super) fn parse(link_type: u16, packet: &[u8], wire_length: u32) {
     let flow = sluice_core::parse(link_type, packet, wire_length).expect("the link type is known");
     let inside = |offset: u32, length: u32| u64::from(offset) + u64::from(length) <= packet.len() as u64;
-    assert!(inside(flow.name_offset, flow.name_length.into()));
+    assert!(flow.has(flags::NAME_ASSEMBLED) || inside(flow.name_offset, flow.name_length.into()));
+    assert!(!flow.has(flags::NAME_ASSEMBLED) || flow.name_offset == 0 && flow.name_length <= 255);
+    assert!(!flow.has(flags::NAME_PENDING), "one packet promises nothing");
     assert!(inside(flow.payload_offset, flow.payload_length));
     assert!(inside(flow.network_offset, 0) && inside(flow.transport_offset, 0));
     // A field is 0 unless its flag says that it is valid.
@@ -43,7 +45,7 @@ fn headers_say_the_same(link_type: u16, packet: &[u8], wire_length: u32, flow: &
     let mut headers = Flow { reserved: [1; 3], ..*flow };
     sluice_core::parse_headers_into(link_type, packet, wire_length, &mut headers).expect("the link type is known");
     let added = flow.flags & !headers.flags;
-    let of_payload = flags::DNS | flags::QUIC | flags::NAME_MISSING | flags::ECH;
+    let of_payload = flags::DNS | flags::QUIC | flags::NAME_MISSING | flags::ECH | flags::NAME_ASSEMBLED;
     assert_eq!(added & !(of_payload | flags::MALFORMED | flags::TRUNCATED), 0);
     let expected = Flow {
         flags: flow.flags & !added,

@@ -1,35 +1,8 @@
 //! Packets that are mostly as they should be: the input chooses layers and what is wrong with them, so that the deep
 //! layers are reached. Ethernet alone, with the layers below in all orders.
 
+use super::choices::Choices;
 use super::invariants;
-
-/// The input, byte by byte; zeros when it is used up.
-struct Choices<'data>(&'data [u8]);
-
-impl Choices<'_> {
-    fn byte(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else {
-            return 0;
-        };
-        self.0 = rest;
-        *first
-    }
-
-    fn bytes(&mut self, most: u8) -> Vec<u8> {
-        let length = usize::from(self.byte() % most);
-        (0..length).map(|_| self.byte()).collect()
-    }
-
-    /// `right`, or now and then something else.
-    fn mostly(&mut self, right: usize) -> u16 {
-        match self.byte() {
-            0xF0.. => u16::from_be_bytes([self.byte(), self.byte()]),
-            0xE8..0xF0 => (right as u16).wrapping_add(1),
-            0xE0..0xE8 => (right as u16).wrapping_sub(1),
-            _ => right as u16,
-        }
-    }
-}
 
 fn name(choices: &mut Choices<'_>) -> Vec<u8> {
     let mut name = Vec::new();
@@ -160,7 +133,7 @@ fn encapsulated(choices: &mut Choices<'_>, number: u16, payload: Vec<u8>) -> (u1
 }
 
 pub fn run(data: &[u8]) {
-    let choices = &mut Choices(data);
+    let choices = &mut Choices::new(data);
     let (mut number, mut payload) = network(choices);
     if choices.byte() > 230 {
         // LLC and SNAP: a length in place of the EtherType.

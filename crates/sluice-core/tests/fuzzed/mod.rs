@@ -4,7 +4,14 @@
 
 #[path = "../common/layers.rs"]
 mod by_layers;
+mod choices;
+pub mod dtls;
 mod invariants;
 pub mod layers;
+#[path = "../common/packets.rs"]
+mod packets;
 pub mod parse;
+pub mod quic;
+#[path = "../common/quic.rs"]
+mod quic_packets;
 pub mod table;

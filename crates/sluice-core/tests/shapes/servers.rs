@@ -212,14 +212,14 @@ fn ask_for_certificates(kind: &str, usual: u64, server: &Server) {
 #[test]
 fn whatever_openssl_takes_for_the_name_is_found_or_said_to_be_missing() {
     if let Some(server) = Server::openssl() {
-        ask_for_certificates("OpenSSL", 300, &server);
+        ask_for_certificates("OpenSSL", 10_000, &server);
     }
 }
 
 #[test]
 fn whatever_nginx_takes_for_the_server_name_is_found_or_said_to_be_missing() {
     if let Some(server) = Server::nginx("nginx-tls", true) {
-        ask_for_certificates("nginx TLS", 300, &server);
+        ask_for_certificates("nginx TLS", 10_000, &server);
     }
 }
 
