@@ -6,7 +6,8 @@ use std::process::Command;
 use std::{env, fs};
 
 /// In the order in which they are published.
-const PACKAGES: [&str; 5] = ["wdk-nmr-sys", "nmr-registrar", "nmr-registrar-capi", "wdk-nmr", "wdk-nmr-wdm"];
+const PACKAGES: [&str; 6] =
+    ["wdk-nmr-sys", "nmr-registrar", "nmr-registrar-capi", "wdk-nmr", "wdk-nmr-wdm", "wdk-wfp-sys"];
 
 /// The repository, unless this package has been taken out of it.
 fn repository() -> Option<&'static Path> {
@@ -32,7 +33,7 @@ fn cargo() -> Command {
 }
 
 /// Makes the packages and unpacks them into `folder`. Their folders, in the order of [`PACKAGES`].
-fn unpack(root: &Path, folder: &Path) -> [PathBuf; 5] {
+fn unpack(root: &Path, folder: &Path) -> [PathBuf; 6] {
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder).expect("the folder can be made");
     let mut package = cargo();
