@@ -41,6 +41,9 @@ mod life;
 mod module;
 mod order;
 mod platform;
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
 mod registrar;
 mod report;
 #[cfg(doc)]

@@ -137,6 +137,9 @@ mod offer;
 mod part;
 mod peer;
 mod provider;
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 mod registration;
 mod slab;
 mod slot;
