@@ -21,6 +21,11 @@ pub(crate) fn start(driver: &mut DRIVER_OBJECT) {
     unsafe { LOG.start(driver) };
 }
 
+/// How many entries are missing of which nothing has been said yet.
+pub(crate) fn missed() -> u32 {
+    LOG.missed()
+}
+
 /// The driver has not started.
 #[inline(never)]
 pub(crate) fn not_started(error: &StartError) {

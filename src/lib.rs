@@ -15,8 +15,8 @@ mod trace;
 use alloc::boxed::Box;
 
 use provider::Classifier;
-use sluice_control::{RequestHandler, name};
-use sluice_wdm::Driver;
+use sluice_control::{RequestHandler, dump, name};
+use sluice_wdm::{Driver, DumpData};
 use wdk::println;
 use wdk_alloc::WdkAllocator;
 use wdk_nmr::Passive;
@@ -28,6 +28,10 @@ static ALLOCATOR: WdkAllocator = WdkAllocator;
 
 /// The running driver, from the success of DriverEntry to DriverUnload.
 static DRIVER: Running<Box<Driver<Classifier>>> = Running::new();
+
+/// What a crash dump is told of it.
+static DUMP_DATA: DumpData<Classifier> =
+    DumpData::new(dump::ID, |classifier, place| classifier.dump(event_log::missed(), place));
 
 /// Starts the driver. What it returns is what `sc start` reports.
 ///
@@ -51,6 +55,10 @@ pub unsafe extern "system" fn driver_entry(driver: &mut DRIVER_OBJECT, _registry
     });
     match started {
         Ok(running) => {
+            if let Some(classifier) = running.registered() {
+                // SAFETY: it stays where it is until DriverUnload stops the driver, which ends this before.
+                let _ = unsafe { DUMP_DATA.register(classifier, b"sluice\0") };
+            }
             // Nothing is there yet: DriverEntry is called once.
             let _ = DRIVER.put(running);
             driver.DriverUnload = Some(driver_unload);
@@ -77,6 +85,7 @@ unsafe extern "C" fn driver_unload(_driver: *mut DRIVER_OBJECT) {
     let Some(running) = DRIVER.take() else { return };
     // SAFETY: DriverUnload runs at PASSIVE_LEVEL and in no callback.
     let passive = unsafe { Passive::new() };
+    DUMP_DATA.deregister();
     let outcome = running.stop(|classifier| classifier.deregister(passive));
     match &outcome {
         Ok(()) => println!("sluice: stopped"),

@@ -260,8 +260,8 @@ fn pages_and_scripts_name_the_services_that_there_are() {
         }
         for rest in found {
             let name = rest.split(|c| !is_name(c)).next().unwrap();
-            // A variable of a script, a place for the reader's own, or a service of Windows: its firewall.
-            if matches!(name, "" | "NAME" | "my" | "SharedAccess") {
+            // A variable of a script, a place for the reader's own, or a service of Windows: firewall, event log.
+            if matches!(name, "" | "NAME" | "my" | "SharedAccess" | "EventLog") {
                 continue;
             }
             named += 1;

@@ -2,6 +2,7 @@
 //!
 //! - [`name`]: what the devices are called, and [`settings`], what can be set for a driver.
 //! - [`code`]: the control codes.
+//! - [`dump`]: what sluice.sys adds to a crash dump.
 //! - [`event_log`]: what sluice.sys writes to the System log.
 //! - [`message`]: what goes into the buffers, and [`wire`], how.
 //! - [`RequestHandler`]: what a driver lets answer the requests of its device. It leaves the work to the dispatcher of
@@ -34,6 +35,7 @@
 )]
 
 pub mod code;
+pub mod dump;
 pub mod event_log;
 pub mod gate;
 mod list;

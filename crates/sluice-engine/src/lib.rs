@@ -14,6 +14,7 @@ extern crate alloc;
 
 mod counters;
 mod dry_run;
+mod dump;
 mod event;
 mod log;
 mod machine;

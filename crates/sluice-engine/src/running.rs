@@ -8,13 +8,14 @@ use sluice_control::sluice::{Operations, PolicyInForce, dispatch};
 use sluice_control::status::STATUS_SUCCESS;
 use sluice_control::{Completion, List, NTSTATUS, Request, RequestHandler, SharedBytes};
 use sluice_npi::Statistics;
-use wdk_nmr::{BindingState, Leaked, Passive, ProviderRegistration, Region, Resident};
+use wdk_nmr::header::RegistrationHeader;
+use wdk_nmr::{BindingState, Bindings, Leaked, Passive, Provider, ProviderRegistration, Region, Resident};
 
 use crate::counters::RuleCounters;
 use crate::event::Limiter;
 use crate::policy::InstalledPolicy;
 use crate::provider::announce;
-use crate::{Engine, Event, Machine};
+use crate::{AttachedClient, Engine, Event, Machine};
 
 /// The engine from its registration with NMR on. It answers the requests of the control device.
 pub struct RunningEngine<M: Machine, R: Resident> {
@@ -49,6 +50,35 @@ impl<M: Machine, R: Resident> RunningEngine<M, R> {
 
     fn engine(&self) -> &Engine<M> {
         self.registration.provider()
+    }
+
+    /// What the bindings are doing.
+    pub(crate) fn bindings(&self) -> Bindings<'_, AttachedClient, <Engine<M> as Provider>::Guard> {
+        self.registration.bindings()
+    }
+
+    /// The beginning of the memory of the registration.
+    pub(crate) fn header(&self) -> &RegistrationHeader {
+        self.registration.header()
+    }
+
+    /// The status, without the clients. At any IRQL.
+    pub(crate) fn policy_status(&self) -> Status {
+        let Engine { machine, policy, .. } = self.engine();
+        let damaged = if policy.persisted_is_damaged() { status_flags::PERSISTED_DAMAGED } else { 0 };
+        policy.read(machine, |_, in_force| Status {
+            header: header_of::<Status>(),
+            flags: damaged | if in_force.persisted { status_flags::PERSISTED } else { 0 },
+            driver_version: self.driver_version,
+            uptime: machine.uptime_ms().saturating_sub(self.started_at_ms),
+            generation: in_force.generation,
+            table_length: u32::try_from(in_force.policy.bytes().len()).unwrap_or(u32::MAX),
+            rule_count: in_force.policy.rule_count(),
+            default_action: in_force.policy.default_action().number(),
+            reserved: [0; 3],
+            clients_total: 0,
+            clients_listed: 0,
+        })
     }
 }
 
@@ -102,21 +132,7 @@ impl<M: Machine, R: Resident> Operations for RunningEngine<M, R> {
                 });
             }
         }
-        let policy = &self.engine().policy;
-        let damaged = if policy.persisted_is_damaged() { status_flags::PERSISTED_DAMAGED } else { 0 };
-        policy.read(machine, |_, in_force| Status {
-            header: header_of::<Status>(),
-            flags: damaged | if in_force.persisted { status_flags::PERSISTED } else { 0 },
-            driver_version: self.driver_version,
-            uptime: now.saturating_sub(self.started_at_ms),
-            generation: in_force.generation,
-            table_length: u32::try_from(in_force.policy.bytes().len()).unwrap_or(u32::MAX),
-            rule_count: in_force.policy.rule_count(),
-            default_action: in_force.policy.default_action().number(),
-            reserved: [0; 3],
-            clients_total: 0,
-            clients_listed: 0,
-        })
+        self.policy_status()
     }
 
     #[inline(never)]
@@ -225,4 +241,4 @@ fn count_rules(
 }
 
 /// A module that has not said who it is.
-const UNNAMED: ModuleIdMessage = ModuleIdMessage { kind: 0, value: [0; 16] };
+pub(crate) const UNNAMED: ModuleIdMessage = ModuleIdMessage { kind: 0, value: [0; 16] };

@@ -13,6 +13,7 @@ use wdk_nmr_sys::{
 use crate::diagnosis::Bindings;
 use crate::guard::{AtDispatch, DispatchGuard, Guard};
 use crate::header::ROLE_CLIENT;
+use crate::header::RegistrationHeader;
 use crate::irql::{AtPassiveLevel, Dispatch, Passive};
 use crate::npi::Npi;
 use crate::offer::{Offer, Refusal};
@@ -315,6 +316,13 @@ impl<C: Client, R: Resident> ClientRegistration<C, R> {
     #[must_use]
     pub fn bindings(&self) -> Bindings<'_, C::Binding, C::Guard> {
         Bindings::new(self.inner.header(), self.inner.slots())
+    }
+
+    /// The beginning of the registration's memory, for what shows it to people: a debugger, or what a driver adds to a
+    /// crash dump.
+    #[must_use]
+    pub fn header(&self) -> &RegistrationHeader {
+        self.inner.header()
     }
 
     /// Detaches from all providers, waits until they and the client are done, and drops the client. DriverUnload calls

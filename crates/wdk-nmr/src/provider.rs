@@ -13,6 +13,7 @@ use wdk_nmr_sys::{
 use crate::diagnosis::Bindings;
 use crate::guard::{AtDispatch, DispatchGuard, Guard};
 use crate::header::ROLE_PROVIDER;
+use crate::header::RegistrationHeader;
 use crate::irql::{AtPassiveLevel, Dispatch, Passive};
 use crate::module_id::ModuleId;
 use crate::npi::Npi;
@@ -264,6 +265,13 @@ impl<P: Provider, R: Resident> ProviderRegistration<P, R> {
     #[must_use]
     pub fn bindings(&self) -> Bindings<'_, P::Binding, P::Guard> {
         Bindings::new(self.inner.header(), self.inner.slots())
+    }
+
+    /// The beginning of the registration's memory, for what shows it to people: a debugger, or what a driver adds to a
+    /// crash dump.
+    #[must_use]
+    pub fn header(&self) -> &RegistrationHeader {
+        self.inner.header()
     }
 
     /// Detaches all clients, waits until they and the provider are done, and drops the provider. DriverUnload calls

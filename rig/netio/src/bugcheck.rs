@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::drivers::{self, DriverId};
 use crate::gate::{self, Call};
-use crate::{log, sys};
+use crate::{dump_data, log, sys};
 
 /// The codes that are raised here, as Windows numbers them.
 pub(crate) mod code {
@@ -74,6 +74,7 @@ fn end(driver: &str, code: u32, why: fmt::Arguments<'_>, call: Option<Call>) -> 
 }
 
 fn stop(code: u32) -> ! {
+    dump_data::collect();
     loop {
         // SAFETY: ends this process; nothing of it is used afterwards.
         unsafe { sys::NtTerminateProcess(sys::THIS_PROCESS, code as sys::NtStatus) };

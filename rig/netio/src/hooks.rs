@@ -7,8 +7,8 @@ use crate::bugcheck::bug_check;
 use crate::irql::{APC_LEVEL, DISPATCH_LEVEL, HIGH_LEVEL, PASSIVE_LEVEL};
 use crate::thunk::{self, Hook};
 use crate::{
-    critical, debug, entry, error_log, etw, file, irql, isolation, locks, nmr, objects, paging, pool, processors,
-    requests, state, system_routine, time, token, waits,
+    critical, debug, dump_data, entry, error_log, etw, file, irql, isolation, locks, nmr, objects, paging, pool,
+    processors, requests, state, system_routine, time, token, waits,
 };
 
 /// `name => what runs, the highest IRQL that its page allows, what it fails with;`. What has no IRQL may be called at
@@ -58,6 +58,9 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
 
     "IoGetDriverDirectory" => state::get_directory, PASSIVE_LEVEL, NO_RESOURCES; // not in Wine
     "IoOpenDriverRegistryKey" => state::open_registry_key, PASSIVE_LEVEL, NO_RESOURCES; // not in Wine
+
+    "KeDeregisterBugCheckReasonCallback" => dump_data::deregister; // not in Wine
+    "KeRegisterBugCheckReasonCallback" => dump_data::register; // not in Wine
 
     "KeBugCheck" => ke_bug_check;
     "KeBugCheckEx" => ke_bug_check_ex;

@@ -9,7 +9,7 @@ use crate::drivers::{self, Driver};
 use crate::hooks::{ENTRY, HOOKS};
 use crate::pe::Image;
 use crate::thunk::Thunks;
-use crate::{hooked, locks, log, paging, report, sys, threads};
+use crate::{dump_data, hooked, locks, log, paging, report, sys, threads};
 
 const PAGE_READWRITE: u32 = 4;
 
@@ -58,6 +58,7 @@ fn unloaded(base: usize) {
         locks::forget(driver.base..driver.base + driver.size);
         report::unloaded(&driver);
         paging::remove(driver.id);
+        dump_data::check_unloaded(driver.id);
         drivers::remove(driver.id);
         hooked::remove(driver.id);
     }

@@ -18,7 +18,7 @@
 //! shadow, pages, paging, threads         memory that is watched; who is in an image
 //! hooked, pe, thunk, tracelogging        what is done to an image
 //! gate, delay                            what every call passes, by its line in hooks
-//! bugcheck, control, drivers, log, lock, heap, teb, sys
+//! bugcheck, dump_data, control, drivers, log, lock, heap, teb, sys
 //! ```
 #![no_std]
 #![allow(clippy::missing_safety_doc, reason = "functions that drivers call have the contract of the WDK's functions")]
@@ -33,6 +33,7 @@ mod debug;
 mod delay;
 mod device;
 mod drivers;
+mod dump_data;
 mod entry;
 mod error_log;
 mod etw;

@@ -1,5 +1,6 @@
 //! Who calls whom: the direct calls and jumps of the code of an image.
 
+use iced_x86::{Decoder, DecoderOptions, Mnemonic, OpKind};
 use object::{LittleEndian as LE, pe};
 
 use super::Image;
@@ -25,19 +26,14 @@ pub(super) fn calls(image: &Image<'_>, symbols: &Symbols) -> Vec<Call> {
             continue;
         }
         let Ok(code) = section.pe_data(image.bytes) else { continue };
-        let mut address = section.virtual_address.get(LE);
-        for at in 0..code.len() {
-            let code = &code[at..];
-            let target = if is_arm64 { arm64_target(code, address) } else { x64_target(code, address) };
-            if let Some(to) = target
-                && symbols.functions.binary_search_by_key(&to, |(start, _)| *start).is_ok()
-                && let Some((from, _)) = symbols.function_at(address)
+        let address = section.virtual_address.get(LE);
+        let transfers = if is_arm64 { arm64_transfers(code, address) } else { x64_transfers(code, address, symbols) };
+        for Transfer { at, to, returns } in transfers {
+            if symbols.functions.binary_search_by_key(&to, |(start, _)| *start).is_ok()
+                && let Some((from, _)) = symbols.function_at(at)
             {
-                // BL has the upper bit that B lacks.
-                let returns = if is_arm64 { code[3] & 0xfc == 0x94 } else { code[0] == 0xe8 };
                 calls.push(Call { from: *from, to, returns });
             }
-            address = address.wrapping_add(1);
         }
     }
     calls.sort_unstable();
@@ -45,26 +41,51 @@ pub(super) fn calls(image: &Image<'_>, symbols: &Symbols) -> Vec<Call> {
     calls
 }
 
-/// Where the x64 instruction that `code` starts with calls or jumps to: E8, E9, 0F 8x, each with 32 bits.
-///
-/// It is asked at every byte, so some of what it sees is the inside of another instruction. Such a byte leads to the
-/// very start of a function about once in a billion.
-fn x64_target(code: &[u8], address: u32) -> Option<u32> {
-    let (opcode, operand) = match code {
-        [0xe8 | 0xe9, rest @ ..] => (1, rest),
-        [0x0f, 0x80..=0x8f, rest @ ..] => (2, rest),
-        _ => return None,
-    };
-    let offset = i32::from_le_bytes(*operand.first_chunk()?);
-    Some(address.wrapping_add(opcode + 4).wrapping_add_signed(offset))
+/// An instruction that calls or jumps to an address that it states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Transfer {
+    at: u32,
+    to: u32,
+    returns: bool,
 }
 
-/// Where the ARM64 instruction that `code` starts with calls or jumps to: B, BL, B.cond, CBZ and CBNZ.
-fn arm64_target(code: &[u8], address: u32) -> Option<u32> {
-    if !address.is_multiple_of(4) {
-        return None;
+/// Those of x64 code that lies at `address`. It is decoded function by function, since what lies between two functions
+/// may be anything.
+fn x64_transfers(code: &[u8], address: u32, symbols: &Symbols) -> Vec<Transfer> {
+    let end = address.saturating_add(u32::try_from(code.len()).unwrap_or(u32::MAX));
+    let starts = symbols.functions.iter().map(|(start, _)| *start).filter(|start| (address..end).contains(start));
+    let mut bounds: Vec<u32> = std::iter::once(address).chain(starts).chain([end]).collect();
+    bounds.dedup();
+    let mut transfers = Vec::new();
+    for bounds in bounds.windows(2) {
+        let [start, end] = [bounds[0], bounds[1]];
+        let function = &code[(start - address) as usize..(end - address) as usize];
+        let instructions = Decoder::with_ip(64, function, start.into(), DecoderOptions::NONE);
+        for instruction in instructions {
+            let returns = instruction.mnemonic() == Mnemonic::Call;
+            if instruction.op0_kind() == OpKind::NearBranch64
+                && let (Ok(at), Ok(to)) = (instruction.ip().try_into(), instruction.near_branch_target().try_into())
+            {
+                transfers.push(Transfer { at, to, returns });
+            }
+        }
     }
-    let instruction = u32::from_le_bytes(*code.first_chunk()?);
+    transfers
+}
+
+/// Those of ARM64 code that lies at `address`.
+fn arm64_transfers(code: &[u8], address: u32) -> Vec<Transfer> {
+    let instructions = (address..).step_by(4).zip(code.as_chunks().0);
+    let transfers = instructions.filter_map(|(at, instruction)| {
+        let instruction = u32::from_le_bytes(*instruction);
+        // BL has the upper bit that B lacks.
+        Some(Transfer { at, to: arm64_target(instruction, at)?, returns: instruction & 0xfc00_0000 == 0x9400_0000 })
+    });
+    transfers.collect()
+}
+
+/// Where an ARM64 instruction calls or jumps to: B, BL, B.cond, CBZ and CBNZ.
+fn arm64_target(instruction: u32, address: u32) -> Option<u32> {
     // The offset counts instructions; shifting up and down again keeps its sign.
     let offset = if instruction & 0x7c00_0000 == 0x1400_0000 {
         (instruction << 6).cast_signed() >> 4
@@ -80,10 +101,30 @@ fn arm64_target(code: &[u8], address: u32) -> Option<u32> {
 mod tests {
     use super::*;
 
+    fn symbols(starts: &[u32]) -> Symbols {
+        Symbols { functions: starts.iter().map(|start| (*start, String::new())).collect(), ..Symbols::default() }
+    }
+
     #[test]
     fn jumps_back_are_followed() {
-        assert_eq!(x64_target(&[0xe8, 0xfb, 0xff, 0xff, 0xff], 0x1000), Some(0x1000));
-        assert_eq!(arm64_target(&0x97ff_ffff_u32.to_le_bytes(), 0x1000), Some(0xffc));
-        assert_eq!(arm64_target(&0x54ff_ffe0_u32.to_le_bytes(), 0x1000), Some(0xffc));
+        let back = |code: &[u8]| x64_transfers(code, 0x1000, &symbols(&[0x1000]));
+        assert_eq!(back(&[0xe8, 0xfb, 0xff, 0xff, 0xff]), [Transfer { at: 0x1000, to: 0x1000, returns: true }]);
+        assert_eq!(back(&[0x90, 0xeb, 0xfd]), [Transfer { at: 0x1001, to: 0x1000, returns: false }]);
+        assert_eq!(back(&[0x0f, 0x84, 0xfa, 0xff, 0xff, 0xff]), [Transfer { at: 0x1000, to: 0x1000, returns: false }]);
+        assert_eq!(arm64_target(0x97ff_ffff, 0x1000), Some(0xffc));
+        assert_eq!(arm64_target(0x54ff_ffe0, 0x1000), Some(0xffc));
+    }
+
+    #[test]
+    fn what_looks_like_a_call_inside_of_another_instruction_is_none() {
+        // shr ecx, 8; mov edi, 0
+        let code = [0xc1, 0xe8, 0x08, 0xbf, 0, 0, 0, 0];
+        assert_eq!(x64_transfers(&code, 0x1000, &symbols(&[0x1000])), []);
+        // What lies in front of a function is not decoded together with it.
+        let code = [0xe8, 0xe8, 0, 0, 0, 0];
+        assert_eq!(
+            x64_transfers(&code, 0x1000, &symbols(&[0x1001])),
+            [Transfer { at: 0x1001, to: 0x1006, returns: true }]
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! The engine as clients and administrators see it, with a registrar in the place of NMR.
 
+mod dump;
 mod events;
 mod fuzzed;
 mod host;

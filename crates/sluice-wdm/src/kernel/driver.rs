@@ -87,6 +87,12 @@ impl<R: Sync> Driver<R> {
         Ok(running)
     }
 
+    /// What it has registered with NMR. It stays where it is until [`stop`](Self::stop).
+    #[must_use]
+    pub fn registered(&self) -> Option<&R> {
+        self.registered.as_ref()
+    }
+
     /// Takes down what [`start`](Self::start) set up, in the opposite order. `deregister` ends the registration and
     /// waits for all peers. DriverUnload.
     ///

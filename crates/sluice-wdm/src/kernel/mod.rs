@@ -1,5 +1,6 @@
 //! What calls the kernel.
 
+mod bug_check;
 mod device;
 mod driver;
 mod error_log;
@@ -12,6 +13,7 @@ mod security;
 mod string;
 mod system;
 
+pub use bug_check::DumpData;
 pub use device::{Answer, ControlDevice};
 pub use driver::{Driver, StartError};
 pub use error_log::ErrorLog;
