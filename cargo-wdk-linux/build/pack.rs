@@ -14,7 +14,7 @@ use std::{env, fs, io};
 use toml::{Table, Value};
 
 /// Packages that are packed with all that they depend on in this repository.
-const PACKAGES: [&str; 4] = ["rig/netio", "rig/harness", "crates/wdk-nmr", "crates/version-resource"];
+const PACKAGES: [&str; 4] = ["rig/netio", "rig/harness", "crates/wdk-nmr-wdm", "crates/version-resource"];
 /// Folders that are packed as they are.
 const FOLDERS: [&str; 4] = ["rig/wdk", "rig/crt", "rig/wine", "crates/wdk-nmr/examples/adding"];
 /// What of a package is for its own tests.
@@ -113,7 +113,7 @@ impl Pack<'_> {
         }
         let _ = writeln!(
             text,
-            "];\n/// Names the contents of the kit.\npub const FINGERPRINT: &str = \"{:016x}\";",
+            "];\n/// Names the contents of the kit.\nconst FINGERPRINT: &str = \"{:016x}\";",
             hasher.finish()
         );
         fs::write(out.join("kit.rs"), text)

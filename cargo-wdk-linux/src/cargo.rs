@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use crate::kit::{Arch, Workspace};
 use crate::run::{link, run as run_command, write_executable, write_if_changed};
 use crate::setup::Tools;
-use crate::{content_root, crt, twin};
+use crate::{c, content_root, crt, twin};
 
 /// cargo, set up to build for Windows.
 pub struct Cargo<'a> {
@@ -35,9 +35,10 @@ impl<'a> Cargo<'a> {
     /// # Errors
     /// A file cannot be read or written.
     pub fn new(tools: &'a Tools, workspace: &'a Workspace) -> Result<Self> {
-        let link = workspace.cargo_target().join("link");
-        write_link_script(&link, &tools.linker, workspace)?;
-        let dlltool = workspace.cargo_target().join("dlltool");
+        let bin = workspace.made.join("bin");
+        let link = bin.join("link");
+        write_link_script(&link, tools, workspace)?;
+        let dlltool = bin.join("dlltool");
         write_dlltool_script(&dlltool, &tools.mingw_gcc, &workspace.root)?;
         Ok(Self { tools, workspace, twin: twin::make(workspace)?, release: true, link, dlltool })
     }
@@ -46,15 +47,13 @@ impl<'a> Cargo<'a> {
     fn remap_flags(&self) -> Vec<OsString> {
         let home = env::var_os("CARGO_HOME").map(PathBuf::from);
         let home = home.or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")));
-        // bin/rustc lies in the root of its tool chain.
-        let library = self.tools.rust.rustc.ancestors().nth(2).map(|root| root.join("lib/rustlib/src/rust"));
+        let library = self.tools.rust.root().join("lib/rustlib/src/rust");
         // Where more than one matches, the last is taken.
         let name = self.workspace.name.as_str();
         // The stand-ins of a workspace that has none of its own, first: they may lie in a folder of the next.
         let kit = (self.tools.kit.sources.clone(), "/wdk-linux");
         let folders = [kit, (self.workspace.root.clone(), name), (self.twin.clone(), name)].into_iter();
-        let folders =
-            folders.chain(home.map(|home| (home, "/cargo"))).chain(library.map(|library| (library, "/rustc")));
+        let folders = folders.chain(home.map(|home| (home, "/cargo"))).chain([(library, "/rustc")]);
         let remap = |(from, to): (PathBuf, &str)| {
             let mut flag = OsString::from("--remap-path-prefix=");
             flag.push(from);
@@ -103,6 +102,7 @@ impl<'a> Cargo<'a> {
         let mut command = self.command(subcommand, target, &self.link, "core,alloc,panic_abort", &flags);
         let profile = if self.release { "RELEASE" } else { "DEV" };
         command.env(format!("CARGO_PROFILE_{profile}_PANIC"), "abort");
+        command.env(format!("CARGO_PROFILE_{profile}_DEBUG"), "full");
         self.compile_c(&mut command, arch);
         command
     }
@@ -117,16 +117,12 @@ impl<'a> Cargo<'a> {
         set(command, "CC", bin.join("clang").as_os_str());
         // The crate calls what makes libraries for this target as Microsoft's is called.
         set(command, "AR", bin.join("llvm-lib").as_os_str());
-        let mut flags = OsString::from(C_FLAGS.join(" "));
-        if arch == Arch::Arm64 {
-            // The headers' own name for x64, as which they are read.
-            flags.push(" -D_M_AMD64");
-        }
-        let include = self.tools.kit.content_root().join("Include").join(content_root::VERSION);
-        for folder in ["km", "km/crt", "shared", "um"] {
-            flags.push(" -isystem ");
-            flags.push(shell_quoted(&include.join(folder)));
-        }
+        let mut flags = c::arguments(arch, &self.tools.kit.content_root());
+        // Names in the symbols that are the same everywhere; clang writes its command line there, too, as it is.
+        flags.push(format!("-ffile-compilation-dir={}", self.workspace.name).into());
+        flags.extend(["-Xclang".into(), "-object-file-name=c.obj".into()]);
+        let flags = flags.iter().map(|flag| OsString::from(shell_quoted(Path::new(flag))));
+        let flags = flags.collect::<Vec<_>>().join(OsStr::new(" "));
         set(command, "CFLAGS", &flags);
         command.env("CC_SHELL_ESCAPED_FLAGS", "1");
     }
@@ -210,15 +206,8 @@ impl<'a> Cargo<'a> {
     /// # Errors
     /// A file is missing or cannot be written.
     pub fn collect_driver(&self, name: &str, arch: Arch, to: &Path) -> Result<[PathBuf; 2]> {
-        self.collect_driver_as(&name.replace('-', "_"), name, arch, to)
-    }
-
-    /// The same for a library of another name than the driver's.
-    ///
-    /// # Errors
-    /// As for [`Self::collect_driver`].
-    pub fn collect_driver_as(&self, library: &str, name: &str, arch: Arch, to: &Path) -> Result<[PathBuf; 2]> {
-        let library = library.replace('-', "_");
+        // What cargo calls the library of a package.
+        let library = name.replace('-', "_");
         let target = arch.driver_target();
         Ok([
             self.collect(target, &format!("{library}.dll"), &to.join(format!("{name}.sys")))?,
@@ -256,19 +245,6 @@ const LINK_ARGUMENTS: &[&str] = &[
     "/PDBALTPATH:%_PDB%",
 ];
 
-/// How C code is compiled: as the kernel wants it, and as the headers of mingw-w64 do.
-const C_FLAGS: &[&str] = &[
-    "-gcodeview",
-    "-ffreestanding",
-    "-funwind-tables",
-    // Windows 10.
-    "-D_WIN32_WINNT=0x0A00",
-    "-DNTDDI_VERSION=0x0A000000",
-    "-D_KERNEL_MODE",
-    // Headers of mingw-w64 clash with clang's own for Microsoft's dialect.
-    "-fno-ms-compatibility",
-];
-
 /// How a program for ARM64 is linked.
 const PROGRAM_LINK_ARGUMENTS: &[&str] = &["/SUBSYSTEM:CONSOLE", "/DEBUG:NONE", "/Brepro", NO_UNWINDING];
 
@@ -292,25 +268,29 @@ const KEEP_EXPORTS: &str = "KEEP_EXPORTS";
 /// definition file. A driver has no exports: its header names the entry point.
 ///
 /// lld writes its command line into the symbols, and a hash of them into the image. With every path relative to the
-/// root of the workspace they are the same wherever that lies.
-fn write_link_script(path: &Path, linker: &Path, workspace: &Workspace) -> Result<()> {
-    link(linker, &path.with_file_name("rust-lld"))?;
-    let root = shell_quoted(&workspace.root);
-    let target = workspace.cargo_target();
-    let target = shell_quoted(target.strip_prefix(&workspace.root).unwrap_or(&target));
+/// root of the workspace, those of Rust's own libraries included, they are the same wherever that lies.
+fn write_link_script(path: &Path, tools: &Tools, workspace: &Workspace) -> Result<()> {
+    let (lld, rust) = (path.with_file_name("rust-lld"), path.with_file_name("rust"));
+    link(&tools.linker, &lld)?;
+    link(tools.rust.root(), &rust)?;
+    let below = |path: &Path| shell_quoted(path.strip_prefix(&workspace.root).unwrap_or(path));
+    let (lld, rust) = (below(&lld), below(&rust));
+    let (root, toolchain) = (shell_quoted(&workspace.root), shell_quoted(tools.rust.root()));
     let name = &workspace.name;
     let script = format!(
         r#"#!/bin/sh
 # Links a driver: lld, without the list of exports that rustc makes unless {KEEP_EXPORTS} is set, and with every path
 # from the root of the workspace.
 root={root}
+toolchain={toolchain}
 for argument do
     shift
     case ${{{KEEP_EXPORTS}:-}}$argument in /DEF:*) continue ;; esac
     case $argument in *"$root/"*) argument=${{argument%%"$root/"*}}${{argument#*"$root/"}} ;; esac
+    case $argument in "$toolchain/"*) argument={rust}/${{argument#"$toolchain/"}} ;; esac
     set -- "$@" "$argument"
 done
-cd "$root" && exec {target}/rust-lld "$@" /pdbsourcepath:{name}
+cd "$root" && exec {lld} "$@" /pdbsourcepath:{name}
 "#
     );
     write_executable(path, &script)?;

@@ -27,13 +27,21 @@ pub fn make(tools: &Tools, arch: Arch, folder: &Path, name: &str, ours: &str) ->
     if changed || !lib.is_file() {
         // A library that was made halfway must not count as made.
         let _ = fs::remove_file(&lib);
-        let machine = match arch {
-            Arch::X64 => "i386:x86-64",
-            Arch::Arm64 => "arm64",
-        };
-        run(Command::new(&tools.dlltool).args(["-m", machine, "-d"]).arg(&def).arg("-l").arg(&lib))?;
+        run(&mut dlltool(tools, arch, &def, &lib))?;
     }
     Ok(())
+}
+
+/// The command that makes an import library of a module definition file.
+#[must_use]
+pub fn dlltool(tools: &Tools, arch: Arch, definitions: &Path, library: &Path) -> Command {
+    let machine = match arch {
+        Arch::X64 => "i386:x86-64",
+        Arch::Arm64 => "arm64",
+    };
+    let mut dlltool = Command::new(&tools.dlltool);
+    dlltool.args(["-m", machine, "-d"]).arg(definitions).arg("-l").arg(library);
+    dlltool
 }
 
 /// What an export is: whether a program may call it.

@@ -3,6 +3,7 @@
 //! A [`Kit`] stands in for Windows: headers, import libraries, netio.sys. [`setup`] finds the programs that it takes;
 //! [`cargo`] builds the packages of a [`Workspace`] with both.
 
+pub mod c;
 pub mod cargo;
 pub mod content_root;
 pub mod crt;
@@ -19,6 +20,7 @@ pub mod project;
 pub mod run;
 pub mod setup;
 pub mod signature;
+pub mod told;
 pub mod twin;
 
 pub use kit::{Arch, Kit, Workspace};

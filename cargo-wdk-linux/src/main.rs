@@ -11,11 +11,12 @@ use cargo_wdk_linux::new::{self, Role};
 use cargo_wdk_linux::project::Project;
 use cargo_wdk_linux::run::run as run_command;
 use cargo_wdk_linux::setup::{self, Tools};
+use cargo_wdk_linux::told::told;
 use cargo_wdk_linux::{Arch, Kit, Workspace, emulator, packed, signature, twin};
 use clap::Parser;
 use driver_check::Check as _;
 use driver_check::image::{self, Expectations, MayPanic};
-use wdk_rig::{DRIVERS_VARIABLE, Event, Left, RIG_VARIABLE, Rig};
+use wdk_rig::{DRIVERS_VARIABLE, RIG_VARIABLE, Rig};
 
 /// How cargo calls it: with the name of the subcommand first.
 #[derive(Parser)]
@@ -81,9 +82,12 @@ struct Target {
 struct Build {
     #[command(flatten)]
     target: Target,
-    /// Optimize
-    #[arg(long)]
+    /// Optimize, as what is installed should be: the default
+    #[arg(long, conflicts_with = "debug")]
     release: bool,
+    /// Do not optimize, and check arithmetic and unsafe code while it runs
+    #[arg(long)]
+    debug: bool,
     /// A driver of the workspace [default: all of them]
     #[arg(long, short, value_name = "NAME")]
     package: Vec<String>,
@@ -109,7 +113,7 @@ fn run(action: &Action) -> Result<()> {
             println!("{name}/ is a driver. `cd {name} && cargo wdk-linux run` loads it.");
             Ok(())
         }
-        Action::Build(build) => Session::of(&folder, build)?.build(build.release).map(drop),
+        Action::Build(build) => Session::of(&folder, build)?.build().map(drop),
         Action::Check { files, build, allow } => check(&folder, files, build, allow),
         Action::Sign(build) => sign(&folder, build),
         Action::Run { build, seconds } => load(&folder, build, *seconds),
@@ -131,6 +135,7 @@ struct Session {
     project: Project,
     tools: Tools,
     arch: Arch,
+    release: bool,
 }
 
 impl Session {
@@ -141,15 +146,15 @@ impl Session {
         let kit = packed::unpack(&project.root)?;
         let tools = setup::ensure(&kit, arch)?;
         packed::make(&tools, arch)?;
-        Ok(Self { project, tools, arch })
+        Ok(Self { project, tools, arch, release: build.release || !build.debug })
     }
 
     fn kit(&self) -> &Kit {
         &self.tools.kit
     }
 
-    fn build(&self, release: bool) -> Result<Vec<PathBuf>> {
-        let images = self.project.build(&self.tools, self.arch, release)?;
+    fn build(&self) -> Result<Vec<PathBuf>> {
+        let images = self.project.build(&self.tools, self.arch, self.release)?;
         for image in &images {
             println!("{}", image.strip_prefix(&self.project.root).unwrap_or(image).display());
         }
@@ -159,9 +164,9 @@ impl Session {
 
 /// wdk's formatter, which is in every driver that prints, can panic; where it is called when a driver starts and stops,
 /// that is taken.
-const MAY_PRINT: [(&str, [&str; 4]); 2] = [
-    ("wdk::print", ["DriverEntry", "driver_entry", "driver_unload", "wdk::fmt"]),
-    ("wdk::fmt", ["DriverEntry", "driver_entry", "driver_unload", "wdk::print"]),
+const MAY_PRINT: [(&str, [&str; 5]); 2] = [
+    ("wdk::print", ["DriverEntry", "driver_entry", "driver_unload", "driver_exit", "wdk::fmt"]),
+    ("wdk::fmt", ["DriverEntry", "driver_entry", "driver_unload", "driver_exit", "wdk::print"]),
 ];
 
 fn check(folder: &Path, files: &[PathBuf], build: &Build, allow: &[String]) -> Result<()> {
@@ -173,7 +178,7 @@ fn check(folder: &Path, files: &[PathBuf], build: &Build, allow: &[String]) -> R
     let allow = allow.iter().map(named).collect::<Result<Vec<_>>>()?;
     let built;
     let files = if files.is_empty() {
-        built = Session::of(folder, build)?.build(build.release)?;
+        built = Session::of(folder, build)?.build()?;
         &built[..]
     } else {
         files
@@ -209,7 +214,7 @@ fn sign(folder: &Path, build: &Build) -> Result<()> {
     let session = Session::of(folder, build)?;
     let certificate = signature::certificate(&packed::cache()?.join("signing"), "wdk-linux")?;
     let signed = session.project.root.join("target/wdk-linux/signed").join(build.target.arch.to_string());
-    for image in session.build(build.release)? {
+    for image in session.build()? {
         let to = signed.join(image.file_name().unwrap_or_default());
         let name = image.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         signature::sign_file(&image, &to, &certificate, &name, None)?;
@@ -223,7 +228,7 @@ fn load(folder: &Path, build: &Build, seconds: Option<u64>) -> Result<()> {
     let arch = build.target.arch;
     let session = Session::of(folder, build)?;
     emulator::ensure(session.kit(), arch)?;
-    let images = session.build(build.release)?;
+    let images = session.build()?;
     wdk_rig::use_folders(session.kit().made.clone(), session.project.root.join("target/wdk-linux"));
     let rig = Rig::new(arch.into(), "run")?;
     rig.create_service("netio")?;
@@ -231,12 +236,12 @@ fn load(folder: &Path, build: &Build, seconds: Option<u64>) -> Result<()> {
     let mut shown = rig.events()?.len();
     let mut started = Vec::new();
     for (image, driver) in images.iter().zip(&session.project.drivers) {
-        println!("> sc start {}", driver.package);
-        rig.install_file(image, &driver.package)?;
-        let outcome = rig.start(&driver.package);
+        println!("> sc start {}", driver.library);
+        rig.install_file(image, &driver.library)?;
+        let outcome = rig.start(&driver.library);
         show(&rig, &mut shown)?;
         outcome?;
-        started.push(driver.package.as_str());
+        started.push(driver.library.as_str());
     }
     wait(&rig, &mut shown, seconds)?;
     let mut left = Vec::new();
@@ -246,7 +251,7 @@ fn load(folder: &Path, build: &Build, seconds: Option<u64>) -> Result<()> {
         show(&rig, &mut shown)?;
         let found = outcome?;
         println!("{driver} has left: {found}");
-        if found != Left::default() {
+        if !found.is_nothing() {
             left.push(*driver);
         }
     }
@@ -288,26 +293,6 @@ fn show(rig: &Rig, shown: &mut usize) -> Result<()> {
     Ok(())
 }
 
-/// What an event is to the author of a driver.
-fn told(event: &Event) -> Option<String> {
-    let get = |key| event.get(key).unwrap_or("?");
-    match event.name.as_str() {
-        "debug" => Some(format!("prints: {}", get("text"))),
-        "nmr" => Some(format!("{} returned {}", get("function"), get("status"))),
-        "callback" => Some(format!("NMR called {}", get("function"))),
-        "trace" | "slow_wait" | "resident" | "bugcheck" => Some(event.to_string()),
-        "missing" => Some(format!(
-            "imports {} of {}, which this Wine does not have: a call of it is a bug check",
-            get("function"),
-            get("dll")
-        )),
-        "leak" => {
-            Some(format!("leaks {} blocks of {} bytes with tag {}", get("allocations"), get("bytes"), get("tag")))
-        }
-        _ => None,
-    }
-}
-
 fn test(folder: &Path, build: &Build, arguments: &[String]) -> Result<()> {
     let arch = build.target.arch;
     let session = Session::of(folder, build)?;
@@ -319,13 +304,13 @@ fn test(folder: &Path, build: &Build, arguments: &[String]) -> Result<()> {
         tests.display()
     );
     emulator::ensure(session.kit(), arch)?;
-    session.build(build.release)?;
+    session.build()?;
     let made = session.project.root.join("target/wdk-linux");
     let workspace = Workspace {
         root: tests,
         made: made.join("tests"),
         name: "/tests".into(),
-        patches: packed::patches(session.kit(), |name| name == "wdk-rig"),
+        patches: packed::patches(session.kit(), &["wdk-rig"]),
     };
     let twin = twin::make(&workspace)?;
     packed::resolve(&twin)?;

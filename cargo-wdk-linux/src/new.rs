@@ -16,15 +16,6 @@ pub enum Role {
     Client,
 }
 
-const BUILD_SCRIPT: &str = "//! Tells cargo how a driver is linked.\n\n\
-    fn main() -> Result<(), Box<dyn std::error::Error>> {\n    wdk_build::configure_wdk_binary_build()?;\n    \
-    // The checksum that the kernel verifies, and no time of day: the same source makes the same bytes.\n    \
-    for argument in [\"/RELEASE\", \"/Brepro\"] {\n        \
-    println!(\"cargo::rustc-cdylib-link-arg={argument}\");\n    }\n    Ok(())\n}\n";
-
-const CARGO_CONFIG: &str = "# Drivers have no other C run-time library. cargo wdk-linux says the same.\n\
-    [target.'cfg(all(windows, target_env = \"msvc\"))']\nrustflags = [\"-Ctarget-feature=+crt-static\"]\n";
-
 /// Writes the package `name` into a folder of that name below `parent`.
 ///
 /// # Errors
@@ -46,12 +37,14 @@ pub fn write(parent: &Path, name: &str, role: Option<Role>) -> Result<()> {
 
 fn files(name: &str, role: Option<Role>) -> Result<Vec<(&'static str, String)>> {
     let named = |text: &str| text.replace("NAME", name);
+    let nmr = if role.is_some() { "wdk-nmr = \"0.1\"\nwdk-nmr-wdm = \"0.1\"\n" } else { "" };
+    let manifest = include_str!("../templates/manifest.toml").replace("NMR_DEPENDENCIES\n", nmr);
     let mut files = vec![
-        ("Cargo.toml", manifest(name, role.is_some())),
-        ("build.rs", BUILD_SCRIPT.to_owned()),
-        (".cargo/config.toml", CARGO_CONFIG.to_owned()),
+        ("Cargo.toml", named(&manifest)),
+        ("build.rs", named(include_str!("../templates/build.rs"))),
+        (".cargo/config.toml", include_str!("../templates/cargo_config.toml").to_owned()),
         (".gitignore", "target/\n".to_owned()),
-        ("tests/Cargo.toml", tests_manifest(name)),
+        ("tests/Cargo.toml", named(include_str!("../templates/tests.toml"))),
         ("tests/load.rs", named(include_str!("../templates/load.rs"))),
     ];
     let Some(role) = role else {
@@ -71,29 +64,6 @@ fn files(name: &str, role: Option<Role>) -> Result<Vec<(&'static str, String)>> 
     Ok(files)
 }
 
-fn manifest(name: &str, nmr: bool) -> String {
-    let nmr = if nmr { "wdk-nmr = \"0.1\"\n" } else { "" };
-    format!(
-        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\npublish = false\n\
-         # tests/ is a package of its own: it loads the driver, it does not link it.\nautotests = false\n\n\
-         [lib]\ncrate-type = [\"cdylib\"]\ntest = false\ndoctest = false\n\n\
-         [build-dependencies]\nwdk-build = \"0.6\"\n\n\
-         [dependencies]\nwdk = \"0.5\"\nwdk-alloc = \"0.4\"\n{nmr}wdk-panic = \"0.5\"\nwdk-sys = \"0.5\"\n\n\
-         # A kernel has no unwinder; wdk-panic's handler is the end of every panic.\n\
-         [profile.dev]\npanic = \"abort\"\n\n[profile.release]\npanic = \"abort\"\nlto = \"fat\"\ndebug = \"full\"\n\n\
-         [workspace]\nexclude = [\"tests\"]\n\n\
-         [workspace.metadata.wdk.driver-model]\ndriver-type = \"WDM\"\n"
-    )
-}
-
-fn tests_manifest(name: &str) -> String {
-    format!(
-        "[package]\nname = \"{name}_tests\"\nversion = \"0.1.0\"\nedition = \"2024\"\npublish = false\n\n\
-         [[test]]\nname = \"load\"\npath = \"load.rs\"\n\n\
-         [dev-dependencies]\nanyhow = \"1\"\n# `cargo wdk-linux test` supplies it.\nwdk-rig = \"0.1\"\n\n[workspace]\n"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,7 +80,7 @@ mod tests {
     fn nothing_is_left_to_fill_in() {
         for role in [None, Some(Role::Provider), Some(Role::Client)] {
             for (file, text) in files("hello", role).unwrap() {
-                for word in ["NAME", "ROLE", "REGISTRATION", "MODULE"] {
+                for word in ["NAME", "NMR_DEPENDENCIES", "ROLE", "REGISTRATION", "MODULE"] {
                     assert!(!text.contains(word), "{word} in {file}");
                 }
             }

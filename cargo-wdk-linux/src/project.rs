@@ -24,6 +24,8 @@ pub struct Project {
     pub root: PathBuf,
     /// The names of all packages that its packages depend on.
     dependencies: Vec<String>,
+    /// The names of those that lie outside of the root.
+    outside: Vec<String>,
     /// The drivers: packages with a `cdylib` that use wdk-sys or wdk-build.
     pub drivers: Vec<Driver>,
 }
@@ -31,9 +33,9 @@ pub struct Project {
 /// A driver of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Driver {
-    /// The name of the package, and of its service.
+    /// The name of the package.
     pub package: String,
-    /// The name of its library, as cargo's files have it.
+    /// The name of its library, as cargo's files have it: of image, symbols and service.
     pub library: String,
     /// What its metadata, or that of the workspace, says: WDM, KMDF or UMDF.
     pub model: String,
@@ -63,7 +65,8 @@ impl Project {
         let root = metadata["workspace_root"].as_str().context("cargo metadata names no root")?;
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let mut project = Self { root: root.into(), dependencies: Vec::new(), drivers: Vec::new() };
+        let mut project =
+            Self { root: root.into(), dependencies: Vec::new(), outside: Vec::new(), drivers: Vec::new() };
         for package in list(&metadata["packages"]) {
             let names: Vec<String> = list(&package["dependencies"]).iter().map(|named| text(&named["name"])).collect();
             let is_cdylib = |target: &&Value| list(&target["crate_types"]).iter().any(|kind| kind == "cdylib");
@@ -81,6 +84,10 @@ impl Project {
                 });
             }
             project.dependencies.extend(names);
+            let dependencies = list(&package["dependencies"]).into_iter();
+            let outside =
+                dependencies.filter(|named| named["path"].as_str().is_some_and(|path| !path.starts_with(root)));
+            project.outside.extend(outside.map(|named| text(&named["name"])));
         }
         Ok(project)
     }
@@ -104,19 +111,13 @@ impl Project {
     /// The workspace as it is built, with the stand-ins of `kit`.
     #[must_use]
     pub fn workspace(&self, kit: &Kit) -> Workspace {
-        let uses = |name: &str| match name {
-            // It is a dependency of wdk-sys, too.
-            "wdk-build" => true,
-            "wdk-nmr-sys" => self.dependencies.iter().any(|named| named == "wdk-nmr" || named == name),
-            _ => self.dependencies.iter().any(|named| named == name),
-        };
         let name = self.root.file_name().map_or_else(|| "driver".into(), |name| name.to_string_lossy());
         let name = name.replace(|character: char| !character.is_ascii_alphanumeric(), "-");
         Workspace {
             root: self.root.clone(),
             made: self.root.join("target/wdk-linux"),
             name: format!("/{name}"),
-            patches: packed::patches(kit, uses),
+            patches: packed::patches(kit, &self.dependencies),
         }
     }
 
@@ -135,7 +136,14 @@ impl Project {
         let workspace = self.workspace(&tools.kit);
         let mut cargo = Cargo::new(tools, &workspace)?;
         cargo.release = release;
-        packed::resolve(cargo.twin())?;
+        packed::resolve(cargo.twin()).with_context(|| match &self.outside[..] {
+            [] => "cannot choose versions of crates".to_owned(),
+            names => format!(
+                "only an absolute path leads to what lies outside of {}: {}",
+                self.root.display(),
+                names.join(", ")
+            ),
+        })?;
         let lock = workspace.twin().join("Cargo.lock");
         let lock = fs::read_to_string(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
         is_fitting(&lock)?;
@@ -146,7 +154,7 @@ impl Project {
         run(&mut command)?;
         let built = self.built(arch);
         let collect = |driver: &Driver| {
-            let [image, _] = cargo.collect_driver_as(&driver.library, &driver.package, arch, &built)?;
+            let [image, _] = cargo.collect_driver(&driver.library, arch, &built)?;
             Ok(image)
         };
         self.drivers.iter().map(collect).collect()
@@ -197,9 +205,10 @@ mod tests {
 
     const METADATA: &str = r#"{"workspace_root":"/w","metadata":{"wdk":{"driver-model":{"driver-type":"WDM"}}},
         "packages":[
-            {"name":"my-driver","dependencies":[{"name":"wdk-sys"},{"name":"wdk-nmr"}],"metadata":null,
+            {"name":"my-driver","metadata":null,
+             "dependencies":[{"name":"wdk-sys"},{"name":"wdk-nmr","path":"/elsewhere/wdk-nmr"}],
              "targets":[{"name":"my_driver","crate_types":["cdylib"]}]},
-            {"name":"other","dependencies":[{"name":"wdk-build"}],
+            {"name":"other","dependencies":[{"name":"wdk-build"},{"name":"logic","path":"/w/logic"}],
              "metadata":{"wdk":{"driver-model":{"driver-type":"KMDF"}}},
              "targets":[{"name":"other","crate_types":["cdylib"]}]},
             {"name":"logic","dependencies":[],"metadata":null,"targets":[{"name":"logic","crate_types":["lib"]}]}]}"#;
@@ -209,6 +218,7 @@ mod tests {
         let project = Project::of(METADATA).unwrap();
         let found: Vec<_> = project.drivers.iter().map(|driver| (&*driver.package, &*driver.library)).collect();
         assert_eq!(found, [("my-driver", "my_driver"), ("other", "other")]);
+        assert_eq!(project.outside, ["wdk-nmr"]);
         project.drivers[0].is_wdm().unwrap();
         let error = project.drivers[1].is_wdm().unwrap_err().to_string();
         assert!(error.contains("found KMDF: other says so") && error.contains("WdfVersionBind"), "{error}");

@@ -56,6 +56,12 @@ impl Rust {
     pub fn at(root: &Path, build_std: bool) -> Self {
         Self { cargo: root.join("bin/cargo"), rustc: root.join("bin/rustc"), build_std }
     }
+
+    /// The folder of the tool chain.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        self.rustc.ancestors().nth(2).unwrap_or(Path::new("/"))
+    }
 }
 
 /// What can be missing.
@@ -72,10 +78,11 @@ enum Tool {
 }
 
 impl Tool {
-    fn description(self) -> &'static str {
-        match self {
+    fn description(self, arch: Arch) -> String {
+        let text = match self {
             Self::Rust => {
-                "the Rust core library for Windows (rustup target add x86_64-pc-windows-msvc x86_64-pc-windows-gnu)"
+                let targets = targets(arch).join(" ");
+                return format!("the Rust core library for Windows (rustup target add {targets})");
             }
             Self::Linker => "lld 16 or later, the linker (rust-lld of a rustup tool chain, or lld-link)",
             Self::Clang => "clang and libclang, which read the headers",
@@ -84,7 +91,8 @@ impl Tool {
             Self::MingwGcc => "x86_64-w64-mingw32-gcc, which links user-mode programs",
             Self::Wine => "wine (64 bit), which runs the drivers",
             Self::Osslsigncode => "osslsigncode and openssl, which sign the drivers",
-        }
+        };
+        text.to_owned()
     }
 
     /// The packages of Debian and Ubuntu that have it.
@@ -134,7 +142,7 @@ pub fn ensure(kit: &Kit, arch: Arch) -> Result<Tools> {
         Ok(tools) => Ok(tools),
         Err(missing) => {
             install(kit, &missing, arch)?;
-            find(kit, arch).or_else(|missing| bail!("still missing after the installation:\n{}", list(&missing)))
+            find(kit, arch).or_else(|missing| bail!("still missing after the installation:\n{}", list(&missing, arch)))
         }
     }
 }
@@ -154,8 +162,10 @@ fn is_writable(folder: &Path) -> io::Result<()> {
 }
 
 /// The targets that must be there for drivers of `arch` and the programs that go with them.
-fn targets(arch: Arch) -> [&'static str; 2] {
-    [arch.driver_target(), arch.program_target()]
+fn targets(arch: Arch) -> Vec<&'static str> {
+    let mut targets = vec![arch.driver_target(), arch.program_target()];
+    targets.dedup();
+    targets
 }
 
 fn find(kit: &Kit, arch: Arch) -> Result<Tools, Vec<Tool>> {
@@ -274,8 +284,8 @@ fn folder_with(path: &str, content: &str) -> Option<PathBuf> {
     Some(PathBuf::from(path)).filter(|path| path.join(content).is_file())
 }
 
-fn list(tools: &[Tool]) -> String {
-    tools.iter().map(|tool| format!("  {}", tool.description())).collect::<Vec<_>>().join("\n")
+fn list(tools: &[Tool], arch: Arch) -> String {
+    tools.iter().map(|tool| format!("  {}", tool.description(arch))).collect::<Vec<_>>().join("\n")
 }
 
 /// What the machine allows.
@@ -308,12 +318,12 @@ enum Plan {
     Explain(String),
 }
 
-fn plan(missing: &[Tool], host: Host) -> Plan {
+fn plan(missing: &[Tool], host: Host, arch: Arch) -> Plan {
     let packages: Vec<_> = missing.iter().flat_map(|tool| tool.packages()).copied().collect();
     if !host.apt {
         return Plan::Explain(format!(
             "This is not Debian or Ubuntu, so these have to be installed by hand:\n{}",
-            list(missing)
+            list(missing, arch)
         ));
     }
     let line = format!(
@@ -330,7 +340,7 @@ fn plan(missing: &[Tool], host: Host) -> Plan {
 }
 
 fn install(kit: &Kit, missing: &[Tool], arch: Arch) -> Result<()> {
-    println!("Missing:\n{}", list(missing));
+    println!("Missing:\n{}", list(missing, arch));
     let mut missing = missing.to_vec();
     if missing.contains(&Tool::Rust) && rustup_target_add(kit, arch) {
         // What counts is what is there, not what rustup believes.
@@ -339,7 +349,7 @@ fn install(kit: &Kit, missing: &[Tool], arch: Arch) -> Result<()> {
             Err(missing) => missing,
         };
     }
-    match plan(&missing, host()) {
+    match plan(&missing, host(), arch) {
         Plan::Install { prefix, packages } => apt_get(prefix, &packages),
         Plan::Ask(what) => bail!("root has to install the rest. Type this, then try again:\n  {what}"),
         Plan::Explain(what) => bail!(what),
@@ -405,7 +415,7 @@ mod tests {
     fn root_installs_exactly_the_packages_of_what_is_missing() {
         let host = Host { apt: true, right: Right::Root };
         assert_eq!(
-            plan(&[Tool::Wine, Tool::Rust], host),
+            plan(&[Tool::Wine, Tool::Rust], host, Arch::X64),
             Plan::Install { prefix: &[], packages: vec!["wine64", "rustc-web", "cargo-web", "rust-web-src"] }
         );
     }
@@ -413,7 +423,7 @@ mod tests {
     #[test]
     fn sudo_is_used_only_where_it_asks_nothing() {
         let host = Host { apt: true, right: Right::SudoWithoutPassword };
-        let Plan::Install { prefix, .. } = plan(&[Tool::Llvm], host) else { panic!("nothing is installed") };
+        let Plan::Install { prefix, .. } = plan(&[Tool::Llvm], host, Arch::X64) else { panic!("nothing is installed") };
         assert_eq!(prefix, ["sudo", "-n"]);
     }
 
@@ -424,15 +434,16 @@ mod tests {
             (Right::Su, "su -c 'apt-get update && apt-get install -y --no-install-recommends llvm clang'"),
         ] {
             let host = Host { apt: true, right };
-            assert_eq!(plan(&[Tool::Llvm, Tool::Clang], host), Plan::Ask(expected.to_owned()));
+            assert_eq!(plan(&[Tool::Llvm, Tool::Clang], host, Arch::X64), Plan::Ask(expected.to_owned()));
         }
     }
 
     #[test]
     fn another_system_is_told_which_tools_it_lacks() {
         let host = Host { apt: false, right: Right::Root };
-        let Plan::Explain(text) = plan(&[Tool::MingwGcc], host) else { panic!("no explanation") };
+        let Plan::Explain(text) = plan(&[Tool::MingwGcc, Tool::Rust], host, Arch::Arm64) else { panic!("{host:?}") };
         assert!(text.contains("x86_64-w64-mingw32-gcc"), "{text}");
+        assert!(text.contains("rustup target add aarch64-pc-windows-msvc"), "{text}");
     }
 
     /// A folder that holds these empty files and is gone when it is dropped.

@@ -6,51 +6,17 @@ extern crate wdk_panic;
 pub mod interface;
 pub mod ROLE;
 
-use core::cell::UnsafeCell;
-use core::ptr::NonNull;
-
 use wdk::println;
 use wdk_alloc::WdkAllocator;
-use wdk_nmr::{Passive, REGISTRATION, Resident};
-use wdk_sys::ntddk::{ObfDereferenceObject, ObfReferenceObject};
+use wdk_nmr::{Passive, REGISTRATION};
+use wdk_nmr_wdm::{DriverImage, Running};
 use wdk_sys::{DRIVER_OBJECT, NTSTATUS, PCUNICODE_STRING, PDRIVER_OBJECT, STATUS_SUCCESS};
 
 #[global_allocator]
 static ALLOCATOR: WdkAllocator = WdkAllocator;
 
-/// A reference to the driver object. As long as it is held the image stays in memory, even after DriverUnload.
-pub struct Image(NonNull<DRIVER_OBJECT>);
-
-// SAFETY: a driver object belongs to no thread; it is only dereferenced, which may be done on any.
-unsafe impl Send for Image {}
-// SAFETY: a shared reference gives access to nothing.
-unsafe impl Sync for Image {}
-// SAFETY: the reference keeps code and statics mapped. wdk-alloc's memory is non-paged pool, aligned to 16 bytes.
-unsafe impl Resident for Image {}
-
-impl Image {
-    fn hold(driver: &mut DRIVER_OBJECT) -> Self {
-        let driver = NonNull::from(driver);
-        // SAFETY: the driver object exists as long as DriverEntry runs.
-        let _ = unsafe { ObfReferenceObject(driver.as_ptr().cast()) };
-        Self(driver)
-    }
-}
-
-impl Drop for Image {
-    fn drop(&mut self) {
-        // SAFETY: the reference was taken in `hold`, and is given up once.
-        let _ = unsafe { ObfDereferenceObject(self.0.as_ptr().cast()) };
-    }
-}
-
-/// The registration, from the end of DriverEntry to DriverUnload.
-struct Running(UnsafeCell<Option<REGISTRATION<ROLE::MODULE, Image>>>);
-
-// SAFETY: DriverEntry and DriverUnload alone use it, and the I/O manager calls one after the other.
-unsafe impl Sync for Running {}
-
-static RUNNING: Running = Running(UnsafeCell::new(None));
+/// The registration, from the success of DriverEntry to DriverUnload.
+static RUNNING: Running<REGISTRATION<ROLE::MODULE, DriverImage>> = Running::new();
 
 /// Starts the driver. What it returns is what `sc start` reports.
 ///
@@ -61,10 +27,12 @@ static RUNNING: Running = Running(UnsafeCell::new(None));
 pub unsafe extern "system" fn driver_entry(driver: &mut DRIVER_OBJECT, _path: PCUNICODE_STRING) -> NTSTATUS {
     // SAFETY: DriverEntry runs at PASSIVE_LEVEL and in no callback.
     let passive = unsafe { Passive::new() };
-    match ROLE::entry(Image::hold(driver), passive) {
+    // SAFETY: the driver object of this image, whose allocator is that of wdk-alloc.
+    let image = unsafe { DriverImage::hold(driver) };
+    match ROLE::entry(image, passive) {
         Ok(registration) => {
-            // SAFETY: DriverUnload is not called before DriverEntry has returned.
-            unsafe { RUNNING.0.get().write(Some(registration)) };
+            // Nothing is there yet: DriverEntry is called once.
+            let _ = RUNNING.put(registration);
             driver.DriverUnload = Some(driver_unload);
             println!("NAME: started");
             STATUS_SUCCESS
@@ -77,9 +45,9 @@ pub unsafe extern "system" fn driver_entry(driver: &mut DRIVER_OBJECT, _path: PC
 unsafe extern "C" fn driver_unload(_driver: PDRIVER_OBJECT) {
     // SAFETY: DriverUnload runs at PASSIVE_LEVEL and in no callback.
     let passive = unsafe { Passive::new() };
-    // SAFETY: DriverEntry has returned, and this is called once.
-    let running = unsafe { RUNNING.0.get().replace(None) };
-    // If NMR does not end the registration, it is leaked, and the reference in it keeps the image.
-    let _ = running.map(|registration| registration.deregister(passive));
+    if let Some(registration) = RUNNING.take() {
+        // If NMR does not end the registration, it is leaked, and the reference in it keeps the image.
+        let _ = registration.deregister(passive);
+    }
     println!("NAME: stopped");
 }

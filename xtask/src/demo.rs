@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cargo_wdk_linux::emulator;
+use cargo_wdk_linux::told::told;
 use serde_json::Value;
-use sluice_rig::{Event, Left, Outcome, Rig, State};
+use sluice_rig::{Left, Outcome, Rig, State};
 
 use crate::build;
 use crate::layout::{self, Arch};
@@ -239,29 +240,5 @@ impl Demo<'_> {
     /// Text in an SGR style, on a terminal.
     fn style(&self, code: &str, text: &str) -> String {
         if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
-    }
-}
-
-/// What an event is to somebody who watches; none if it is of no interest.
-fn told(event: &Event) -> Option<String> {
-    let get = |key| event.get(key).unwrap_or("?");
-    match event.name.as_str() {
-        "nmr" => Some(format!("{} returned {}", get("function"), status_name(get("status")))),
-        "callback" => Some(format!("NMR called {}", get("function"))),
-        "debug" => Some(format!("prints: {}", get("text"))),
-        "leak" => Some(format!("leaks {} allocations of tag {}", get("allocations"), get("tag"))),
-        "bugcheck" => Some(format!("BUG CHECK {}: {}", get("code"), get("why"))),
-        "missing" => Some(format!("imports {} of {}, which nobody exports", get("function"), get("dll"))),
-        "unload" => Some(format!("is unloaded; it has freed {} pool allocations", event.number("freed"))),
-        _ => None,
-    }
-}
-
-fn status_name(status: &str) -> &str {
-    match status {
-        "0x00000000" => "STATUS_SUCCESS",
-        "0x00000103" => "STATUS_PENDING",
-        "0xc00002b9" => "STATUS_NOINTERFACE",
-        other => other,
     }
 }

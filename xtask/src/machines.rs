@@ -1,12 +1,14 @@
-//! `cargo xtask machines`: the two commands of the README on new machines, one for each release of Debian.
+//! `cargo xtask machines`: the commands of the README and of docs/driver-on-linux.md on new machines, one for each
+//! release of Debian.
 //!
 //! A machine is a root file system that mmdebstrap makes under target/machines/, with what the README takes for
 //! granted: git, a C compiler, and a Rust tool chain, for which that of this host is mounted read-only. What cargo has
 //! fetched on this host is copied, so that a machine needs the network for Debian's packages only. In it:
 //!
 //! 1. a user without root, sudo or tools types the demo, and gets one line that root is to type;
-//! 2. root types both commands in a clone of this repository, with the tools missing;
-//! 3. the user types both in another clone, whose path has a space and letters outside ASCII.
+//! 2. root types demo and tests in a clone of this repository, with the tools missing;
+//! 3. the user types both in another clone, whose path has a space and letters outside ASCII;
+//! 4. root and the user install `cargo wdk-linux` from their clones, make a driver in their home, and load it.
 //!
 //! Nothing of the host is written to. The mounts are those of a namespace of their own and end with it.
 
@@ -15,7 +17,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use cargo_wdk_linux::debian;
 use clap::ValueEnum;
 
@@ -29,9 +31,9 @@ pub(crate) struct Arguments {
     /// The releases of Debian
     #[arg(value_enum, value_name = "RELEASE", default_values_t = [Release::Bookworm, Release::Trixie, Release::Sid])]
     releases: Vec<Release>,
-    /// Type the demo only, not the tests
-    #[arg(long)]
-    demo: bool,
+    /// Type these commands only
+    #[arg(long, value_enum)]
+    only: Option<Part>,
     /// Use the machine that is there instead of making a new one
     #[arg(long)]
     keep: bool,
@@ -41,6 +43,33 @@ pub(crate) struct Arguments {
     /// Take packages from a mirror that is a snapshot, whose index has expired
     #[arg(long)]
     snapshot: bool,
+}
+
+/// A part of the commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// `cargo xtask demo`
+    Demo,
+    /// `cargo xtask test`
+    Test,
+    /// `cargo install --locked --path cargo-wdk-linux`, and a driver by it
+    Tool,
+}
+
+impl Part {
+    const ALL: [Self; 3] = [Self::Demo, Self::Test, Self::Tool];
+
+    /// What is typed, after a change to the clone or, for the last lines of the tool, to the user's home.
+    fn lines(self) -> &'static [&'static str] {
+        match self {
+            Self::Demo => &["cargo xtask demo"],
+            Self::Test => &["cargo xtask test"],
+            Self::Tool => &[
+                "cargo install --quiet --locked --path cargo-wdk-linux",
+                "cd && rm -rf hello && cargo wdk-linux new hello && cd hello && cargo wdk-linux run",
+            ],
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -99,7 +128,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             let took = machine.make(*release, &mirror, arguments.snapshot)?;
             report.push(format!("{:<9} made in {} s", release.suite(), took.as_secs()));
         }
-        for line in machine.try_commands(!arguments.demo)? {
+        let parts = arguments.only.as_ref().map_or(&Part::ALL[..], std::slice::from_ref);
+        for line in machine.try_commands(parts)? {
             report.push(format!("{:<9} {line}", release.suite()));
         }
     }
@@ -176,38 +206,52 @@ impl Machine<'_> {
     }
 
     /// Types the commands as the three kinds of users, and returns what was measured.
-    fn try_commands(&self, tests: bool) -> Result<Vec<String>> {
+    fn try_commands(&self, parts: &[Part]) -> Result<Vec<String>> {
         let mut report = Vec::new();
         for (user, clone) in [("root", OF_ROOT), (USER, OF_USER)] {
             self.clone_to(user, clone)?;
         }
 
-        println!("\n== {}: a user without tools ==", self.root.display());
-        let refused = self.command(USER, OF_USER, "cargo xtask demo").output().context("cannot enter the machine")?;
-        let text = String::from_utf8_lossy(&refused.stderr);
-        if !refused.status.success() && text.contains("su -c 'apt-get update && apt-get install") {
-            report.push("a user without tools is told what root has to type".to_owned());
-        } else if !refused.status.success() {
-            bail!("expected one line for root to type, found:\n{text}");
+        if parts.contains(&Part::Demo) {
+            report.extend(self.try_without_tools()?);
         }
-
-        for (user, clone) in [("root", OF_ROOT), (USER, OF_USER)] {
-            let commands: &[&str] =
-                if tests { &["cargo xtask demo", "cargo xtask test"] } else { &["cargo xtask demo"] };
-            for command in commands {
-                println!("\n== {}: {user} types {command} ==", self.root.display());
-                let start = Instant::now();
-                self.within(user, clone, command)?;
-                let target = self.root.join(clone.trim_start_matches('/')).join("target");
-                report.push(format!(
-                    "{user:<8} {command:<16} {:>5.1} minutes, target/ has {} MB, the machine {} MB",
-                    start.elapsed().as_secs_f64() / 60.0,
-                    megabytes(used(&target)),
-                    megabytes(used(&self.root)),
-                ));
+        for part in parts {
+            for (user, clone) in [("root", OF_ROOT), (USER, OF_USER)] {
+                for line in part.lines() {
+                    report.push(self.measure(user, clone, line)?);
+                }
             }
         }
         Ok(report)
+    }
+
+    /// Types the demo as a user who cannot install what is missing, if anything is.
+    fn try_without_tools(&self) -> Result<Option<String>> {
+        println!("\n== {}: a user without tools ==", self.root.display());
+        let refused = self.command(USER, OF_USER, "cargo xtask demo").output().context("cannot enter the machine")?;
+        let text = String::from_utf8_lossy(&refused.stderr);
+        if refused.status.success() {
+            return Ok(None);
+        }
+        ensure!(
+            text.contains("su -c 'apt-get update && apt-get install"),
+            "expected one line for root to type, found:\n{text}"
+        );
+        Ok(Some("a user without tools is told what root has to type".to_owned()))
+    }
+
+    /// Types a line, and returns what it took.
+    fn measure(&self, user: &str, clone: &str, line: &str) -> Result<String> {
+        println!("\n== {}: {user} types {line} ==", self.root.display());
+        let start = Instant::now();
+        self.within(user, clone, line)?;
+        let target = self.root.join(clone.trim_start_matches('/')).join("target");
+        Ok(format!(
+            "{user:<8} {:>5.1} minutes, target/ has {} MB, the machine {} MB: {line}",
+            start.elapsed().as_secs_f64() / 60.0,
+            megabytes(used(&target)),
+            megabytes(used(&self.root)),
+        ))
     }
 
     /// Clones this repository, as it was committed, to a folder of the machine; or brings the clone there up to date.
@@ -259,6 +303,6 @@ mount -t proc proc "$root/proc"
 variables=$(env | grep -iE '^(https?_proxy|no_proxy|ssl_cert_file|ssl_cert_dir|git_ssl_cainfo|curl_ca_bundle)=' || true)
 exec chroot "$root" setpriv --reuid "$user" --regid "$user" --init-groups env -i $variables \
     HOME="$home" USER="$user" LANG=C.UTF-8 \
-    PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    PATH="$home/.cargo/bin:/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
     sh -c 'cd "$1" && eval "$2"' sh "$folder" "$line"
 "#;

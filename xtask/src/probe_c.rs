@@ -1,7 +1,4 @@
 //! Builds clients/probe-c, the client driver in C, with clang and lld.
-//!
-//! The kernel headers of mingw-w64 know no ARM64. For that they are read as those of x64, as for the drivers in Rust:
-//! see docs/linux-build.md.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,24 +6,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use cargo_wdk_linux::content_root;
 use cargo_wdk_linux::setup::Tools;
+use cargo_wdk_linux::{c, content_root, import_library};
 
 use crate::layout::{self, Arch};
 use crate::run::{run, write_if_changed};
 
 const SOURCES: [&str; 3] = ["driver", "client", "device"];
 
-/// The compiler's part of what the WDK's build rules do, and what the headers of mingw-w64 need.
+/// The compiler's part of what the WDK's build rules do, beyond what all C code of drivers gets.
 const COMPILE_ARGUMENTS: &[&str] = &[
     "-std=c11",
     "-O2",
     "-g",
-    "-gcodeview",
     "-ffile-compilation-dir=/sluice",
-    "-ffreestanding",
-    // The kernel unwinds through every function, for stack traces and exceptions.
-    "-funwind-tables",
     "-Wall",
     "-Wextra",
     "-Wconversion",
@@ -49,13 +42,8 @@ const COMPILE_ARGUMENTS: &[&str] = &[
     "-Wunused-macros",
     "-Wvla",
     "-Werror",
-    // Windows 10.
-    "-D_WIN32_WINNT=0x0A00",
-    "-DNTDDI_VERSION=0x0A000000",
     // mingw-w64 has neither this flag nor its function; rig/wdk/include declares the function alone.
     "-DPOOL_FLAG_NON_PAGED=0x40",
-    // Headers of mingw-w64 clash with clang's own for Microsoft's dialect.
-    "-fno-ms-compatibility",
 ];
 
 const LINK_ARGUMENTS: &[&str] = &[
@@ -85,7 +73,7 @@ const LINK_ARGUMENTS: &[&str] = &[
 /// A tool fails, or a file cannot be written.
 pub(crate) fn build(tools: &Tools, linker: &Path, arch: Arch) -> Result<[PathBuf; 2]> {
     let source = Path::new("clients/probe-c");
-    let headers = relative(tools.kit.content_root())?.join("Include").join(content_root::VERSION);
+    let content_root = relative(tools.kit.content_root())?;
     let made = relative(layout::workspace().cargo_target())?.join(format!("probe-c-{arch}"));
     let folder = layout::root().join(&made);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -95,15 +83,8 @@ pub(crate) fn build(tools: &Tools, linker: &Path, arch: Arch) -> Result<[PathBuf
         command
     };
 
-    let (machine, target_arguments): (_, &[&str]) = match arch {
-        Arch::X64 => ("i386:x86-64", &[]),
-        // The headers' own name for x64. clang's is not defined, so that they leave its instructions alone.
-        Arch::Arm64 => ("arm64", &["-D_M_AMD64"]),
-    };
     let netio = made.join("netio.lib");
-    let mut dlltool = in_root(&tools.dlltool);
-    dlltool.args(["-m", machine, "-d"]).arg(source.join("linux/netio.def")).arg("-l").arg(&netio);
-    run(&mut dlltool)?;
+    run(import_library::dlltool(tools, arch, &source.join("linux/netio.def"), &netio).current_dir(layout::root()))?;
 
     let clang = tools.libclang.with_file_name("bin").join("clang");
     let mut link = in_root(linker);
@@ -111,13 +92,11 @@ pub(crate) fn build(tools: &Tools, linker: &Path, arch: Arch) -> Result<[PathBuf
     for name in SOURCES {
         let object = made.join(format!("{name}.obj"));
         let mut compile = in_root(&clang);
-        compile.arg(format!("--target={}", arch.driver_target())).args(COMPILE_ARGUMENTS).args(target_arguments);
+        compile.arg(format!("--target={}", arch.driver_target())).args(COMPILE_ARGUMENTS);
         compile.arg("-I").arg("crates/sluice-npi/include");
         // netioddk.h, which mingw-w64 lacks. What else is there has other names than its headers.
         compile.arg("-I").arg("crates/nmr-registrar/include");
-        for folder in ["km", "km/crt", "shared", "um"] {
-            compile.arg("-isystem").arg(headers.join(folder));
-        }
+        compile.args(c::arguments(arch, &content_root));
         // Newer versions of clang write the name into the symbols, by default with the folder that they run in.
         compile.args(["-Xclang", &format!("-object-file-name={name}.obj")]);
         run(compile.arg("-c").arg(source.join(format!("{name}.c"))).arg("-o").arg(&object))?;

@@ -38,7 +38,7 @@ pub struct Version<'a> {
     pub copyright: &'a str,
 }
 
-/// Links a version resource into the driver that this build script belongs to.
+/// Links a version resource into the driver of Sluice that this build script belongs to.
 ///
 /// Version and description are those of its Cargo.toml; the file is named after the package.
 ///
@@ -54,6 +54,24 @@ pub fn link() -> Result<(), Box<dyn Error>> {
 /// # Errors
 /// As [`link`]; or two messages have one code, or a text is longer than a table can hold.
 pub fn link_with_messages(messages: &[(u32, &str)]) -> Result<(), Box<dyn Error>> {
+    const COPYRIGHT: &str = "Copyright the Sluice developers. MIT or Apache-2.0.";
+    link_resources("Sluice", "The Sluice developers", COPYRIGHT, messages)
+}
+
+/// Links a version resource as [`link`] does, for a driver of anybody's: a part of `product`, made by `company`.
+///
+/// # Errors
+/// As [`link`].
+pub fn link_as(product: &str, company: &str, copyright: &str) -> Result<(), Box<dyn Error>> {
+    link_resources(product, company, copyright, &[])
+}
+
+fn link_resources(
+    product: &str,
+    company: &str,
+    copyright: &str,
+    messages: &[(u32, &str)],
+) -> Result<(), Box<dyn Error>> {
     let variable = |name: &str| env::var(name).map_err(|_| format!("{name} is not set: this is for build scripts"));
     let part = |name: &str| -> Result<u16, Box<dyn Error>> {
         let value = variable(name)?;
@@ -68,9 +86,9 @@ pub fn link_with_messages(messages: &[(u32, &str)]) -> Result<(), Box<dyn Error>
         ],
         original_file_name: &format!("{}.sys", variable("CARGO_PKG_NAME")?),
         description: &variable("CARGO_PKG_DESCRIPTION")?,
-        product: "Sluice",
-        company: "The Sluice developers",
-        copyright: "Copyright the Sluice developers. MIT or Apache-2.0.",
+        product,
+        company,
+        copyright,
     };
     let resource = res(&version, messages)?;
     let path = Path::new(&variable("OUT_DIR")?).join("version.res");

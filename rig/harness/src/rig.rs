@@ -1,6 +1,6 @@
 //! A rig: one prefix with one server, services in it, and programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::io::ErrorKind;
@@ -389,7 +389,11 @@ impl Rig {
         let number = windows_error(&outcome.stderr).map(|(number, _)| number);
         let is_start = outcome.line.starts_with("sc start");
         let alone = self.out_of_sight(service, before).filter(|_| is_start && number.is_some_and(is_crash));
-        for advice in self.advice(service, before).into_iter().chain(alone) {
+        let mut advice = self.advice(service, before);
+        if advice.is_empty() && outcome.line.starts_with("sc stop") && number == Some(NO_ANSWER) {
+            advice.push(format!("DriverUnload of {service}.sys has not returned"));
+        }
+        for advice in advice.into_iter().chain(alone) {
             let _ = write!(why, "\n{advice}");
         }
         let error = anyhow::anyhow!("`{}` failed for {service}.sys: {why}", outcome.line);
@@ -421,7 +425,16 @@ impl Rig {
                      where {function} would be a line of the table and a function in Rust"
                 ))
             }
-            "slow_wait" => Some(format!("an unload does not end: {}", get(event, "text"))),
+            "slow_wait" => {
+                let text = get(event, "text");
+                let peers = peers(&events, event).join(", ");
+                Some(format!("an unload does not end: {text}\n  on the other side: {peers}"))
+            }
+            "unload_waits" => Some(format!(
+                "DriverUnload of {}.sys runs when the open handles to its devices are closed: {}",
+                event.driver,
+                get(event, "handles")
+            )),
             "bugcheck" => event.get("why").and_then(image_offset).map(|offset| {
                 let driver = &event.driver;
                 let symbols = self.symbols(driver);
@@ -532,6 +545,14 @@ impl Drop for Rig {
     }
 }
 
+/// The drivers on the other side of the bindings that a wait is about.
+fn peers<'a>(events: &'a [Event], wait: &Event) -> Vec<&'a str> {
+    let text = wait.get("text").unwrap_or_default();
+    let is_about = |event: &&Event| event.get("binding").is_some_and(|binding| text.contains(binding));
+    let drivers = events.iter().filter(is_about).map(|event| event.driver.as_str());
+    drivers.filter(|driver| *driver != wait.driver).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 /// A command as a person would type it: arguments with spaces in quotes.
 fn typed(program: &str, arguments: &[&str]) -> String {
     let program = program.strip_suffix(".exe").unwrap_or(program);
@@ -540,9 +561,12 @@ fn typed(program: &str, arguments: &[&str]) -> String {
     })
 }
 
+/// ERROR_SERVICE_REQUEST_TIMEOUT.
+const NO_ANSWER: u32 = 1053;
+
 /// Whether an error number of `sc` says that the process of the drivers has ended.
 fn is_crash(number: u32) -> bool {
-    matches!(number, 109 | 232 | 1053)
+    matches!(number, 109 | 232 | NO_ANSWER)
 }
 
 /// Whether `sc` failed with ERROR_INTERNAL_ERROR, which no driver answers.
@@ -560,7 +584,7 @@ fn windows_error(stderr: &str) -> Option<(u32, &'static str)> {
         31 => "the driver failed to start (DriverEntry returned an error)",
         109 | 232 => "the process of the drivers has ended: a driver crashed",
         126 | 1114 => "the driver's file is missing, or is not a driver for this machine",
-        1053 => "the process of the drivers did not answer: a driver crashed or hangs",
+        NO_ANSWER => "the process of the drivers did not answer: a driver crashed or hangs",
         1056 => "the service is running already",
         1058 => "the service is disabled",
         1060 => "there is no such service",
@@ -579,6 +603,18 @@ mod tests {
     fn a_command_is_shown_as_it_is_typed() {
         assert_eq!(typed("sc", &["stop", "sluice"]), "sc stop sluice");
         assert_eq!(typed("sluicectl.exe", &["classify", "my file.pcap"]), "sluicectl classify \"my file.pcap\"");
+    }
+
+    #[test]
+    fn the_other_side_of_a_wait_is_known_by_its_bindings() {
+        let lines = [
+            "1 a callback function=ClientDetachProvider binding=0x1",
+            "1 b callback function=ProviderDetachClient binding=0x1",
+            "1 c callback function=ClientDetachProvider binding=0x2",
+            "2 b slow_wait text=\"binding 0x1 of client 0x7\"",
+        ];
+        let events = lines.map(|line| Event::parse(line).unwrap());
+        assert_eq!(peers(&events, &events[3]), ["a"]);
     }
 
     #[test]
