@@ -494,7 +494,7 @@ mod tests {
         let commands = with_json(&Cli::command(), "");
         assert!(commands.iter().any(|command| command == "policy dry-run stop"), "{commands:?}");
         for command in commands {
-            assert!(!section(&command).is_empty(), "docs/control.md has no \"`{command} --json` writes\"");
+            assert!(!section(&command).is_empty(), "no page has \"`{command} --json` writes\"");
         }
     }
 

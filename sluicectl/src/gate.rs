@@ -199,6 +199,8 @@ mod tests {
 
     #[test]
     fn every_member_is_documented() {
-        assert_documented(&serde_json::to_value(status(flags::ENABLED, 1)).unwrap());
+        for command in ["gate status", "gate enable", "gate disable"] {
+            assert_documented(command, &serde_json::to_value(status(flags::ENABLED, 1)).unwrap());
+        }
     }
 }

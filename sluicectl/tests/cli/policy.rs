@@ -226,6 +226,8 @@ fn lists_come_from_files_beside_the_policy() {
     let run = sluicectl(["policy", "test", &policy, "--json"].into_iter().chain(packet));
     run.done();
     assert_eq!((run.json()[0]["observed"].as_array().unwrap().len(), &run.json()[0]["rule"]), (3, &json!(4)));
+    let run = sluicectl(["policy", "check", &policy, "--json"]);
+    assert_eq!(run.json()[0]["lists"].as_array().unwrap().len(), 2, "{}", run.stdout);
     folder.file("empty.txt", "# nothing\n");
     for (name, part) in [("missing.txt", "missing.txt"), ("empty.txt", "the file has no names")] {
         let rule = format!("[[rule]]\nid = 1\naction = 'block'\nname = '@file:{name}'\n");
