@@ -30,6 +30,31 @@ fn the_driver_of_the_documentation_of_wdk_nmr_registers_and_leaves_nothing() -> 
 }
 
 #[test]
+fn the_driver_of_the_documentation_of_wdk_nmr_does_without_any_of_its_calls() -> Result<()> {
+    let rig = Rig::boot("adding-low")?;
+    rig.install_file(&rig.part("adding.sys"), "adding")?;
+    rig.verifier().pool_at_start(true)?;
+    let mut refused = 0;
+    for call in 1.. {
+        rig.verifier().fail_call("adding", call)?;
+        match rig.start("adding") {
+            Ok(_) => {
+                let left = rig.stop("adding")?;
+                assert!(left.is_nothing(), "{left}");
+            }
+            Err(_) => refused += 1,
+        }
+        assert_eq!(rig.bug_check()?, None);
+        assert!(rig.alive()?.is_nothing());
+        if rig.verifier().fail_none()? == 0 {
+            break;
+        }
+    }
+    assert!(refused > 0, "no call of adding can fail");
+    Ok(())
+}
+
+#[test]
 fn an_unload_with_a_leak_is_reported_with_count_bytes_and_tag() -> Result<()> {
     let rig = Rig::boot("leak")?;
     rig.install_misfit("leaker")?;
@@ -183,6 +208,37 @@ fn a_function_above_its_irql_is_a_bug_check_with_function_and_line() -> Result<(
     assert!(error.contains("irql-close.sys caused bug check 0xc4: ZwClose called at IRQL 2"), "{error}");
     assert!(error.contains("it may be called up to 0, in the call of ZwClose at "), "{error}");
     assert!(error.contains("rig/drivers/misfit/src/wdm.rs:"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_level_or_region_that_is_left_in_the_wrong_direction_is_a_bug_check_of_its_driver() -> Result<()> {
+    let mistakes = [
+        ("irql-raise", "0xa: IRQL raised from 2 to 1, in the call of KfRaiseIrql at "),
+        ("irql-lower", "0xa: IRQL lowered from 0 to 2, in the call of KeLowerIrql at "),
+        (
+            "region-left",
+            "0xc4: a critical region left that the thread is not in, in the call of KeLeaveCriticalRegion at ",
+        ),
+    ];
+    let rig = Rig::boot("levels")?;
+    for (service, says) in mistakes {
+        let error = start_fails(&rig, service)?;
+        assert!(error.contains(&format!("{service}.sys caused bug check {says}")), "{error}");
+        assert!(error.contains("rig/drivers/misfit/src/wdm.rs:"), "{error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_request_that_is_never_completed_is_a_bug_check_at_the_unload() -> Result<()> {
+    let rig = Rig::boot("kept")?;
+    rig.install_misfit("io-kept")?;
+    rig.start("io-kept")?;
+    let limit = rig.scaled(Duration::from_secs(1));
+    rig.run("cmd", &["/c", "type", "\\\\.\\misfit"], limit).expect_err("nobody completes the request");
+    let error = format!("{:#}", rig.stop("io-kept").expect_err("a request would be completed where nothing is"));
+    assert!(error.contains("io-kept.sys caused bug check 0xce: unloaded with 1 requests that were not"), "{error}");
     Ok(())
 }
 
@@ -355,6 +411,9 @@ fn every_mistreated_request_is_a_bug_check_of_its_driver() -> Result<()> {
         ("io-forgotten", "0xc4: 0x00000000 returned for 0x0, which was neither completed nor left pending"),
         ("io-late", "0xd5: write to address "),
         ("io-lock", "0xc4: the dispatch routine for 0x3 returned with 1 locks held, not 0"),
+        ("io-region", "0xc4: the dispatch routine for 0x3 returned in 1 critical regions, not 0"),
+        ("io-unfinished", "0xc4: a request completed with STATUS_PENDING, in the call of IofCompleteRequest at "),
+        ("io-marked", "0xc4: 0x00000000 returned for 0x3, after IoMarkIrpPending"),
         ("io-level", "0xc4: the dispatch routine for 0x0 was called at IRQL 0 and returned at 2"),
         ("io-information", "0xc4: Information is 1048576, for an output of "),
         ("io-stale", "0xc4: 32 bytes of output, of which those at "),

@@ -16,6 +16,13 @@ pub(crate) fn start(is: impl Fn(&str) -> bool) -> Option<NtStatus> {
     if is("irql-close") {
         wdm::raise_to_dispatch_level();
         wdm::close(null_mut());
+    } else if is("irql-raise") {
+        wdm::raise_to_dispatch_level();
+        wdm::raise(1);
+    } else if is("irql-lower") {
+        wdm::lower(2);
+    } else if is("region-left") {
+        wdm::leave_region();
     } else if is("pool-slack") {
         // A block of 20 bytes has 12 more to the end of its page.
         poke(wdm::allocate(20, TAG), 20, |block| wdm::free(block, TAG));

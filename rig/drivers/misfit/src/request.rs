@@ -16,7 +16,11 @@ const CLEANUP: usize = 0x12;
 const DO_BUFFERED_IO: u32 = 4;
 
 /// The ways to treat a request, by the name of the service.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 17] = [
+    "io-region",
+    "io-unfinished",
+    "io-marked",
+    "io-kept",
     "io-late",
     "io-lock",
     "io-cancel",
@@ -159,6 +163,22 @@ unsafe extern "system" fn read(_: *mut c_void, irp: *mut Irp) -> NtStatus {
     if makes("io-lock") {
         locks::keep_mutex();
     }
+    if makes("io-region") {
+        wdm::enter_region();
+    }
+    if makes("io-unfinished") {
+        // SAFETY: the I/O manager passes a request of this driver; broken on purpose: that is no end of one.
+        return unsafe { complete(irp, STATUS_PENDING, 0) };
+    }
+    if makes("io-marked") {
+        // SAFETY: the I/O manager passes a request of this driver.
+        unsafe { mark_pending(irp) };
+    }
+    if makes("io-kept") {
+        // SAFETY: the I/O manager passes a request of this driver.
+        unsafe { mark_pending(irp) };
+        return STATUS_PENDING;
+    }
     if makes("io-cancel") {
         // SAFETY: the I/O manager passes a request of this driver.
         return unsafe { leave_pending(irp) };
@@ -198,14 +218,24 @@ unsafe extern "system" fn read(_: *mut c_void, irp: *mut Irp) -> NtStatus {
 ///
 /// The request is this driver's.
 unsafe fn leave_pending(irp: *mut Irp) -> NtStatus {
+    // SAFETY: the caller guarantees it.
+    unsafe { mark_pending(irp) };
+    // SAFETY: the caller guarantees it.
+    unsafe { (*irp).cancel_routine = cancel as *const c_void };
+    STATUS_PENDING
+}
+
+/// IoMarkIrpPending.
+///
+/// # Safety
+///
+/// The request is this driver's.
+unsafe fn mark_pending(irp: *mut Irp) {
     const SL_PENDING_RETURNED: u8 = 1;
     // SAFETY: the caller guarantees it.
     let location = unsafe { (*irp).location };
     // SAFETY: the location is that of this driver.
     unsafe { (*location)[3] |= SL_PENDING_RETURNED };
-    // SAFETY: the caller guarantees it.
-    unsafe { (*irp).cancel_routine = cancel as *const c_void };
-    STATUS_PENDING
 }
 
 /// A cancel routine. Broken on purpose: it does not release the cancel spin lock.

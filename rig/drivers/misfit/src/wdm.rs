@@ -72,6 +72,10 @@ unsafe extern "system" {
         ea_length: u32,
     ) -> NtStatus;
     fn KeGetCurrentIrql() -> u8;
+    fn KfRaiseIrql(irql: u8) -> u8;
+    fn KeLowerIrql(irql: u8);
+    fn KeEnterCriticalRegion();
+    fn KeLeaveCriticalRegion();
     fn RtlWriteRegistryValue(
         relative_to: u32,
         path: *const u16,
@@ -255,6 +259,30 @@ pub(crate) fn join(thread: *mut c_void) {
         unsafe { ZwWaitForSingleObject(thread, 0, null()) };
         close(thread);
     }
+}
+
+/// Raises the calling thread to an IRQL.
+pub(crate) fn raise(irql: u8) {
+    // SAFETY: if the level is not one to raise to, that is for the rig to find.
+    unsafe { KfRaiseIrql(irql) };
+}
+
+/// Lowers the calling thread to an IRQL.
+pub(crate) fn lower(irql: u8) {
+    // SAFETY: if the level is not one to lower to, that is for the rig to find.
+    unsafe { KeLowerIrql(irql) };
+}
+
+/// Enters a critical region.
+pub(crate) fn enter_region() {
+    // SAFETY: no conditions.
+    unsafe { KeEnterCriticalRegion() };
+}
+
+/// Leaves a critical region.
+pub(crate) fn leave_region() {
+    // SAFETY: if the thread is in none, that is for the rig to find.
+    unsafe { KeLeaveCriticalRegion() };
 }
 
 /// The IRQL, for which the kernel is called.
