@@ -478,7 +478,7 @@ fn the_example_of_the_documentation_is_a_policy() {
     let file = good(example);
     let ids: Vec<_> = file.rules.iter().map(|entry| entry.rule.id).collect();
     assert_eq!(ids, [1, 2, 3, 10, 20, 30]);
-    assert_eq!(file.rules[3].rule.conditions.names, ["ads.example.com", "xn--bcher-kva.example"]);
+    assert_eq!(file.rules[4].rule.conditions.names, ["ads.example.com", "xn--bcher-kva.example"]);
     assert_eq!(warnings(example), [""; 0]);
 }
 
