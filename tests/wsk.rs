@@ -26,10 +26,6 @@ fn wines_netio() -> Option<PathBuf> {
 
 /// Makes a copy of Wine's netio.sys one that a driver can import beside the rig's. docs/rig.md says why.
 fn made_importable(mut image: Vec<u8>) -> Result<Vec<u8>> {
-    const BUILTIN: &[u8] = b"Wine builtin DLL";
-    let mark = image.get_mut(0x40..0x40 + BUILTIN.len()).context("a file of 80 bytes")?;
-    ensure!(mark == BUILTIN, "expected the mark of a built-in library of Wine, found {mark:02X?}");
-    mark.fill(0);
     let header = image.get(0x3C..0x40).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
     let entry_point = header.context("a PE file")? as usize + 0x28;
     image.get_mut(entry_point..entry_point + 4).context("a PE file")?.fill(0);
