@@ -23,6 +23,8 @@ enum What {
     Core,
     /// What names cost that are encrypted or spread over packets, and what the assembler costs other packets
     Assembler,
+    /// A callout of gate.sys, beside one that permits everything and beside Sluice alone
+    Gate,
     /// A guarded call into a peer, beside the usual ways to guard one
     Guard,
     /// Registrations and bindings, beside a registrar with one lock and a scan
@@ -35,6 +37,7 @@ impl What {
         match self {
             Self::Core => ["sluice-core", "core"],
             Self::Assembler => ["sluice-assembler", "assembler"],
+            Self::Gate => ["sluice-gate", "judge"],
             Self::Guard => ["wdk-nmr", "guard"],
             Self::Registrar => ["nmr-registrar", "scale"],
         }
