@@ -16,15 +16,14 @@ use alloc::boxed::Box;
 
 use provider::Classifier;
 use sluice_control::{RequestHandler, dump, name};
-use sluice_wdm::{Driver, DumpData};
+use sluice_wdm::{Driver, DumpData, NonPagedPool};
 use wdk::println;
-use wdk_alloc::WdkAllocator;
 use wdk_nmr::Passive;
 use wdk_nmr_wdm::{DriverImage, Running};
 use wdk_sys::{DRIVER_OBJECT, NTSTATUS, STATUS_SUCCESS, UNICODE_STRING};
 
 #[global_allocator]
-static ALLOCATOR: WdkAllocator = WdkAllocator;
+static ALLOCATOR: NonPagedPool = NonPagedPool::with_tag(*b"Slce");
 
 /// The running driver, from the success of DriverEntry to DriverUnload.
 static DRIVER: Running<Box<Driver<Classifier>>> = Running::new();
@@ -47,7 +46,7 @@ pub unsafe extern "system" fn driver_entry(driver: &mut DRIVER_OBJECT, _registry
     event_log::start(driver);
     let started = provider::start(driver).and_then(|engine| {
         let register = |driver: &mut DRIVER_OBJECT| {
-            // SAFETY: the driver object of this image, whose allocator is that of wdk-alloc.
+            // SAFETY: the driver object of this image, whose allocator is the non-paged pool.
             let image = unsafe { DriverImage::hold(driver) };
             provider::register(engine, image, passive)
         };

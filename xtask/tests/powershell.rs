@@ -234,7 +234,7 @@ fn services() -> BTreeSet<String> {
         lines.map(name).collect()
     };
     let mut services: BTreeSet<String> = files("inf/*.inx").iter().flat_map(of).collect();
-    assert_eq!(services.len(), 2);
+    assert_eq!(services.len(), 3);
     // It has no INF; sluicectl and the rig make its service.
     services.insert("probe-c".to_owned());
     services

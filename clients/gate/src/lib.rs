@@ -14,16 +14,15 @@ use core::ptr::NonNull;
 use kernel::Kernel;
 use sluice_control::{Completion, Request, name};
 use sluice_gate::{Callouts, Gate, Rejected, Settings};
-use sluice_wdm::{Driver, Key, StartError, try_box};
+use sluice_wdm::{Driver, Key, NonPagedPool, StartError, try_box};
 use wdk::println;
-use wdk_alloc::WdkAllocator;
 use wdk_nmr::{Leaked, Passive};
 use wdk_nmr_wdm::{DriverImage, Running};
 use wdk_sys::{DRIVER_OBJECT, NTSTATUS, STATUS_SUCCESS, UNICODE_STRING};
 use wdk_wfp::Device;
 
 #[global_allocator]
-static ALLOCATOR: WdkAllocator = WdkAllocator;
+static ALLOCATOR: NonPagedPool = NonPagedPool::with_tag(*b"Gate");
 
 /// The running driver, from the success of DriverEntry to DriverUnload.
 static DRIVER: Running<Box<Driver<RunningGate>>> = Running::new();
@@ -41,7 +40,7 @@ impl RunningGate {
         // SAFETY: a device of this driver, which has just been made and is deleted after the callouts are gone; those
         // are never forgotten.
         let device = unsafe { Device::new(driver.DeviceObject.cast()) };
-        // SAFETY: the driver object of this image, whose allocator is that of wdk-alloc.
+        // SAFETY: the driver object of this image, whose allocator is the non-paged pool.
         let image = unsafe { DriverImage::hold(driver) };
         let gate = Owned::start(settings, image, passive)?;
         // SAFETY: it is stopped after the callouts have been unregistered, here and in `stop`.

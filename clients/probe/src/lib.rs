@@ -13,15 +13,14 @@ use alloc::boxed::Box;
 
 use client::RegisteredProbe;
 use sluice_control::RequestHandler;
-use sluice_wdm::Driver;
+use sluice_wdm::{Driver, NonPagedPool};
 use wdk::println;
-use wdk_alloc::WdkAllocator;
 use wdk_nmr::Passive;
 use wdk_nmr_wdm::{DriverImage, Running};
 use wdk_sys::{DRIVER_OBJECT, NTSTATUS, STATUS_INVALID_PARAMETER, STATUS_SUCCESS, UNICODE_STRING};
 
 #[global_allocator]
-static ALLOCATOR: WdkAllocator = WdkAllocator;
+static ALLOCATOR: NonPagedPool = NonPagedPool::with_tag(*b"Prob");
 
 /// The running driver, from the success of DriverEntry to DriverUnload.
 static DRIVER: Running<Box<Driver<RegisteredProbe>>> = Running::new();
@@ -39,7 +38,7 @@ pub unsafe extern "system" fn driver_entry(driver: &mut DRIVER_OBJECT, registry_
     let registry_path = unsafe { sluice_wdm::units_of(registry_path) };
     let Some(service) = sluice_wdm::service(registry_path) else { return STATUS_INVALID_PARAMETER };
     let register = |driver: &mut DRIVER_OBJECT| {
-        // SAFETY: the driver object of this image, whose allocator is that of wdk-alloc.
+        // SAFETY: the driver object of this image, whose allocator is the non-paged pool.
         let image = unsafe { DriverImage::hold(driver) };
         RegisteredProbe::register(service, image, passive)
     };

@@ -243,6 +243,10 @@ impl<P: Processors> CurrentPolicy<P> {
     }
 
     /// Calls `change` while no other thread is in a call of this. PASSIVE_LEVEL.
+    ///
+    /// What counts of a KMUTEX is here: whoever has it is in a critical region, and cannot be suspended with it. What
+    /// a KMUTEX has besides (it may be taken again, and is waited for in line) nobody needs: administrators change
+    /// policies, and who has to wait looks again each millisecond. So it is host code, which tests run.
     fn in_turn<M: Machine, R>(&self, machine: &M, change: impl FnOnce() -> R) -> R {
         let _region = Region::<M::Region>::enter();
         while self.changing.swap(true, Ordering::Acquire) {

@@ -32,8 +32,8 @@ mod kernel;
 
 #[cfg(feature = "kernel")]
 pub use kernel::{
-    Answer, ControlDevice, Directory, Driver, DumpData, ErrorLog, KernelProcessors, Key, ReplacedFile, Requester,
-    StartError, moment, pause, processor, processors, units_of, uptime_ms,
+    Answer, ControlDevice, Directory, Driver, DumpData, ErrorLog, KernelProcessors, Key, NonPagedPool, ReplacedFile,
+    Requester, StartError, moment, pause, processor, processors, units_of, uptime_ms,
 };
 pub use memory::try_box;
 pub use name::{DeviceName, MAX_NAME, ObjectName, service};

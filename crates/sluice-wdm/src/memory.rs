@@ -13,7 +13,7 @@ use crate::status::STATUS_INSUFFICIENT_RESOURCES;
 /// STATUS_INSUFFICIENT_RESOURCES, with `value` dropped.
 pub fn try_box<T>(value: T) -> Result<Box<T>, NTSTATUS> {
     const { assert!(size_of::<T>() != 0, "a Box of nothing needs no memory") };
-    const { assert!(align_of::<T>() <= 16, "wdk-alloc gives what the pool gives") };
+    const { assert!(align_of::<T>() <= 16, "the pool aligns to 16 bytes") };
     // SAFETY: the layout's size is not 0, by the assertion above.
     let memory = unsafe { alloc::alloc::alloc(core::alloc::Layout::new::<T>()) }.cast::<T>();
     if memory.is_null() {
