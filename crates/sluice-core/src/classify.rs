@@ -92,7 +92,7 @@ pub fn classify_observed<'packet, B: AsRef<[u8]>>(
         };
         let mut rules = [NO_RULE; LANES];
         find_rules(policy, side_by_side.clone(), now, name.as_ref(), &mut rules);
-        if policy.observes() {
+        if policy.observes() && now.iter().any(|verdict| policy.may_observe(&verdict.flow)) {
             observe(policy, side_by_side.clone(), now, name.as_ref(), &rules, observer);
         }
         for (verdict, rule) in now.iter_mut().zip(rules) {
@@ -205,9 +205,8 @@ fn observe<'packet, B: AsRef<[u8]>>(
         let flow = &verdict.flow;
         let packet = CapturedPacket { bytes: named_in(packet.bytes, flow, name), ..packet };
         let CapturedPacket { direction, link_type, bytes, .. } = packet;
-        let decision = policy.decision(*decided);
         policy.observe(&ParsedPacket { direction, link_type, bytes, flow }, *decided, |rule| {
-            observer.observed(rule, &packet, flow, decision);
+            observer.observed(rule, &packet, flow, policy.decision(*decided));
         });
     }
 }

@@ -302,6 +302,15 @@ fn sets_with_every_condition_agree_with_the_linear_scan() {
     agree(220, 500, 300, EVERYTHING);
 }
 
+/// What all of them have in common is looked at before they are.
+#[test]
+fn few_rules_that_observe_see_all_that_they_match() {
+    for seed in 400..1000 {
+        let density = [CLASSBENCH_LIKE, MOSTLY_WILD, NAMED][seed as usize % 3];
+        agree(seed, 1 + seed as usize % 5, 60, density);
+    }
+}
+
 #[test]
 fn sets_with_host_names_agree_with_the_linear_scan() {
     for (seed, size) in (300..).zip(SIZES) {

@@ -103,8 +103,8 @@ pub fn compile_by(model: &CostModel, rules: &[Rule], default_action: Action) -> 
         observing: observes.into(),
     };
     let layout = Layout::new(counts).ok_or(of_policy(ErrorKind::TooLarge))?;
-    let mut table = vec![0; layout.end];
-    let header = [MAGIC, VERSION, layout.end as u32, u32::from(default_action.number())];
+    let mut table = vec![0; layout.end as usize];
+    let header = [MAGIC, VERSION, layout.end, u32::from(default_action.number())];
     put(&mut table, 0, header.iter().chain(&counts.array()).map(|word| word.to_le_bytes()));
     put(&mut table, layout.rules, rules.iter().flat_map(|(id, word)| [id, word]).map(|word| word.to_le_bytes()));
     let nodes = nodes.iter().flat_map(|node| [node.base, node.first_rule, node.control, node.claim]);
@@ -225,8 +225,8 @@ impl Tree {
 }
 
 /// Writes records one after another.
-fn put<const SIZE: usize>(table: &mut [u8], start: usize, records: impl Iterator<Item = [u8; SIZE]>) {
-    let section = table.get_mut(start..).unwrap_or_default();
+fn put<const SIZE: usize>(table: &mut [u8], start: u32, records: impl Iterator<Item = [u8; SIZE]>) {
+    let section = table.get_mut(start as usize..).unwrap_or_default();
     for (to, record) in section.chunks_exact_mut(SIZE).zip(records) {
         to.copy_from_slice(&record);
     }

@@ -76,6 +76,8 @@ pub(crate) trait Entry: Sized {
     fn read(bytes: &Self::Bytes) -> Self;
     fn common(&self) -> &Common;
     fn matches(&self, key: &Self::Key) -> bool;
+    /// The first 32 bits of source and destination, each with those that count.
+    fn first_words(&self) -> [(u32, u32); 2];
     /// Whether all bits outside of values are 0, and all values within their limits.
     fn is_canonical(&self, bytes: &Self::Bytes) -> bool;
     #[cfg(feature = "compile")]
@@ -114,6 +116,11 @@ impl Entry for Entry4 {
         let source = u64::from(key.source() ^ self.source) >> (self.source_shift & 63);
         let destination = u64::from(key.destination() ^ self.destination) >> (self.destination_shift & 63);
         source | destination | u64::from(self.common.mismatch(key)) == 0
+    }
+
+    fn first_words(&self) -> [(u32, u32); 2] {
+        let mask = |shift| u32::MAX.checked_shl(shift).unwrap_or(0);
+        [(self.source, mask(self.source_shift)), (self.destination, mask(self.destination_shift))]
     }
 
     fn is_canonical(&self, _: &Self::Bytes) -> bool {
@@ -173,6 +180,12 @@ impl Entry for Entry6 {
         let source = (key.source() ^ self.source).checked_shr(self.source_shift);
         let destination = (key.destination() ^ self.destination).checked_shr(self.destination_shift);
         source.unwrap_or(0) | destination.unwrap_or(0) | u128::from(self.common.mismatch(key)) == 0
+    }
+
+    fn first_words(&self) -> [(u32, u32); 2] {
+        let first = |address: u128| (address >> 96) as u32;
+        let mask = |shift| first(u128::MAX.checked_shl(shift).unwrap_or(0));
+        [(first(self.source), mask(self.source_shift)), (first(self.destination), mask(self.destination_shift))]
     }
 
     fn is_canonical(&self, bytes: &Self::Bytes) -> bool {

@@ -51,7 +51,6 @@ pub(crate) mod meta {
     pub(crate) const ECH: u32 = flags::ECH >> MOVED_BY;
     /// Where the two bits of the direction are.
     pub(crate) const DIRECTION_SHIFT: u32 = 14;
-    #[cfg(feature = "compile")]
     pub(crate) const DIRECTION: u32 = 3 << DIRECTION_SHIFT;
     /// Where the TCP flags are.
     pub(crate) const TCP_FLAGS_SHIFT: u32 = 16;
@@ -224,14 +223,16 @@ pub(crate) fn fold(address: u128, shift: u32) -> u64 {
     (address as u64) ^ ((address >> 64) as u64).rotate_left(29)
 }
 
+/// The ports of a packet, or its ICMP type and code, as the word of a key.
 #[inline]
-fn ports(flow: &Flow) -> u32 {
+pub(super) fn ports(flow: &Flow) -> u32 {
     // At most one of the two is there; the other is 0.
     halves(flow.source_port, flow.destination_port) | halves(flow.icmp_type.into(), flow.icmp_code.into())
 }
 
+/// The properties of a packet, as the word of a key.
 #[inline]
-fn properties(direction: Direction, flow: &Flow) -> u32 {
+pub(super) fn properties(direction: Direction, flow: &Flow) -> u32 {
     flow.flags & meta::FLOW_FLAGS
         | (flow.flags & meta::MOVED) >> meta::MOVED_BY
         | flow.flags << 1 & meta::QUIC

@@ -10,6 +10,7 @@ pub(crate) mod filter;
 pub(crate) mod key;
 pub(crate) mod names;
 pub(crate) mod node;
+pub(crate) mod reach;
 pub(crate) mod search;
 pub(crate) mod table;
 mod validate;
@@ -19,6 +20,7 @@ use sluice_npi::Flow;
 pub use table::{MAX_EXPANDED, MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE};
 pub use validate::TableError;
 
+use self::reach::Reach;
 use self::search::LANES;
 use self::table::{Counts, Layout, NO_RULE, RULE_BLOCKS, Table, rule_action};
 use crate::{Action, Direction, RuleAction};
@@ -87,6 +89,7 @@ impl<B> Policy<B> {
             text: 0,
             filters: 0,
             end: 0,
+            observed: Reach::NOTHING,
         };
         Self { bytes, layout, default_action }
     }
@@ -142,6 +145,13 @@ impl<B: AsRef<[u8]>> Policy<B> {
     #[must_use]
     pub fn rule(&self, index: u32) -> Option<(u32, RuleAction)> {
         self.table().rule(index).map(|(id, word)| (id, rule_action(word)))
+    }
+
+    /// Whether rules that count or log can match a packet with this flow at all. Where there are few such rules, most
+    /// packets are told by that.
+    #[inline]
+    pub(crate) fn may_observe(&self, flow: &Flow) -> bool {
+        search::may_observe(&self.table(), flow)
     }
 
     /// Calls `observer` with the index of each rule that counts or logs the packet: those that match and come before

@@ -96,13 +96,13 @@ pub(crate) struct Suffix {
 
 /// Suffix `index` of a table.
 pub(crate) fn suffix(table: &Table<'_>, index: u32) -> Option<Suffix> {
-    let start = (index as usize).wrapping_mul(size::SUFFIX).wrapping_add(table.layout.suffixes);
+    let start = (index as usize).wrapping_mul(size::SUFFIX).wrapping_add(table.layout.suffixes as usize);
     let [hash, offset, last] = words(table.bytes.get(start..)?.first_chunk::<{ size::SUFFIX }>()?);
     Some(Suffix { hash, offset, length: last & ((1 << LENGTH_BITS) - 1), pair: last >> LENGTH_BITS })
 }
 
 pub(crate) fn text<'table>(table: &Table<'table>, suffix: &Suffix) -> Option<&'table [u8]> {
-    let start = table.layout.text.checked_add(usize::try_from(suffix.offset).ok()?)?;
+    let start = (table.layout.text as usize).checked_add(usize::try_from(suffix.offset).ok()?)?;
     table.bytes.get(start..)?.get(..usize::try_from(suffix.length).ok()?)
 }
 

@@ -146,11 +146,24 @@ fn search_rest<E: Entry>(
     best
 }
 
+/// Whether rules that observe can match a packet with this flow at all.
+#[inline]
+pub(crate) fn may_observe(table: &Table<'_>, flow: &Flow) -> bool {
+    table.layout.observed.has(flow)
+}
+
 /// Calls `found` with the index of every rule that observes, matches and comes before `before`.
 ///
 /// It visits no more records than validation allows a search for one rule.
-#[inline(never)]
+#[inline]
 pub(crate) fn observers(table: &Table<'_>, packet: &ParsedPacket<'_>, before: u32, found: &mut impl FnMut(u32)) {
+    if may_observe(table, packet.flow) {
+        observers_in_reach(table, packet, before, found);
+    }
+}
+
+#[inline(never)]
+fn observers_in_reach(table: &Table<'_>, packet: &ParsedPacket<'_>, before: u32, found: &mut impl FnMut(u32)) {
     if packet.is_ipv6() {
         observers_of::<Entry6>(table, packet, before, found);
     } else {

@@ -3,6 +3,7 @@
 //! All numbers are little-endian. Nothing in a table is an address: a record refers to another by its index.
 
 use super::node::Node;
+use super::reach::Reach;
 use crate::RuleAction;
 
 /// The first four bytes of every table: "SLPT".
@@ -118,20 +119,23 @@ impl Counts {
     }
 }
 
-/// Where each section starts, in bytes, and where the table ends.
-#[derive(Clone, Copy, Debug, Default)]
+/// Where each section starts, in bytes, and where the table ends: 32 bits, as [`MAX_TABLE_SIZE`] is less, and a policy is
+/// moved by value now and then on the stack of a kernel.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
     pub(crate) counts: Counts,
-    pub(crate) rules: usize,
-    pub(crate) nodes: usize,
-    pub(crate) entries4: usize,
-    pub(crate) entries6: usize,
-    pub(crate) extra_words: usize,
-    pub(crate) suffixes: usize,
-    pub(crate) slots: usize,
-    pub(crate) text: usize,
-    pub(crate) filters: usize,
-    pub(crate) end: usize,
+    pub(crate) rules: u32,
+    pub(crate) nodes: u32,
+    pub(crate) entries4: u32,
+    pub(crate) entries6: u32,
+    pub(crate) extra_words: u32,
+    pub(crate) suffixes: u32,
+    pub(crate) slots: u32,
+    pub(crate) text: u32,
+    pub(crate) filters: u32,
+    pub(crate) end: u32,
+    /// Which packets rules that observe can match. Known once the table is validated.
+    pub(crate) observed: Reach,
 }
 
 impl Layout {
@@ -139,9 +143,9 @@ impl Layout {
     pub(crate) fn new(counts: Counts) -> Option<Self> {
         let mut end = HEADER_SIZE;
         let mut section = |count: u32, size: usize| {
-            let start = end;
+            let start = u32::try_from(end).ok()?;
             let length = usize::try_from(count).ok()?.checked_mul(size)?;
-            end = start.checked_add(length)?.checked_next_multiple_of(ALIGNMENT)?;
+            end = end.checked_add(length)?.checked_next_multiple_of(ALIGNMENT)?;
             (end <= MAX_TABLE_SIZE).then_some(start)
         };
         let mut layout = Self {
@@ -156,8 +160,9 @@ impl Layout {
             text: section(counts.text_bytes, 1)?,
             filters: section(counts.filter_words, size::WORD)?,
             end: 0,
+            observed: Reach::NOTHING,
         };
-        layout.end = end;
+        layout.end = u32::try_from(end).ok()?;
         Some(layout)
     }
 }
@@ -173,10 +178,10 @@ impl<'table> Table<'table> {
     /// Record `index` of the section at `start`. The section's end is not compared: the validation of the table
     /// has made sure that no index leads beyond it.
     #[inline]
-    pub(crate) fn record<const SIZE: usize>(&self, start: usize, index: u32) -> Option<&'table [u8; SIZE]> {
+    pub(crate) fn record<const SIZE: usize>(&self, start: u32, index: u32) -> Option<&'table [u8; SIZE]> {
         // Sections start at multiples of SIZE, so that one comparison is enough.
         const { assert!(SIZE.is_power_of_two() && SIZE <= ALIGNMENT) };
-        self.bytes.as_chunks().0.get((start >> SIZE.trailing_zeros()).wrapping_add(index as usize))
+        self.bytes.as_chunks().0.get(((start >> SIZE.trailing_zeros()) as usize).wrapping_add(index as usize))
     }
 
     #[inline]
@@ -203,14 +208,14 @@ impl<'table> Table<'table> {
 
     /// Word `index` of the section at `start`.
     #[inline]
-    pub(crate) fn word(&self, start: usize, index: u32) -> Option<u32> {
+    pub(crate) fn word(&self, start: u32, index: u32) -> Option<u32> {
         self.record(start, index).copied().map(u32::from_le_bytes)
     }
 
     /// The section of filters, which is the last, from the one at `index` on.
     #[inline]
     pub(crate) fn filter(&self, index: u32) -> Option<&'table [u8]> {
-        let start = (index as usize).wrapping_mul(size::WORD).wrapping_add(self.layout.filters);
+        let start = (index as usize).wrapping_mul(size::WORD).wrapping_add(self.layout.filters as usize);
         self.bytes.get(start..)
     }
 }

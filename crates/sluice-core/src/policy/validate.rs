@@ -8,6 +8,7 @@ use core::fmt;
 use super::entry::{Entry, Entry4, Entry6};
 use super::key::{Key, Key4, Key6};
 use super::node::{Node, Window};
+use super::reach::Reach;
 use super::table::{
     Counts, ENTRY_HAS_EXTRA, HEADER_SIZE, Layout, MAGIC, MAX_CHILD_BITS, MAX_ENTRIES, MAX_LEAF, MAX_NAME_LENGTH,
     MAX_PENDING, MAX_RULES, MAX_WORK, NO_RULE, RULE_EXTRA, Table, VERSION, root, size,
@@ -79,7 +80,7 @@ impl core::error::Error for TableError {}
 
 /// Validates a table. Gives where its sections are, and its default action.
 pub(crate) fn table(bytes: &[u8]) -> Result<(Layout, Action), TableError> {
-    let (layout, action) = header(bytes)?;
+    let (mut layout, action) = header(bytes)?;
     let table = Table { bytes, layout: &layout };
     padding(&table)?;
     rules(&table)?;
@@ -87,6 +88,8 @@ pub(crate) fn table(bytes: &[u8]) -> Result<(Layout, Action), TableError> {
     entries::<Entry6>(&table, layout.counts.entries6)?;
     nodes(&table)?;
     suffixes(&table)?;
+    let observed = Reach::of_table(&table);
+    layout.observed = observed;
     Ok((layout, action))
 }
 
@@ -136,9 +139,9 @@ fn header(bytes: &[u8]) -> Result<(Layout, Action), TableError> {
         return Err(TableError::CountOutOfRange);
     }
     let layout = Layout::new(counts);
-    let expected = layout.map(|layout| layout.end);
+    let expected = layout.map(|layout| layout.end as usize);
     match layout {
-        Some(layout) if layout.end == bytes.len() && usize::try_from(length) == Ok(layout.end) => Ok((layout, action)),
+        Some(layout) if layout.end as usize == bytes.len() && layout.end == length => Ok((layout, action)),
         _ => Err(TableError::WrongSize { expected, actual: bytes.len() }),
     }
 }
@@ -158,8 +161,8 @@ fn padding(table: &Table<'_>) -> Result<(), TableError> {
         (l.filters, l.counts.filter_words, size::WORD, l.end),
     ];
     let clean = sections.iter().all(|(start, count, size, next)| {
-        let end = (*count as usize).wrapping_mul(*size).wrapping_add(*start);
-        table.bytes.get(end..*next).is_some_and(|gap| gap.iter().all(|byte| *byte == 0))
+        let end = (*count as usize).wrapping_mul(*size).wrapping_add(*start as usize);
+        table.bytes.get(end..*next as usize).is_some_and(|gap| gap.iter().all(|byte| *byte == 0))
     });
     if clean { Ok(()) } else { Err(TableError::ReservedBytes) }
 }
