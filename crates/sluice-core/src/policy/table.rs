@@ -119,8 +119,8 @@ impl Counts {
     }
 }
 
-/// Where each section starts, in bytes, and where the table ends: 32 bits, as [`MAX_TABLE_SIZE`] is less, and a policy is
-/// moved by value now and then on the stack of a kernel.
+/// Where each section starts, in bytes, and where the table ends. 32 bits are enough up to [`MAX_TABLE_SIZE`], and keep
+/// a policy small, which a kernel moves on its stack.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
     pub(crate) counts: Counts,
