@@ -162,13 +162,6 @@ impl Session {
     }
 }
 
-/// wdk's formatter, which is in every driver that prints, can panic; where it is called when a driver starts and stops,
-/// that is taken.
-const MAY_PRINT: [(&str, [&str; 5]); 2] = [
-    ("wdk::print", ["DriverEntry", "driver_entry", "driver_unload", "driver_exit", "wdk::fmt"]),
-    ("wdk::fmt", ["DriverEntry", "driver_entry", "driver_unload", "driver_exit", "wdk::print"]),
-];
-
 fn check(folder: &Path, files: &[PathBuf], build: &Build, allow: &[String]) -> Result<()> {
     let named = |name: &String| {
         let check = image::Check::ALL.iter().copied().find(|check| check.name() == name);
@@ -183,15 +176,11 @@ fn check(folder: &Path, files: &[PathBuf], build: &Build, allow: &[String]) -> R
     } else {
         files
     };
-    let may_panic = MAY_PRINT.map(|(function, callers)| MayPanic {
-        function: function.to_owned(),
-        callers: callers.map(str::to_owned).into(),
-    });
     let mut local_paths = image::paths_of_this_machine();
     local_paths.push(folder.to_string_lossy().into_owned());
     let expectations = Expectations {
         arch: Some(build.target.arch.into()),
-        may_panic: may_panic.into(),
+        may_panic: MayPanic::printing().into(),
         local_paths,
         allow,
         ..Expectations::default()

@@ -16,14 +16,6 @@ const IMPORTS: &str = include_str!("imports.txt");
 /// whose pool allocations are zeroed and never executable.
 const OLDEST_BUILD: u32 = 19041;
 
-/// The functions that may panic: wdk's formatter, which DbgPrint goes through, and the registration of events, in which
-/// the crate tracelogging panics should it happen twice. None is ever reached from a dispatch function.
-const MAY_PANIC: [(&str, &[&str]); 3] = [
-    ("wdk::print", &["DriverEntry", "driver_entry", "driver_unload", "wdk::fmt"]),
-    ("wdk::fmt", &["DriverEntry", "driver_entry", "driver_unload", "wdk::print"]),
-    ("trace::start", &["DriverEntry", "driver_entry"]),
-];
-
 /// The most that one frame may take of the stack, in bytes. docs/npi.md states it.
 const FRAME_LIMIT: u32 = 1024;
 
@@ -81,14 +73,14 @@ pub(crate) fn check_drivers(arch: Arch) -> Result<()> {
 pub(crate) fn expectations(arch: Option<Arch>) -> Result<Expectations> {
     let mut local_paths = image::paths_of_this_machine();
     local_paths.push(layout::root().to_string_lossy().into_owned());
-    let may_panic = MAY_PANIC.map(|(function, callers)| MayPanic {
-        function: function.to_owned(),
-        callers: callers.iter().map(|caller| (*caller).to_owned()).collect(),
-    });
+    // The registration of events, in which the crate tracelogging panics should it happen twice. Like what prints, it
+    // is never reached from a dispatch function.
+    let mut may_panic = vec![MayPanic::new("trace::start", &["DriverEntry", "driver_entry"])];
+    may_panic.extend(MayPanic::printing());
     Ok(Expectations {
         arch: arch.map(Into::into),
         imports: Some(ImportList::parse(IMPORTS, OLDEST_BUILD).context("xtask/src/imports.txt")?),
-        may_panic: may_panic.into(),
+        may_panic,
         frame_limit: Some(FRAME_LIMIT),
         local_paths,
         ..Expectations::default()

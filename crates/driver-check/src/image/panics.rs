@@ -22,6 +22,19 @@ pub struct MayPanic {
 }
 
 impl MayPanic {
+    /// One function, and who may call it.
+    #[must_use]
+    pub fn new(function: &str, callers: &[&str]) -> Self {
+        Self { function: function.to_owned(), callers: callers.iter().map(|caller| (*caller).to_owned()).collect() }
+    }
+
+    /// wdk's formatter, which DbgPrint goes through, where a driver starts and stops: every driver that prints has it.
+    #[must_use]
+    pub fn printing() -> [Self; 2] {
+        let callers = ["DriverEntry", "driver_entry", "driver_unload", "driver_exit", "wdk::fmt", "wdk::print"];
+        ["wdk::print", "wdk::fmt"].map(|function| Self::new(function, &callers))
+    }
+
     fn is_about(&self, name: &str) -> bool {
         names(&self.function, name)
     }
