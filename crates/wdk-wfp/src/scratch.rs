@@ -53,9 +53,13 @@ fn buffer(length: usize) -> Option<Vec<u8>> {
 }
 
 impl<T> Scratch<T> {
-    /// `count` values, each made by `make`. `None` if there is no memory, or `make` says so.
+    /// `count` values, each made by `make`. `None` if there is no memory, `make` says so, or `count` is 0, with which
+    /// no classification would ever get one.
     #[must_use]
     pub fn of(count: usize, mut make: impl FnMut() -> Option<T>) -> Option<Self> {
+        if count == 0 {
+            return None;
+        }
         let mut slots = Vec::new();
         slots.try_reserve_exact(count).ok()?;
         for made in 0..count {

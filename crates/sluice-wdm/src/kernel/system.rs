@@ -20,12 +20,13 @@ pub fn processor() -> usize {
     number as usize
 }
 
-/// How many processors are active, in all groups. Up to DISPATCH_LEVEL.
+/// How many processors are active, in all groups: one at least. Up to DISPATCH_LEVEL.
 #[must_use]
 pub fn processors() -> usize {
     // SAFETY: the function takes a number and touches no memory of ours.
     let count = unsafe { KeQueryActiveProcessorCountEx(ALL_PROCESSOR_GROUPS as u16) };
-    count as usize
+    // One is running this. Wine counts none where /sys is not mounted.
+    count.max(1) as usize
 }
 
 /// How long the system has been running, without the time that it slept, in milliseconds. At any IRQL.
