@@ -291,7 +291,7 @@ impl Rig {
     /// It cannot be run, or it runs longer than `limit`.
     pub fn run(&self, program: &str, arguments: &[&str], limit: Duration) -> Result<Outcome> {
         let number = self.commands.fetch_add(1, Ordering::Relaxed);
-        let mut command = self.wine.program(&self.prefix, program);
+        let mut command = self.wine.program(&self.prefix, &self.located(program));
         command.args(arguments).current_dir(self.path("rig"));
         let line = typed(program, arguments);
         process::run(&mut command, &line, &self.output, number, limit).map_err(|error| self.explain(error))
@@ -501,6 +501,21 @@ impl Rig {
             });
         }
         anyhow::anyhow!(text)
+    }
+
+    /// The path of a program: what was copied to `C:\rig` is taken before what Windows has.
+    ///
+    /// Of a program that is only named, Wine first starts another, start.exe, to look for it. That takes more than half
+    /// of the time until it runs.
+    fn located(&self, program: &str) -> String {
+        let file = if program.contains('.') { program.to_owned() } else { format!("{program}.exe") };
+        if self.file(&file).is_file() {
+            format!(r"C:\rig\{file}")
+        } else if self.path("windows/system32").join(&file).is_file() {
+            format!(r"C:\windows\system32\{file}")
+        } else {
+            program.to_owned()
+        }
     }
 
     /// Where a path below `C:\` is on this machine.

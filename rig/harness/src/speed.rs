@@ -13,7 +13,7 @@ pub(crate) const PROBE: [&str; 3] = ["cmd", "/c", "exit"];
 /// How long it may take itself.
 pub(crate) const PROBE_LIMIT: Duration = Duration::from_secs(120);
 /// How long it takes on the machine that limits are written down for: two cores of 2023, with two rigs at work.
-const REFERENCE: Duration = Duration::from_millis(300);
+const REFERENCE: Duration = Duration::from_millis(150);
 
 /// How many thousandths of its time on that machine a program takes here: the most that was measured so far.
 static SLOWNESS: AtomicU32 = AtomicU32::new(1000);
