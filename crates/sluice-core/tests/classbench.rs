@@ -49,6 +49,8 @@ fn children_with_the_same_entries_are_one_node_only_if_they_are_leaves() {
         doubling: 30,
         not_cut: 64,
         entries_per_child_bits: 1,
+        miss: 12,
+        tables: false,
         space: 8,
     };
     let Some(set) = classbench::folder().and_then(|folder| classbench::load(&folder, "fw1_10k")) else {

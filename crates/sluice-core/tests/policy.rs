@@ -334,6 +334,8 @@ fn model(rng: &mut Rng) -> CostModel {
         doubling,
         not_cut: [0, 1, 4, 16, 64, 100, 256, 1024][rng.usize(0..8)],
         entries_per_child_bits: rng.u32(0..4),
+        miss: [0, 12, 1000][rng.usize(0..3)],
+        tables: rng.bool(),
         space: [0, 1, 8, 8, 30][rng.usize(0..5)],
     }
 }

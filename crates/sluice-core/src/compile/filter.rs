@@ -4,10 +4,13 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::tree::{Slice, Space};
-use crate::policy::filter::{GROUP, HEADS, MAX_SHIFT, SPAN, WINDOW_BITS, WINDOWS};
+use crate::policy::filter::{GROUP, HEADS, MAX_SHIFT, WINDOW_BITS, WINDOWS};
 
 /// The alignment of filters in bytes: with it, the head of a filter lies in one cache line.
 const ALIGNMENT: usize = HEADS;
+
+/// How many words come before the first filter.
+pub(super) const UNUSED: usize = ALIGNMENT / 4;
 
 /// How many packets the choice is made for. Twice as many take twice the time and change little.
 const SAMPLE: usize = 40;
@@ -16,8 +19,6 @@ const SAMPLE: usize = 40;
 #[derive(Default)]
 pub(super) struct Filters {
     words: Vec<u32>,
-    /// Where the last of them starts.
-    last: usize,
     candidates: Vec<Candidate>,
     /// The sets of all candidates, one after another: for each value those who allow it, then those who allow any.
     sets: Vec<u128>,
@@ -125,10 +126,8 @@ impl Filters {
     }
 
     fn write(&mut self, space: &Space, chosen: &[Candidate]) -> u32 {
-        if self.words.is_empty() {
-            self.words.resize(ALIGNMENT / 4, 0);
-        }
-        self.last = self.words.len();
+        self.words.resize(self.words.len().max(UNUSED), 0);
+        let start = self.words.len();
         let (mut places, mut masks, mut scales, mut starts) =
             ([0; WINDOWS], [0_u16; WINDOWS], [0_u16; WINDOWS], [0_u16; WINDOWS]);
         let mut sets: Vec<u128> = Vec::new();
@@ -159,14 +158,11 @@ impl Filters {
         bytes.extend(sets.iter().flat_map(|set| set.to_le_bytes()));
         bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
         self.words.extend(bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)));
-        self.last as u32
+        start as u32
     }
 
-    /// The section, with [`SPAN`] bytes from the start of each filter on.
-    pub(super) fn finish(mut self) -> Vec<u32> {
-        if !self.words.is_empty() {
-            self.words.resize(self.words.len().max(self.last + SPAN / 4), 0);
-        }
+    /// The filters, one after another.
+    pub(super) fn words(self) -> Vec<u32> {
         self.words
     }
 }
@@ -188,22 +184,5 @@ impl Candidate {
     fn sets_of_value<'sets>(&self, sets: &'sets [u128], groups: usize, value: u32) -> (&'sets [u128], &'sets [u128]) {
         let set = |index: usize| &sets[self.sets + index * groups..][..groups];
         (set(value as usize), set(1 << self.slice.bits))
-    }
-}
-
-impl Space {
-    /// A packet that an entry matches, the same every time: what it has in each dimension. Half of the values are ends
-    /// of what the entry covers, as ports 0 and 65535 and the addresses of networks are seen more often than others.
-    fn point(&self, entry: u32) -> Vec<u32> {
-        let mut state = entry;
-        self.dimensions
-            .iter()
-            .map(|(_, spans)| {
-                let (first, last) = spans[entry as usize];
-                state = (state ^ state >> 15).wrapping_mul(0x2C1B_3C6D).wrapping_add(0x9E37_79B9);
-                let inside = first + ((u64::from(state) * (u64::from(last - first) + 1)) >> 32) as u32;
-                [first, inside, last, inside][(state & 3) as usize]
-            })
-            .collect()
     }
 }

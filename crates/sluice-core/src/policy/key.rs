@@ -72,6 +72,9 @@ pub(crate) trait Key: Copy {
     const INDEX: usize = Self::WORDS.wrapping_mul(4).wrapping_sub(1);
 
     fn new(direction: Direction, flow: &Flow) -> Self;
+    /// The key of these words; those that are not given are 0.
+    #[cfg(feature = "compile")]
+    fn of_words(words: &[u32]) -> Self;
     /// The words, least significant byte first, and one byte more, so that 16 bits can be read from any byte on.
     fn bytes(&self) -> &[u8];
     /// The parts of source and destination that `tuple` hashes.
@@ -129,6 +132,16 @@ fn bytes_of<const WORDS: usize, const BYTES: usize>(words: [u32; WORDS]) -> [u8;
     bytes
 }
 
+/// The same for words that are counted only now.
+#[cfg(feature = "compile")]
+fn bytes_of_some<const BYTES: usize>(words: &[u32]) -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    for (bytes, word) in bytes.chunks_exact_mut(4).zip(words) {
+        bytes.copy_from_slice(&word.to_le_bytes());
+    }
+    bytes
+}
+
 /// The key of a packet that is not IPv6.
 #[derive(Clone, Copy)]
 pub(crate) struct Key4([u8; 17]);
@@ -147,6 +160,11 @@ impl Key for Key4 {
         let [source, ..] = words_of(&flow.source_address);
         let [destination, ..] = words_of(&flow.destination_address);
         Self(bytes_of([ports(flow), properties(direction, flow), source, destination]))
+    }
+
+    #[cfg(feature = "compile")]
+    fn of_words(words: &[u32]) -> Self {
+        Self(bytes_of_some(words))
     }
 
     #[inline]
@@ -171,6 +189,11 @@ impl Key for Key6 {
         let [a, b, c, d] = words_of(&flow.source_address);
         let [e, f, g, h] = words_of(&flow.destination_address);
         Self(bytes_of([ports(flow), properties(direction, flow), a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0]))
+    }
+
+    #[cfg(feature = "compile")]
+    fn of_words(words: &[u32]) -> Self {
+        Self(bytes_of_some(words))
     }
 
     #[inline]

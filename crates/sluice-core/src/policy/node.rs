@@ -1,5 +1,6 @@
 //! Nodes of the trees: where a packet goes on, by windows of its key or by a hash.
 
+use super::key::Key;
 use super::table::{NO_RULE, size, words};
 
 /// A node of a tree: what to do with a packet, and where to go on.
@@ -78,6 +79,18 @@ impl Node {
     #[inline]
     pub(crate) const fn tuple(&self) -> Option<Tuple> {
         if self.control & Self::TUPLE == 0 { None } else { Some(Tuple(self.control)) }
+    }
+
+    /// Which child a packet with `key` goes to, counted from the first that is no remainder.
+    #[inline]
+    pub(crate) fn child(&self, key: &impl Key) -> u32 {
+        match self.tuple() {
+            Some(tuple) => key.child(tuple),
+            None => {
+                let (a, b) = (self.first_window(), self.second_window());
+                key.window(a) << b.bits() | key.window(b)
+            }
+        }
     }
 
     /// How many children there are, as a power of two, not counting a remainder.

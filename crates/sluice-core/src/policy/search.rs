@@ -304,13 +304,7 @@ impl Walk {
             if node.is_leaf() {
                 return Some(node);
             }
-            let mut child = match node.tuple() {
-                Some(tuple) => key.child(tuple),
-                None => {
-                    let (a, b) = (node.first_window(), node.second_window());
-                    key.window(a) << b.bits() | key.window(b)
-                }
-            };
+            let mut child = node.child(key);
             if node.has_remainder() {
                 self.put_off(node.base);
                 child = child.wrapping_add(1);

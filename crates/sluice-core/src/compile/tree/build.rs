@@ -1,5 +1,6 @@
 //! The nodes and entries of all trees, level by level.
 
+use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -8,11 +9,11 @@ use super::cut::{By, Chooser, Cut, MAX_DEPTH};
 use super::space::Space;
 use super::{Source, Task};
 use crate::compile::ErrorKind;
-use crate::compile::filter::Filters;
+use crate::compile::filter::{Filters, UNUSED};
 use crate::policy::entry::{Common, Entry4, Entry6};
-use crate::policy::filter::GROUP;
+use crate::policy::filter::{GROUP, SPAN};
 use crate::policy::node::Node;
-use crate::policy::table::{MAX_ENTRIES, MAX_EXPANDED, MAX_LEAF, MAX_WORK, NO_RULE};
+use crate::policy::table::{MAX_ENTRIES, MAX_LEAF, MAX_WORK, NO_RULE, size};
 
 /// The longest run of entries that a record has room for.
 const MAX_RUN: u32 = 0xF_FFFF;
@@ -27,22 +28,17 @@ pub(crate) struct Built {
 }
 
 impl Built {
-    /// The trees of these roots without their claims. `None` if they get too large.
-    pub(super) fn new(roots: &[Source], model: &CostModel) -> Option<Self> {
-        let spaces: Vec<Space> = roots.iter().map(Space::new).collect();
-        let all = spaces.iter().map(|space| space.length).sum::<usize>();
-        if all > MAX_EXPANDED {
-            return None;
-        }
-        let mut built = Self { nodes: vec![Node::EMPTY; roots.len()], ..Self::default() };
-        let mut level = first_tasks(&spaces, model.space.min(MAX_ENTRIES / all.max(1)));
+    /// A tree without its claims, that takes up to `budget` entries' worth of space. `None` if it gets too large.
+    pub(super) fn new(source: &Source, space: &Space, model: &CostModel, budget: usize) -> Option<Self> {
+        let mut built = Self { nodes: vec![Node::EMPTY], ..Self::default() };
+        let entries = (0..space.length as u32).collect();
+        let mut level = vec![Task { node: 0, entries, budget, pending: 0, depth: 0, same_as: None }];
         let mut chooser = Chooser::new(model);
         let mut filters = Filters::default();
         while !level.is_empty() {
             let mut next = Vec::new();
             for task in level {
                 let at = task.node;
-                let (source, space) = (roots.get(task.tree)?, spaces.get(task.tree)?);
                 // An inner node belongs to one parent, so that only a leaf may be there twice.
                 let same = task.same_as.and_then(|other| built.nodes.get(other)).filter(|other| other.is_leaf());
                 let node = if let Some(same) = same {
@@ -58,9 +54,57 @@ impl Built {
             }
             level = next;
         }
-        built.filters = filters.finish();
-        let fits = built.entries4.len().max(built.entries6.len()) <= MAX_ENTRIES;
-        (fits && u32::try_from(built.nodes.len()).is_ok()).then_some(built)
+        built.filters = filters.words();
+        built.fits().then_some(built)
+    }
+
+    /// Whether the sections are not too large.
+    fn fits(&self) -> bool {
+        self.entries4.len().max(self.entries6.len()) <= MAX_ENTRIES && u32::try_from(self.nodes.len()).is_ok()
+    }
+
+    /// All of `trees`, in the order that a table has: their roots, then the children of each node.
+    pub(super) fn joined(trees: Vec<Self>) -> Option<Self> {
+        let mut joined = Self::default();
+        joined.nodes.resize(trees.len(), Node::EMPTY);
+        // Where the entries of each tree come, and how far its filters move.
+        let mut starts = Vec::with_capacity(trees.len());
+        for tree in &trees {
+            let filters = joined.filters.len().saturating_sub(UNUSED);
+            starts.push([joined.entries4.len(), joined.entries6.len(), filters].map(|start| start as u32));
+            joined.entries4.extend_from_slice(&tree.entries4);
+            joined.entries6.extend_from_slice(&tree.entries6);
+            let known = if joined.filters.is_empty() { 0 } else { UNUSED.min(tree.filters.len()) };
+            joined.filters.extend_from_slice(&tree.filters[known..]);
+        }
+        let mut queue: VecDeque<(usize, usize)> = (0..trees.len()).map(|tree| (tree, 0)).collect();
+        let mut at = 0;
+        while let Some((tree, index)) = queue.pop_front() {
+            let mut node = trees[tree].nodes[index];
+            let [entries4, entries6, filters] = starts[tree];
+            if node.is_leaf() {
+                if node.entry_count() != 0 {
+                    node.base += if node.is_ipv6() { entries6 } else { entries4 };
+                }
+                if node.claim != 0 {
+                    node.claim += filters;
+                }
+            } else {
+                let children = (1 << node.child_bits()) + usize::from(node.has_remainder());
+                queue.extend((node.base as usize..).take(children).map(|child| (tree, child)));
+                node.base = joined.nodes.len() as u32;
+                joined.nodes.resize(joined.nodes.len() + children, Node::EMPTY);
+            }
+            joined.nodes[at] = node;
+            at += 1;
+        }
+        // Each filter has so many bytes from its start on.
+        if let Some(last) = joined.nodes.iter().filter(|node| node.is_leaf()).map(|node| node.claim).max()
+            && last != 0
+        {
+            joined.filters.resize(joined.filters.len().max(last as usize + SPAN / size::WORD), 0);
+        }
+        joined.fits().then_some(joined)
     }
 
     fn leaf(&mut self, source: &Source, space: &Space, filters: &mut Filters, entries: &[u32]) -> Node {
@@ -140,7 +184,7 @@ impl Built {
         self.nodes.resize(base + children + has_remainder, Node::EMPTY);
         let mut task_of = |node: usize, entries: Vec<u32>, pending: usize, same_as: Option<usize>| {
             let budget = share(&entries);
-            next.push(Task { tree: task.tree, node, budget, entries, pending, depth: task.depth + 1, same_as });
+            next.push(Task { node, budget, entries, pending, depth: task.depth + 1, same_as });
         };
         if has_remainder != 0 {
             task_of(base, remainder, task.pending, None);
@@ -187,18 +231,4 @@ impl Built {
         let fits = self.nodes.iter().take(roots).all(|node| node.work() <= MAX_WORK);
         if fits { Ok(self) } else { Err(ErrorKind::TooAlike) }
     }
-}
-
-/// The roots as tasks, with space for `space_each` entries in place of each.
-fn first_tasks(spaces: &[Space], space_each: usize) -> Vec<Task> {
-    let task = |(index, space): (usize, &Space)| Task {
-        tree: index,
-        node: index,
-        entries: (0..space.length as u32).collect(),
-        budget: space.length.saturating_mul(space_each),
-        pending: 0,
-        depth: 0,
-        same_as: None,
-    };
-    spaces.iter().enumerate().map(task).collect()
 }

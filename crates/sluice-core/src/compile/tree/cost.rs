@@ -38,6 +38,10 @@ pub struct CostModel {
     /// How many entries a cut has a child for, as a power of two: fewer children leave large leaves, more are mostly
     /// empty.
     pub entries_per_child_bits: u32,
+    /// Waiting for a place in the tables that the last one led to, for each doubling of their size beyond 32 KiB.
+    pub miss: u64,
+    /// Whether hash tables come first, as long as they hold a good part of what is left.
+    pub tables: bool,
     /// How much space a tree may take, in entries for each entry. A node takes half the space of an IPv4 entry.
     pub space: usize,
 }
@@ -56,6 +60,8 @@ impl Default for CostModel {
             // A leaf of two groups costs less than a node and a leaf of one.
             not_cut: 2 * GROUP as usize,
             entries_per_child_bits: 2,
+            miss: 12,
+            tables: false,
             space: 8,
         }
     }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use super::Task;
 use super::cost::{CostModel, Estimator};
 use super::space::{Slice, Space, Span};
+use super::tuple::Tuples;
 use crate::policy::node::Tuple;
 use crate::policy::table::MAX_PENDING;
 
@@ -20,8 +21,11 @@ pub(super) const MAX_DEPTH: u32 = 24;
 /// How many dimensions are tried in pairs: those whose windows are best by themselves.
 const PAIRED: usize = 3;
 
-/// A tuple has to be specified by one in this many entries: else it leaves nearly all of them in the remainder.
-const TUPLE_RARITY: usize = 20;
+/// The largest number of children of a hash table, as a power of two.
+const MAX_TABLE_BITS: u32 = 17;
+
+/// A hash table has to hold one in this many entries.
+const LEAST_HELD: usize = 8;
 
 /// How a node is cut.
 #[derive(Clone, Copy)]
@@ -109,11 +113,12 @@ pub(super) struct Chooser<'a> {
     /// One in this many entries is in the sample.
     step: usize,
     estimator: Estimator,
+    tuples: Tuples,
 }
 
 impl<'a> Chooser<'a> {
     pub(super) fn new(model: &'a CostModel) -> Self {
-        Self { model, sample: Vec::new(), step: 0, estimator: Estimator::default() }
+        Self { model, sample: Vec::new(), step: 0, estimator: Estimator::default(), tuples: Tuples::default() }
     }
 
     /// The best cut for a node, if there is one that is worth it.
@@ -131,12 +136,17 @@ impl<'a> Chooser<'a> {
             .saturating_sub(self.model.entries_per_child_bits)
             .min(task.budget.saturating_sub(count).max(1).ilog2())
             .clamp(1, MAX_BITS);
+        if self.model.tables
+            && task.pending + 1 < MAX_PENDING
+            && let Some(cut) = self.table(space, task)
+        {
+            return Some(cut);
+        }
         let mut best = Best { cost: self.model.leaf(count as u64), cut: None };
         let slices = self.single_windows(space, task, most_bits, &mut best);
         if most_bits >= 2 {
             self.pairs_of_windows(space, task, most_bits, &slices, &mut best);
         }
-        self.tuples(space, task, &mut best);
         best.cut
     }
 
@@ -258,64 +268,15 @@ impl<'a> Chooser<'a> {
         lowest
     }
 
-    /// Tries tuples that many entries specify: addresses with the destination port or without, and the best of these
-    /// with more parts.
-    fn tuples(&mut self, space: &Space, task: &Task, best: &mut Best) {
-        if task.pending + 1 >= MAX_PENDING {
-            return;
-        }
-        let sources = self.prefix_shifts(space, 0);
-        let destinations = self.prefix_shifts(space, 1);
-        let mut best_here: (u64, Option<Tuple>) = (u64::MAX, None);
-        for source in &sources {
-            for destination in &destinations {
-                for parts in [0, Tuple::DESTINATION_PORT] {
-                    let tried = self.tuple(space, task, (*source, *destination, parts), best);
-                    if let Some((cost, tuple)) = tried.filter(|(cost, _)| *cost < best_here.0) {
-                        best_here = (cost, Some(tuple));
-                    }
-                }
-            }
-        }
-        if let Some(tuple) = best_here.1 {
-            let parts = tuple.0 & Tuple::DESTINATION_PORT;
-            let addresses = (tuple.source_shift(), tuple.destination_shift());
-            for more in [Tuple::PROTOCOL, Tuple::SOURCE_PORT, Tuple::SOURCE_PORT | Tuple::PROTOCOL] {
-                self.tuple(space, task, (addresses.0, addresses.1, parts | more), best);
-            }
-        }
-    }
-
-    /// How many low bits of the source (0) or the destination (1) a tuple may leave out: as many as at the odd eighths
-    /// of the sample, and all.
-    fn prefix_shifts(&self, space: &Space, side: usize) -> Vec<u32> {
-        let mut all: Vec<u32> = self.sample.iter().map(|entry| space.addresses[*entry as usize][side].1).collect();
-        all.sort_unstable();
-        let mut shifts: Vec<u32> = [1, 3, 5, 7].iter().map(|eighths| all[all.len() * eighths / 8]).collect();
-        shifts.push(if space.is_ipv6 { 128 } else { 32 });
-        shifts.dedup();
-        shifts
-    }
-
-    /// Tries one tuple: how many low bits of source and destination it leaves out, and its other parts.
-    fn tuple(
-        &mut self,
-        space: &Space,
-        task: &Task,
-        (source, destination, parts): (u32, u32, u32),
-        best: &mut Best,
-    ) -> Option<(u64, Tuple)> {
-        let probe = Tuple::new(source, destination, 1, parts);
-        let covered = self.sample.iter().filter(|entry| space.tuple_child(probe, **entry).is_some()).count();
-        if covered * TUPLE_RARITY < self.sample.len() {
+    /// A cut by a hash table that holds a good part of the entries.
+    fn table(&mut self, space: &Space, task: &Task) -> Option<Cut> {
+        let best = self.tuples.best(space, &self.sample, self.step)?;
+        if best.held * LEAST_HELD < self.sample.len() {
             return None;
         }
-        let bits = (covered * self.step).ilog2().saturating_sub(self.model.entries_per_child_bits).clamp(1, MAX_BITS);
-        let tuple = Tuple::new(source, destination, bits, parts);
-        let cut = Cut { by: By::Tuple(tuple), copies: 1 };
-        self.estimator.look_at(space, &cut, &self.sample);
-        let cost = self.estimator.estimate(self.model, task, &cut, self.step)?;
-        best.note(cost, cut);
-        Some((cost, tuple))
+        let keys = (best.held * self.step) as u64 * 16 / best.crowd;
+        let room = task.budget.saturating_sub(task.entries.len()).max(1).ilog2();
+        let bits = keys.max(2).next_power_of_two().ilog2().clamp(1, MAX_TABLE_BITS).min(room.max(1));
+        Some(Cut { by: By::Tuple(best.tuple(bits)), copies: 1 })
     }
 }

@@ -6,14 +6,19 @@
 //! every search of the node visits too, unless a better rule was found before. Which cut is best is estimated for a
 //! sample of the entries, on the assumption that each of them is asked for equally often.
 //!
-//! [`space`] has the entries as boxes, [`cut`] the ways to divide them, [`cost`] what each is expected to cost a
-//! search, and [`build`] makes nodes of the best. Each node has a budget of space for what is below it, so that copies
-//! cannot get out of hand.
+//! Where a few hash tables, one behind the other, hold nearly everything, no cut by itself shows it. So each tree is
+//! built in both ways, and the one is kept in which the same packets are found at less cost.
+//!
+//! [`space`] has the entries as boxes, [`cut`] the ways to divide them, [`tuple`] what a hash table is made of, and
+//! [`cost`] what each is expected to cost a search; [`build`] makes nodes of the best, and [`replay`] counts what a
+//! search of them costs. Each node has a budget of space for what is below it, so that copies cannot get out of hand.
 
 mod build;
 mod cost;
 mod cut;
+mod replay;
 mod space;
+mod tuple;
 
 use alloc::vec::Vec;
 
@@ -22,6 +27,7 @@ pub use self::cost::CostModel;
 pub(super) use self::space::{Slice, Space};
 use super::ErrorKind;
 use crate::policy::entry::{Entry4, Entry6};
+use crate::policy::table::{MAX_ENTRIES, MAX_EXPANDED};
 
 /// The entries of all trees of one table.
 #[derive(Default)]
@@ -52,14 +58,32 @@ impl Forest {
     ///
     /// [`ErrorKind::TooLarge`] and [`ErrorKind::TooAlike`].
     pub(super) fn build(self, model: &CostModel) -> Result<Built, ErrorKind> {
-        Built::new(&self.roots, model).ok_or(ErrorKind::TooLarge)?.complete(self.roots.len())
+        let spaces: Vec<Space> = self.roots.iter().map(Space::new).collect();
+        let all = spaces.iter().map(|space| space.length).sum::<usize>();
+        if all > MAX_EXPANDED {
+            return Err(ErrorKind::TooLarge);
+        }
+        let space_each = model.space.min(MAX_ENTRIES / all.max(1));
+        let trees = self.roots.iter().zip(&spaces).map(|(source, space)| best_tree(source, space, model, space_each));
+        let trees = trees.collect::<Option<Vec<Built>>>().ok_or(ErrorKind::TooLarge)?;
+        Built::joined(trees).ok_or(ErrorKind::TooLarge)?.complete(self.roots.len())
     }
+}
+
+/// The tree of a root that costs searches least.
+fn best_tree(source: &Source, space: &Space, model: &CostModel, space_each: usize) -> Option<Built> {
+    let budget = space.length.saturating_mul(space_each);
+    let cuts = Built::new(source, space, model, budget);
+    if space.length <= model.not_cut {
+        return cuts;
+    }
+    let tables = Built::new(source, space, &CostModel { tables: !model.tables, ..model.clone() }, budget);
+    let costs = [&cuts, &tables].map(|tree| tree.as_ref().map_or(u64::MAX, |tree| replay::cost(model, tree, space)));
+    if costs[0] <= costs[1] { cuts } else { tables }
 }
 
 /// A node that is to be built.
 struct Task {
-    /// The root that it is below.
-    tree: usize,
     /// Its place among the nodes.
     node: usize,
     entries: Vec<u32>,

@@ -1,5 +1,6 @@
 //! The entries of a tree as boxes, and the windows through which a cut looks at them.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use super::Source;
@@ -39,6 +40,8 @@ pub(crate) struct Space {
     pub(super) addresses: Vec<[(u128, u32); 2]>,
     /// First and last ports, and protocol, of each entry.
     rest: Vec<(u32, u32, Option<u8>)>,
+    /// The properties that each entry asks for.
+    properties: Vec<u32>,
     pub(crate) dimensions: Vec<(Dimension, Vec<Span>)>,
 }
 
@@ -87,8 +90,15 @@ impl Space {
                 (e.first_ports, e.last_ports, exact.then_some((e.meta_value >> meta::PROTOCOL_SHIFT) as u8))
             })
             .collect();
-        let mut space =
-            Self { length: rules.len(), is_ipv6, rules, addresses: Vec::new(), rest, dimensions: Vec::new() };
+        let mut space = Self {
+            length: rules.len(),
+            is_ipv6,
+            rules,
+            addresses: Vec::new(),
+            rest,
+            properties: entries.clone().map(|e| e.meta_value).collect(),
+            dimensions: Vec::new(),
+        };
         space.add(SOURCE_PORT, entries.clone().map(|e| (e.first_ports >> 16, e.last_ports >> 16)));
         space.add(DESTINATION_PORT, entries.clone().map(|e| (e.first_ports & 0xFFFF, e.last_ports & 0xFFFF)));
         for dimension in [PROTOCOL, DIRECTION] {
@@ -111,6 +121,31 @@ impl Space {
         if spans.iter().any(|span| *span != (0, all)) {
             self.dimensions.push((dimension, spans));
         }
+    }
+
+    /// A packet that an entry matches, the same every time: what it has in each dimension. Half of the values are ends
+    /// of what the entry covers, as ports 0 and 65535 and the addresses of networks are seen more often than others.
+    pub(crate) fn point(&self, entry: u32) -> Vec<u32> {
+        let mut state = entry;
+        self.dimensions
+            .iter()
+            .map(|(_, spans)| {
+                let (first, last) = spans[entry as usize];
+                state = (state ^ state >> 15).wrapping_mul(0x2C1B_3C6D).wrapping_add(0x9E37_79B9);
+                let inside = first + ((u64::from(state) * (u64::from(last - first) + 1)) >> 32) as u32;
+                [first, inside, last, inside][(state & 3) as usize]
+            })
+            .collect()
+    }
+
+    /// The words of the key of that packet.
+    pub(super) fn packet(&self, entry: u32) -> Vec<u32> {
+        let mut words = vec![0; 10];
+        words[word::META] = self.properties[entry as usize];
+        for ((dimension, _), value) in self.dimensions.iter().zip(self.point(entry)) {
+            words[dimension.word as usize] |= value << dimension.lowest_bit;
+        }
+        words
     }
 
     /// The child of an entry that specifies all that a tuple consists of.
