@@ -63,6 +63,30 @@ impl GUID {
     }
 }
 
+/// The [`GUID`] that equals one of another crate's type, for constants too: that of wdk-sys, or of what bindgen makes
+/// of a header. The type has the fields `Data1` to `Data4`.
+///
+/// ```
+/// # mod wdk_sys {
+/// #     pub struct GUID { pub Data1: u32, pub Data2: u16, pub Data3: u16, pub Data4: [u8; 8] }
+/// # }
+/// use wdk_nmr_sys::{NPIID, guid};
+///
+/// // As a header of the interface has it.
+/// const ADDING_ID: wdk_sys::GUID =
+///     wdk_sys::GUID { Data1: 0x6c6f23f6, Data2: 0x1a1b, Data3: 0x4a3e, Data4: [0x8e, 1, 2, 3, 4, 5, 6, 7] };
+///
+/// const ID: NPIID = guid!(ADDING_ID);
+/// assert_eq!(ID, NPIID::from_u128(0x6c6f23f6_1a1b_4a3e_8e01_020304050607));
+/// ```
+#[macro_export]
+macro_rules! guid {
+    ($guid:expr) => {{
+        let guid = $guid;
+        $crate::GUID { Data1: guid.Data1, Data2: guid.Data2, Data3: guid.Data3, Data4: guid.Data4 }
+    }};
+}
+
 /// The identifier of a Network Programming Interface. NMR offers modules to each other whose identifiers are equal
 /// (R2).
 pub type NPIID = GUID;

@@ -45,6 +45,13 @@ mod tests {
     }
 
     #[test]
+    fn digits_are_those_that_are_written() {
+        let guid = GUID::from_u128(0x6c6f23f6_1a1b_4a3e_8e01_020304050607);
+        let expected = GUID { Data1: 0x6c6f23f6, Data2: 0x1a1b, Data3: 0x4a3e, Data4: [0x8e, 1, 2, 3, 4, 5, 6, 7] };
+        assert_eq!(guid, expected);
+    }
+
+    #[test]
     fn guids_are_compared_whole() {
         assert!(NmrIsEqualNpiModuleId(&guid(MIT_GUID, 1), &guid(MIT_GUID, 1)));
         assert!(!NmrIsEqualNpiModuleId(&guid(MIT_GUID, 1), &guid(MIT_GUID, 2)));

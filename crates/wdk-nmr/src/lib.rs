@@ -175,4 +175,4 @@ pub use structure::{NpiStructure, StructureError, VersionAndSize};
 pub use table::{ByHand, Plain, by_hand};
 #[doc(hidden)]
 pub use table::{entry as __entry, null as __null, table as __own_table, value as __value};
-pub use wdk_nmr_sys::{GUID, NPIID, NTSTATUS};
+pub use wdk_nmr_sys::{GUID, NPIID, NTSTATUS, guid};

@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports)]
 
 use core::ffi::c_void;
+use core::marker::PhantomData;
 
 pub use wdk_nmr::*;
 
@@ -94,6 +95,46 @@ impl Client for Fast {
 
     fn attach(&self, _: &ProviderOffer<'_, Adding>) -> Result<(), Refusal> {
         Ok(())
+    }
+}
+
+/// A table of one entry, whatever that is.
+#[repr(C)]
+pub struct One<E> {
+    pub header: VersionAndSize,
+    pub entry: E,
+}
+
+unsafe impl<E: 'static> NpiStructure for One<E> {
+    type Header = VersionAndSize;
+
+    fn check(header: &VersionAndSize) -> Result<usize, StructureError> {
+        header.check(1..=1)
+    }
+}
+
+/// The interface of providers with such a table, and a provider.
+pub struct Offering<E>(PhantomData<fn() -> E>);
+
+unsafe impl<E: 'static> Npi for Offering<E> {
+    const ID: NPIID = GUID::from_u128(1);
+    type ProviderDispatch = One<E>;
+    type ClientDispatch = ();
+    type ProviderCharacteristics = ();
+    type ClientCharacteristics = ();
+}
+
+impl<E: 'static> Provider for Offering<E> {
+    type Npi = Self;
+    type Binding = ();
+    type Guard = Single;
+
+    fn dispatch(&self) -> ProviderTable<Self> {
+        todo!()
+    }
+
+    fn attach(&self, _: &ClientOffer<'_, Self>) -> Result<(), Refusal> {
+        todo!()
     }
 }
 
