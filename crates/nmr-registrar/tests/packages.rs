@@ -6,8 +6,16 @@ use std::process::Command;
 use std::{env, fs};
 
 /// In the order in which they are published.
-const PACKAGES: [&str; 6] =
-    ["wdk-nmr-sys", "nmr-registrar", "nmr-registrar-capi", "wdk-nmr", "wdk-nmr-wdm", "wdk-wfp-sys"];
+const PACKAGES: [&str; 8] = [
+    "wdk-nmr-sys",
+    "nmr-registrar",
+    "nmr-registrar-capi",
+    "wdk-nmr",
+    "wdk-nmr-wdm",
+    "wdk-wfp-sys",
+    "wfp-engine",
+    "wdk-wfp",
+];
 
 /// The repository, unless this package has been taken out of it.
 fn repository() -> Option<&'static Path> {
@@ -33,7 +41,7 @@ fn cargo() -> Command {
 }
 
 /// Makes the packages and unpacks them into `folder`. Their folders, in the order of [`PACKAGES`].
-fn unpack(root: &Path, folder: &Path) -> [PathBuf; 6] {
+fn unpack(root: &Path, folder: &Path) -> [PathBuf; PACKAGES.len()] {
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder).expect("the folder can be made");
     let mut package = cargo();
@@ -63,8 +71,10 @@ fn every_package_brings_its_licences_and_what_its_pages_point_to() {
             assert!(link.contains("://") || folder.join(link).is_file(), "{}: {link} is not there", folder.display());
         }
     }
-    let [_, registrar, capi, ..] = &folders;
-    assert!(registrar.join("docs/nmr-rules.md").is_file(), "what reports point to");
+    let [_, registrar, capi, .., engine, _] = &folders;
+    for file in [registrar.join("docs/nmr-rules.md"), engine.join("docs/wfp-rules.md")] {
+        assert!(file.is_file(), "{}, which reports point to, is not there", file.display());
+    }
     assert!(capi.join("include/km/ntddk.h").is_file());
 }
 

@@ -5,10 +5,13 @@
 //! left behind are a panic. [`Engine::classify`] sends a packet through the filters of a layer; [`PacketList`] makes
 //! one as NDIS would, cut into MDLs at will.
 //!
-//! The rules, W1 and so on, are in `docs/wfp-rules.md` of the repository, each with its source and how sure it is.
+//! The rules, W1 and so on, are in `docs/wfp-rules.md`, each with its source and how sure it is.
 
 mod filters;
 mod packets;
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 mod state;
 mod symbols;
 
