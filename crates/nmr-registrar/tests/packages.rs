@@ -57,6 +57,25 @@ fn unpack(root: &Path, folder: &Path) -> [PathBuf; PACKAGES.len()] {
 }
 
 #[test]
+fn every_package_says_what_it_is() {
+    let Some(root) = repository() else { return };
+    for folder in unpack(root, &Path::new(env!("CARGO_TARGET_TMPDIR")).join("described")) {
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).expect("it is there");
+        let mut needed = vec!["description", "license", "readme", "rust-version", "documentation", "keywords"];
+        needed.extend(["categories", "missing_docs"]);
+        for key in needed {
+            let is_set =
+                |line: &str| line.split_once(" = ").is_some_and(|(found, value)| found == key && value != "\"\"");
+            assert!(manifest.lines().any(is_set), "{}: no {key}", folder.display());
+        }
+        // What is for drivers is documented as drivers see it.
+        let for_drivers = !manifest.contains("\"development-tools::testing\"");
+        let target = "default-target = \"x86_64-pc-windows-msvc\"";
+        assert_eq!(manifest.contains(target), for_drivers, "{}: {target}", folder.display());
+    }
+}
+
+#[test]
 fn every_package_brings_its_licences_and_what_its_pages_point_to() {
     let Some(root) = repository() else { return };
     let folders = unpack(root, &Path::new(env!("CARGO_TARGET_TMPDIR")).join("packages"));
