@@ -84,6 +84,7 @@ impl Rig {
         rig.wait_for_service_manager()?;
         let [program, arguments @ ..] = speed::PROBE;
         speed::measure(|| rig.run(program, &arguments, speed::PROBE_LIMIT).map(drop))?;
+        rig.verifier.set_slowness(speed::slowness())?;
         Ok(rig)
     }
 
@@ -458,10 +459,13 @@ impl Rig {
     pub fn place(&self, event: &Event) -> Option<String> {
         let offset = event.get("offset")?;
         let function = event.get("function");
-        let number = u64::from_str_radix(offset.trim_start_matches("0x"), 16).ok();
+        let Ok(number) = u64::from_str_radix(offset.trim_start_matches("0x"), 16) else {
+            // The compiler has made a jump of the call.
+            return function.map(|function| format!("in the call of {function} with which one of its functions ends"));
+        };
         // A call is the instruction before the one that it returns to.
-        let number = number.map(|offset| offset.saturating_sub(u64::from(function.is_some())));
-        let line = number.and_then(|offset| line(&self.symbols(&event.driver), offset));
+        let number = number.saturating_sub(u64::from(function.is_some()));
+        let line = line(&self.symbols(&event.driver), number);
         let line = line.unwrap_or_else(|| format!("{}.sys+{offset}", event.driver));
         Some(function.map_or(format!("at {line}"), |function| format!("in the call of {function} at {line}")))
     }

@@ -22,17 +22,22 @@ static SLOWNESS: AtomicU32 = AtomicU32::new(1000);
 pub(crate) fn measure(probe: impl FnOnce() -> Result<()>) -> Result<()> {
     let started = Instant::now();
     probe()?;
-    SLOWNESS.fetch_max(slowness(started.elapsed()), Ordering::Relaxed);
+    SLOWNESS.fetch_max(slowness_of(started.elapsed()), Ordering::Relaxed);
     Ok(())
 }
 
-fn slowness(took: Duration) -> u32 {
+/// How many thousandths of the time on the machine that limits are written down for a program takes here.
+pub(crate) fn slowness() -> u32 {
+    SLOWNESS.load(Ordering::Relaxed)
+}
+
+fn slowness_of(took: Duration) -> u32 {
     u32::try_from(took.as_millis() * 1000 / REFERENCE.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// A limit as it is for this machine: never less than is written down.
 pub(crate) fn scaled(limit: Duration) -> Duration {
-    limit * SLOWNESS.load(Ordering::Relaxed) / 1000
+    limit * slowness() / 1000
 }
 
 #[cfg(test)]
@@ -41,7 +46,7 @@ mod tests {
 
     #[test]
     fn a_machine_that_is_three_times_slower_gets_three_times_as_long() {
-        assert_eq!(slowness(REFERENCE * 3), 3000);
-        assert_eq!(slowness(REFERENCE / 2), 500);
+        assert_eq!(slowness_of(REFERENCE * 3), 3000);
+        assert_eq!(slowness_of(REFERENCE / 2), 500);
     }
 }

@@ -107,6 +107,11 @@ impl Verifier {
         self.set(Word::NotIsolated, u64::from(!isolated))
     }
 
+    /// Has what may last so long on the machine that limits are written down for last that many thousandths of it.
+    pub(crate) fn set_slowness(&self, slowness: u32) -> Result<()> {
+        self.set(Word::Slowness, slowness.into())
+    }
+
     /// How many calls that can fail the driver has made since it was named.
     ///
     /// # Errors

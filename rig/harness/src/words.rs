@@ -38,4 +38,6 @@ pub(crate) enum Word {
     Delayed,
     /// Not 0: blocks of the pool begin with a page instead of ending with one.
     PoolAtStart,
+    /// How many thousandths of the time on the machine that limits are written down for this one takes.
+    Slowness,
 }

@@ -6,6 +6,7 @@
 use core::ffi::c_void;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::time::Duration;
 
 use crate::words::{LONGEST_NAME, NAME, SIZE};
 use crate::{log, sys};
@@ -87,6 +88,11 @@ pub(crate) fn word(word: Word) -> Option<&'static AtomicU64> {
 /// What a word of the file says; 0 without a file.
 pub(crate) fn value(of: Word) -> u64 {
     word(of).map_or(0, |word| word.load(Ordering::Acquire))
+}
+
+/// A limit as it is for this machine, as much longer as the harness has found it to be slower.
+pub(crate) fn scaled(limit: Duration) -> Duration {
+    limit * u32::try_from(value(Word::Slowness)).unwrap_or(u32::MAX).max(1000) / 1000
 }
 
 /// Draws the `number`th random decision of the seed: yes with the chance in 65,536 that a word says.

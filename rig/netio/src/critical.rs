@@ -34,6 +34,12 @@ pub(crate) extern "system" fn enter() {
     DEPTHS.with(|depths| *depths.entry(thread).or_default() += 1);
 }
 
+/// The calling thread is about to end; another may get its number.
+pub(crate) fn forget_thread() {
+    let thread = teb::thread();
+    DEPTHS.with(|depths| depths.remove(&thread));
+}
+
 /// KeLeaveCriticalRegion.
 pub(crate) extern "system" fn leave() {
     let (caller, thread) = (thunk::caller(), teb::thread());

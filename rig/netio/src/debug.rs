@@ -5,7 +5,7 @@ use core::arch::naked_asm;
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr::null;
 
-use crate::{drivers, log, sys, thunk};
+use crate::{drivers, irql, log, sys, thunk};
 
 /// Longer output is cut, as on Windows (which cuts at 512).
 const LONGEST: usize = 4096;
@@ -13,6 +13,10 @@ const LONGEST: usize = 4096;
 /// Formats and logs. `arguments` is a `va_list`: a pointer to the arguments, 8 bytes each.
 unsafe extern "system" fn print(format: *const u8, arguments: *const c_void, prefix: *const c_char) -> sys::NtStatus {
     let caller = thunk::caller();
+    // SAFETY: the driver passes a string that ends in a zero.
+    if let Some(conversion) = wide(unsafe { CStr::from_ptr(format.cast()) }.to_bytes()) {
+        irql::up_to(irql::PASSIVE_LEVEL, conversion, caller);
+    }
     let mut text = vec::Vec::new();
     if !prefix.is_null() {
         // SAFETY: the driver passes a string that ends in a zero.
@@ -26,6 +30,26 @@ unsafe extern "system" fn print(format: *const u8, arguments: *const c_void, pre
     text.append(&mut formatted);
     log::event(&drivers::name(caller), "debug", format_args!("text={}", log::Text(text.trim_ascii_end())));
     sys::STATUS_SUCCESS
+}
+
+/// The first conversion of a format that turns Unicode into bytes, for which the kernel has pageable tables.
+fn wide(format: &[u8]) -> Option<&str> {
+    let mut rest = format;
+    loop {
+        let start = rest.iter().position(|byte| *byte == b'%')?;
+        let flags = rest[start + 1..].iter().take_while(|byte| b"-+ #0123456789.*".contains(byte)).count();
+        let conversion = &rest[start + 1 + flags..];
+        let is_wide = conversion.first().is_some_and(|byte| b"CSZ".contains(byte))
+            || conversion
+                .first_chunk()
+                .is_some_and(|chunk: &[u8; 2]| [b"lc", b"ls", b"wc", b"ws", b"wZ"].contains(&chunk));
+        if is_wide {
+            let length = 1 + usize::from(conversion[0].is_ascii_lowercase());
+            return core::str::from_utf8(&rest[start..start + 1 + flags + length]).ok();
+        }
+        // A percent sign that stands for itself is passed with its conversion.
+        rest = conversion.get(1..)?;
+    }
 }
 
 /// `vDbgPrintEx(component, level, format, arguments)`
@@ -53,22 +77,28 @@ pub(crate) unsafe extern "system" fn v_dbg_print_ex_with_prefix(
 
 // The two below have variable arguments, which Rust cannot declare: they make a va_list of them for `print`. Arguments
 // in registers are put right below those on the stack: on x64 into the home space that the caller provides for them, on
-// ARM64 into the top of the frame.
+// ARM64 into the top of the frame. Their frames are described as a compiler would describe them, so that whoever looks
+// at the stack finds the driver.
 
 /// `DbgPrint(format, ...)`
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 pub(crate) extern "system" fn dbg_print() {
     naked_asm!(
+        ".seh_proc {this}",
         "mov [rsp + 16], rdx",
         "mov [rsp + 24], r8",
         "mov [rsp + 32], r9",
         "lea rdx, [rsp + 16]",
         "xor r8d, r8d",
         "sub rsp, 40",
+        ".seh_stackalloc 40",
+        ".seh_endprologue",
         "call {print}",
         "add rsp, 40",
         "ret",
+        ".seh_endproc",
+        this = sym dbg_print,
         print = sym print,
     )
 }
@@ -78,9 +108,14 @@ pub(crate) extern "system" fn dbg_print() {
 #[unsafe(naked)]
 pub(crate) extern "system" fn dbg_print() {
     naked_asm!(
+        ".seh_proc {this}",
         "sub sp, sp, #80",
+        ".seh_stackalloc 80",
         "stp x29, x30, [sp]",
+        ".seh_save_fplr 0",
         "mov x29, sp",
+        ".seh_set_fp",
+        ".seh_endprologue",
         "str x1, [sp, #24]",
         "stp x2, x3, [sp, #32]",
         "stp x4, x5, [sp, #48]",
@@ -91,6 +126,8 @@ pub(crate) extern "system" fn dbg_print() {
         "ldp x29, x30, [sp]",
         "add sp, sp, #80",
         "ret",
+        ".seh_endproc",
+        this = sym dbg_print,
         print = sym print,
     )
 }
@@ -100,14 +137,19 @@ pub(crate) extern "system" fn dbg_print() {
 #[unsafe(naked)]
 pub(crate) extern "system" fn dbg_print_ex() {
     naked_asm!(
+        ".seh_proc {this}",
         "mov [rsp + 32], r9",
         "mov rcx, r8",
         "lea rdx, [rsp + 32]",
         "xor r8d, r8d",
         "sub rsp, 40",
+        ".seh_stackalloc 40",
+        ".seh_endprologue",
         "call {print}",
         "add rsp, 40",
         "ret",
+        ".seh_endproc",
+        this = sym dbg_print_ex,
         print = sym print,
     )
 }
@@ -117,9 +159,14 @@ pub(crate) extern "system" fn dbg_print_ex() {
 #[unsafe(naked)]
 pub(crate) extern "system" fn dbg_print_ex() {
     naked_asm!(
+        ".seh_proc {this}",
         "sub sp, sp, #64",
+        ".seh_stackalloc 64",
         "stp x29, x30, [sp]",
+        ".seh_save_fplr 0",
         "mov x29, sp",
+        ".seh_set_fp",
+        ".seh_endprologue",
         "str x3, [sp, #24]",
         "stp x4, x5, [sp, #32]",
         "stp x6, x7, [sp, #48]",
@@ -130,6 +177,8 @@ pub(crate) extern "system" fn dbg_print_ex() {
         "ldp x29, x30, [sp]",
         "add sp, sp, #64",
         "ret",
+        ".seh_endproc",
+        this = sym dbg_print_ex,
         print = sym print,
     )
 }

@@ -64,14 +64,16 @@ pub(crate) fn base(id: DriverId) -> Option<usize> {
     TABLE.with(|table| table.loaded.iter().find(|driver| driver.id == id).map(|driver| driver.base))
 }
 
-/// An address in the image of a driver, shown as the distance from its beginning; another address is shown as it is.
+/// An address in the image of a driver, shown as the distance from its beginning. Another address is shown as a word: a
+/// call that the compiler has turned into a jump returns to whoever called the driver.
 pub(crate) struct Place(pub(crate) DriverId, pub(crate) usize);
 
 impl fmt::Display for Place {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let own = containing(self.1) == Some(self.0);
-        let base = base(self.0).filter(|_| own).unwrap_or(0);
-        write!(out, "{:#x}", self.1 - base)
+        match base(self.0).filter(|_| containing(self.1) == Some(self.0)) {
+            Some(base) => write!(out, "{:#x}", self.1 - base),
+            None => out.write_str("elsewhere"),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use core::fmt::Write;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::bugcheck::{bug_check, code};
+use crate::bugcheck::{bug_check, bug_check_at, code};
 use crate::drivers::{self, DriverId};
 use crate::lock::Lock;
 use crate::{irql, log, thunk};
@@ -76,8 +76,14 @@ pub(crate) extern "system" fn deregister(record: *mut c_void) -> u8 {
 
 /// A driver goes: on Windows, the next bug check would call into memory where it was.
 pub(crate) fn check_unloaded(driver: DriverId) {
-    if CALLBACKS.with(|callbacks| callbacks.iter().any(|callback| callback.driver == driver)) {
-        bug_check(driver, code::PENDING_AT_UNLOAD, format_args!("unloaded with a bug-check callback registered"));
+    let of_driver = |callbacks: &mut Vec<Callback>| {
+        callbacks.iter().find(|callback| callback.driver == driver).map(|callback| callback.routine)
+    };
+    if let Some(routine) = CALLBACKS.with(of_driver) {
+        // The dump is collected before the process ends: not from memory that is about to go.
+        CALLBACKS.with(|callbacks| callbacks.retain(|callback| callback.driver != driver));
+        let why = format_args!("unloaded with a bug-check callback registered");
+        bug_check_at(Some(driver), code::PENDING_AT_UNLOAD, why, routine as *const () as usize);
     }
 }
 

@@ -9,15 +9,16 @@ use core::ffi::c_void;
 use core::ptr::null;
 
 use crate::drivers::{self, DriverId};
+use crate::gate::{self, Call};
 use crate::lock::Lock;
 use crate::log::{self, Guid};
-use crate::{sys, thunk, tracelogging};
+use crate::{irql, requests, sys, thunk, tracelogging};
 
 const STATUS_INVALID_HANDLE: sys::NtStatus = 0xC000_0008_u32 as sys::NtStatus;
 
 struct Providers {
     last: u64,
-    registered: BTreeMap<u64, DriverId>,
+    registered: BTreeMap<u64, (DriverId, Option<Call>)>,
 }
 
 static PROVIDERS: Lock<Providers> = Lock::new(Providers { last: 0, registered: BTreeMap::new() });
@@ -46,9 +47,11 @@ pub(crate) unsafe extern "system" fn register(
     handle: *mut u64,
 ) -> sys::NtStatus {
     let caller = thunk::caller();
+    requests::check_system_thread(caller);
+    let call = gate::last_call(caller);
     let new = PROVIDERS.with(|providers| {
         providers.last += 1;
-        providers.registered.insert(providers.last, caller);
+        providers.registered.insert(providers.last, (caller, call));
         providers.last
     });
     // SAFETY: the driver passes a place for the handle.
@@ -83,7 +86,7 @@ pub(crate) extern "system" fn provider_enabled(handle: u64, _level: u8, _keyword
 
 /// The driver whose registration that is.
 fn registered(handle: u64) -> Option<DriverId> {
-    PROVIDERS.with(|providers| providers.registered.get(&handle).copied())
+    PROVIDERS.with(|providers| providers.registered.get(&handle).map(|(driver, _)| *driver))
 }
 
 /// `EVENT_DESCRIPTOR`.
@@ -163,14 +166,26 @@ pub(crate) extern "system" fn set_information() -> sys::NtStatus {
     sys::STATUS_SUCCESS
 }
 
-/// EtwActivityIdControl.
-pub(crate) extern "system" fn activity_id_control(_code: u32, _id: *mut c_void) -> sys::NtStatus {
+/// EtwActivityIdControl. All but making an identifier has to do with the thread.
+pub(crate) extern "system" fn activity_id_control(code: u32, _id: *mut c_void) -> sys::NtStatus {
+    const CREATE_ID: u32 = 3;
+    if code != CREATE_ID {
+        irql::up_to(irql::APC_LEVEL, "a code other than EVENT_ACTIVITY_CTRL_CREATE_ID", thunk::caller());
+    }
     sys::STATUS_SUCCESS
 }
 
 /// How many providers `owner` has registered and not unregistered; all drivers together if `None`.
 pub(crate) fn alive(owner: Option<DriverId>) -> usize {
     PROVIDERS.with(|providers| {
-        providers.registered.values().filter(|&&driver| owner.is_none_or(|owner| owner == driver)).count()
+        providers.registered.values().filter(|(driver, _)| owner.is_none_or(|owner| owner == *driver)).count()
+    })
+}
+
+/// By which calls a driver has registered those.
+pub(crate) fn made_by(owner: DriverId) -> Vec<(&'static str, Call)> {
+    PROVIDERS.with(|providers| {
+        let mine = providers.registered.values().filter(|(driver, _)| *driver == owner);
+        mine.filter_map(|(_, call)| Some(("etw_provider", (*call)?))).collect()
     })
 }

@@ -81,42 +81,53 @@ fn is_to_fail(call: Call) -> bool {
 }
 
 /// Jumped to by a thunk with the function in rax and the index of the hook in r10: calls [`before`], then the function,
-/// with every register that carries an argument as it was.
+/// with every register that carries an argument as it was. Whoever looks at the stack meanwhile finds the driver: the
+/// frame is described as a compiler would describe it.
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 pub(crate) extern "system" fn pass() {
     naked_asm!(
-        "push rax",
-        "push rcx",
-        "push rdx",
-        "push r8",
-        "push r9",
-        "sub rsp, 32",
+        ".seh_proc {pass}",
+        "sub rsp, 72",
+        ".seh_stackalloc 72",
+        ".seh_endprologue",
+        "mov [rsp + 32], rax",
+        "mov [rsp + 40], rcx",
+        "mov [rsp + 48], rdx",
+        "mov [rsp + 56], r8",
+        "mov [rsp + 64], r9",
         "mov rcx, r10",
         "mov rdx, [rsp + 72]",
         "call {before}",
-        "add rsp, 32",
-        "pop r9",
-        "pop r8",
-        "pop rdx",
-        "pop rcx",
-        "pop r10",
+        "mov r10, [rsp + 32]",
+        "mov rcx, [rsp + 40]",
+        "mov rdx, [rsp + 48]",
+        "mov r8, [rsp + 56]",
+        "mov r9, [rsp + 64]",
+        "add rsp, 72",
+        // From here on there is no frame.
+        ".seh_endproc",
         "cmp rax, -1",
         "jne 2f",
         "jmp r10",
         "2: ret",
+        pass = sym pass,
         before = sym before,
     )
 }
 
 /// Jumped to by a thunk with the function in x16 and the index of the hook in x17: calls [`before`], then the function,
-/// with every register that carries an argument as it was.
+/// with every register that carries an argument as it was. Its frame is described, as on x64.
 #[cfg(target_arch = "aarch64")]
 #[unsafe(naked)]
 pub(crate) extern "system" fn pass() {
     naked_asm!(
+        ".seh_proc {pass}",
         "stp x29, x30, [sp, #-96]!",
+        ".seh_save_fplr_x 96",
         "mov x29, sp",
+        ".seh_set_fp",
+        ".seh_endprologue",
         "stp x0, x1, [sp, #16]",
         "stp x2, x3, [sp, #32]",
         "stp x4, x5, [sp, #48]",
@@ -132,11 +143,14 @@ pub(crate) extern "system" fn pass() {
         "ldp x6, x7, [sp, #64]",
         "ldp x8, x16, [sp, #80]",
         "ldp x29, x30, [sp], #96",
+        // From here on there is no frame.
+        ".seh_endproc",
         "cmn x17, #1",
         "b.ne 2f",
         "br x16",
         "2: mov x0, x17",
         "ret",
+        pass = sym pass,
         before = sym before,
     )
 }

@@ -4,15 +4,21 @@ use core::ffi::c_void;
 use core::ptr::null;
 
 use crate::bugcheck::bug_check;
-use crate::irql::{APC_LEVEL, DISPATCH_LEVEL, HIGH_LEVEL, PASSIVE_LEVEL};
+use crate::irql::{APC_LEVEL, DISPATCH_LEVEL, HIGH_LEVEL, IPI_LEVEL, PASSIVE_LEVEL};
 use crate::thunk::{self, Hook};
 use crate::{
     critical, debug, dump_data, entry, error_log, etw, file, irql, isolation, locks, nmr, objects, paging, pool,
-    processors, requests, state, system_routine, time, token, waits,
+    processors, requests, state, system_routine, threads, time, token, waits,
 };
 
 /// `name => what runs, the highest IRQL that its page allows, what it fails with;`. What has no IRQL may be called at
 /// any; what has no failure cannot fail, or its callers have no reason to look.
+///
+/// The levels are those that `Requirements` or `Remarks` of each function's page state, as of
+/// <https://github.com/MicrosoftDocs/windows-driver-docs-ddi>: `wdm`, `ntddk`, `ntifs` and `netioddk` there. Where a page
+/// has a lower level for some of what can be passed, or a lowest one, the replacement looks. Two of the pages say more
+/// than is asked here: those of ExAcquireFastMutexUnsafe and ExReleaseFastMutexUnsafe demand APC_LEVEL, but describe
+/// critical regions at PASSIVE_LEVEL, too. ExAllocatePool3 and ExFreePool2 have the level of their elder kin.
 macro_rules! hooks {
     ($($name:expr => $runs:expr $(, $irql:expr $(, $failure:expr)?)?;)*) => {
         &[$(Hook::new($name, $runs as *const c_void)$(.up_to($irql)$(.failing($failure as usize))?)?),*]
@@ -76,7 +82,7 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
 
     "KeGetCurrentProcessorNumberEx" => processors::current;
     "KeGetProcessorNumberFromIndex" => processors::from_index; // not in Wine
-    "KeIpiGenericCall" => processors::interrupt_each; // not in Wine
+    "KeIpiGenericCall" => processors::interrupt_each, IPI_LEVEL - 1; // not in Wine
     "KeRevertToUserGroupAffinityThread" => processors::revert_affinity, DISPATCH_LEVEL; // not in Wine
     "KeSetSystemGroupAffinityThread" => processors::set_affinity, DISPATCH_LEVEL; // not in Wine
 
@@ -86,7 +92,7 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "EtwEventEnabled" => etw::event_enabled;
     "EtwProviderEnabled" => etw::provider_enabled;
     "EtwRegister" => etw::register, PASSIVE_LEVEL, NO_RESOURCES;
-    "EtwSetInformation" => etw::set_information;
+    "EtwSetInformation" => etw::set_information, PASSIVE_LEVEL;
     "EtwUnregister" => etw::unregister, PASSIVE_LEVEL;
     "EtwWrite" => etw::write;
     "EtwWriteTransfer" => etw::write_transfer;
@@ -117,22 +123,22 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "KeEnterCriticalRegion" => critical::enter, APC_LEVEL;
     "KeLeaveCriticalRegion" => critical::leave, APC_LEVEL;
     "KeReleaseMutex" => locks::release_mutex, DISPATCH_LEVEL;
-    "KeSetEvent" => KERNEL, DISPATCH_LEVEL;
+    "KeSetEvent" => waits::set_event, DISPATCH_LEVEL;
     "KeWaitForMultipleObjects" => waits::for_several, DISPATCH_LEVEL;
     "KeWaitForSingleObject" => waits::for_one, DISPATCH_LEVEL;
-    "MmMapLockedPagesSpecifyCache" => KERNEL, DISPATCH_LEVEL, NULL;
+    "MmMapLockedPagesSpecifyCache" => paging::map, DISPATCH_LEVEL, NULL;
     "ObOpenObjectByPointer" => objects::open_object, APC_LEVEL, NO_RESOURCES;
     "ObfDereferenceObject" => KERNEL, DISPATCH_LEVEL;
     "ObfReferenceObject" => KERNEL, DISPATCH_LEVEL;
     "ObReferenceObjectByHandle" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
-    "PsCreateSystemThread" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
-    "PsTerminateSystemThread" => KERNEL, PASSIVE_LEVEL;
+    "PsCreateSystemThread" => threads::create, PASSIVE_LEVEL, NO_RESOURCES;
+    "PsTerminateSystemThread" => threads::terminate, PASSIVE_LEVEL;
     "MmLockPagableDataSection" => paging::lock, APC_LEVEL;
     "MmLockPagableSectionByHandle" => paging::lock_by_handle, APC_LEVEL;
     "MmUnlockPagableImageSection" => paging::unlock, APC_LEVEL;
     "RtlAppendUnicodeStringToString" => KERNEL, DISPATCH_LEVEL, BUFFER_TOO_SMALL;
     "RtlAppendUnicodeToString" => KERNEL, DISPATCH_LEVEL, BUFFER_TOO_SMALL;
-    "RtlConvertSidToUnicodeString" => KERNEL, PASSIVE_LEVEL, BUFFER_TOO_SMALL;
+    "RtlConvertSidToUnicodeString" => KERNEL, APC_LEVEL, BUFFER_TOO_SMALL;
 
     "RtlCheckRegistryKey" => isolation::check_registry_key, PASSIVE_LEVEL, NO_RESOURCES;
     "RtlCreateRegistryKey" => isolation::create_registry_key, PASSIVE_LEVEL, NO_RESOURCES;

@@ -14,6 +14,8 @@ use crate::{paging, pool, processors, sys, teb, thunk};
 pub(crate) const PASSIVE_LEVEL: u8 = 0;
 pub(crate) const APC_LEVEL: u8 = 1;
 pub(crate) const DISPATCH_LEVEL: u8 = 2;
+/// On x64 and on ARM64.
+pub(crate) const IPI_LEVEL: u8 = 14;
 pub(crate) const HIGH_LEVEL: u8 = 15;
 
 /// Threads that are above PASSIVE_LEVEL.
@@ -47,6 +49,24 @@ pub(crate) fn set(irql: u8) -> u8 {
         _ => {}
     }
     old
+}
+
+/// Checks the call that a driver is making, which is allowed from a level on alone.
+pub(crate) fn from(lowest: u8, driver: DriverId) {
+    let level = current();
+    if level < lowest {
+        bug_check(driver, code::VERIFIER, format_args!("called at IRQL {level}; it may be called from {lowest}"));
+    }
+}
+
+/// Checks the call that a driver is making, which is allowed up to a lower level than others of its function, because
+/// of what is passed.
+pub(crate) fn up_to(highest: u8, with: &str, driver: DriverId) {
+    let level = current();
+    if level > highest {
+        let why = format_args!("called with {with} at IRQL {level}; with that it may be called up to {highest}");
+        bug_check(driver, code::VERIFIER, why);
+    }
 }
 
 /// Lets other threads run for a millisecond.

@@ -11,11 +11,11 @@
 //! lib                                    start
 //! image          device                  a driver comes or goes; somebody opens \\.\netio
 //! hooks          report                  which functions are replaced; what is alive
-//! entry, pool, debug, etw, error_log, file, state, objects, requests, isolation, waits, system_routine, time, token
-//!                                        the replacements
+//! entry, pool, debug, etw, error_log, file, state, objects, requests, isolation, waits, threads, system_routine, time,
+//! token                                  the replacements
 //!                nmr, crash              the nine functions; exceptions
 //! irql, processors, critical, locks      what a thread is in: a level, regions, locks
-//! shadow, pages, paging, threads         memory that is watched; who is in an image
+//! shadow, pages, paging                  memory that is watched
 //! hooked, pe, thunk, tracelogging        what is done to an image
 //! gate, delay                            what every call passes, by its line in hooks
 //! bugcheck, dump_data, control, drivers, log, lock, heap, teb, sys
@@ -103,10 +103,11 @@ fn start() -> bool {
     if !sys::ntdll_exports(c"wine_get_version") {
         return false;
     }
+    let logs = log::open() >= 0;
+    control::open();
     nmr::start();
     crash::watch();
-    let started = log::open() >= 0 && image::watch() >= 0;
-    control::open();
+    let started = logs && image::watch() >= 0;
     if started {
         log::event("netio", "start", format_args!("version={}", env!("CARGO_PKG_VERSION")));
     }

@@ -171,10 +171,19 @@ pub(crate) fn count() -> usize {
     LOCKS.with(|locks| locks.held.get(&thread).map_or(0, Vec::len))
 }
 
+/// Whether the calling thread holds a spin lock of a driver's own.
+pub(crate) fn holds_spin() -> bool {
+    holds(|held| held.kind == Kind::Spin && held.lock != CANCEL)
+}
+
+fn holds(wanted: impl Fn(&Held) -> bool) -> bool {
+    let thread = teb::thread();
+    LOCKS.with(|locks| locks.held.get(&thread).is_some_and(|held| held.iter().any(wanted)))
+}
+
 /// Whether the calling thread holds a mutex, which keeps normal kernel APCs away as a critical region does.
 pub(crate) fn holds_mutex() -> bool {
-    let thread = teb::thread();
-    LOCKS.with(|locks| locks.held.get(&thread).is_some_and(|held| held.iter().any(|held| held.kind == Kind::Mutex)))
+    holds(|held| held.kind == Kind::Mutex)
 }
 
 /// Forgets the locks in memory that is about to go. One that is held is a mistake of whoever took it.
@@ -203,8 +212,7 @@ pub(crate) fn begin_of_cancel(driver: DriverId, irql: u8) {
 
 /// Whether the calling thread holds the cancel spin lock.
 pub(crate) fn holds_cancel() -> bool {
-    let thread = teb::thread();
-    LOCKS.with(|locks| locks.held.get(&thread).is_some_and(|held| held.iter().any(|held| held.lock == CANCEL)))
+    holds(|held| held.lock == CANCEL)
 }
 
 /// No driver wants to know of the cancellation: the cancel spin lock is released.
@@ -228,6 +236,7 @@ pub(crate) unsafe extern "system" fn acquire_cancel(irql: *mut u8) {
 /// IoReleaseCancelSpinLock.
 pub(crate) unsafe extern "system" fn release_cancel(irql: u8) {
     let caller = thunk::caller();
+    irql::from(DISPATCH_LEVEL, caller);
     let before = released(caller, Kind::Spin, CANCEL);
     if irql != before {
         let why = format_args!("the cancel spin lock released to IRQL {irql}; it was taken at {before}");
@@ -267,6 +276,7 @@ pub(crate) unsafe extern "system" fn acquire_spin(lock: *mut usize) -> u8 {
 /// KeReleaseSpinLock.
 pub(crate) unsafe extern "system" fn release_spin(lock: *mut usize, irql: u8) {
     let caller = thunk::caller();
+    irql::from(DISPATCH_LEVEL, caller);
     let before = released(caller, Kind::Spin, lock as usize);
     if irql != before {
         let why = format_args!("the spin lock {lock:p} released to IRQL {irql}; it was taken at {before}");
@@ -280,7 +290,7 @@ pub(crate) unsafe extern "system" fn release_spin(lock: *mut usize, irql: u8) {
 /// KeAcquireSpinLockAtDpcLevel.
 pub(crate) unsafe extern "system" fn acquire_spin_at_dpc(lock: *mut usize) {
     let caller = thunk::caller();
-    at_dispatch_level(caller);
+    irql::from(DISPATCH_LEVEL, caller);
     taking(caller, Kind::Spin, lock as usize);
     // SAFETY: the driver passes a spin lock of its own. The level is kept here.
     unsafe { KeAcquireSpinLockRaiseToDpc(lock) };
@@ -290,17 +300,10 @@ pub(crate) unsafe extern "system" fn acquire_spin_at_dpc(lock: *mut usize) {
 /// KeReleaseSpinLockFromDpcLevel.
 pub(crate) unsafe extern "system" fn release_spin_from_dpc(lock: *mut usize) {
     let caller = thunk::caller();
-    at_dispatch_level(caller);
+    irql::from(DISPATCH_LEVEL, caller);
     released(caller, Kind::Spin, lock as usize);
     // SAFETY: the driver passes the spin lock that it holds.
     unsafe { KeReleaseSpinLock(lock, PASSIVE_LEVEL) };
-}
-
-fn at_dispatch_level(driver: DriverId) {
-    let level = irql::current();
-    if level < DISPATCH_LEVEL {
-        bug_check(driver, code::VERIFIER, format_args!("called at IRQL {level}; it may be called from 2"));
-    }
 }
 
 /// KeReleaseMutex. Its mutex is taken by a wait.
@@ -324,6 +327,7 @@ pub(crate) unsafe extern "system" fn acquire_fast(mutex: *mut c_void) {
 /// ExReleaseFastMutex.
 pub(crate) unsafe extern "system" fn release_fast(mutex: *mut c_void) {
     let caller = thunk::caller();
+    irql::from(APC_LEVEL, caller);
     let irql = released(caller, Kind::FastMutex, mutex as usize);
     // SAFETY: the driver passes the fast mutex that it holds.
     unsafe { ExReleaseFastMutexUnsafe(mutex) };
@@ -347,7 +351,7 @@ pub(crate) unsafe extern "system" fn release_fast_unsafe(mutex: *mut c_void) {
     unsafe { ExReleaseFastMutexUnsafe(mutex) };
 }
 
-/// Normal kernel APCs may not suspend a thread that takes such a lock.
+/// Normal kernel APCs may not suspend a thread that takes or releases such a lock.
 fn without_apcs(driver: DriverId) {
     if irql::current() == PASSIVE_LEVEL && critical::depth() == 0 && !holds_mutex() {
         bug_check(driver, code::VERIFIER, format_args!("called outside of critical regions, and below APC_LEVEL"));
@@ -381,7 +385,9 @@ fn acquire_resource(resource: *mut c_void, wait: u8, acquire: impl FnOnce(*mut c
 
 /// ExReleaseResourceLite.
 pub(crate) unsafe extern "system" fn release_resource(resource: *mut c_void) {
-    released(thunk::caller(), Kind::Resource, resource as usize);
+    let caller = thunk::caller();
+    without_apcs(caller);
+    released(caller, Kind::Resource, resource as usize);
     // SAFETY: the driver passes the resource that it holds.
     unsafe { ExReleaseResourceLite(resource) };
 }

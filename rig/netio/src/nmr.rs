@@ -11,9 +11,9 @@ use nmr_registrar::{Event, Function, Lock, PausePoint, Platform, Registrar, Repo
 use wdk_nmr_sys::{HANDLE, NPI_CLIENT_CHARACTERISTICS, NPI_PROVIDER_CHARACTERISTICS, NTSTATUS, STATUS_PENDING};
 
 use crate::drivers::{self, Driver};
-use crate::{bugcheck, critical, irql, lock, log, sys, teb, waits};
+use crate::{bugcheck, control, critical, irql, lock, log, sys, teb, waits};
 
-/// After this long a wait is logged with whom it waits for.
+/// After this long, on the machine that limits are written down for, a wait is logged with whom it waits for.
 const SLOW_WAIT: Duration = Duration::from_secs(5);
 
 /// The world of the registrar: a process of Wine.
@@ -124,7 +124,7 @@ static REGISTRAR: AtomicPtr<Registrar<Wine>> = AtomicPtr::new(null_mut());
 /// Makes the registrar. Called once, before any driver can call one of the nine functions.
 pub(crate) fn start() {
     let registrar = Registrar::new(Wine);
-    registrar.set_slow_wait(Some(SLOW_WAIT));
+    registrar.set_slow_wait(Some(control::scaled(SLOW_WAIT)));
     REGISTRAR.store(Box::into_raw(Box::new(registrar)), Ordering::Release);
 }
 

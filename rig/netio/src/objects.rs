@@ -4,13 +4,14 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::ffi::c_void;
-use core::fmt;
 
 use crate::bugcheck::{bug_check, code};
-use crate::drivers::{self, DriverId};
+use crate::drivers::DriverId;
+use crate::gate::{self, Call};
 use crate::lock::Lock;
-use crate::{gate, locks, log, sys, thunk};
+use crate::{locks, sys, thunk};
 
 /// Something that has to be given back.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,13 +21,13 @@ pub(crate) enum Object {
     Link(String),
 }
 
-impl fmt::Display for Object {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
+impl Object {
+    fn kind(&self) -> &'static str {
+        match self {
             Self::Handle(_) => "handle",
             Self::Device(_) => "device",
             Self::Link(_) => "link",
-        })
+        }
     }
 }
 
@@ -34,8 +35,7 @@ impl fmt::Display for Object {
 #[derive(Clone, Copy)]
 struct Made {
     owner: DriverId,
-    function: &'static str,
-    site: usize,
+    call: Option<Call>,
 }
 
 static OBJECTS: Lock<BTreeMap<Object, Made>> = Lock::new(BTreeMap::new());
@@ -43,9 +43,8 @@ static OBJECTS: Lock<BTreeMap<Object, Made>> = Lock::new(BTreeMap::new());
 /// Puts what the driver's last call has made on its account, if that succeeded.
 fn made(owner: DriverId, status: sys::NtStatus, object: impl FnOnce() -> Object) -> sys::NtStatus {
     if status >= 0 {
-        let (function, site) = gate::last_call(owner).map_or(("", 0), |call| (call.function, call.site));
-        let object = object();
-        OBJECTS.with(|objects| objects.insert(object, Made { owner, function, site }));
+        let (object, call) = (object(), gate::last_call(owner));
+        OBJECTS.with(|objects| objects.insert(object, Made { owner, call }));
     }
     status
 }
@@ -76,16 +75,12 @@ pub(crate) fn alive(owner: Option<DriverId>) -> [usize; 3] {
     })
 }
 
-/// Logs what a driver, whose image is still known, has left, and where it got it.
-pub(crate) fn report(owner: DriverId) {
-    let left: alloc::vec::Vec<_> = OBJECTS.with(|objects| {
+/// What a driver has, and by which calls it got it.
+pub(crate) fn made_by(owner: DriverId) -> Vec<(&'static str, Call)> {
+    OBJECTS.with(|objects| {
         let mine = objects.iter().filter(|(_, made)| made.owner == owner);
-        mine.map(|(object, made)| (object.clone(), *made)).collect()
-    });
-    for (object, Made { function, site, .. }) in left {
-        let place = drivers::Place(owner, site);
-        log::event(&drivers::name(owner), "left", format_args!("kind={object} function={function} offset={place}"));
-    }
+        mine.filter_map(|(object, made)| Some((object.kind(), made.call?))).collect()
+    })
 }
 
 #[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
@@ -126,6 +121,12 @@ pub(crate) unsafe extern "system" fn create_device(
     let caller = thunk::caller();
     // SAFETY: the driver's own arguments.
     let status = unsafe { IoCreateDevice(driver, extension, name, kind, characteristics, exclusive, device) };
+    if status >= 0 {
+        // SAFETY: the function has put the device there.
+        let new = unsafe { device.read() };
+        // SAFETY: it has an extension of that many bytes.
+        unsafe { sys::set_memory_of(new, extension) };
+    }
     // SAFETY: the function has put the device there.
     made(caller, status, || Object::Device(unsafe { device.read() } as usize))
 }

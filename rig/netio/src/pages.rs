@@ -34,7 +34,8 @@ impl Pages {
         let status = unsafe {
             sys::NtAllocateVirtualMemory(sys::THIS_PROCESS, &mut base, 0, &mut reserved, MEM_RESERVE, PAGE_NOACCESS)
         };
-        if status < 0 {
+        // Of a region that is larger than the address space, Wine says that it succeeds.
+        if status < 0 || base.is_null() {
             return None;
         }
         let pages = Self { start: base as usize + PAGE, size };

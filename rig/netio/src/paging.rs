@@ -11,7 +11,7 @@ use core::ffi::c_void;
 use crate::drivers::DriverId;
 use crate::lock::Lock;
 use crate::pe::Image;
-use crate::{drivers, sys};
+use crate::{drivers, irql, sys, thunk};
 
 const PAGE_NOACCESS: u32 = 1;
 const PREFIX: &[u8] = b"PAGE";
@@ -78,6 +78,35 @@ pub(crate) fn explain(address: usize) -> Option<String> {
     })?;
     let name = String::from_utf8_lossy(&name);
     Some(format!("in the pageable section {} of {}.sys", name.trim_end_matches('\0'), drivers::name(driver)))
+}
+
+#[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
+unsafe extern "system" {
+    fn MmMapLockedPagesSpecifyCache(
+        mdl: *mut c_void,
+        mode: i8,
+        cache: i32,
+        address: *mut c_void,
+        bug_check: u32,
+        priority: u32,
+    ) -> *mut c_void;
+}
+
+/// MmMapLockedPagesSpecifyCache.
+pub(crate) unsafe extern "system" fn map(
+    mdl: *mut c_void,
+    mode: i8,
+    cache: i32,
+    address: *mut c_void,
+    bug_check: u32,
+    priority: u32,
+) -> *mut c_void {
+    const KERNEL_MODE: i8 = 0;
+    if mode != KERNEL_MODE {
+        irql::up_to(irql::APC_LEVEL, "UserMode", thunk::caller());
+    }
+    // SAFETY: the driver's own arguments.
+    unsafe { MmMapLockedPagesSpecifyCache(mdl, mode, cache, address, bug_check, priority) }
 }
 
 /// MmLockPagableDataSection: the section is there from now on. The handle is the address.

@@ -18,6 +18,7 @@ use core::ptr::null_mut;
 
 use crate::bugcheck::{bug_check, code};
 use crate::drivers::DriverId;
+use crate::gate::{self, Call};
 use crate::lock::Lock;
 use crate::pages::Pages;
 use crate::{irql, locks, log, sys, teb, thunk};
@@ -57,6 +58,7 @@ struct Block {
     size: usize,
     paged: bool,
     pages: Pages,
+    call: Option<Call>,
 }
 
 struct Pool {
@@ -98,10 +100,10 @@ fn allocate(owner: DriverId, kind: i32, size: usize, tag: u32, fill: u8) -> *mut
     unsafe { (pages.start as *mut u8).write_bytes(SLACK, pages.size) };
     // SAFETY: the block lies within them.
     unsafe { (address as *mut u8).write_bytes(fill, size) };
-    let paged = kind & PAGED_POOL != 0;
+    let (paged, call) = (kind & PAGED_POOL != 0, gate::last_call(owner));
     POOL.with(|pool| {
         pool.paged += usize::from(paged);
-        pool.live.insert(address, Block { owner, tag, size, paged, pages })
+        pool.live.insert(address, Block { owner, tag, size, paged, pages, call })
     });
     address as *mut c_void
 }
@@ -309,6 +311,15 @@ pub(crate) fn alive(owner: Option<DriverId>) -> BTreeMap<u32, Sum> {
         }
         sums
     })
+}
+
+/// By which calls a driver has allocated that: each one once.
+pub(crate) fn made_by(owner: DriverId) -> Vec<(&'static str, Call)> {
+    let calls: BTreeMap<usize, Call> = POOL.with(|pool| {
+        let mine = pool.live.values().filter(|block| block.owner == owner);
+        mine.filter_map(|block| block.call.map(|call| (call.site, call))).collect()
+    });
+    calls.into_values().map(|call| ("block", call)).collect()
 }
 
 /// How many blocks of `owner` were freed; of all drivers together if `None`.

@@ -15,8 +15,6 @@ use crate::{irql, teb};
 /// Processors of a group.
 const GROUP: u32 = 64;
 const ALL_PROCESSOR_GROUPS: u16 = 0xFFFF;
-/// Of x64; ARM64 has the same.
-const IPI_LEVEL: u8 = 14;
 
 #[repr(C)]
 pub(crate) struct PROCESSOR_NUMBER {
@@ -148,7 +146,7 @@ pub(crate) unsafe extern "system" fn interrupt_each(
     // SAFETY: no arguments, no conditions.
     unsafe { NtFlushProcessWriteBuffers() };
     let mut result = 0;
-    let irql = irql::set(IPI_LEVEL);
+    let irql = irql::set(irql::IPI_LEVEL);
     for _ in 0..count() {
         // SAFETY: the driver passes a function for that argument.
         result = unsafe { worker(argument) };

@@ -2,7 +2,8 @@
 
 use alloc::string::ToString;
 
-use crate::drivers::{Driver, DriverId};
+use crate::drivers::{self, Driver, DriverId};
+use crate::gate::Call;
 use crate::{etw, log, nmr, objects, pool};
 
 /// Logs what a driver has left behind. Then its memory is inspected, and a registration that has lost its image is a
@@ -12,7 +13,11 @@ pub(crate) fn unloaded(driver: &Driver) {
         let properties = format_args!("tag={} allocations={} bytes={}", pool::Tag(tag), sum.count, sum.bytes);
         log::event(&driver.name, "leak", properties);
     }
-    objects::report(driver.id);
+    let made = [pool::made_by(driver.id), etw::made_by(driver.id), objects::made_by(driver.id)];
+    for (kind, Call { function, site, .. }) in made.into_iter().flatten() {
+        let place = drivers::Place(driver.id, site);
+        log::event(&driver.name, "left", format_args!("kind={kind} function={function} offset={place}"));
+    }
     let report = nmr::report();
     let mine = report.registrations.iter().filter(|found| found.module.image.as_ref() == Some(&driver.name));
     let (mut registrations, mut bindings) = (0, 0);

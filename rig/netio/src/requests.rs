@@ -70,6 +70,14 @@ pub(crate) fn is_in_request() -> bool {
     IN_REQUEST.with(|threads| threads.contains_key(&thread))
 }
 
+/// Checks the call that a driver is making, which wants a thread of the system: that of a program has its own view of
+/// names, and its own rights.
+pub(crate) fn check_system_thread(driver: DriverId) {
+    if is_in_request() {
+        bug_check(driver, code::VERIFIER, format_args!("called on the thread of a request; it wants a system thread"));
+    }
+}
+
 #[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
 unsafe extern "system" {
     fn IofCompleteRequest(irp: *mut Irp, boost: i8);
@@ -229,6 +237,10 @@ pub(crate) unsafe extern "system" fn complete(irp: *mut Irp, boost: i8) {
     let Some(request) = found.filter(|request| request.completed.is_none()) else {
         bug_check(caller, code::COMPLETED_TWICE, format_args!("a request completed that the driver does not have"));
     };
+    if locks::holds_spin() {
+        let why = format_args!("a request completed while a spin lock is held, which its completion routines may want");
+        bug_check(caller, code::VERIFIER, why);
+    }
     // SAFETY: the request has not been completed.
     let result = unsafe { &(*irp).result };
     let (status, information) = (result.Status, result.Information);

@@ -4,7 +4,7 @@ use core::ffi::c_void;
 use core::ptr::{null, null_mut};
 
 use crate::sys::DriverObject;
-use crate::{objects, sys, thunk};
+use crate::{objects, requests, sys, thunk};
 
 /// `DriverRegKeyParameters`.
 const PARAMETERS: u32 = 0;
@@ -54,6 +54,7 @@ pub(crate) unsafe extern "system" fn open_registry_key(
     key: *mut sys::Handle,
 ) -> sys::NtStatus {
     let caller = thunk::caller();
+    requests::check_system_thread(caller);
     if kind != PARAMETERS || flags != 0 {
         return sys::STATUS_INVALID_PARAMETER;
     }
@@ -76,6 +77,7 @@ pub(crate) unsafe extern "system" fn get_directory(
     directory: *mut sys::Handle,
 ) -> sys::NtStatus {
     let caller = thunk::caller();
+    requests::check_system_thread(caller);
     if kind != DATA || flags != 0 {
         return sys::STATUS_INVALID_PARAMETER;
     }

@@ -129,6 +129,24 @@ struct DeviceObject {
     size: u16,
     references: i32,
     driver: *mut DriverObject,
+    between: [usize; 6],
+    extension: *mut c_void,
+}
+
+const _: () = assert!(core::mem::offset_of!(DeviceObject, extension) == 0x40);
+
+/// Has a new device say how large it is, which Wine leaves out.
+///
+/// # Safety
+///
+/// `device` is a device object with an extension of that many bytes.
+pub(crate) unsafe fn set_memory_of(device: *mut c_void, extension: u32) {
+    let device: *mut DeviceObject = device.cast();
+    // SAFETY: the caller guarantees it.
+    let start = unsafe { (*device).extension };
+    let size = (start as usize - device as usize) as u32 + extension;
+    // SAFETY: as above.
+    unsafe { (*device).size = u16::try_from(size).unwrap_or(u16::MAX) };
 }
 
 /// The memory of a device.

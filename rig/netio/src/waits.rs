@@ -3,21 +3,22 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ffi::c_void;
+use core::time::Duration;
 
 use crate::bugcheck::{bug_check, code};
 use crate::drivers::DriverId;
-use crate::irql::{self, DISPATCH_LEVEL};
+use crate::irql::{self, APC_LEVEL, DISPATCH_LEVEL};
 use crate::lock::Lock;
 use crate::locks::{self, Kind};
-use crate::{sys, teb, thunk};
+use crate::{control, sys, teb, thunk};
 
 /// The mutex was got, though the thread that held it has ended.
 const STATUS_ABANDONED: sys::NtStatus = 0x80;
 const STATUS_TIMEOUT: sys::NtStatus = 0x102;
 /// `DISPATCHER_HEADER.Type` of a mutex.
 const MUTANT: u8 = 2;
-/// How long a wait without a timeout may last in a callback of NMR: 5 s, in units of 100 ns.
-const LONGEST_IN_CALLBACK: i64 = -50_000_000;
+/// How long a wait without a timeout may last in a callback of NMR, on the machine that limits are written down for.
+const LONGEST_IN_CALLBACK: Duration = Duration::from_secs(5);
 
 /// The callbacks of NMR that each thread is in.
 static CALLBACKS: Lock<BTreeMap<usize, Vec<&'static str>>> = Lock::new(BTreeMap::new());
@@ -49,6 +50,7 @@ unsafe extern "system" {
         alertable: u8,
         timeout: *const i64,
     ) -> sys::NtStatus;
+    fn KeSetEvent(event: *mut c_void, increment: i32, wait: u8) -> i32;
     fn KeWaitForMultipleObjects(
         count: u32,
         objects: *const *mut c_void,
@@ -75,6 +77,15 @@ unsafe fn check_level(driver: DriverId, timeout: *const i64) {
     }
 }
 
+/// KeSetEvent. With `wait`, it returns at DISPATCH_LEVEL, for a wait that follows at once.
+pub(crate) unsafe extern "system" fn set_event(event: *mut c_void, increment: i32, wait: u8) -> i32 {
+    if wait != 0 {
+        irql::up_to(APC_LEVEL, "Wait", thunk::caller());
+    }
+    // SAFETY: the driver's own arguments.
+    unsafe { KeSetEvent(event, increment, wait) }
+}
+
 /// KeWaitForSingleObject, which KeWaitForMutexObject is as well.
 pub(crate) unsafe extern "system" fn for_one(
     object: *mut c_void,
@@ -94,11 +105,16 @@ pub(crate) unsafe extern "system" fn for_one(
     let thread = teb::thread();
     let callback = CALLBACKS.with(|callbacks| callbacks.get(&thread).and_then(|mine| mine.last().copied()));
     let limited = callback.filter(|_| timeout.is_null());
-    let timeout = if limited.is_some() { &LONGEST_IN_CALLBACK } else { timeout };
-    // SAFETY: the driver's own arguments, but for the timeout, which is a constant then.
+    let longest = control::scaled(LONGEST_IN_CALLBACK);
+    // Relative times are negative, in units of 100 ns.
+    let relative = -((longest.as_micros() * 10) as i64);
+    let timeout = if limited.is_some() { &relative } else { timeout };
+    // SAFETY: the driver's own arguments, but for the timeout, which is a local then.
     let status = unsafe { KeWaitForSingleObject(object, reason, mode, alertable, timeout) };
     if let (Some(callback), STATUS_TIMEOUT) = (limited, status) {
-        let why = format_args!("a wait in {callback} lasts 5 s; a callback of NMR returns STATUS_PENDING instead");
+        let seconds = longest.as_secs();
+        let why =
+            format_args!("a wait in {callback} lasts {seconds} s; a callback of NMR returns STATUS_PENDING instead");
         bug_check(caller, code::VERIFIER, why);
     }
     if is_mutex && matches!(status, sys::STATUS_SUCCESS | STATUS_ABANDONED) {

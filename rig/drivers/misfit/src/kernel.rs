@@ -13,15 +13,7 @@ const TAG: u32 = u32::from_le_bytes(*b"Kern");
 
 /// Breaks the rule that the service is named after; `None` if it is named after none.
 pub(crate) fn start(is: impl Fn(&str) -> bool) -> Option<NtStatus> {
-    if is("irql-close") {
-        wdm::raise_to_dispatch_level();
-        wdm::close(null_mut());
-    } else if is("irql-raise") {
-        wdm::raise_to_dispatch_level();
-        wdm::raise(1);
-    } else if is("irql-lower") {
-        wdm::lower(2);
-    } else if is("region-left") {
+    if is("region-left") {
         wdm::leave_region();
     } else if is("pool-slack") {
         // A block of 20 bytes has 12 more to the end of its page.
@@ -44,6 +36,17 @@ pub(crate) fn start(is: impl Fn(&str) -> bool) -> Option<NtStatus> {
     } else if is("pool-stack") {
         let mut no_block = [1_u64; 4];
         wdm::free(no_block.as_mut_ptr().cast(), TAG);
+    } else if is("pool-null") {
+        wdm::free(null_mut(), TAG);
+    } else if is("pool-nowhere") {
+        wdm::free(core::ptr::without_provenance_mut(0x1010), TAG);
+    } else if is("pool-allocated") {
+        wdm::raise_to_dispatch_level();
+        wdm::allocate_paged(32, TAG);
+    } else if is("pool-raise") {
+        wdm::allocate_or_raise(1 << 47, TAG);
+    } else if is("pool-leaked") {
+        poke(wdm::allocate(20, TAG), 20, |_| {});
     } else if is("pool-level") {
         let block = wdm::allocate_paged(32, TAG);
         wdm::raise_to_dispatch_level();
@@ -59,7 +62,17 @@ pub(crate) fn start(is: impl Fn(&str) -> bool) -> Option<NtStatus> {
         pageable();
     } else if is("page-data") {
         wdm::raise_to_dispatch_level();
-        PAGEABLE.store(1, Ordering::Relaxed);
+        touch_pageable();
+    } else if is("page-locked") {
+        wdm::lock_section(&PAGEABLE);
+        wdm::at_dispatch_level(touch_pageable);
+    } else if is("page-unlocked") {
+        wdm::unlock_section(wdm::lock_section(&PAGEABLE));
+        wdm::at_dispatch_level(touch_pageable);
+    } else if is("print-nowhere") {
+        wdm::print_nowhere();
+    } else if is("deep") {
+        black_box(frame());
     } else if is("thread-left") {
         wdm::close(wdm::spawn(sleep_for_ever));
     } else if is("delay-race") {
@@ -82,6 +95,13 @@ pub(crate) fn start(is: impl Fn(&str) -> bool) -> Option<NtStatus> {
         wdm::open_folder("\\SystemRoot\\system32");
     } else if is("low-leak") {
         return Some(allocate_two());
+    } else if is("low-unchecked") {
+        poke(wdm::allocate(32, TAG), 0, |block| wdm::free(block, TAG));
+    } else if is("low-open") {
+        let folder = wdm::open_folder("\\SystemRoot\\system32");
+        if !folder.is_null() {
+            wdm::close(folder);
+        }
     } else {
         return None;
     }
@@ -99,6 +119,18 @@ fn pageable() {
 #[unsafe(link_section = "PAGEDATA")]
 #[used]
 static PAGEABLE: AtomicU32 = AtomicU32::new(0);
+
+fn touch_pageable() {
+    // SAFETY: one thread alone does so.
+    unsafe { *PAGEABLE.as_ptr() = 1 };
+}
+
+/// Has a frame that no kernel stack has room for many times.
+#[inline(never)]
+fn frame() -> u8 {
+    let bytes = black_box([7_u8; 6000]);
+    bytes[black_box(5999)]
+}
 
 extern "system" fn sleep_for_ever(_: *mut c_void) {
     wdm::sleep_for_ever();
@@ -130,7 +162,7 @@ extern "system" fn free_once(_: *mut c_void) {
 /// Writes a byte so far from the beginning of a block, and does something with the block.
 fn poke(block: *mut u8, offset: isize, then: impl FnOnce(*mut u8)) {
     // SAFETY: broken on purpose: the block does not have that byte, or not at this level.
-    unsafe { block.wrapping_offset(offset).write_volatile(0) };
+    unsafe { *block.wrapping_offset(offset) = 0 };
     then(block);
 }
 

@@ -16,16 +16,20 @@
 //! | `deserter` | registers as a client and is unloaded without deregistering (R65) |
 //! | `resident` | registers as a client and has no unload routine (R72) |
 //! | `r10-change`, ... | breaks the rule of that number, see `rule` |
-//! | `irql-close`, ... | breaks a rule of the kernel's functions, see `kernel` |
-//! | `lock-order`, ... | mistreats locks or waits where it may not, see `locks` |
+//! | `pool-slack`, ... | breaks a rule of the kernel's functions, see `kernel` |
+//! | `irql-close`, ... | makes a call at the wrong IRQL, see `level` |
+//! | `lock-order`, ... | mistreats locks, see `locks` |
+//! | `log-size`, ... | mistreats the error log, the crash dump or ETW, see `records` |
 //! | `io-twice`, ... | treats a request in the wrong way, see `request` |
 //!
 //! It talks to NMR without wdk-nmr, with which most of this could not be written.
 #![no_std]
 
 mod kernel;
+mod level;
 mod locks;
 mod nmr;
+mod records;
 mod request;
 mod rule;
 mod wdm;
@@ -58,7 +62,7 @@ pub unsafe extern "system" fn DriverEntry(driver: *mut DriverObject, path: *cons
     } else if is("overrunner") {
         let block = wdm::allocate(BLOCK_SIZE, TAG);
         // SAFETY: broken on purpose: the byte is the first one that does not belong to the block.
-        unsafe { block.wrapping_add(BLOCK_SIZE).write(0) };
+        unsafe { *block.wrapping_add(BLOCK_SIZE) = 0 };
         wdm::free(block, TAG);
         STATUS_SUCCESS
     } else if is("doublefreer") {
@@ -70,9 +74,9 @@ pub unsafe extern "system" fn DriverEntry(driver: *mut DriverObject, path: *cons
         drop_on_purpose(wdm::allocate(BLOCK_SIZE, TAG));
         STATUS_UNSUCCESSFUL
     } else if is("crasher") {
+        let nothing: *mut NtStatus = null_mut();
         // SAFETY: broken on purpose: nothing is mapped at address 0.
-        unsafe { null_mut::<u32>().read_volatile() };
-        STATUS_SUCCESS
+        unsafe { *nothing }
     } else if is("hanger") {
         // SAFETY: as for `unload`.
         unsafe { wdm::set_unload(driver, hang) };
@@ -84,7 +88,9 @@ pub unsafe extern "system" fn DriverEntry(driver: *mut DriverObject, path: *cons
         let with_device = with_device.filter(|status| *status < 0 || !is("io-suspended"));
         with_device
             .or_else(|| kernel::start(is))
-            .or_else(|| locks::start(is))
+            .or_else(|| level::start(is))
+            .or_else(|| locks::start(driver, is))
+            .or_else(|| records::start(driver, is))
             .or_else(|| rule::start(is))
             .unwrap_or_else(|| nmr::start(is))
     }
@@ -105,3 +111,7 @@ extern "system" fn hang(_: *mut DriverObject) {
 fn panic(_: &PanicInfo<'_>) -> ! {
     wdm::sleep_for_ever()
 }
+
+/// The linker wants this symbol in every image that uses floating point anywhere, which core does.
+#[unsafe(no_mangle)]
+pub static _fltused: i32 = 0;

@@ -16,8 +16,12 @@ const CLEANUP: usize = 0x12;
 const DO_BUFFERED_IO: u32 = 4;
 
 /// The ways to treat a request, by the name of the service.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 21] = [
     "io-region",
+    "io-spin",
+    "io-thread",
+    "io-unmarked",
+    "io-stranger",
     "io-unfinished",
     "io-marked",
     "io-kept",
@@ -39,16 +43,20 @@ const NAMES: [&str; 17] = [
 /// What is to be done wrong: an index into [`NAMES`].
 static MISTAKE: AtomicU32 = AtomicU32::new(0);
 static DEVICE: AtomicPtr<Device> = AtomicPtr::new(null_mut());
+static DRIVER: AtomicPtr<DriverObject> = AtomicPtr::new(null_mut());
 
 fn makes(name: &str) -> bool {
     NAMES.get(MISTAKE.load(Ordering::Relaxed) as usize).is_some_and(|mistake| *mistake == name)
 }
 
-/// `DEVICE_OBJECT`, up to its flags.
+/// `DEVICE_OBJECT`, up to its extension.
 #[repr(C)]
-struct Device {
+pub(crate) struct Device {
     before: [usize; 6],
     flags: u32,
+    characteristics: u32,
+    volume: usize,
+    pub(crate) extension: *mut c_void,
 }
 
 /// `IRP`, up to its result.
@@ -68,10 +76,11 @@ pub(crate) struct Irp {
 
 const _: () =
     assert!(core::mem::offset_of!(Irp, cancel_routine) == 0x68 && core::mem::offset_of!(Irp, location) == 0xB8);
+const _: () = assert!(core::mem::offset_of!(Device, extension) == 0x40);
 
 #[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
 unsafe extern "system" {
-    fn IoCreateDevice(
+    pub(crate) fn IoCreateDevice(
         driver: *mut DriverObject,
         extension: u32,
         name: *const UnicodeString,
@@ -80,7 +89,7 @@ unsafe extern "system" {
         exclusive: u8,
         device: *mut *mut Device,
     ) -> NtStatus;
-    fn IoDeleteDevice(device: *mut Device);
+    pub(crate) fn IoDeleteDevice(device: *mut Device);
     fn IoCreateSymbolicLink(link: *const UnicodeString, target: *const UnicodeString) -> NtStatus;
     fn IoDeleteSymbolicLink(link: *const UnicodeString) -> NtStatus;
     fn IofCompleteRequest(irp: *mut Irp, boost: i8);
@@ -94,6 +103,7 @@ unsafe extern "system" {
 pub(crate) unsafe fn start(driver: *mut DriverObject, is: impl Fn(&str) -> bool) -> Option<NtStatus> {
     let mistake = NAMES.iter().position(|name| is(name))?;
     MISTAKE.store(mistake as u32, Ordering::Relaxed);
+    DRIVER.store(driver, Ordering::Relaxed);
     let (name, link) = (wdm::Name::of("\\Device\\misfit"), wdm::Name::of("\\DosDevices\\misfit"));
     let mut device = null_mut();
     // SAFETY: the caller guarantees the driver object; the other pointers are to locals.
@@ -166,6 +176,19 @@ unsafe extern "system" fn read(_: *mut c_void, irp: *mut Irp) -> NtStatus {
     if makes("io-region") {
         wdm::enter_region();
     }
+    if makes("io-thread") {
+        wdm::open_data_directory(DRIVER.load(Ordering::Relaxed));
+    }
+    if makes("io-spin") {
+        locks::keep_spin_lock();
+    }
+    if makes("io-unmarked") {
+        return STATUS_PENDING;
+    }
+    if makes("io-stranger") {
+        // SAFETY: broken on purpose: that is no device of this driver's.
+        unsafe { IoDeleteDevice(DRIVER.load(Ordering::Relaxed).cast()) };
+    }
     if makes("io-unfinished") {
         // SAFETY: the I/O manager passes a request of this driver; broken on purpose: that is no end of one.
         return unsafe { complete(irp, STATUS_PENDING, 0) };
@@ -204,10 +227,8 @@ unsafe extern "system" fn read(_: *mut c_void, irp: *mut Irp) -> NtStatus {
     // SAFETY: the I/O manager passes a request of this driver.
     unsafe { complete(irp, STATUS_SUCCESS, 0) };
     if makes("io-late") {
-        // SAFETY: only the address is taken.
-        let information = unsafe { &raw mut (*irp).information };
         // SAFETY: broken on purpose: the request has been completed.
-        unsafe { information.write_volatile(0) };
+        unsafe { (*irp).information = 0 };
     }
     STATUS_SUCCESS
 }

@@ -11,6 +11,7 @@ pub(crate) const STATUS_UNSUCCESSFUL: NtStatus = 0xC000_0001_u32 as NtStatus;
 
 const POOL_FLAG_NON_PAGED: u64 = 0x40;
 const POOL_FLAG_PAGED: u64 = 0x100;
+const POOL_FLAG_RAISE_ON_FAILURE: u64 = 0x20;
 const KERNEL_MODE: i8 = 0;
 
 /// `DRIVER_OBJECT`
@@ -87,6 +88,9 @@ unsafe extern "system" {
     fn ZwDeleteFile(attributes: *const ObjectAttributes) -> NtStatus;
     fn ZwWaitForSingleObject(handle: *mut c_void, alertable: u8, timeout: *const i64) -> NtStatus;
     fn ZwClose(handle: *mut c_void) -> NtStatus;
+    fn IoGetDriverDirectory(driver: *mut DriverObject, kind: u32, flags: u32, directory: *mut *mut c_void) -> NtStatus;
+    fn MmLockPagableDataSection(address: *const c_void) -> *mut c_void;
+    fn MmUnlockPagableImageSection(section: *mut c_void);
 }
 #[cfg_attr(windows, link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim"))]
 unsafe extern "C" {
@@ -134,6 +138,12 @@ pub(crate) fn allocate(size: usize, tag: u32) -> *mut u8 {
 pub(crate) fn allocate_paged(size: usize, tag: u32) -> *mut u8 {
     // SAFETY: any size and tag will do.
     unsafe { ExAllocatePool2(POOL_FLAG_PAGED, size, tag) }.cast()
+}
+
+/// Allocates memory, or raises an exception.
+pub(crate) fn allocate_or_raise(size: usize, tag: u32) -> *mut u8 {
+    // SAFETY: any size and tag will do.
+    unsafe { ExAllocatePool2(POOL_FLAG_NON_PAGED | POOL_FLAG_RAISE_ON_FAILURE, size, tag) }.cast()
 }
 
 pub(crate) fn free(block: *mut u8, tag: u32) {
@@ -188,6 +198,13 @@ pub(crate) fn create_file(name: &str) -> *mut c_void {
     create(name, WRITE_SYNCHRONIZE, OPEN_IF, SYNCHRONOUS_NO_DIRECTORY)
 }
 
+/// Opens the driver's own folder.
+pub(crate) fn open_data_directory(driver: *mut DriverObject) -> NtStatus {
+    const DATA: u32 = 1;
+    // SAFETY: the driver object of this driver, and a local for the handle.
+    unsafe { IoGetDriverDirectory(driver, DATA, 0, &mut null_mut()) }
+}
+
 /// Opens a folder to list it.
 pub(crate) fn open_folder(name: &str) -> *mut c_void {
     const LIST_SYNCHRONIZE: u32 = 0x10_0001;
@@ -227,6 +244,12 @@ pub(crate) fn raise_to_dispatch_level() {
 pub(crate) fn print(what: &'static core::ffi::CStr, status: NtStatus) {
     // SAFETY: the format takes a string that ends in a zero and a 32-bit number, and gets those.
     unsafe { DbgPrint(c"%s 0x%08X\n".as_ptr().cast(), what.as_ptr(), status) };
+}
+
+/// Prints a string that is at an address where nothing is.
+pub(crate) fn print_nowhere() {
+    // SAFETY: broken on purpose: the kernel reads there.
+    unsafe { DbgPrint(c"%s\n".as_ptr().cast(), core::ptr::without_provenance::<u8>(0x1010)) };
 }
 
 pub(crate) fn sleep_for_ever() -> ! {
@@ -271,6 +294,25 @@ pub(crate) fn raise(irql: u8) {
 pub(crate) fn lower(irql: u8) {
     // SAFETY: if the level is not one to lower to, that is for the rig to find.
     unsafe { KeLowerIrql(irql) };
+}
+
+/// Does something at DISPATCH_LEVEL, and comes back.
+pub(crate) fn at_dispatch_level(work: impl FnOnce()) {
+    raise_to_dispatch_level();
+    work();
+    lower(0);
+}
+
+/// Has the pageable section that something is in stay in memory.
+pub(crate) fn lock_section<T>(item: &'static T) -> *mut c_void {
+    // SAFETY: an address in a pageable section of this image.
+    unsafe { MmLockPagableDataSection(core::ptr::from_ref(item).cast()) }
+}
+
+/// Lets a section be paged out again.
+pub(crate) fn unlock_section(section: *mut c_void) {
+    // SAFETY: a handle of `lock_section`.
+    unsafe { MmUnlockPagableImageSection(section) };
 }
 
 /// Enters a critical region.
