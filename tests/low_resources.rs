@@ -8,8 +8,9 @@ use anyhow::{Context, Result, ensure};
 use rstest::rstest;
 use sluice_rig::{Network, Rig, State};
 use system_tests::{
-    BOTH, C, Clients, EndOfRequests, RUST, arbitrary_requests, data, end, install_second, machine, number,
-    set_parameter, sluicectl, sluicectl_ok, started, stop, verdicts, verdicts_offline,
+    BOTH, C, Clients, EndOfRequests, RUST, arbitrary_requests, data, end, install_gate, install_second, machine,
+    number, send, set_parameter, sluicectl, sluicectl_ok, start_gate, started, stop, stop_gate, verdicts,
+    verdicts_offline,
 };
 
 /// What a scenario came to while a call in it failed.
@@ -100,8 +101,7 @@ fn start_and_stop(rig: &Rig, driver: &str, came: Came) -> Result<()> {
 #[test]
 fn every_start_of_gate_without_a_resource_is_refused_or_whole() -> Result<()> {
     let rig = machine("low-gate")?;
-    rig.install("gate")?;
-    let network = Network::new(&rig)?;
+    let network = install_gate(&rig)?;
     sweep(
         &rig,
         "start",
@@ -201,6 +201,33 @@ fn every_request_without_a_resource_is_refused_or_whole(#[values(RUST, C)] clien
     end(&rig, clients)
 }
 
+#[test]
+fn every_request_and_every_unload_of_gate_without_a_resource_is_refused_or_whole() -> Result<()> {
+    let rig = machine("low-gate-requests")?;
+    let network = install_gate(&rig)?;
+    rig.start("sluice")?;
+    sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
+    rig.start("gate")?;
+    let sending = send(network)?;
+    for request in [["gate", "enable"], ["gate", "status"], ["gate", "disable"]] {
+        let recover = |_| {
+            // The next try succeeds, and so does the way back.
+            for way in [request, ["gate", "disable"]] {
+                sluicectl_ok(&rig, &way)?;
+            }
+            Ok(())
+        };
+        sweep(&rig, &request.join(" "), "gate", || tool(&rig, &request), recover)?;
+    }
+    // An unload cannot be refused, not while packets are filtered either.
+    let unload = || stop(&rig, "gate").map(|()| Came::Through);
+    sluicectl_ok(&rig, &["gate", "enable"])?;
+    sweep(&rig, "unload", "gate", unload, |_| start_gate(&rig))?;
+    sending.stop()?;
+    stop_gate(&rig, network)?;
+    stop(&rig, "sluice")
+}
+
 #[rstest]
 fn every_unload_without_a_resource_ends_with_nothing_left(#[values(RUST, C, BOTH)] clients: Clients) -> Result<()> {
     let rig = machine("low-unload")?;
@@ -215,15 +242,21 @@ fn every_unload_without_a_resource_ends_with_nothing_left(#[values(RUST, C, BOTH
 }
 
 /// A life of all drivers in which any step may be refused.
-fn live(rig: &Rig) -> Result<()> {
-    for driver in ["sluice"].iter().chain(BOTH.names()) {
+fn live(rig: &Rig, network: Network<'_>) -> Result<()> {
+    let drivers = BOTH.names().iter().chain(&["gate"]);
+    for driver in ["sluice"].iter().chain(drivers.clone()) {
         start(rig, driver)?;
     }
+    tool(rig, &["gate", "enable"])?;
+    let sending = if rig.state("gate")? == State::Running { Some(send(network)?) } else { None };
     tool(rig, &["policy", "load", "demo.toml", "--persist"])?;
     for client in BOTH.names() {
         tool(rig, &["classify", "--device", client, "demo.pcapng"])?;
     }
-    for driver in BOTH.names().iter().chain(&["sluice"]) {
+    if let Some(sending) = sending {
+        sending.stop()?;
+    }
+    for driver in drivers.chain(&["sluice"]) {
         if rig.state(driver)? == State::Running {
             stop(rig, driver)?;
         }
@@ -237,10 +270,11 @@ fn whatever_is_refused_by_chance_leaves_nothing_and_the_next_try_succeeds() -> R
     const CHANCE: u16 = 3276;
     let (seed, rounds) = (number("SLUICE_RIG_SEED", 1)?, number("SLUICE_RIG_ROUNDS", 2)?);
     let rig = machine("low-chance")?;
+    let network = install_gate(&rig)?;
     let expected = sluicectl_ok(&rig, &["classify", "--json", "--offline", "demo.pcapng", "--policy", "demo.toml"])?;
     for seed in seed..seed + rounds {
         rig.verifier().fail_randomly("", CHANCE, seed)?;
-        let lived = live(&rig);
+        let lived = live(&rig, network);
         let failed = rig.verifier().fail_none()?;
         lived.with_context(|| format!("{failed} calls were failed by chance; SLUICE_RIG_SEED={seed} repeats it"))?;
         ensure!(rig.alive()?.is_nothing());
@@ -259,6 +293,9 @@ fn calls_that_fail_and_are_delayed_by_chance_in_a_storm_leave_everything_working
     const CHANCE: u16 = 1311;
     let (seed, rounds) = (number("SLUICE_RIG_SEED", 1)?, number("SLUICE_RIG_ROUNDS", 2)?);
     let rig = started("low-storm", BOTH)?;
+    let network = install_gate(&rig)?;
+    start_gate(&rig)?;
+    let sending = send(network)?;
     let second = install_second(&rig, BOTH.first())?;
     let expected = verdicts_offline(&rig, Some("demo.toml"))?;
     let time = Duration::from_secs(2 * rounds);
@@ -269,7 +306,7 @@ fn calls_that_fail_and_are_delayed_by_chance_in_a_storm_leave_everything_working
     let goes_on = || started.elapsed() < time;
     let stormed = thread::scope(|scope| {
         let end = EndOfRequests::new(&rig)?;
-        let requests: Vec<_> = ["Sluice"]
+        let requests: Vec<_> = ["Sluice", "gate"]
             .iter()
             .chain(BOTH.names())
             .map(|device| scope.spawn(|| arbitrary_requests(&rig, device, longest, seed)))
@@ -305,6 +342,8 @@ fn calls_that_fail_and_are_delayed_by_chance_in_a_storm_leave_everything_working
     println!("seed {seed}: {failed} calls were failed, {delayed} delayed");
     let bug_check = rig.bug_check()?;
     ensure!(bug_check.is_none(), "{bug_check:?}");
+    sending.stop()?;
+    stop_gate(&rig, network)?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
     ensure!(BOTH.verdicts(&rig)? == expected, "the verdicts are not the right ones any more");
     end(&rig, BOTH)

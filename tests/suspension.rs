@@ -6,7 +6,7 @@ use std::thread;
 use anyhow::{Result, ensure};
 use rstest::rstest;
 use sluice_rig::{Outcome, Rig};
-use system_tests::{C, Clients, RUST, end, error_of, machine, number, sluicectl, stop};
+use system_tests::{C, Clients, RUST, end, error_of, install_gate, machine, number, send, sluicectl, stop, stop_gate};
 
 /// Runs `program` with the `number`th call of its driver suspended; while it is, `meanwhile` is run. Returns whether
 /// there was such a call.
@@ -61,6 +61,31 @@ fn sluice_is_stopped_while_a_request_of_a_client_is_suspended(#[values(RUST, C)]
     }
     println!("sluice, called by {client}, was suspended at {calls} calls");
     end(&rig, clients)
+}
+
+#[test]
+fn sluice_is_stopped_while_a_request_of_gate_is_suspended_and_packets_are_sent() -> Result<()> {
+    let rig = machine("suspended-gate")?;
+    let network = install_gate(&rig)?;
+    rig.start("sluice")?;
+    rig.start("gate")?;
+    let sending = send(network)?;
+    let restart = |rig: &Rig| {
+        stop(rig, "sluice")?;
+        rig.start("sluice").map(drop)
+    };
+    for request in [["gate", "enable"], ["gate", "status"], ["gate", "disable"]] {
+        let ask = |rig: &Rig| sluicectl(rig, &request);
+        let mut calls = 0;
+        while suspended(&rig, "gate", calls + 1, ask, restart)? {
+            calls += 1;
+        }
+        println!("gate was suspended at {calls} calls of `{}`", request.join(" "));
+        ensure!(calls > 0, "no call of gate out of `{}` was suspended", request.join(" "));
+    }
+    sending.stop()?;
+    stop_gate(&rig, network)?;
+    stop(&rig, "sluice")
 }
 
 #[test]

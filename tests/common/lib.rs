@@ -1,6 +1,7 @@
 //! What the system tests share: a machine with the drivers and sluicectl on it, and questions to ask it.
 
 mod clients;
+mod gated;
 mod machine;
 mod programs;
 pub mod storm;
@@ -12,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use sluice_rig::{Event, Rig};
 
 pub use clients::{BOTH, C, Clients, RUST};
+pub use gated::{install_gate, send, start_gate, stop_gate};
 pub use machine::{data, end, install_second, machine, started, stop};
 pub use programs::{EndOfRequests, arbitrary_requests, hostile, sluicectl, sluicectl_ok, verdicts, verdicts_offline};
 

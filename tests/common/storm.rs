@@ -9,8 +9,8 @@ use anyhow::{Result, ensure};
 use sluice_rig::Rig;
 
 use crate::{
-    Clients, EndOfRequests, arbitrary_requests, end, install_second, sluicectl_ok, started, stop, verdicts,
-    verdicts_offline,
+    Clients, EndOfRequests, arbitrary_requests, end, install_gate, install_second, send, sluicectl_ok, start_gate,
+    started, stop, stop_gate, verdicts, verdicts_offline,
 };
 
 /// What was done.
@@ -20,6 +20,8 @@ pub struct Report {
     pub answers: String,
     /// How many of those requests there were.
     pub requests: u64,
+    /// How many packets were sent past gate.sys.
+    pub packets: u64,
     /// How many policies were loaded or cleared.
     pub loads: u64,
     /// How often a client came and went.
@@ -28,8 +30,12 @@ pub struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { answers, requests, loads, lives } = self;
-        write!(out, "{answers}{requests} arbitrary requests, {loads} changes of the policy, {lives} lives of clients")
+        let Self { answers, requests, packets, loads, lives } = self;
+        write!(
+            out,
+            "{answers}{requests} arbitrary requests, {packets} packets, {loads} changes of the policy, {lives} lives \
+             of clients"
+        )
     }
 }
 
@@ -47,10 +53,13 @@ pub fn storm(clients: Clients, time: Duration, seed: u64) -> Result<Report> {
     let rig = started("storm", clients)?;
     let second = install_second(&rig, clients.first())?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
+    let network = install_gate(&rig)?;
+    start_gate(&rig)?;
+    let sending = send(network)?;
     let storm = Storm::new(&rig, time);
-    let report = thread::scope(|scope| {
+    let mut report = thread::scope(|scope| {
         let end = EndOfRequests::new(&rig)?;
-        let devices = clients.names().iter().copied().chain(["Sluice"]);
+        let devices = clients.names().iter().copied().chain(["gate", "Sluice"]);
         let senders: Vec<_> = devices
             .map(|device| {
                 let storm = &storm;
@@ -71,6 +80,10 @@ pub fn storm(clients: Clients, time: Duration, seed: u64) -> Result<Report> {
         (report.loads, report.lives) = (loads?, lives?);
         Ok::<_, anyhow::Error>(report)
     })?;
+    let sent = sending.stop()?;
+    report.packets = sent.packets.iter().map(|packet| packet.passed + packet.blocked).sum();
+    ensure!(report.packets > 0, "no packet was sent");
+    stop_gate(&rig, network)?;
     ensure!(report.loads >= LEAST && report.lives >= LEAST, "expected every change {LEAST} times, found {report}");
     sluicectl_ok(&rig, &["policy", "clear", "--persist"])?;
     ensure!(clients.verdicts(&rig)? == verdicts_offline(&rig, None)?, "the verdicts are not the right ones any more");
