@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,13 +15,16 @@ use system_tests::{error_of, stop};
 /// How long a side of a connection waits for the other.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Where the built-in library of Wine that the rig's netio.sys replaces may lie.
+/// Where the built-in library of Wine for x64 that the rig's netio.sys replaces may lie. That for ARM64 is the rig's.
 const FOLDERS: [&str; 4] = ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib", "/opt/wine-stable/lib64"];
 
 /// Wine's netio.sys, with its Winsock Kernel in it.
-fn wines_netio() -> Option<PathBuf> {
-    let mut files = FOLDERS.iter().map(|folder| PathBuf::from(folder).join("wine/x86_64-windows/netio.sys"));
-    files.find(|file| file.is_file())
+fn wines_netio(arch: Arch) -> Option<PathBuf> {
+    let files: Vec<PathBuf> = match arch {
+        Arch::X64 => FOLDERS.iter().map(|folder| Path::new(folder).join("wine/x86_64-windows/netio.sys")).collect(),
+        Arch::Arm64 => vec![arch.rig().join("wine/usr/lib/aarch64-linux-gnu/wine/aarch64-windows/netio.sys")],
+    };
+    files.into_iter().find(|file| file.is_file())
 }
 
 /// Makes a copy of Wine's netio.sys one that a driver can import beside the rig's. docs/rig.md says why.
@@ -34,9 +37,9 @@ fn made_importable(mut image: Vec<u8>) -> Result<Vec<u8>> {
 
 /// A machine with wsk.sys on it, and Wine's WSK. `None` where Wine's files are not found.
 fn machine(name: &str) -> Result<Option<Rig>> {
-    let netio = if Arch::chosen()? == Arch::X64 { wines_netio() } else { None };
-    let Some(netio) = netio else {
-        eprintln!("skipped: no netio.sys of Wine for x64 in {FOLDERS:?}");
+    let arch = Arch::chosen()?;
+    let Some(netio) = wines_netio(arch) else {
+        eprintln!("skipped: no netio.sys of Wine for {arch}, which for x64 is looked for in {FOLDERS:?}");
         return Ok(None);
     };
     let rig = Rig::boot(name)?;
