@@ -103,6 +103,8 @@ impl<'a> Cargo<'a> {
         let profile = if self.release { "RELEASE" } else { "DEV" };
         command.env(format!("CARGO_PROFILE_{profile}_PANIC"), "abort");
         command.env(format!("CARGO_PROFILE_{profile}_DEBUG"), "full");
+        // Each build script of wdk's crates would bring 45 MB that describe the standard library.
+        command.env(format!("CARGO_PROFILE_{profile}_BUILD_OVERRIDE_STRIP"), "debuginfo");
         self.compile_c(&mut command, arch);
         command
     }
