@@ -599,7 +599,7 @@ fn a_driver_stays_until_the_last_handle_to_its_device_is_closed() -> Result<()> 
     rig.start("io-slow")?;
     thread::scope(|scope| {
         let reading = scope.spawn(|| read_misfit(&rig));
-        thread::sleep(Duration::from_secs(1));
+        rig.wait_for("the request", |events| events.iter().any(|event| event.is("io-slow", "debug")))?;
         let left = rig.stop("io-slow")?;
         assert!(left.is_nothing(), "{left}");
         reading.join().expect("read_misfit() does not panic")

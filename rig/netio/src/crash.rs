@@ -5,7 +5,7 @@ use alloc::string::String;
 use core::ffi::{CStr, c_char, c_void};
 
 use crate::bugcheck::{bug_check_at, code};
-use crate::{drivers, irql, paging, pool, shadow};
+use crate::{access, drivers, irql, paging, pool, shadow};
 
 const ACCESS_VIOLATION: u32 = 0xC000_0005;
 /// EXCEPTION_WINE_STUB; its parameters are the names of an image and of the function that it does not have.
@@ -80,8 +80,10 @@ unsafe extern "system" fn unhandled(pointers: *const ExceptionPointers) -> i32 {
     // SAFETY: the record is one of those structures.
     let record = unsafe { &*record };
     let what = match (record.code, record.parameters[0]) {
-        (ACCESS_VIOLATION, 0) => format!("read of address {:#x}", record.parameters[1]),
-        (ACCESS_VIOLATION, 1) => format!("write to address {:#x}", record.parameters[1]),
+        (ACCESS_VIOLATION, kind @ (0 | 1)) => {
+            let what = if access::is_write(record.address, kind == 1) { "write to" } else { "read of" };
+            format!("{what} address {:#x}", record.parameters[1])
+        }
         (ACCESS_VIOLATION, _) => format!("jump to address {:#x}", record.parameters[1]),
         (MISSING_FUNCTION, image) if record.parameter_count == 2 => {
             // SAFETY: Wine passes two strings that end in a zero and live as long as the process.

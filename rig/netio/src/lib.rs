@@ -18,13 +18,14 @@
 //! shadow, pages, paging                  memory that is watched
 //! hooked, pe, thunk, tracelogging        what is done to an image
 //! gate, delay                            what every call passes, by its line in hooks
-//! bugcheck, dump_data, control, drivers, log, lock, heap, teb, sys
+//! access, bugcheck, dump_data, control, drivers, log, lock, heap, teb, sys
 //! ```
 #![no_std]
 #![allow(clippy::missing_safety_doc, reason = "functions that drivers call have the contract of the WDK's functions")]
 
 extern crate alloc;
 
+mod access;
 mod bugcheck;
 mod control;
 mod crash;

@@ -207,6 +207,7 @@ unsafe extern "system" fn read(_: *mut c_void, irp: *mut Irp) -> NtStatus {
         return unsafe { leave_pending(irp) };
     }
     if makes("io-slow") {
+        wdm::print(c"misfit: a slow request", STATUS_SUCCESS);
         wdm::sleep(2000);
     }
     if makes("io-suspended") {
