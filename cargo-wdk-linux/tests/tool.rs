@@ -180,6 +180,9 @@ fn a_workspace_of_others_runs_and_mistakes_are_shown_with_whose_they_are() {
     let text = folder.fails("w", "cargo wdk-linux run --package crasher");
     says(&text, &["crasher.sys caused bug check 0x1e: read of address 0x0", "crasher::read_nothing at"]);
     says(&text, &["crasher/src/lib.rs:"]);
+    // Each of its tests reads a report.
+    let text = folder.succeeds("w", "cargo wdk-linux test");
+    says(&text, &["test result: ok. 4 passed"]);
     let text = folder.fails("w", "cargo wdk-linux run --package importer");
     says(&text, &["importer.sys imports ExFetchLicenseData, which the ntoskrnl.exe of this Wine does not export"]);
     says(&text, &["rig/netio/src/hooks.rs"]);
