@@ -30,7 +30,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let mut command = cargo(&["test"]);
         command.env("SLUICE_RIG_SEED", arguments.seed.to_string());
         command.env("SLUICE_RIG_ROUNDS", arguments.rounds.to_string());
-        run_command(on(arguments.arch, &mut command).args(tests))?;
+        // They print how many calls they have failed, delayed or suspended.
+        run_command(on(arguments.arch, &mut command).args(tests).args(["--", "--show-output"]))?;
     }
     Ok(())
 }

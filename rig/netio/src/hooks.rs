@@ -26,7 +26,7 @@ macro_rules! hooks {
 }
 
 /// In the place of a replacement: the function itself runs.
-const KERNEL: *const c_void = null();
+const ITSELF: *const c_void = null();
 
 /// A failed allocation.
 const NULL: usize = 0;
@@ -109,17 +109,17 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "ExReleaseFastMutexUnsafe" => locks::release_fast_unsafe, APC_LEVEL;
     "ExReleaseResourceLite" => locks::release_resource, DISPATCH_LEVEL;
     "IoAcquireCancelSpinLock" => locks::acquire_cancel, DISPATCH_LEVEL;
-    "IoAllocateIrp" => KERNEL, DISPATCH_LEVEL, NULL;
-    "IoAllocateMdl" => KERNEL, DISPATCH_LEVEL, NULL;
-    "IoAllocateWorkItem" => KERNEL, DISPATCH_LEVEL, NULL;
+    "IoAllocateIrp" => ITSELF, DISPATCH_LEVEL, NULL;
+    "IoAllocateMdl" => ITSELF, DISPATCH_LEVEL, NULL;
+    "IoAllocateWorkItem" => ITSELF, DISPATCH_LEVEL, NULL;
     "IoCreateDevice" => objects::create_device, APC_LEVEL, NO_RESOURCES;
     "IoCreateSymbolicLink" => objects::create_link, PASSIVE_LEVEL, NO_RESOURCES;
     "IoDeleteDevice" => objects::delete_device, APC_LEVEL;
     "IoDeleteSymbolicLink" => objects::delete_link, PASSIVE_LEVEL;
-    "IoGetDeviceObjectPointer" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
+    "IoGetDeviceObjectPointer" => ITSELF, PASSIVE_LEVEL, NO_RESOURCES;
     "IoReleaseCancelSpinLock" => locks::release_cancel, DISPATCH_LEVEL;
     "IofCompleteRequest" => requests::complete, DISPATCH_LEVEL;
-    "KeDelayExecutionThread" => KERNEL, APC_LEVEL;
+    "KeDelayExecutionThread" => ITSELF, APC_LEVEL;
     "KeEnterCriticalRegion" => critical::enter, APC_LEVEL;
     "KeLeaveCriticalRegion" => critical::leave, APC_LEVEL;
     "KeReleaseMutex" => locks::release_mutex, DISPATCH_LEVEL;
@@ -128,17 +128,17 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "KeWaitForSingleObject" => waits::for_one, DISPATCH_LEVEL;
     "MmMapLockedPagesSpecifyCache" => paging::map, DISPATCH_LEVEL, NULL;
     "ObOpenObjectByPointer" => objects::open_object, APC_LEVEL, NO_RESOURCES;
-    "ObfDereferenceObject" => KERNEL, DISPATCH_LEVEL;
-    "ObfReferenceObject" => KERNEL, DISPATCH_LEVEL;
-    "ObReferenceObjectByHandle" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
+    "ObfDereferenceObject" => ITSELF, DISPATCH_LEVEL;
+    "ObfReferenceObject" => ITSELF, DISPATCH_LEVEL;
+    "ObReferenceObjectByHandle" => ITSELF, PASSIVE_LEVEL, NO_RESOURCES;
     "PsCreateSystemThread" => threads::create, PASSIVE_LEVEL, NO_RESOURCES;
     "PsTerminateSystemThread" => threads::terminate, PASSIVE_LEVEL;
     "MmLockPagableDataSection" => paging::lock, APC_LEVEL;
     "MmLockPagableSectionByHandle" => paging::lock_by_handle, APC_LEVEL;
     "MmUnlockPagableImageSection" => paging::unlock, APC_LEVEL;
-    "RtlAppendUnicodeStringToString" => KERNEL, DISPATCH_LEVEL, BUFFER_TOO_SMALL;
-    "RtlAppendUnicodeToString" => KERNEL, DISPATCH_LEVEL, BUFFER_TOO_SMALL;
-    "RtlConvertSidToUnicodeString" => KERNEL, APC_LEVEL, BUFFER_TOO_SMALL;
+    "RtlAppendUnicodeStringToString" => ITSELF, DISPATCH_LEVEL, BUFFER_TOO_SMALL;
+    "RtlAppendUnicodeToString" => ITSELF, DISPATCH_LEVEL, BUFFER_TOO_SMALL;
+    "RtlConvertSidToUnicodeString" => ITSELF, APC_LEVEL, BUFFER_TOO_SMALL;
 
     "RtlCheckRegistryKey" => isolation::check_registry_key, PASSIVE_LEVEL, NO_RESOURCES;
     "RtlCreateRegistryKey" => isolation::create_registry_key, PASSIVE_LEVEL, NO_RESOURCES;
@@ -149,19 +149,19 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "ZwClose" => objects::close, PASSIVE_LEVEL;
     "ZwCreateKey" => isolation::create_key, PASSIVE_LEVEL, NO_RESOURCES;
     "ZwDeleteFile" => isolation::delete_file, PASSIVE_LEVEL, NO_RESOURCES;
-    "ZwFlushBuffersFile" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwFlushBuffersFile" => ITSELF, PASSIVE_LEVEL, NO_RESOURCES;
     "ZwOpenFile" => isolation::open_file, PASSIVE_LEVEL, NO_RESOURCES;
     "ZwOpenKeyEx" => isolation::open_key_ex, PASSIVE_LEVEL, NO_RESOURCES;
     "ZwOpenKey" => isolation::open_key, PASSIVE_LEVEL, NO_RESOURCES;
     "ZwOpenProcessTokenEx" => token::open_of_process, PASSIVE_LEVEL, NO_RESOURCES;
     "ZwOpenThreadTokenEx" => token::open_of_thread, PASSIVE_LEVEL, NO_RESOURCES;
-    "ZwQueryInformationFile" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
-    "ZwQueryInformationToken" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
-    "ZwQueryValueKey" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
-    "ZwReadFile" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
-    "ZwSetSecurityObject" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
-    "ZwSetValueKey" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
-    "ZwWriteFile" => KERNEL, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwQueryInformationFile" => ITSELF, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwQueryInformationToken" => ITSELF, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwQueryValueKey" => ITSELF, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwReadFile" => ITSELF, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwSetSecurityObject" => ITSELF, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwSetValueKey" => ITSELF, PASSIVE_LEVEL, NO_RESOURCES;
+    "ZwWriteFile" => ITSELF, PASSIVE_LEVEL, NO_RESOURCES;
 
     "NmrClientAttachProvider" => nmr::NmrClientAttachProvider, HIGH_LEVEL, NO_RESOURCES;
     "NmrClientDetachProviderComplete" => nmr::NmrClientDetachProviderComplete;
@@ -172,6 +172,18 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "NmrWaitForProviderDeregisterComplete" => nmr::NmrWaitForProviderDeregisterComplete;
     "NmrRegisterClient" => nmr::NmrRegisterClient, HIGH_LEVEL, NO_RESOURCES;
     "NmrRegisterProvider" => nmr::NmrRegisterProvider, HIGH_LEVEL, NO_RESOURCES;
+
+    "FwpmCalloutAdd0" => ITSELF, PASSIVE_LEVEL, NO_RESOURCES; // of fwpkclnt.sys, like those that follow
+    "FwpmEngineClose0" => ITSELF, PASSIVE_LEVEL;
+    "FwpmEngineOpen0" => ITSELF, PASSIVE_LEVEL, NO_RESOURCES;
+    "FwpmFilterAdd0" => ITSELF, PASSIVE_LEVEL, NO_RESOURCES;
+    "FwpmProviderAdd0" => ITSELF, PASSIVE_LEVEL, NO_RESOURCES;
+    "FwpmSubLayerAdd0" => ITSELF, PASSIVE_LEVEL, NO_RESOURCES;
+    "FwpmTransactionAbort0" => ITSELF, PASSIVE_LEVEL;
+    "FwpmTransactionBegin0" => ITSELF, PASSIVE_LEVEL, NO_RESOURCES;
+    "FwpmTransactionCommit0" => ITSELF, PASSIVE_LEVEL, NO_RESOURCES;
+    "FwpsCalloutRegister2" => ITSELF, PASSIVE_LEVEL, NO_RESOURCES;
+    "FwpsCalloutUnregisterById0" => ITSELF, PASSIVE_LEVEL;
 
     "MmGetSystemRoutineAddress" => system_routine::address, PASSIVE_LEVEL;
 };

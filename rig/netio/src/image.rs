@@ -37,12 +37,12 @@ unsafe extern "system" fn notified(reason: u32, data: *const sys::LDR_DLL_NOTIFI
 
 fn loaded(driver: &Driver) {
     log::event(&driver.name, "load", format_args!("base={:#x} size={:#x}", driver.base, driver.size));
-    let Some(thunks) = Thunks::new(driver, HOOKS) else {
+    // SAFETY: the loader reports the image before any of its code runs, and waits until this returns.
+    let image = unsafe { Image::at(driver.base) };
+    let Some(thunks) = Thunks::new(driver, image, HOOKS) else {
         log::event(&driver.name, "error", format_args!("text=\"no memory for hooks\""));
         return;
     };
-    // SAFETY: the loader reports the image before any of its code runs, and waits until this returns.
-    let image = unsafe { Image::at(driver.base) };
     hook_imports(driver, image, thunks);
     hooked::add(driver.id, thunks, image);
     hook_entry(driver, image, thunks);

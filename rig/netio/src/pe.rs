@@ -56,6 +56,13 @@ impl Image {
         self.0 + self.offset(self.header() + ENTRY_POINT)
     }
 
+    /// What an import is bound to. None if the image does not import the function.
+    pub(crate) fn bound_to(self, name: &str) -> Option<usize> {
+        let import = self.imports().find(|import| import.name.to_bytes() == name.as_bytes())?;
+        // SAFETY: a slot of the address table, which the loader has filled.
+        Some(unsafe { import.slot.read_unaligned() })
+    }
+
     /// Everything that the image imports by name.
     pub(crate) fn imports(self) -> impl Iterator<Item = Import> {
         let first = self.offset(self.header() + IMPORT_DIRECTORY);

@@ -9,6 +9,7 @@
 use core::ffi::c_void;
 
 use crate::drivers::{Driver, DriverId};
+use crate::pe::Image;
 use crate::{gate, irql, sys, teb};
 
 const MEM_COMMIT_RESERVE: u32 = 0x3000;
@@ -51,9 +52,13 @@ impl Hook {
         Self { failure: Some(failure), ..self }
     }
 
-    /// The address of what runs. None for a function that the kernel does not have and nobody replaces.
-    fn target(&self) -> Option<usize> {
-        if self.replacement.is_null() { sys::kernel_function(self.name) } else { Some(self.replacement as usize) }
+    /// The address of what runs for an image: the replacement, the kernel's function, or what the import is bound to.
+    /// None for a function that nobody has.
+    fn target(&self, image: Image) -> Option<usize> {
+        if !self.replacement.is_null() {
+            return Some(self.replacement as usize);
+        }
+        sys::kernel_function(self.name).or_else(|| image.bound_to(self.name))
     }
 }
 
@@ -67,29 +72,31 @@ pub(crate) fn caller() -> DriverId {
 pub(crate) struct Thunks {
     base: usize,
     hooks: &'static [Hook],
+    image: Image,
 }
 
 impl Thunks {
-    /// Makes one thunk for every hook. None when there is no memory.
-    pub(crate) fn new(driver: &Driver, hooks: &'static [Hook]) -> Option<Self> {
+    /// Makes one thunk for every hook, for an image whose imports are still bound as the loader has bound them. None
+    /// when there is no memory.
+    pub(crate) fn new(driver: &Driver, image: Image, hooks: &'static [Hook]) -> Option<Self> {
         let size = hooks.len() * THUNK_SIZE;
         let base = allocate_behind(driver.base + driver.size, size)?;
         // SAFETY: the region is writable, zeroed, of that size, and nobody else knows it.
         let memory = unsafe { core::slice::from_raw_parts_mut(base as *mut u8, size) };
         for (index, place) in memory.chunks_exact_mut(THUNK_SIZE).enumerate() {
-            if let Some(target) = hooks[index].target() {
+            if let Some(target) = hooks[index].target(image) {
                 place.copy_from_slice(&thunk(driver.id, index as u32, target as u64));
             }
         }
         sys::protect(base, size, PAGE_EXECUTE_READ);
         // SAFETY: pages of this process.
         unsafe { sys::NtFlushInstructionCache(sys::THIS_PROCESS, base as *const c_void, size) };
-        Some(Self { base, hooks })
+        Some(Self { base, hooks, image })
     }
 
     /// Where the thunk for a function is. None if the function has no hook.
     pub(crate) fn of(self, name: &str) -> Option<usize> {
-        let hook = self.hooks.iter().position(|hook| hook.name == name && hook.target().is_some())?;
+        let hook = self.hooks.iter().position(|hook| hook.name == name && hook.target(self.image).is_some())?;
         Some(self.base + hook * THUNK_SIZE)
     }
 
