@@ -31,6 +31,12 @@ unsafe extern "system" {
     /// Unregisters a callout, or says `STATUS_DEVICE_BUSY` while flows have contexts of it. PASSIVE_LEVEL.
     /// <https://learn.microsoft.com/windows-hardware/drivers/ddi/fwpsk/nf-fwpsk-fwpscalloutunregisterbyid0>
     pub fn FwpsCalloutUnregisterById0(calloutId: u32) -> NTSTATUS;
+    /// Associates a number of the callout, which is not 0, with a data flow. At most DISPATCH_LEVEL.
+    /// <https://learn.microsoft.com/windows-hardware/drivers/ddi/fwpsk/nf-fwpsk-fwpsflowassociatecontext0>
+    pub fn FwpsFlowAssociateContext0(flowId: u64, layerId: u16, calloutId: u32, flowContext: u64) -> NTSTATUS;
+    /// Removes it; the callout's `flowDeleteFn` is called. At most DISPATCH_LEVEL.
+    /// <https://learn.microsoft.com/windows-hardware/drivers/ddi/fwpsk/nf-fwpsk-fwpsflowremovecontext0>
+    pub fn FwpsFlowRemoveContext0(flowId: u64, layerId: u16, calloutId: u32) -> NTSTATUS;
     /// Opens a session with the engine. PASSIVE_LEVEL.
     /// <https://learn.microsoft.com/windows/win32/api/fwpmu/nf-fwpmu-fwpmengineopen0>
     pub fn FwpmEngineOpen0(

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use wdk_wfp_sys::*;
 
 use crate::Engine;
+use crate::notices::shown;
 use crate::packets::Fingerprint;
 use crate::state::{self, Filter, number};
 use crate::world::irql;
@@ -143,17 +144,7 @@ fn ask(filter: &Filter, indication: &Indication<'_>, out: &mut FWPS_CLASSIFY_OUT
         static_action(if permits { FWP_ACTION_PERMIT } else { FWP_ACTION_BLOCK }, filter.flags, out);
         return Some(false);
     };
-    let shown = FWPS_FILTER2 {
-        filterId: filter.id,
-        weight: FWP_VALUE0 { r#type: FWP_EMPTY, Anonymous: FWP_VALUE0_0 { uint32: 0 } },
-        subLayerWeight: 0,
-        flags: filter.flags,
-        numFilterConditions: 0,
-        filterCondition: ptr::null_mut(),
-        action: FWPS_ACTION0 { r#type: filter.action, calloutId: callout.id },
-        context: filter.context,
-        providerContext: ptr::null_mut(),
-    };
+    let shown = shown(filter, callout.id);
     let values = FWPS_INCOMING_VALUES0 {
         layerId: 0,
         valueCount: u32::try_from(indication.values.len()).expect("a layer has few values"),

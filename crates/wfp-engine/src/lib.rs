@@ -8,6 +8,7 @@
 //! The rules, W1 and so on, are in `docs/wfp-rules.md`, each with its source and how sure it is.
 
 mod filters;
+mod notices;
 mod packets;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -81,6 +82,17 @@ impl Engine {
     /// The next call of the function of this name fails with `status`.
     pub fn fail(&self, function: &'static str, status: i32) {
         state::lock().fault = Some((function, status));
+    }
+
+    /// The call with this number, counted from 0 and from here on, of the functions that need memory fails with
+    /// `status`.
+    pub fn fail_call(&self, number: usize, status: i32) {
+        state::lock().failing_call = Some((number, status));
+    }
+
+    /// Whether a [failure](Self::fail_call) that was asked for is still to come. It does not come any more then.
+    pub fn forget_failing_call(&self) -> bool {
+        state::lock().failing_call.take().is_some()
     }
 
     /// An image is gone: callouts whose functions lay in it must not be registered any more (W9).

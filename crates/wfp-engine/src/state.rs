@@ -23,6 +23,15 @@ pub(crate) struct Registered {
     pub(crate) calls: Arc<AtomicUsize>,
 }
 
+/// A number that a callout has associated with a data flow.
+#[derive(Clone, Copy)]
+pub(crate) struct FlowContext {
+    pub(crate) flow: u64,
+    pub(crate) layer: u16,
+    pub(crate) callout: u32,
+    pub(crate) context: u64,
+}
+
 /// How long an object lives.
 #[derive(Clone, Copy)]
 pub(crate) struct Life {
@@ -79,11 +88,14 @@ pub(crate) struct Session {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) registered: Vec<Registered>,
+    pub(crate) flows: Vec<FlowContext>,
     pub(crate) sessions: Vec<Session>,
     pub(crate) objects: Objects,
     pub(crate) violations: Vec<Violation>,
     pub(crate) busy: usize,
     pub(crate) fault: Option<(&'static str, i32)>,
+    /// How many calls are still to succeed before one fails, and with what.
+    pub(crate) failing_call: Option<(usize, i32)>,
     pub(crate) last: usize,
 }
 
@@ -92,6 +104,24 @@ impl State {
     pub(crate) fn next(&mut self) -> usize {
         self.last += 1;
         self.last
+    }
+
+    /// The filters that are in force, and those of transactions that are open.
+    pub(crate) fn all_filters(&self) -> Vec<Filter> {
+        let open = self.sessions.iter().filter_map(|session| session.transaction.as_ref());
+        let mut filters: Vec<Filter> =
+            std::iter::once(&self.objects).chain(open).flat_map(|objects| objects.filters.iter().cloned()).collect();
+        filters.sort_by_key(|filter| filter.id);
+        filters.dedup_by_key(|filter| filter.id);
+        filters
+    }
+
+    /// Removes a filter from wherever it was added.
+    pub(crate) fn forget_filter(&mut self, id: u64) {
+        let open = self.sessions.iter_mut().filter_map(|session| session.transaction.as_mut());
+        for objects in std::iter::once(&mut self.objects).chain(open) {
+            objects.filters.retain(|filter| filter.id != id);
+        }
     }
 
     pub(crate) fn violation(&mut self, rule: u8, what: impl Into<String>) {

@@ -2,27 +2,45 @@
 
 use std::ffi::c_void;
 use std::slice;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use wdk_wfp_sys::*;
 
 use crate::filters::CLASSIFIES;
+use crate::notices::{tell, telling_of_deleted};
 use crate::state::{self, Filter, Life, Objects, Registered, Session, State, number};
 use crate::world::irql;
 
-const PASSIVE_LEVEL: u8 = 0;
+pub(crate) const PASSIVE_LEVEL: u8 = 0;
+pub(crate) const DISPATCH_LEVEL: u8 = 2;
+
+/// The state, for a function of this name, which is called at PASSIVE_LEVEL and not in a classification.
+fn enter(function: &'static str) -> Result<MutexGuard<'static, State>, NTSTATUS> {
+    if CLASSIFIES.get() {
+        state::lock().violation(7, format!("{function} was called in a classification"));
+    }
+    enter_at(function, PASSIVE_LEVEL)
+}
 
 /// The state, for a function of this name: its level is checked, and whether it is to fail.
-fn enter(function: &'static str) -> Result<std::sync::MutexGuard<'static, State>, NTSTATUS> {
+pub(crate) fn enter_at(function: &'static str, most: u8) -> Result<MutexGuard<'static, State>, NTSTATUS> {
     let mut state = state::lock();
-    if irql::current() > PASSIVE_LEVEL {
+    if irql::current() > most {
         state.violation(7, format!("{function} was called at level {}", irql::current()));
-    }
-    if CLASSIFIES.get() {
-        state.violation(7, format!("{function} was called in a classification"));
     }
     if let Some((_, status)) = state.fault.take_if(|(name, _)| *name == function) {
         return Err(status);
+    }
+    // What ends something needs no memory.
+    if !matches!(function, "FwpsCalloutUnregisterById0" | "FwpmTransactionAbort0" | "FwpmEngineClose0") {
+        match state.failing_call {
+            Some((0, status)) => {
+                state.failing_call = None;
+                return Err(status);
+            }
+            Some((number, status)) => state.failing_call = Some((number - 1, status)),
+            None => {}
+        }
     }
     Ok(state)
 }
@@ -33,18 +51,16 @@ fn change(
     handle: HANDLE,
     change: impl FnOnce(&mut Objects, Option<usize>, u64) -> Result<(), NTSTATUS>,
 ) -> NTSTATUS {
-    let mut state = match enter(function) {
-        Ok(state) => state,
-        Err(status) => return status,
-    };
-    let id = state.next() as u64;
-    let State { sessions, objects, .. } = &mut *state;
-    let Some(session) = sessions.iter_mut().find(|session| session.handle == handle.addr()) else {
-        state.violation(14, format!("{function} was called with a handle that is none"));
-        return STATUS_INVALID_PARAMETER;
-    };
-    let owner = session.is_dynamic.then_some(session.handle);
-    change(session.transaction.as_mut().unwrap_or(objects), owner, id).err().unwrap_or(STATUS_SUCCESS)
+    telling_of_deleted(enter(function), |state| {
+        let id = state.next() as u64;
+        let State { sessions, objects, .. } = &mut *state;
+        let Some(session) = sessions.iter_mut().find(|session| session.handle == handle.addr()) else {
+            state.violation(14, format!("{function} was called with a handle that is none"));
+            return STATUS_INVALID_PARAMETER;
+        };
+        let owner = session.is_dynamic.then_some(session.handle);
+        change(session.transaction.as_mut().unwrap_or(objects), owner, id).err().unwrap_or(STATUS_SUCCESS)
+    })
 }
 
 /// A key that a caller passes.
@@ -124,6 +140,9 @@ extern "system" fn FwpsCalloutUnregisterById0(id: u32) -> NTSTATUS {
         state.busy -= 1;
         return STATUS_DEVICE_BUSY;
     }
+    if state.flows.iter().any(|flow| flow.callout == id) {
+        return STATUS_DEVICE_BUSY;
+    }
     let Some(index) = state.registered.iter().position(|callout| callout.id == id) else {
         state.violation(8, format!("callout {id} was unregistered, and there is none"));
         return STATUS_FWP_CALLOUT_NOT_FOUND;
@@ -161,19 +180,17 @@ unsafe extern "system" fn FwpmEngineOpen0(
 // SAFETY: no other definition of this name is linked beside the engine.
 #[unsafe(no_mangle)]
 extern "system" fn FwpmEngineClose0(handle: HANDLE) -> NTSTATUS {
-    let mut state = match enter("FwpmEngineClose0") {
-        Ok(state) => state,
-        Err(status) => return status,
-    };
-    let Some(index) = state.sessions.iter().position(|session| session.handle == handle.addr()) else {
-        state.violation(14, "a session was closed, and there is none");
-        return STATUS_INVALID_PARAMETER;
-    };
-    let closed = state.sessions.remove(index);
-    if closed.is_dynamic {
-        state.objects.retain(|life| life.session != Some(closed.handle));
-    }
-    STATUS_SUCCESS
+    telling_of_deleted(enter("FwpmEngineClose0"), |state| {
+        let Some(index) = state.sessions.iter().position(|session| session.handle == handle.addr()) else {
+            state.violation(14, "a session was closed, and there is none");
+            return STATUS_INVALID_PARAMETER;
+        };
+        let closed = state.sessions.remove(index);
+        if closed.is_dynamic {
+            state.objects.retain(|life| life.session != Some(closed.handle));
+        }
+        STATUS_SUCCESS
+    })
 }
 
 fn transaction(
@@ -181,15 +198,13 @@ fn transaction(
     handle: HANDLE,
     act: impl FnOnce(&mut Session, &mut Objects) -> NTSTATUS,
 ) -> NTSTATUS {
-    let mut state = match enter(function) {
-        Ok(state) => state,
-        Err(status) => return status,
-    };
-    let State { sessions, objects, .. } = &mut *state;
-    match sessions.iter_mut().find(|session| session.handle == handle.addr()) {
-        Some(session) => act(session, objects),
-        None => STATUS_INVALID_PARAMETER,
-    }
+    telling_of_deleted(enter(function), |state| {
+        let State { sessions, objects, .. } = &mut *state;
+        match sessions.iter_mut().find(|session| session.handle == handle.addr()) {
+            Some(session) => act(session, objects),
+            None => STATUS_INVALID_PARAMETER,
+        }
+    })
 }
 
 // SAFETY: no other definition of this name is linked beside the engine.
@@ -285,6 +300,12 @@ unsafe extern "system" fn FwpmCalloutAdd0(
     })
 }
 
+/// Whether filters of a layer may have conditions on the flags: those of frames may not (W18).
+fn has_flags(layer: u128) -> bool {
+    let of_frames = [FWPM_LAYER_INBOUND_MAC_FRAME_ETHERNET, FWPM_LAYER_OUTBOUND_MAC_FRAME_ETHERNET];
+    of_frames.iter().all(|frames| number(frames) != layer)
+}
+
 /// The conditions of a filter, all on the flags.
 ///
 /// # Safety
@@ -318,7 +339,8 @@ unsafe extern "system" fn FwpmFilterAdd0(
     let filter = unsafe { *filter };
     // SAFETY: as above.
     let conditions = unsafe { conditions(&filter) };
-    change("FwpmFilterAdd0", handle, |objects, owner, id| {
+    let mut added = None;
+    let status = change("FwpmFilterAdd0", handle, |objects, owner, id| {
         named(&filter.displayData)?;
         provider_is_there(objects, filter.providerKey)?;
         let key = number(&filter.filterKey);
@@ -331,6 +353,8 @@ unsafe extern "system" fn FwpmFilterAdd0(
         let callout = number(unsafe { &filter.action.Anonymous.calloutKey });
         let is_there = objects.callouts.iter().any(|(key, of, _)| (*key, *of) == (callout, layer));
         found(!has_callout || is_there, STATUS_FWP_CALLOUT_NOT_FOUND)?;
+        let conditions = conditions?;
+        found(conditions.is_empty() || has_flags(layer), STATUS_FWP_CONDITION_NOT_FOUND)?;
         let life = life(owner, filter.flags & FWPM_FILTER_FLAG_PERSISTENT != 0)?;
         let flag = |of: u32, is: u32| if filter.flags & of != 0 { is as u16 } else { 0 };
         let weight = match filter.weight.r#type {
@@ -344,7 +368,7 @@ unsafe extern "system" fn FwpmFilterAdd0(
             }
             _ => 0,
         };
-        objects.filters.push(Filter {
+        let filter = Filter {
             key,
             id,
             layer,
@@ -358,11 +382,19 @@ unsafe extern "system" fn FwpmFilterAdd0(
             callout,
             // SAFETY: any 8 bytes are a number.
             context: unsafe { filter.Anonymous.rawContext },
-            conditions: conditions?,
+            conditions,
             life,
-        });
+        };
+        added = Some(filter.clone());
+        objects.filters.push(filter);
         Ok(())
-    })
+    });
+    let refused = added.as_ref().map(|filter| tell(filter, FWPS_CALLOUT_NOTIFY_ADD_FILTER)).filter(|said| *said < 0);
+    if let (Some(said), Some(Filter { id, .. })) = (refused, added) {
+        state::lock().forget_filter(id);
+        return said;
+    }
+    status
 }
 
 /// Deletes what has a key. Objects that others refer to are in use (W16).

@@ -1,6 +1,6 @@
 //! What the engine reports of drivers that break the rules, each in C's way: by hand.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
@@ -10,7 +10,14 @@ use wfp_engine::{DISPATCH_LEVEL, Engine, Indication, PacketList, Piece, irql};
 
 type Act = fn(*mut NET_BUFFER_LIST, &mut FWPS_CLASSIFY_OUT0);
 
-thread_local!(static ACT: Cell<Act> = const { Cell::new(|_, _| {}) });
+thread_local!(
+    static ACT: Cell<Act> = const { Cell::new(|_, _| {}) };
+    /// What a callout says to a filter that is being added.
+    static SAYS: Cell<NTSTATUS> = const { Cell::new(STATUS_SUCCESS) };
+    /// What it was told: of filters, whether a key came along, and of flows.
+    static TOLD: RefCell<Vec<(FWPS_CALLOUT_NOTIFY_TYPE, bool)>> = const { RefCell::new(Vec::new()) };
+    static ENDED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+);
 
 const KEY: GUID = GUID::from_u128(1);
 const SUBLAYER: GUID = GUID::from_u128(2);
@@ -30,12 +37,23 @@ unsafe extern "system" fn classify(
     ACT.get()(data.cast(), unsafe { &mut *out });
 }
 
-unsafe extern "system" fn notify(_: FWPS_CALLOUT_NOTIFY_TYPE, _: *const GUID, _: *const FWPS_FILTER2) -> NTSTATUS {
-    STATUS_SUCCESS
+unsafe extern "system" fn notify(what: FWPS_CALLOUT_NOTIFY_TYPE, key: *const GUID, _: *const FWPS_FILTER2) -> NTSTATUS {
+    TOLD.with_borrow_mut(|told| told.push((what, !key.is_null())));
+    SAYS.get()
+}
+
+unsafe extern "system" fn flow_ended(_: u16, _: u32, context: u64) {
+    ENDED.with_borrow_mut(|ended| ended.push(context));
 }
 
 fn callout() -> FWPS_CALLOUT2 {
-    FWPS_CALLOUT2 { calloutKey: KEY, flags: 0, classifyFn: Some(classify), notifyFn: Some(notify), flowDeleteFn: None }
+    FWPS_CALLOUT2 {
+        calloutKey: KEY,
+        flags: 0,
+        classifyFn: Some(classify),
+        notifyFn: Some(notify),
+        flowDeleteFn: Some(flow_ended),
+    }
 }
 
 fn register(callout: &FWPS_CALLOUT2) -> (NTSTATUS, u32) {
@@ -269,4 +287,51 @@ fn w15_w16_w17_objects() {
     assert_eq!(engine.objects(), [0, 1, 0, 1]);
     close(handle);
     assert_eq!(engine.objects(), [0; 4]);
+}
+
+#[test]
+fn w19_callouts_are_told_of_filters_that_come_and_go_while_they_are_registered() {
+    const ADDED: (FWPS_CALLOUT_NOTIFY_TYPE, bool) = (FWPS_CALLOUT_NOTIFY_ADD_FILTER, true);
+    const DELETED: (FWPS_CALLOUT_NOTIFY_TYPE, bool) = (FWPS_CALLOUT_NOTIFY_DELETE_FILTER, false);
+    let engine = Engine::start();
+    let told = || TOLD.take();
+    let handle = open(FWPM_SESSION_FLAG_DYNAMIC);
+    assert_eq!([add_sublayer(handle, 0, display()), add_callout(handle)], [STATUS_SUCCESS; 2]);
+    let add = |weight| add_filter(handle, weight, 0, FWP_ACTION_CALLOUT_TERMINATING);
+    assert_eq!(add(1), STATUS_SUCCESS);
+    let (_, id) = register(&callout());
+    assert_eq!(told(), [], "of those that were there before, nothing");
+    assert_eq!((add(2), told()), (STATUS_SUCCESS, vec![ADDED]));
+    SAYS.set(STATUS_INSUFFICIENT_RESOURCES);
+    assert_eq!((add(3), told()), (STATUS_INSUFFICIENT_RESOURCES, vec![ADDED]));
+    assert_eq!(engine.objects()[3], 2, "one that was refused is not there");
+    SAYS.set(STATUS_SUCCESS);
+    // SAFETY: the handle is that of a session that is open, here and below.
+    assert_eq!(unsafe { FwpmTransactionBegin0(handle, 0) }, STATUS_SUCCESS);
+    assert_eq!((add(4), told()), (STATUS_SUCCESS, vec![ADDED]));
+    // SAFETY: as above.
+    assert_eq!((unsafe { FwpmTransactionAbort0(handle) }, told()), (STATUS_SUCCESS, vec![DELETED]));
+    assert_eq!((close(handle), told()), (STATUS_SUCCESS, vec![DELETED; 2]));
+    // SAFETY: registered above.
+    assert_eq!(unsafe { FwpsCalloutUnregisterById0(id) }, STATUS_SUCCESS);
+}
+
+#[test]
+fn w8_w20_a_callout_with_contexts_of_flows_is_busy_until_they_are_gone() {
+    const FLOW: u64 = 5;
+    let engine = Engine::start();
+    let (_, id) = register(&callout());
+    // SAFETY: numbers, here and below.
+    let associate = |flow, context| unsafe { FwpsFlowAssociateContext0(flow, 1, id, context) };
+    // SAFETY: as above.
+    let unregister = || unsafe { FwpsCalloutUnregisterById0(id) };
+    assert_eq!(associate(FLOW, 0), STATUS_INVALID_PARAMETER);
+    assert_eq!((associate(FLOW, 70), associate(FLOW, 71), associate(FLOW + 1, 72)), (0, STATUS_OBJECT_NAME_EXISTS, 0));
+    assert_eq!(unregister(), STATUS_DEVICE_BUSY);
+    // SAFETY: as above.
+    let remove = || unsafe { FwpsFlowRemoveContext0(FLOW, 1, id) };
+    assert_eq!((remove(), ENDED.take(), remove()), (STATUS_SUCCESS, vec![70], STATUS_UNSUCCESSFUL));
+    assert_eq!(unregister(), STATUS_DEVICE_BUSY);
+    engine.end_flow(FLOW + 1);
+    assert_eq!((ENDED.take(), unregister()), (vec![72], STATUS_SUCCESS));
 }
