@@ -4,7 +4,8 @@ use std::io::Write;
 use std::num::NonZeroU32;
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use sluice_control::gate::{GateCounters, GateStatus, MAX_SECONDS, flags};
 
 use crate::device::gate::Gate;
@@ -64,30 +65,23 @@ struct GateRecord {
     on_malformed: &'static str,
     reports_blocked: bool,
     judges_loopback: bool,
-    lists: u64,
-    blocked_lists: u64,
-    mixed_lists: u64,
-    permitted: u64,
-    blocked: u64,
-    malformed: u64,
-    unanswered: u64,
-    without_memory: u64,
+    judged: &'static str,
+    #[serde(flatten, serialize_with = "by_name")]
+    counters: GateCounters,
+}
+
+fn by_name<S: Serializer>(counters: &GateCounters, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(None)?;
+    for (name, count) in GateCounters::NAMES.iter().zip(counters.to_array()) {
+        map.serialize_entry(name, &count)?;
+    }
+    map.end()
 }
 
 impl From<GateStatus> for GateRecord {
     fn from(status: GateStatus) -> Self {
         let is_set = |flag| status.flags & flag != 0;
         let treatment = |flag| if is_set(flag) { "block" } else { "permit" };
-        let GateCounters {
-            lists,
-            blocked_lists,
-            mixed_lists,
-            permitted,
-            blocked,
-            malformed,
-            unanswered,
-            without_memory,
-        } = status.counters;
         Self {
             enabled: is_set(flags::ENABLED),
             remaining_seconds: (status.remaining_ms > 0).then(|| status.remaining_ms as f64 / 1000.0),
@@ -96,14 +90,8 @@ impl From<GateStatus> for GateRecord {
             on_malformed: treatment(flags::BLOCKS_MALFORMED),
             reports_blocked: is_set(flags::REPORTS_BLOCKED),
             judges_loopback: is_set(flags::JUDGES_LOOPBACK),
-            lists,
-            blocked_lists,
-            mixed_lists,
-            permitted,
-            blocked,
-            malformed,
-            unanswered,
-            without_memory,
+            judged: if is_set(flags::JUDGES_FRAMES) { "ethernet" } else { "ip" },
+            counters: status.counters,
         }
     }
 }
@@ -124,24 +112,36 @@ impl GateRecord {
             (false, _) => "not attached: all packets are permitted".to_owned(),
         };
         let loopback = if self.judges_loopback { "filtered" } else { "left alone" };
+        let judged = if self.judged == "ethernet" { "Ethernet frames" } else { "IP packets" };
         let told = if self.reports_blocked { "are told by an error" } else { "are not told" };
+        let GateCounters {
+            lists,
+            blocked_lists,
+            mixed_lists,
+            permitted,
+            blocked,
+            malformed,
+            unanswered,
+            without_memory,
+        } = self.counters;
         let mut lines = vec![
             format!("Filters      {filters}"),
             format!("Sluice       {sluice}"),
+            format!("Judged       {judged}"),
             format!("Unreadable   {}", self.on_malformed),
             format!("Loopback     {loopback}"),
             format!("Senders      {told}"),
             format!(
-                "Packets      {} permitted, {} blocked, {} unreadable, {} while Sluice was not attached",
-                self.permitted, self.blocked, self.malformed, self.unanswered
+                "Packets      {permitted} permitted, {blocked} blocked, {malformed} unreadable, {unanswered} while \
+                 Sluice was not attached"
             ),
             format!(
-                "Lists        {}, of which {} were blocked, {} with packets in them that the policy permits",
-                self.lists, self.blocked_lists, self.mixed_lists
+                "Lists        {lists}, of which {blocked_lists} were blocked, {mixed_lists} with packets in them that \
+                 the policy permits"
             ),
         ];
-        if self.without_memory > 0 {
-            lines.push(format!("             {} more were not read for a lack of memory", self.without_memory));
+        if without_memory > 0 {
+            lines.push(format!("             {without_memory} more were not read for a lack of memory"));
         }
         lines
     }

@@ -24,6 +24,8 @@ pub mod settings {
     pub const REPORT_BLOCKED: &str = "ReportBlocked";
     /// 1: packets that stay on this machine are judged like all others. 0, or without it: they are left alone.
     pub const LOOPBACK: &str = "Loopback";
+    /// What is judged: [`IP_PACKETS`], [`ETHERNET_FRAMES`]. Without it packets.
+    pub const LAYERS: &str = "Layers";
     /// 1: the driver begins to filter when it starts. 0, or without it: when it is told to.
     pub const ENABLE_AT_START: &str = "EnableAtStart";
 
@@ -31,6 +33,11 @@ pub mod settings {
     pub const PERMIT: u32 = 1;
     /// A packet does not pass.
     pub const BLOCK: u32 = 2;
+
+    /// IPv4 and IPv6 packets: received, sent and forwarded.
+    pub const IP_PACKETS: u32 = 1;
+    /// Ethernet frames, whatever is in them: received and sent.
+    pub const ETHERNET_FRAMES: u32 = 2;
 }
 
 /// The bits of [`GateStatus::flags`].
@@ -47,6 +54,8 @@ pub mod flags {
     pub const REPORTS_BLOCKED: u32 = 1 << 4;
     /// Packets that stay on this machine are judged, too.
     pub const JUDGES_LOOPBACK: u32 = 1 << 5;
+    /// Ethernet frames are judged, not IP packets.
+    pub const JUDGES_FRAMES: u32 = 1 << 6;
 }
 
 /// The input of [`GATE_ENABLE`](code::GATE_ENABLE).
@@ -73,41 +82,62 @@ pub struct GateStatus {
     pub counters: GateCounters,
 }
 
-/// What gate.sys has counted since it started. A list is what WFP shows at a time: packets that pass or are blocked
-/// together.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GateCounters {
-    /// Lists that were judged.
-    pub lists: u64,
-    /// Lists that were blocked.
-    pub blocked_lists: u64,
-    /// Of those, lists with packets in them that would have passed alone.
-    pub mixed_lists: u64,
-    /// Packets that Sluice permitted.
-    pub permitted: u64,
-    /// Packets that Sluice blocked.
-    pub blocked: u64,
-    /// Packets, and lists without any, that could not be read.
-    pub malformed: u64,
-    /// Packets for which there was no Sluice.
-    pub unanswered: u64,
-    /// Lists for which there was no memory, since more threads than foreseen were in a classification. They are treated
-    /// as those that cannot be read.
-    pub without_memory: u64,
+/// Counters by name, all of them `u64`, said once: the structure, its form on the wire, and the same as a list.
+macro_rules! counters {
+    ($(#[$doc:meta])* $type:ident { $($(#[$counter_doc:meta])* $counter:ident,)* }) => {
+        $(#[$doc])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct $type {
+            $($(#[$counter_doc])* pub $counter: u64,)*
+        }
+
+        wire!($type { $($counter: u64),* });
+
+        impl $type {
+            /// The names of all counters, in their order.
+            pub const NAMES: [&str; [$(stringify!($counter)),*].len()] = [$(stringify!($counter)),*];
+
+            /// All counters, in their order.
+            #[must_use]
+            pub const fn to_array(self) -> [u64; Self::NAMES.len()] {
+                [$(self.$counter),*]
+            }
+
+            /// The counters that [`to_array`](Self::to_array) gave.
+            #[must_use]
+            pub const fn from_array([$($counter),*]: [u64; Self::NAMES.len()]) -> Self {
+                Self { $($counter),* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// What gate.sys has counted since it started. A list is what WFP shows at a time: packets that pass or are blocked
+    /// together.
+    GateCounters {
+        /// Lists that were judged.
+        lists,
+        /// Lists that were blocked.
+        blocked_lists,
+        /// Of those, lists with packets in them that would have passed alone.
+        mixed_lists,
+        /// Packets that Sluice permitted.
+        permitted,
+        /// Packets that Sluice blocked.
+        blocked,
+        /// Packets, and lists without any, that could not be read.
+        malformed,
+        /// Packets for which there was no Sluice.
+        unanswered,
+        /// Lists for which there was no memory, since more threads than foreseen were in a classification. They are
+        /// treated as those that cannot be read.
+        without_memory,
+    }
 }
 
 wire!(GateEnable { header: Header, seconds: u32 });
-wire!(GateCounters {
-    lists: u64,
-    blocked_lists: u64,
-    mixed_lists: u64,
-    permitted: u64,
-    blocked: u64,
-    malformed: u64,
-    unanswered: u64,
-    without_memory: u64,
-});
 wire!(GateStatus { header: Header, flags: u32, remaining_ms: u64, counters: GateCounters });
 
 /// What gate.sys does for the requests of its device. Everything is called at PASSIVE_LEVEL, by as many threads at once

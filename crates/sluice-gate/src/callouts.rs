@@ -6,7 +6,7 @@ use wdk_wfp::{
     Sublayer, Transaction, name,
 };
 
-use crate::Settings;
+use crate::{Judged, Settings};
 
 /// What all callouts share: it says what is to become of the packets that one of them is shown.
 pub trait Decide: Send + Sync {
@@ -71,16 +71,16 @@ macro_rules! callouts {
             }
         }
 
-        /// Adds all that makes packets come to the callouts.
+        /// Adds all that makes what is judged come to the callouts.
         pub(crate) fn add_filters(changes: &mut Transaction<'_>, settings: &Settings) -> Result<(), NTSTATUS> {
             changes.add_provider(PROVIDER)?;
             changes.add_sublayer(SUBLAYER, &PROVIDER)?;
-            $(
+            $(if Layer::$layer.has_frames() == (settings.judged == Judged::EthernetFrames) {
                 changes.add_callout::<At<$number>>(NAME, &PROVIDER)?;
                 let filter = Filter::new(key(0x20 + $number), NAME, SUBLAYER.key);
                 let filter = if settings.judges_loopback { filter } else { filter.leave_loopback_alone() };
                 changes.add_filter::<At<$number>>(filter, &PROVIDER)?;
-            )*
+            })*
             Ok(())
         }
     };
@@ -92,4 +92,6 @@ callouts! {
     3: outbound_v6 at OutboundIpV6,
     4: forward_v4 at ForwardIpV4,
     5: forward_v6 at ForwardIpV6,
+    6: inbound_frames at InboundEthernet,
+    7: outbound_frames at OutboundEthernet,
 }

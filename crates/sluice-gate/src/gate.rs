@@ -15,7 +15,7 @@ use crate::callouts::{self, Decide};
 use crate::client::{self, Registered};
 use crate::counters::Counters;
 use crate::judge::{Batch, Judge};
-use crate::{Platform, Settings, Treatment};
+use crate::{Judged, Platform, Settings, Treatment};
 
 /// Packets are not judged.
 const NEVER: u64 = 0;
@@ -157,7 +157,8 @@ impl<P: Platform> Gate<P> {
             | flag(flags::BLOCKS_WHEN_NO_SLUICE, self.settings.when_no_sluice == Treatment::Block)
             | flag(flags::BLOCKS_MALFORMED, self.settings.on_malformed == Treatment::Block)
             | flag(flags::REPORTS_BLOCKED, self.settings.reports_blocked)
-            | flag(flags::JUDGES_LOOPBACK, self.settings.judges_loopback);
+            | flag(flags::JUDGES_LOOPBACK, self.settings.judges_loopback)
+            | flag(flags::JUDGES_FRAMES, self.settings.judged == Judged::EthernetFrames);
         GateStatus { header: header_of::<GateStatus>(), flags, remaining_ms, counters: self.counters.sum() }
     }
 

@@ -33,7 +33,7 @@ mod settings;
 pub use callouts::{Callouts, Decide};
 pub use gate::{Gate, StartError};
 pub use judge::{GATHERED, PACKETS};
-pub use settings::{Rejected, Settings, Treatment};
+pub use settings::{Judged, Rejected, Settings, Treatment};
 use wdk_nmr::{Guard, Resident};
 
 /// What a driver has of its machine.

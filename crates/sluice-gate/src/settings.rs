@@ -13,6 +13,15 @@ pub enum Treatment {
     Block,
 }
 
+/// What is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// IPv4 and IPv6 packets: received, sent and forwarded.
+    IpPackets,
+    /// Ethernet frames, whatever is in them: received and sent.
+    EthernetFrames,
+}
+
 /// The settings, or what is documented for those that are not set ([`sluice_control::gate::settings`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -24,6 +33,8 @@ pub struct Settings {
     pub reports_blocked: bool,
     /// Whether packets that stay on this machine are judged.
     pub judges_loopback: bool,
+    /// What is judged.
+    pub judged: Judged,
     /// Whether the driver filters as soon as it has started.
     pub enable_at_start: bool,
 }
@@ -35,6 +46,7 @@ impl Default for Settings {
             on_malformed: Treatment::Block,
             reports_blocked: false,
             judges_loopback: false,
+            judged: Judged::IpPackets,
             enable_at_start: false,
         }
     }
@@ -69,6 +81,11 @@ impl Settings {
             Some(1) => Ok(true),
             Some(_) => Err(Rejected { setting, status: STATUS_INVALID_PARAMETER }),
         };
+        let judged = |setting, number: Option<u32>| match number {
+            None | Some(settings::IP_PACKETS) => Ok(Judged::IpPackets),
+            Some(settings::ETHERNET_FRAMES) => Ok(Judged::EthernetFrames),
+            Some(_) => Err(Rejected { setting, status: STATUS_INVALID_PARAMETER }),
+        };
         let when_no_sluice = value(settings::WHEN_NO_SLUICE)?;
         let on_malformed = value(settings::ON_MALFORMED)?;
         Ok(Self {
@@ -76,6 +93,7 @@ impl Settings {
             on_malformed: treatment(settings::ON_MALFORMED, on_malformed, default.on_malformed)?,
             reports_blocked: flag(settings::REPORT_BLOCKED, value(settings::REPORT_BLOCKED)?)?,
             judges_loopback: flag(settings::LOOPBACK, value(settings::LOOPBACK)?)?,
+            judged: judged(settings::LAYERS, value(settings::LAYERS)?)?,
             enable_at_start: flag(settings::ENABLE_AT_START, value(settings::ENABLE_AT_START)?)?,
         })
     }

@@ -62,6 +62,12 @@ impl Layer {
         }
     }
 
+    /// Whether it has Ethernet frames, which begin with their MAC header, instead of IP packets.
+    #[must_use]
+    pub const fn has_frames(self) -> bool {
+        matches!(self, Self::InboundEthernet | Self::OutboundEthernet)
+    }
+
     /// Which value is `FWP_CONDITION_FLAG_...`. Layers of frames have none.
     #[must_use]
     pub const fn flags(self) -> Option<usize> {

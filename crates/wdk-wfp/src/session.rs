@@ -225,7 +225,8 @@ impl Filter {
         self
     }
 
-    /// Does not ask about packets that stay on this machine. At layers of IP packets only.
+    /// Does not ask about packets that stay on this machine. Layers of frames have none of them, and no condition that
+    /// could tell them.
     #[must_use]
     pub const fn leave_loopback_alone(mut self) -> Self {
         self.leaves_loopback_alone = true;
@@ -325,7 +326,7 @@ impl Transaction<'_> {
             layerKey: T::LAYER.key(),
             subLayerKey: filter.sublayer,
             weight: FWP_VALUE0 { r#type: FWP_UINT8, Anonymous: FWP_VALUE0_0 { uint8: filter.weight } },
-            numFilterConditions: u32::from(filter.leaves_loopback_alone),
+            numFilterConditions: u32::from(filter.leaves_loopback_alone && T::LAYER.flags().is_some()),
             filterCondition: &raw mut not_loopback,
             action: FWPM_ACTION0 {
                 r#type: FWP_ACTION_CALLOUT_UNKNOWN,

@@ -429,6 +429,17 @@ fn a_transaction_that_fails_changes_nothing() {
 }
 
 #[test]
+fn w18_a_filter_of_frames_has_no_condition_on_flags() {
+    let engine = Engine::start();
+    let mut session = open(Lifetime::Dynamic);
+    // Asked for all the same: a filter that goes to several layers.
+    assert_eq!(add::<3>(&mut session, LOWER, filter(11, LOWER).leave_loopback_alone()), Ok(()));
+    assert_eq!(add::<2>(&mut session, SUBLAYER, filter(10, SUBLAYER).leave_loopback_alone()), Ok(()));
+    assert_eq!(engine.objects(), [1, 2, 2, 2]);
+    session.close(passive());
+}
+
+#[test]
 fn a_registration_that_fails_drops_its_callout_and_another_can_follow() {
     let engine = Engine::start();
     let alive: Arc<AtomicUsize> = Arc::default();

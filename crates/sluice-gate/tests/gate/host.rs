@@ -233,6 +233,13 @@ pub(crate) fn v6(marker: u8, length: usize) -> Vec<u8> {
     packet
 }
 
+/// An Ethernet frame of `length` bytes with this byte where packets have it.
+pub(crate) fn frame(marker: u8, length: usize) -> Vec<u8> {
+    let mut frame = v4(marker, length);
+    frame[0] = 0x02;
+    frame
+}
+
 /// The bytes of a packet in two MDLs.
 pub(crate) fn cut(packet: &[u8], at: usize) -> [Piece; 2] {
     [Piece::mapped(&packet[..at]), Piece::mapped(&packet[at..])]
@@ -255,6 +262,16 @@ pub(crate) fn metadata(ip_header: Option<u32>) -> FWPS_INCOMING_METADATA_VALUES0
     if let Some(size) = ip_header {
         metadata.currentMetadataValues = FWPS_METADATA_FIELD_IP_HEADER_SIZE;
         metadata.ipHeaderSize = size;
+    }
+    metadata
+}
+
+/// Metadata that say where the MAC header begins.
+pub(crate) fn frame_metadata(mac_header: Option<u32>) -> FWPS_INCOMING_METADATA_VALUES0 {
+    let mut metadata = metadata(None);
+    if let Some(size) = mac_header {
+        metadata.currentL2MetadataValues = FWPS_L2_METADATA_FIELD_ETHERNET_MAC_HEADER_SIZE;
+        metadata.ethernetMacHeaderSize = size;
     }
     metadata
 }

@@ -13,17 +13,20 @@ use sluice_control::code;
 use sluice_control::gate::{GateCounters, GateEnable, GateStatus, MAX_SECONDS, flags, settings};
 use sluice_control::message::header_of;
 use sluice_control::status::{
-    STATUS_BUFFER_TOO_SMALL, STATUS_INVALID_BUFFER_SIZE, STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PARAMETER,
-    STATUS_REVISION_MISMATCH, STATUS_SUCCESS,
+    STATUS_BUFFER_TOO_SMALL, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_BUFFER_SIZE, STATUS_INVALID_DEVICE_REQUEST,
+    STATUS_INVALID_PARAMETER, STATUS_REVISION_MISMATCH, STATUS_SUCCESS,
 };
 use sluice_control::wire::Wire;
-use sluice_gate::{GATHERED, PACKETS, Rejected, Settings, Treatment};
+use sluice_gate::{GATHERED, Judged, PACKETS, Rejected, Settings, Treatment};
 use sluice_npi::{Header, direction, link_type};
 use wdk_wfp::Layer;
 use wdk_wfp_sys::FWP_CONDITION_FLAG_IS_LOOPBACK;
 use wfp_engine::{DISPATCH_LEVEL, Engine, PASSIVE_LEVEL, PacketList, Piece, Verdict, irql};
 
-use crate::host::{BAD, Driver, GOOD, Machine, Sluice, advance, cut, list, metadata, passive, send, show, v4, v6};
+use crate::host::{
+    BAD, Driver, GOOD, Machine, Sluice, advance, cut, frame, frame_metadata, list, metadata, passive, send, show, v4,
+    v6,
+};
 
 /// Where a test fails if nothing happens.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -256,6 +259,35 @@ fn packets_that_stay_on_this_machine_are_left_alone_unless_asked() {
 }
 
 #[test]
+fn ethernet_frames_are_judged_instead_of_packets_if_that_is_set() {
+    let machine = Machine::new();
+    let sluice = Sluice::start();
+    let driver = Driver::enabled(Settings { judged: Judged::EthernetFrames, ..Settings::default() });
+    assert_eq!(machine.engine.objects(), [1, 1, 2, 2]);
+    assert_ne!(driver.gate.status().flags & flags::JUDGES_FRAMES, 0);
+    let layers =
+        [(Layer::InboundEthernet, direction::INBOUND, Some(14)), (Layer::OutboundEthernet, direction::OUTBOUND, None)];
+    for (layer, direction, header) in layers {
+        for marker in [GOOD, BAD] {
+            let frame = frame(marker, 60);
+            for at in 0..=frame.len() {
+                let list = PacketList::of(&cut(&frame, at), header.unwrap_or(0));
+                let verdict = show(&machine.engine, layer, 0, &frame_metadata(header), list.as_ptr());
+                assert_eq!(verdict.passes, marker == GOOD, "{layer:?}, cut at {at}");
+                assert_eq!(sluice.take_calls(), [[(link_type::ETHERNET, direction, 60, frame.clone())]]);
+            }
+        }
+    }
+    assert_eq!(driver.counters().malformed, 0);
+    let list = list(&[frame(GOOD, 60)], 14);
+    assert!(!show(&machine.engine, Layer::InboundEthernet, 0, &frame_metadata(None), list.as_ptr()).passes);
+    assert_eq!(driver.counters().malformed, 1, "nobody says where its MAC header begins");
+    assert!(send(&machine.engine, &[v4(BAD, 40)]), "packets are left alone");
+    driver.stop();
+    sluice.stop();
+}
+
+#[test]
 fn filtering_that_is_not_confirmed_ends_by_itself() {
     let machine = Machine::new();
     let sluice = Sluice::start();
@@ -447,6 +479,41 @@ fn a_request_is_answered_with_the_status_and_a_wrong_one_changes_nothing() {
     driver.stop();
 }
 
+/// Every function of the engine that can fail does, one after the other, while the driver starts and begins to filter.
+#[test]
+fn whatever_call_of_the_engine_fails_nothing_is_left_of_the_attempt() {
+    // Eight callouts; a session, a transaction, a provider, a sublayer, and a callout and a filter for each layer.
+    for (judged, expected) in [(Judged::IpPackets, 8 + 4 + 2 * 6 + 1), (Judged::EthernetFrames, 8 + 4 + 2 * 2 + 1)] {
+        let settings = Settings { judged, ..Settings::default() };
+        let machine = Machine::new();
+        let mut failed = 0;
+        loop {
+            machine.engine.fail_call(failed, STATUS_INSUFFICIENT_RESOURCES);
+            let outcome = match Driver::try_start(settings) {
+                Ok(driver) => {
+                    let enabled = driver.gate.enable(None, passive());
+                    assert_eq!(driver.gate.status().flags & flags::ENABLED != 0, enabled.is_ok());
+                    if enabled.is_err() {
+                        assert_eq!((machine.engine.objects(), machine.engine.registered()), ([0; 4], 8));
+                        driver.gate.enable(None, passive()).expect("nothing fails any more");
+                    }
+                    driver.stop();
+                    enabled
+                }
+                Err(status) => Err(status),
+            };
+            assert_eq!((machine.engine.objects(), machine.engine.registered()), ([0; 4], 0), "call {failed}");
+            if outcome.is_ok() {
+                assert!(machine.engine.forget_failing_call(), "a failure was ignored");
+                break;
+            }
+            assert_eq!(outcome, Err(STATUS_INSUFFICIENT_RESOURCES), "call {failed}");
+            failed += 1;
+        }
+        assert_eq!(failed, expected);
+    }
+}
+
 #[test]
 fn settings_are_what_is_documented_and_a_wrong_one_is_named() {
     let read = |name: &'static str, number: u32| Settings::read(|asked| Ok((asked == name).then_some(number)));
@@ -459,11 +526,16 @@ fn settings_are_what_is_documented_and_a_wrong_one_is_named() {
     assert_eq!(read(settings::REPORT_BLOCKED, 1), Ok(Settings { reports_blocked: true, ..default }));
     assert_eq!(read(settings::LOOPBACK, 1), Ok(Settings { judges_loopback: true, ..default }));
     assert_eq!(read(settings::ENABLE_AT_START, 1), Ok(Settings { enable_at_start: true, ..default }));
+    let frames = Settings { judged: Judged::EthernetFrames, ..default };
+    assert_eq!(read(settings::LAYERS, settings::ETHERNET_FRAMES), Ok(frames));
+    assert_eq!(read(settings::LAYERS, settings::IP_PACKETS), Ok(default));
     let wrong = [
         (settings::WHEN_NO_SLUICE, 0),
         (settings::ON_MALFORMED, 3),
         (settings::REPORT_BLOCKED, 2),
         (settings::LOOPBACK, 2),
+        (settings::LAYERS, 0),
+        (settings::LAYERS, 3),
         (settings::ENABLE_AT_START, 2),
     ];
     for (setting, number) in wrong {
