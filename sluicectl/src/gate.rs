@@ -10,6 +10,7 @@ use sluice_control::gate::{GateCounters, GateStatus, MAX_SECONDS, flags};
 
 use crate::device::gate::Gate;
 use crate::failure::Failure;
+use crate::remote;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum GateCommand {
@@ -150,7 +151,11 @@ impl GateRecord {
 pub(crate) fn run(command: GateCommand) -> Result<(), Failure> {
     let (status, output) = match command {
         GateCommand::Status(output) => (Gate::open()?.status()?, output),
-        GateCommand::Enable { time, output } => (Gate::open_to_change()?.enable(time.map(NonZeroU32::get))?, output),
+        GateCommand::Enable { time, output } => {
+            let gate = Gate::open_to_change()?;
+            remote::warn_before_enabling(&gate.status()?);
+            (gate.enable(time.map(NonZeroU32::get))?, output)
+        }
         GateCommand::Disable(output) => (Gate::open_to_change()?.disable()?, output),
     };
     let record = GateRecord::from(status);

@@ -11,6 +11,7 @@ mod gate;
 mod offline;
 mod policy;
 mod record;
+mod remote;
 mod status;
 mod table;
 mod terms;

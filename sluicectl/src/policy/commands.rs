@@ -18,6 +18,7 @@ use crate::args::{CheckArgs, PolicyCommand};
 use crate::device::Sluice;
 use crate::failure::Failure;
 use crate::record::action_name;
+use crate::remote;
 use crate::table;
 
 pub(crate) fn run(command: PolicyCommand) -> Result<(), Failure> {
@@ -94,7 +95,9 @@ fn report(checked: &Checked, limit: usize) -> Value {
 
 fn load(path: &Path, persist: bool, json: bool) -> Result<(), Failure> {
     let (file, table) = check(path)?.require()?;
-    let answer = Sluice::open_to_change()?.load_policy(&table, persist)?;
+    let sluice = Sluice::open_to_change()?;
+    remote::warn_before_loading(&table);
+    let answer = sluice.load_policy(&table, persist)?;
     if json {
         return write_json(&loaded_record(&answer, file.rules.len(), persist));
     }
