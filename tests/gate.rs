@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rstest::rstest;
-use sluice_rig::{Network, Play, Rig, State, Treated, ip_packets, raw_capture};
+use sluice_rig::{Network, Play, Rig, State, Treated, frame_capture, frames, ip_packets, raw_capture};
 use system_tests::{Clients, RUST, arbitrary_requests, data, machine, sluicectl_ok, stop, verdicts, verdicts_offline};
 
 /// The packets of the demo's capture that begin with an IP header.
 const CAPTURE: &str = "raw.pcap";
+/// All of the demo's capture.
+const FRAMES: &str = "frames.pcap";
 /// A policy that blocks other packets than the demo's does.
 const OTHER: &str = "other.toml";
 /// How many packets are sent between two changes.
@@ -21,6 +23,7 @@ fn gated(name: &str) -> Result<Rig> {
     let rig = machine(name)?;
     rig.install("gate")?;
     fs::write(rig.file(CAPTURE), raw_capture(&ip_packets(&data("demo.pcapng"))?))?;
+    fs::write(rig.file(FRAMES), frame_capture(&frames(&data("demo.pcapng"))?))?;
     let other = "default = \"permit\"\n[[rule]]\nid = 1\naction = \"block\"\nprotocol = \"udp\"\n";
     fs::write(rig.file(OTHER), other)?;
     Ok(rig)
@@ -37,9 +40,13 @@ fn filtered(name: &str) -> Result<Rig> {
     Ok(rig)
 }
 
-/// Which packets a policy permits, as sluicectl says by itself.
+/// Which packets of the capture a policy permits, as sluicectl says by itself.
 fn permitted(rig: &Rig, policy: &str, direction: Option<&str>) -> Result<Vec<bool>> {
-    let mut arguments = vec!["classify", "--json", "--offline", "--policy", policy, CAPTURE];
+    permitted_of(rig, CAPTURE, policy, direction)
+}
+
+fn permitted_of(rig: &Rig, capture: &str, policy: &str, direction: Option<&str>) -> Result<Vec<bool>> {
+    let mut arguments = vec!["classify", "--json", "--offline", "--policy", policy, capture];
     arguments.extend(direction.iter().flat_map(|direction| ["--direction", direction]));
     let lines = sluicectl_ok(rig, &arguments)?;
     let permitted: Vec<bool> = lines.lines().map(|line| line.contains(r#""action":"permit""#)).collect();
@@ -101,6 +108,55 @@ fn exactly_the_packets_that_the_policy_blocks_are_missing(
     assert_eq!(played.packets.len(), packets.len());
     let kept: Vec<_> = packets.into_iter().zip(&permitted).filter(|(_, is)| **is).map(|(packet, _)| packet).collect();
     assert_eq!(played.passed, raw_capture(&kept), "what came out is not what should have");
+    end(&rig)
+}
+
+#[rstest]
+#[case("in", "inbound")]
+#[case("out", "outbound")]
+fn of_ethernet_frames_exactly_those_are_missing_that_the_policy_blocks(
+    #[case] direction: &str,
+    #[case] said: &str,
+) -> Result<()> {
+    let rig = gated("frames")?;
+    let network = Network::new(&rig)?;
+    set(&rig, "Layers", "2")?;
+    rig.start("sluice")?;
+    rig.start("gate")?;
+    sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
+    let shown = sluicectl_ok(&rig, &["gate", "enable"])?;
+    assert!(shown.contains("Ethernet frames"), "{shown}");
+    assert_eq!(network.state()?, [8, 1, 1, 2, 2]);
+    let permitted = permitted_of(&rig, FRAMES, "demo.toml", Some(said))?;
+    let frames = frames(&data("demo.pcapng"))?;
+    let played = network.play(Play { direction, ..Play::once(FRAMES) })?;
+    let kept: Vec<_> = frames.into_iter().zip(&permitted).filter(|(_, is)| **is).map(|(frame, _)| frame).collect();
+    assert_eq!(played.passed, frame_capture(&kept), "what came out is not what should have");
+    assert_eq!((counter(&rig, "malformed")?, counter(&rig, "lists")?), (0, permitted.len() as u64));
+    let packets = network.play(Play { direction, ..Play::once(CAPTURE) })?;
+    assert!(
+        packets.packets.iter().all(|outcome| (outcome.blocked, outcome.asked) == (0, 0)),
+        "packets are judged, too"
+    );
+    end(&rig)
+}
+
+/// Every packet is cut at every byte in turn, by two threads, at PASSIVE_LEVEL and at DISPATCH_LEVEL, and the verdict
+/// is always the same.
+#[rstest]
+fn where_a_packet_is_cut_does_not_matter(#[values("in", "out")] direction: &str) -> Result<()> {
+    const HEADROOM: usize = 14;
+    let rig = filtered("cut")?;
+    let said = if direction == "in" { "inbound" } else { "outbound" };
+    let permitted = permitted(&rig, "demo.toml", Some(said))?;
+    let longest = ip_packets(&data("demo.pcapng"))?.iter().map(Vec::len).max().context("no packets")?;
+    let rounds = longest + HEADROOM + 1;
+    let played = Network::of(&rig).play(Play { direction, threads: 2, rounds: Some(rounds), ..Play::once(CAPTURE) })?;
+    for (index, (outcome, permitted)) in played.packets.iter().zip(permitted).enumerate() {
+        let never = if permitted { outcome.blocked } else { outcome.passed };
+        assert_eq!((never, outcome.passed + outcome.blocked), (0, 2 * rounds as u64), "{}", index + 1);
+    }
+    assert_eq!(counter(&rig, "malformed")?, 0);
     end(&rig)
 }
 
@@ -238,11 +294,11 @@ fn filtering_begins_and_ends_when_it_is_told_to() -> Result<()> {
     sluicectl_ok(&rig, &["policy", "load", OTHER])?;
     let blocks = || Ok::<_, anyhow::Error>(network.play(Play::once(CAPTURE))?.packets.iter().any(|o| o.blocked > 0));
     assert!(!blocks()?, "gate.sys filters before it is told to");
-    assert_eq!(network.state()?, [6, 0, 0, 0, 0]);
+    assert_eq!(network.state()?, [8, 0, 0, 0, 0]);
     let shown = sluicectl_ok(&rig, &["gate", "enable", "--for", "1h"])?;
     assert!(shown.contains("for 3600 s more") || shown.contains("for 3599 s more"), "{shown}");
     assert!(blocks()?);
-    assert_eq!(network.state()?, [6, 1, 1, 6, 6]);
+    assert_eq!(network.state()?, [8, 1, 1, 6, 6]);
     // Packets that stay on this machine are left alone.
     let loopback = network.play(Play { loopback: true, ..Play::once(CAPTURE) })?;
     assert!(loopback.packets.iter().all(|outcome| (outcome.blocked, outcome.asked) == (0, 0)));

@@ -11,13 +11,25 @@ use anyhow::{Context, Result, ensure};
 /// # Errors
 /// The file cannot be read, or is damaged.
 pub fn ip_packets(capture: &Path) -> Result<Vec<Vec<u8>>> {
+    let in_frame = |frame: Vec<u8>| {
+        let (header, packet) = frame.split_at_checked(14)?;
+        matches!(header[12..], [0x08, 0x00] | [0x86, 0xDD]).then(|| packet.to_vec())
+    };
+    Ok(frames(capture)?.into_iter().filter_map(in_frame).collect())
+}
+
+/// The Ethernet frames of a little-endian pcapng file, in their order. None of a file in another format.
+///
+/// # Errors
+/// The file cannot be read, or is damaged.
+pub fn frames(capture: &Path) -> Result<Vec<Vec<u8>>> {
     const SECTION_HEADER: usize = 0x0A0D_0D0A;
     const ENHANCED_PACKET: usize = 6;
     let bytes = fs::read(capture).with_context(|| format!("cannot read {}", capture.display()))?;
-    let mut packets = Vec::new();
+    let mut frames = Vec::new();
     let mut rest = bytes.as_slice();
     if word(rest, 0) != Some(SECTION_HEADER) {
-        return Ok(packets);
+        return Ok(frames);
     }
     while let (Some(kind), Some(length)) = (word(rest, 0), word(rest, 4)) {
         let damaged = || format!("a block of {} is damaged", capture.display());
@@ -26,15 +38,11 @@ pub fn ip_packets(capture: &Path) -> Result<Vec<Vec<u8>>> {
         if kind == ENHANCED_PACKET {
             let captured = word(block, 20).with_context(damaged)?;
             let frame = block.get(28..).and_then(|frame| frame.get(..captured)).with_context(damaged)?;
-            if let Some((header, packet)) = frame.split_at_checked(14)
-                && matches!(header[12..], [0x08, 0x00] | [0x86, 0xDD])
-            {
-                packets.push(packet.to_vec());
-            }
+            frames.push(frame.to_vec());
         }
         rest = next;
     }
-    Ok(packets)
+    Ok(frames)
 }
 
 fn word(bytes: &[u8], offset: usize) -> Option<usize> {
@@ -44,8 +52,18 @@ fn word(bytes: &[u8], offset: usize) -> Option<usize> {
 /// A file in the format of libpcap with these packets, which begin with their IP header.
 #[must_use]
 pub fn raw_capture(packets: &[Vec<u8>]) -> Vec<u8> {
+    written(101, packets)
+}
+
+/// A file in the format of libpcap with these Ethernet frames.
+#[must_use]
+pub fn frame_capture(frames: &[Vec<u8>]) -> Vec<u8> {
+    written(1, frames)
+}
+
+fn written(link_type: u32, packets: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for word in [0xA1B2_C3D4_u32, 2 | 4 << 16, 0, 0, 0x4_0000, 101] {
+    for word in [0xA1B2_C3D4_u32, 2 | 4 << 16, 0, 0, 0x4_0000, link_type] {
         bytes.extend(word.to_le_bytes());
     }
     for packet in packets {

@@ -41,7 +41,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 pub use arch::Arch;
-pub use capture::{ip_packets, raw_capture};
+pub use capture::{frame_capture, frames, ip_packets, raw_capture};
 pub use event::{Event, Left};
 pub use folders::{DRIVERS_VARIABLE, RIG_VARIABLE, use_folders};
 pub use network::{Network, Play, Played, Playing, Treated};

@@ -22,7 +22,7 @@ pub struct Network<'a>(&'a Rig);
 /// What is to be sent, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Play<'a> {
-    /// A capture in `C:\rig`, of raw IP packets.
+    /// A capture in `C:\rig`, of packets that begin with their IP header or of Ethernet frames.
     pub capture: &'a str,
     /// `in`, `out` or `forward`.
     pub direction: &'a str,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{io, thread};
 
-use crate::capture;
+use crate::capture::{self, Link};
 use crate::packet::{Kind, send};
 
 /// Which way the packets go.
@@ -74,8 +74,11 @@ fn at_dispatch_level<R>(work: impl FnOnce() -> R) -> R {
 /// # Errors
 /// A file cannot be read or written.
 pub(crate) fn play(play: &Play) -> io::Result<String> {
-    let packets = capture::read(&play.capture)?;
-    let kinds: Vec<Option<Kind>> = packets.iter().map(|packet| Kind::of(packet)).collect();
+    let (link, packets) = capture::read(&play.capture)?;
+    if link == Link::Ethernet && play.direction == Direction::Forward {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "frames are received or sent, and not forwarded"));
+    }
+    let kinds: Vec<Option<Kind>> = packets.iter().map(|packet| Kind::of(link, packet)).collect();
     let outcomes: Vec<Outcome> = packets.iter().map(|_| Outcome::default()).collect();
     let rounds = AtomicU64::new(0);
     thread::scope(|scope| {
@@ -84,7 +87,7 @@ pub(crate) fn play(play: &Play) -> io::Result<String> {
             scope.spawn(move || {
                 let mut round = 0;
                 while (play.rounds == 0 || round < play.rounds) && !play.stop.exists() {
-                    send_all(play, packets, kinds, outcomes, round.wrapping_mul(31).wrapping_add(number));
+                    send_all(play, packets, kinds, outcomes, round.wrapping_add(number));
                     round += 1;
                     rounds.fetch_add(1, Ordering::Relaxed);
                 }
@@ -93,7 +96,7 @@ pub(crate) fn play(play: &Play) -> io::Result<String> {
     });
     let value = |count: &AtomicU64| count.load(Ordering::Relaxed);
     let passed = packets.iter().zip(&outcomes).filter(|(_, outcome)| value(&outcome.blocked) == 0);
-    capture::write(&play.passed, passed.map(|(packet, _)| packet.as_slice()))?;
+    capture::write(&play.passed, link, passed.map(|(packet, _)| packet.as_slice()))?;
     let mut answer = format!("rounds={}\n", value(&rounds));
     for (index, outcome) in outcomes.iter().enumerate() {
         let Outcome { passed, blocked, absorbed, asked } = outcome;
@@ -113,8 +116,8 @@ fn send_all(play: &Play, packets: &[Vec<u8>], kinds: &[Option<Kind>], outcomes: 
         let last = first + alike;
         if let Some(kind) = kind {
             let list: Vec<&[u8]> = packets[first..last].iter().map(Vec::as_slice).collect();
-            let work = || send(&list, kind, play.direction, play.loopback, seed.wrapping_add(first));
-            let verdict = if (seed + first).is_multiple_of(2) { work() } else { at_dispatch_level(work) };
+            let work = || send(&list, kind, play.direction, play.loopback, seed);
+            let verdict = if seed.wrapping_add(first).is_multiple_of(2) { work() } else { at_dispatch_level(work) };
             for outcome in &outcomes[first..last] {
                 let counter = if verdict.passes { &outcome.passed } else { &outcome.blocked };
                 counter.fetch_add(1, Ordering::Relaxed);
