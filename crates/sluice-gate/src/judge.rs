@@ -63,20 +63,26 @@ impl<P: Platform> Judge<'_, P> {
         answer
     }
 
-    fn judge_packets(&self, layer: Layer, packets: Packets<'_>, batch: &mut Batch, tally: &mut Tally) {
+    fn judge_packets(&self, layer: Layer, mut packets: Packets<'_>, batch: &mut Batch, tally: &mut Tally) {
+        if packets.clone().nth(1).is_none() {
+            // Most lists: without the places of the others, which would have to be filled.
+            self.judge_some::<1>(layer, &mut packets, batch, tally);
+            return;
+        }
         let mut packets = packets.take(MAX_PACKETS).peekable();
         let mut looked_at: usize = 0;
         while packets.peek().is_some() {
-            looked_at = looked_at.saturating_add(self.judge_some(layer, &mut packets, batch, tally));
+            looked_at = looked_at.saturating_add(self.judge_some::<PACKETS>(layer, &mut packets, batch, tally));
         }
         if looked_at >= MAX_PACKETS {
             tally.malformed = tally.malformed.saturating_add(1);
         }
     }
 
-    /// Has Sluice judge as many packets as one call has room for. Returns how many were looked at, one at least.
+    /// Has Sluice judge as many packets as one call has room for, at most `MOST`. Returns how many were looked at, one
+    /// at least.
     #[inline(never)]
-    fn judge_some<'a>(
+    fn judge_some<'a, const MOST: usize>(
         &self,
         layer: Layer,
         packets: &mut impl Iterator<Item = wdk_wfp::Packet<'a>>,
@@ -87,7 +93,7 @@ impl<P: Platform> Judge<'_, P> {
         let Batch { gather, verdicts } = batch;
         let mut room = gather.as_mut_slice();
         let Some(nothing) = PacketRef::new(link_type, direction, &[], 0) else { return 1 };
-        let mut shown = [nothing; PACKETS];
+        let mut shown = [nothing; MOST];
         let (mut count, mut looked_at) = (0_usize, 0_usize);
         for place in &mut shown {
             // One that is looked at has to have room, so it is not taken from the list without.

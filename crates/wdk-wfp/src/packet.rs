@@ -154,24 +154,51 @@ impl<'a> Packet<'a> {
     where
         'a: 'g,
     {
+        self.gathered(|_| gather)
+    }
+
+    /// As [`bytes`](Self::bytes), for the packets of a list that share a buffer: what has to be brought together is
+    /// put at the start of `room`, at most `most` bytes of it, and `room` begins behind it afterwards.
+    ///
+    /// # Errors
+    ///
+    /// All of [`Malformed`] that concerns one packet. What it has taken of `room` is not given back.
+    pub fn bytes_sharing<'g>(&self, room: &mut &'g mut [u8], most: usize) -> Result<Bytes<'g>, Malformed>
+    where
+        'a: 'g,
+    {
+        self.gathered(|length| {
+            let whole = mem::take(room);
+            let wanted = most.min(whole.len()).min(length);
+            let (own, rest) = whole.split_at_mut_checked(wanted).unwrap_or_default();
+            *room = rest;
+            own
+        })
+    }
+
+    /// The bytes, brought together in what `room` gives for so many, which is asked only if they lie apart.
+    fn gathered<'g>(&self, room: impl FnOnce(usize) -> &'g mut [u8]) -> Result<Bytes<'g>, Malformed>
+    where
+        'a: 'g,
+    {
         let wire_length = self.wire_length()?;
         let length = wire_length as usize;
         let mut chain = Chain::at(self.buffer, self.before_data)?;
-        let first = chain.next_part(length)?;
-        if first.length == length {
-            return Ok(Bytes { data: first.bytes()?, wire_length });
+        let mut part = chain.next_part(length)?;
+        if part.length == length {
+            return Ok(Bytes { data: part.bytes()?, wire_length });
         }
+        let gather = room(length);
         let wanted = length.min(gather.len());
-        let mut copied = 0;
+        let mut copied = 0_usize;
         let mut left = length;
-        let mut part = first;
         loop {
             let count = part.length.min(wanted.saturating_sub(copied));
-            if count > 0 {
-                let source = part.bytes()?;
-                for (to, from) in gather.iter_mut().skip(copied).zip(source.iter().take(count)) {
-                    *to = *from;
-                }
+            let place = gather.get_mut(copied..).and_then(|rest| rest.get_mut(..count));
+            if let Some(place) = place.filter(|_| count > 0)
+                && let Some(source) = part.bytes()?.get(..count)
+            {
+                place.copy_from_slice(source);
                 copied = copied.saturating_add(count);
             }
             left = left.saturating_sub(part.length);
@@ -181,30 +208,6 @@ impl<'a> Packet<'a> {
             part = chain.next_part(left)?;
         }
         Ok(Bytes { data: gather.get(..copied).unwrap_or_default(), wire_length })
-    }
-}
-
-impl<'a> Packet<'a> {
-    /// As [`bytes`](Self::bytes), for the packets of a list that share a buffer: what has to be brought together is
-    /// put at the start of `room`, at most `most` bytes of it, and `room` begins behind it afterwards.
-    ///
-    /// # Errors
-    ///
-    /// All of [`Malformed`] that concerns one packet.
-    pub fn bytes_sharing<'g>(&self, room: &mut &'g mut [u8], most: usize) -> Result<Bytes<'g>, Malformed>
-    where
-        'a: 'g,
-    {
-        // A packet that needs no room must not take any, and one that does says so by what an empty buffer truncates.
-        let in_place = self.bytes(&mut [])?;
-        if !in_place.is_truncated() {
-            return Ok(in_place);
-        }
-        let whole = mem::take(room);
-        let wanted = most.min(whole.len()).min(in_place.wire_length() as usize);
-        let (own, rest) = whole.split_at_mut_checked(wanted).unwrap_or_default();
-        *room = rest;
-        self.bytes(own)
     }
 }
 

@@ -83,7 +83,9 @@ impl<T> Scratch<T> {
     pub fn take(&self) -> Option<Borrowed<'_, T>> {
         // SAFETY: the parameter may be NULL, and the function may be called at any level.
         let processor = unsafe { KeGetCurrentProcessorNumberEx(ptr::null_mut()) } as usize;
-        let first = processor.checked_rem(self.slots.len())?;
+        let count = self.slots.len();
+        // There are as many as processors, mostly, and a division costs more than the rest of this.
+        let first = if processor < count { processor } else { processor.checked_rem(count)? };
         let (before, from_first) = self.slots.split_at_checked(first)?;
         let mut slots = (first..).zip(from_first).chain((0..).zip(before));
         let (index, slot) = slots.find(|(_, slot)| !slot.is_taken.swap(true, Ordering::Acquire))?;
