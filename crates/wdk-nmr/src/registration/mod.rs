@@ -172,3 +172,96 @@ impl<L: Role, R: Resident> Deregistration<L, R> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::sync::Arc;
+
+    use wdk_nmr_sys::{GUID, NPI_CLIENT_CHARACTERISTICS, NPI_REGISTRATION_INSTANCE, NPIID, STATUS_INVALID_PARAMETER};
+
+    use super::*;
+    use crate::guard::Single;
+    use crate::module_id::ModuleId;
+
+    /// A client of an NMR that answers every registration with this status, and gives no handle.
+    struct Answered<const STATUS: NTSTATUS>;
+
+    unsafe extern "system" fn answer<const STATUS: NTSTATUS>(
+        _: *const NPI_CLIENT_CHARACTERISTICS,
+        _: *mut c_void,
+        _: *mut HANDLE,
+    ) -> NTSTATUS {
+        STATUS
+    }
+
+    unsafe extern "system" fn complete(_: HANDLE) {}
+
+    unsafe extern "system" fn refuse(_: HANDLE) -> NTSTATUS {
+        STATUS_INVALID_PARAMETER
+    }
+
+    // SAFETY: nobody is ever attached.
+    unsafe impl<const STATUS: NTSTATUS> Role for Answered<STATUS> {
+        type Module = Arc<()>;
+        type Binding = ();
+        type Guard = Single;
+        type Specific = ();
+        type Dispatch = ();
+        type Characteristics = NPI_CLIENT_CHARACTERISTICS;
+
+        const ROLE: u32 = crate::header::ROLE_CLIENT;
+        const NPI_ID: NPIID = GUID::from_u128(1);
+        const TABLES: usize = 1;
+        const COMPLETE: unsafe extern "system" fn(HANDLE) = complete;
+        const REGISTER: unsafe extern "system" fn(
+            *const NPI_CLIENT_CHARACTERISTICS,
+            *mut c_void,
+            *mut HANDLE,
+        ) -> NTSTATUS = answer::<STATUS>;
+        const DEREGISTER: unsafe extern "system" fn(HANDLE) -> NTSTATUS = refuse;
+        const WAIT: unsafe extern "system" fn(HANDLE) -> NTSTATUS = refuse;
+
+        fn characteristics(instance: NPI_REGISTRATION_INSTANCE) -> NPI_CLIENT_CHARACTERISTICS {
+            NPI_CLIENT_CHARACTERISTICS {
+                Version: 0,
+                Length: size_of::<NPI_CLIENT_CHARACTERISTICS>() as u16,
+                ClientAttachProvider: None,
+                ClientDetachProvider: None,
+                ClientCleanupBindingContext: None,
+                ClientRegistrationInstance: instance,
+            }
+        }
+
+        fn instance(characteristics: &mut NPI_CLIENT_CHARACTERISTICS) -> &mut NPI_REGISTRATION_INSTANCE {
+            &mut characteristics.ClientRegistrationInstance
+        }
+
+        fn dispatch(_: &Arc<()>, _: usize) {}
+    }
+
+    struct Image(#[expect(dead_code, reason = "it is counted")] Arc<()>);
+
+    // SAFETY: a program is never unloaded while it runs, and its memory is aligned as asked for.
+    unsafe impl Resident for Image {}
+
+    /// The error, and whether module and image are still there.
+    fn register<const STATUS: NTSTATUS>() -> (Option<RegisterError>, bool, bool) {
+        let (module, image) = (Arc::new(()), Arc::new(()));
+        let options = RegistrationOptions::new(ModuleId::IfLuid(1), ());
+        // SAFETY: the thread of a test.
+        let passive = unsafe { Passive::new() };
+        let result =
+            Registration::<Answered<STATUS>, _>::register(module.clone(), options, Image(image.clone()), passive);
+        (result.err(), Arc::strong_count(&module) == 2, Arc::strong_count(&image) == 2)
+    }
+
+    #[test]
+    fn what_nmr_may_know_of_stays_and_what_it_refused_goes() {
+        assert_eq!(register::<-7>(), (Some(RegisterError::Status(-7)), false, false));
+        let refused = register::<STATUS_INSUFFICIENT_RESOURCES>();
+        assert_eq!(refused, (Some(RegisterError::InsufficientResources), false, false));
+        for unclear in [register::<STATUS_SUCCESS>(), register::<STATUS_PENDING>()] {
+            assert!(matches!(unclear, (Some(RegisterError::Status(0..)), true, true)), "{unclear:?}");
+        }
+    }
+}
