@@ -265,6 +265,11 @@ pub(super) fn properties(direction: Direction, flow: &Flow) -> u32 {
         | u32::from(flow.protocol) << meta::PROTOCOL_SHIFT
 }
 
+/// The flags of a flow that a word of properties, or a mask of one, asks for.
+pub(super) const fn flags_of(properties: u32) -> u32 {
+    properties & meta::FLOW_FLAGS | properties << meta::MOVED_BY & meta::MOVED | (properties & meta::QUIC) >> 1
+}
+
 #[inline]
 pub(crate) const fn halves(high: u16, low: u16) -> u32 {
     (high as u32) << 16 | low as u32

@@ -5,22 +5,23 @@
 use sluice_npi::Flow;
 
 use super::entry::{Entry, Entry4, Entry6};
-use super::key::{meta, ports, properties, words_of};
+use super::key::{flags_of, meta, ports};
 use super::table::{RULE_OBSERVES, Table};
-use crate::Direction;
 
-/// The smallest box around entries: what all packets have in common that one of them can match.
+/// The smallest box around entries: bits that all packets have in common that one of them can match, word by word as a
+/// flow has them. So a packet is told apart without its key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reach {
-    /// The lowest source port and the lowest destination port, as ports of a key.
-    first_ports: u32,
-    /// The highest ones.
-    last_ports: u32,
-    /// Properties that all entries ask for.
-    properties: Bits,
-    /// The bits that the first words of all source addresses have in common, of whichever IP version.
+    flags: Bits,
+    /// Protocol (8 bits), and TCP flags above.
+    protocol: Bits,
+    /// As the ports of a key.
+    ports: Bits,
+    /// The first four bytes of source and destination, of whichever IP version.
     source: Bits,
     destination: Bits,
+    /// 1 if nothing is in the box.
+    nothing: u32,
 }
 
 /// Bits that have to have a value.
@@ -33,6 +34,21 @@ struct Bits {
 impl Bits {
     /// None: every value has them.
     const ANY: Self = Self { value: 0, mask: 0 };
+
+    /// The bits that the ports from the first ones to the last ones have in common.
+    fn between(first: u32, last: u32) -> Self {
+        let mask = |first: u32, last: u32| {
+            let open = u16::BITS.saturating_sub(((first ^ last) as u16).leading_zeros());
+            u32::from(u16::MAX.checked_shl(open).unwrap_or(0))
+        };
+        let mask = mask(first >> 16, last >> 16) << 16 | mask(first, last);
+        Self { value: first & mask, mask }
+    }
+
+    /// The same in other places.
+    fn map(self, place: fn(u32) -> u32) -> Self {
+        Self { value: place(self.value), mask: place(self.mask) }
+    }
 
     /// What both ask for.
     fn common(self, other: Self) -> Self {
@@ -48,9 +64,15 @@ impl Bits {
 }
 
 impl Reach {
-    /// The box that nothing is in: its ports begin behind their end.
-    pub(crate) const NOTHING: Self =
-        Self { first_ports: u32::MAX, last_ports: 0, properties: Bits::ANY, source: Bits::ANY, destination: Bits::ANY };
+    /// The box that nothing is in.
+    pub(crate) const NOTHING: Self = Self {
+        flags: Bits::ANY,
+        protocol: Bits::ANY,
+        ports: Bits::ANY,
+        source: Bits::ANY,
+        destination: Bits::ANY,
+        nothing: 1,
+    };
 
     /// The box around all entries of rules that observe.
     pub(crate) fn of_table(table: &Table<'_>) -> Self {
@@ -71,42 +93,40 @@ impl Reach {
     }
 
     fn of(entry: &impl Entry) -> Self {
-        let [source, destination] = entry.first_words().map(|(value, mask)| Bits { value, mask });
         let common = entry.common();
-        // The flow alone does not say which way a packet goes.
-        let mask = common.meta_mask & !meta::DIRECTION;
-        let properties = Bits { value: common.meta_value & mask, mask };
-        Self { first_ports: common.first_ports, last_ports: common.last_ports, properties, source, destination }
+        let properties = Bits { value: common.meta_value, mask: common.meta_mask };
+        let [source, destination] = entry.first_words().map(|(value, mask)| Bits { value, mask }.map(u32::swap_bytes));
+        Self {
+            flags: properties.map(flags_of),
+            protocol: properties.map(|word| word >> meta::PROTOCOL_SHIFT | word >> meta::TCP_FLAGS_SHIFT << 8 & 0xFF00),
+            ports: Bits::between(common.first_ports, common.last_ports),
+            source,
+            destination,
+            nothing: 0,
+        }
     }
 
     /// The box around both.
     fn with(self, other: Self) -> Self {
-        let both = |ports: [u32; 2], choose: fn(u16, u16) -> u16| {
-            let [high, low] = [16, 0].map(|shift: u32| {
-                let [first, second] = ports.map(|ports| (ports >> shift) as u16);
-                u32::from(choose(first, second)) << shift
-            });
-            high | low
-        };
         Self {
-            first_ports: both([self.first_ports, other.first_ports], u16::min),
-            last_ports: both([self.last_ports, other.last_ports], u16::max),
-            properties: self.properties.common(other.properties),
+            flags: self.flags.common(other.flags),
+            protocol: self.protocol.common(other.protocol),
+            ports: self.ports.common(other.ports),
             source: self.source.common(other.source),
             destination: self.destination.common(other.destination),
+            nothing: self.nothing & other.nothing,
         }
     }
 
     /// Whether a packet is in the box, whichever way it goes. Like the comparison with an entry, this has no branch.
     #[inline]
     pub(crate) fn has(&self, flow: &Flow) -> bool {
-        let parts = |ports: u32| [ports as u16, (ports >> 16) as u16];
-        let [ports, first, last] = [ports(flow), self.first_ports, self.last_ports].map(parts);
-        let out_of_range = (ports[0] < first[0]) | (ports[0] > last[0]) | (ports[1] < first[1]) | (ports[1] > last[1]);
-        let [[source, ..], [destination, ..]] = [&flow.source_address, &flow.destination_address].map(words_of);
-        let mismatch = self.properties.mismatch(properties(Direction::Unspecified, flow))
-            | self.source.mismatch(source)
-            | self.destination.mismatch(destination);
-        u32::from(out_of_range) | mismatch == 0
+        let first_word = |address: &[u8; 16]| address.first_chunk().copied().map_or(0, u32::from_le_bytes);
+        let mismatch = self.flags.mismatch(flow.flags)
+            | self.protocol.mismatch(u32::from(flow.protocol) | u32::from(flow.tcp_flags) << 8)
+            | self.ports.mismatch(ports(flow))
+            | self.source.mismatch(first_word(&flow.source_address))
+            | self.destination.mismatch(first_word(&flow.destination_address));
+        mismatch | self.nothing == 0
     }
 }

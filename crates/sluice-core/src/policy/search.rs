@@ -104,8 +104,8 @@ impl<E: Entry> Lane<E> {
     #[inline(always)]
     fn finish(&mut self, table: &Table<'_>, packet: &ParsedPacket<'_>) -> u32 {
         let mut best = search_leaf::<E>(table, &self.leaf, self.candidates, &self.key, packet, NO_RULE);
-        if !self.walk.has_ended() {
-            best = search_rest::<E>(table, &mut self.walk, &self.key, packet, best);
+        if let Some(next) = self.walk.next_before(table, best) {
+            best = search_rest::<E>(table, next, &mut self.walk, &self.key, packet, best);
         }
         let flow = packet.flow;
         if table.layout.counts.suffixes != 0 && flow.name_length != 0 && flow.ip_version != 0 {
@@ -124,24 +124,26 @@ pub(crate) fn search<E: Entry>(
     best: u32,
 ) -> u32 {
     let mut walk = Walk::ENDED;
-    walk.put_off(root);
-    search_rest::<E>(table, &mut walk, key, packet, best)
+    search_rest::<E>(table, root, &mut walk, key, packet, best)
 }
 
-/// The first rule before `best` that matches on the rest of a walk; else `best`.
+/// The first rule before `best` that matches below `node` or on the rest of a walk; else `best`.
 #[inline(never)]
 fn search_rest<E: Entry>(
     table: &Table<'_>,
+    node: u32,
     walk: &mut Walk,
     key: &E::Key,
     packet: &ParsedPacket<'_>,
     mut best: u32,
 ) -> u32 {
-    while let Some(next) = walk.next() {
-        if let Some(leaf) = walk.descend(table, next, key, best) {
+    let mut next = Some(node);
+    while let Some(node) = next {
+        if let Some(leaf) = walk.descend(table, node, key, best) {
             let candidates = first_candidates(table, &leaf, key);
             best = search_leaf::<E>(table, &leaf, candidates, key, packet, best);
         }
+        next = walk.next_before(table, best);
     }
     best
 }
@@ -276,11 +278,6 @@ struct Walk {
 impl Walk {
     const ENDED: Self = Self { pending: [0; MAX_PENDING], count: 0 };
 
-    #[inline]
-    const fn has_ended(&self) -> bool {
-        self.count == 0
-    }
-
     /// There is always room: validation has made sure of it.
     #[inline]
     fn put_off(&mut self, node: u32) {
@@ -294,6 +291,17 @@ impl Walk {
     fn next(&mut self) -> Option<u32> {
         self.count = self.count.checked_sub(1)?;
         self.pending.get(self.count).copied()
+    }
+
+    /// The next node that was put off in which there may be a rule before `best`.
+    #[inline]
+    fn next_before(&mut self, table: &Table<'_>, best: u32) -> Option<u32> {
+        loop {
+            let next = self.next()?;
+            if table.node(next)?.first_rule < best {
+                return Some(next);
+            }
+        }
     }
 
     /// Goes down from node `index` to a leaf, unless no rule there comes before `best`.
