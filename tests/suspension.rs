@@ -3,9 +3,9 @@
 
 use std::thread;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use rstest::rstest;
-use sluice_rig::{Outcome, Rig};
+use sluice_rig::{Event, Outcome, Rig};
 use system_tests::{C, Clients, RUST, end, error_of, install_gate, machine, number, send, sluicectl, stop, stop_gate};
 
 /// Runs `program` with the `number`th call of its driver suspended; while it is, `meanwhile` is run. Returns whether
@@ -116,9 +116,16 @@ fn a_driver_that_is_suspended_with_a_guard_is_blamed_for_the_wait() -> Result<()
     rig.start("io-suspended")?;
     let read =
         |rig: &Rig| rig.run("cmd", &["/c", "type", r"\\.\misfit"], rig.scaled(std::time::Duration::from_secs(60)));
+    // On a slow machine `sc` gives up before the wait has lasted too long.
+    let stop = |rig: &Rig| {
+        error_of(stop(rig, "sluice"))?;
+        let ended = |events: &[Event]| events.iter().any(|event| event.is("io-suspended", "bugcheck"));
+        rig.wait_for("the bug check", ended).map(drop)
+    };
     // The first call completes the opening of the device; the second is made with the guard.
-    let error = error_of(suspended(&rig, "io-suspended", 2, read, |rig| stop(rig, "sluice")))?;
+    ensure!(suspended(&rig, "io-suspended", 2, read, stop)?, "the second call was not suspended");
+    let text = rig.bug_check_text(&rig.bug_check()?.context("there is no bug check")?);
     let says = "io-suspended.sys caused bug check 0xc4: others wait for a thread that was suspended";
-    ensure!(error.contains(says) && error.contains(", in the call of DbgPrint at "), "{error}");
+    ensure!(text.contains(says) && text.contains(", in the call of DbgPrint at "), "{text}");
     Ok(())
 }

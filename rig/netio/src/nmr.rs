@@ -13,7 +13,8 @@ use wdk_nmr_sys::{HANDLE, NPI_CLIENT_CHARACTERISTICS, NPI_PROVIDER_CHARACTERISTI
 use crate::drivers::{self, Driver};
 use crate::{bugcheck, control, critical, irql, lock, log, sys, teb, waits};
 
-/// After this long, on the machine that limits are written down for, a wait is logged with whom it waits for.
+/// After this long a wait is logged with whom it waits for, and again and again. On the machine that limits are written
+/// down for, it has lasted too long then.
 const SLOW_WAIT: Duration = Duration::from_secs(5);
 
 /// The world of the registrar: a process of Wine.
@@ -90,7 +91,9 @@ impl Platform for Wine {
     fn slow_wait(&self, wait: &SlowWait) {
         let driver = wait.module.image.clone().unwrap_or_else(unknown);
         log::event(&driver, "slow_wait", format_args!("text={}", log::Text(wait.to_string().as_bytes())));
-        critical::blame();
+        if wait.waited >= control::scaled(SLOW_WAIT) {
+            critical::blame();
+        }
     }
 
     fn pause(&self, point: &PausePoint) {
@@ -124,7 +127,7 @@ static REGISTRAR: AtomicPtr<Registrar<Wine>> = AtomicPtr::new(null_mut());
 /// Makes the registrar. Called once, before any driver can call one of the nine functions.
 pub(crate) fn start() {
     let registrar = Registrar::new(Wine);
-    registrar.set_slow_wait(Some(control::scaled(SLOW_WAIT)));
+    registrar.set_slow_wait(Some(SLOW_WAIT));
     REGISTRAR.store(Box::into_raw(Box::new(registrar)), Ordering::Release);
 }
 
