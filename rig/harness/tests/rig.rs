@@ -374,6 +374,7 @@ fn every_misuse_of_the_pool_is_a_bug_check_of_its_driver() -> Result<()> {
         ("pool-level", "0xc2: block of tag Kern and of paged pool freed at IRQL 2", FREE, "wdm.rs"),
         ("pool-allocated", "0xc2: paged pool allocated at IRQL 2", "ExAllocatePool2", "wdm.rs"),
         ("pool-raise", "0xc2: no memory for an allocation that may not fail", "ExAllocatePool2", "wdm.rs"),
+        ("pool-untagged", "0x1e: write to address 0x0", "", "kernel.rs"),
         ("pool-freed", " in a block of tag Kern and 32 bytes that was freed, at offset ", "", "kernel.rs"),
         ("pool-guard", " in front of a block of tag Kern and 5000 bytes, at offset ", "", "kernel.rs"),
         ("pool-paged", " in paged pool, a block of tag Kern and 32 bytes, at offset ", "", "kernel.rs"),

@@ -18,7 +18,7 @@ use crate::{
 /// <https://github.com/MicrosoftDocs/windows-driver-docs-ddi>: `wdm`, `ntddk`, `ntifs` and `netioddk` there. Where a page
 /// has a lower level for some of what can be passed, or a lowest one, the replacement looks. Two of the pages say more
 /// than is asked here: those of ExAcquireFastMutexUnsafe and ExReleaseFastMutexUnsafe demand APC_LEVEL, but describe
-/// critical regions at PASSIVE_LEVEL, too. ExAllocatePool3 and ExFreePool2 have the level of their elder kin.
+/// critical regions at PASSIVE_LEVEL, too.
 macro_rules! hooks {
     ($($name:expr => $runs:expr $(, $irql:expr $(, $failure:expr)?)?;)*) => {
         &[$(Hook::new($name, $runs as *const c_void)$(.up_to($irql)$(.failing($failure as usize))?)?),*]

@@ -108,7 +108,7 @@ fn allocate(owner: DriverId, kind: i32, size: usize, tag: u32, fill: u8) -> *mut
     address as *mut c_void
 }
 
-/// ExAllocatePool2: zeroed unless asked otherwise; NULL for flags that name no pool, or several.
+/// ExAllocatePool2: zeroed unless asked otherwise; NULL for flags that name no pool, or several, and without a tag.
 pub(crate) extern "system" fn allocate_pool2(flags: u64, size: usize, tag: u32) -> *mut c_void {
     let owner = thunk::caller();
     let kind = match flags & (flag::NON_PAGED | flag::NON_PAGED_EXECUTE | flag::PAGED) {
@@ -116,6 +116,9 @@ pub(crate) extern "system" fn allocate_pool2(flags: u64, size: usize, tag: u32) 
         flag::PAGED => PAGED_POOL,
         _ => return null_mut(),
     };
+    if tag == 0 {
+        return null_mut();
+    }
     let fill = if flags & flag::UNINITIALIZED == 0 { 0 } else { FRESH };
     let block = allocate(owner, kind, size, tag, fill);
     if block.is_null() && flags & flag::RAISE_ON_FAILURE != 0 {

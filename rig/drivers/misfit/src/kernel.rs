@@ -45,6 +45,8 @@ pub(crate) fn start(is: impl Fn(&str) -> bool) -> Option<NtStatus> {
         wdm::allocate_paged(32, TAG);
     } else if is("pool-raise") {
         wdm::allocate_or_raise(1 << 47, TAG);
+    } else if is("pool-untagged") {
+        poke(wdm::allocate(32, 0), 0, |_| {});
     } else if is("pool-leaked") {
         poke(wdm::allocate(20, TAG), 20, |_| {});
     } else if is("pool-level") {
