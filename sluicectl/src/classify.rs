@@ -196,8 +196,8 @@ impl Summary {
         for record in records {
             self.permitted += u64::from(record.action == "permit");
             self.blocked += u64::from(record.action == "block");
-            self.malformed += u64::from(record.malformed);
-            self.truncated += u64::from(record.truncated);
+            self.malformed += u64::from(record.contents.malformed);
+            self.truncated += u64::from(record.contents.truncated);
             *self.rules.entry(record.rule.unwrap_or(0)).or_default() += 1;
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 use sluice_control::message::PacketRecord;
-use sluice_core::parse_with_name;
+use sluice_core::{parse_inner, parse_with_name};
 use sluice_npi::{Flow, Verdict, action, direction, flags, name_kind};
 
 use crate::capture::RecordedPacket;
@@ -25,6 +25,18 @@ pub(crate) struct Record {
     pub(crate) action: &'static str,
     /// The rule that decided; `None` when the default did.
     pub(crate) rule: Option<u32>,
+    /// What was read of it.
+    #[serde(flatten)]
+    pub(crate) contents: Contents,
+    /// What was read of the innermost packet in a tunnel. Of a driver, that is not known.
+    pub(crate) inner: Option<Contents>,
+}
+
+/// What was read of a packet. What it does not have is `None`, and null in JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Contents {
+    /// `outer`; `inner` if it is in a tunnel.
+    pub(crate) header: &'static str,
     /// The EtherType after all VLAN tags.
     pub(crate) ether_type: Option<u16>,
     /// The id of the outermost VLAN tag.
@@ -53,6 +65,8 @@ pub(crate) struct Record {
     pub(crate) quic_version: Option<u32>,
     /// `first` or `later`.
     pub(crate) fragment: Option<&'static str>,
+    /// `read` or `unread`: whether the headers of the innermost packet in a tunnel were read to their end.
+    pub(crate) tunnel: Option<&'static str>,
     pub(crate) truncated: bool,
     pub(crate) malformed: bool,
     /// Where the headers, the payload and the name start, in bytes from the start of the packet.
@@ -85,14 +99,49 @@ impl Record {
             flow: Flow { name_offset: 0, flags: packet.flow.flags & !flags::NAME_ASSEMBLED, ..packet.flow },
             ..Verdict::default()
         };
-        let record = Self::new(&recorded, &verdict);
+        let mut record = Self::outer(&recorded, &verdict);
         let is_assembled = packet.flow.has(flags::NAME_ASSEMBLED);
-        let name_offset = record.name_offset.filter(|_| !is_assembled).map(|_| packet.flow.name_offset);
-        Self { name_offset, ..record }
+        let name_offset = record.contents.name_offset.filter(|_| !is_assembled);
+        record.contents.name_offset = name_offset.map(|_| packet.flow.name_offset);
+        record
     }
 
     pub(crate) fn new(packet: &RecordedPacket, verdict: &Verdict) -> Self {
+        let inner = if verdict.flow.has(flags::TUNNEL) { Contents::inner(packet) } else { None };
+        Self { inner, ..Self::outer(packet, verdict) }
+    }
+
+    fn outer(packet: &RecordedPacket, verdict: &Verdict) -> Self {
         let flow = &verdict.flow;
+        let is_assembled = flow.has(flags::NAME_ASSEMBLED);
+        let name = if is_assembled { assembled_name(packet, flow.name_kind) } else { name(&packet.bytes, flow) };
+        Self {
+            number: packet.number,
+            time: packet.time,
+            direction: direction_name(packet.direction),
+            action: action_name(verdict.action),
+            rule: Some(verdict.rule_id).filter(|id| *id != 0),
+            contents: Contents::new(flow, name),
+            inner: None,
+        }
+    }
+}
+
+impl Contents {
+    /// Of the innermost packet in a tunnel, if one was found.
+    fn inner(packet: &RecordedPacket) -> Option<Self> {
+        let RecordedPacket { link_type, wire_length, ref bytes, .. } = *packet;
+        let (mut flow, mut text) = (Flow::default(), None);
+        let is_read = parse_inner(link_type, bytes, wire_length, &mut flow, &mut text);
+        let name = match text.filter(|_| flow.has(flags::NAME_ASSEMBLED)) {
+            Some(text) => Some(escaped(text.as_bytes(), false)),
+            None => name(bytes, &flow),
+        };
+        is_read.is_ok_and(|is_read| is_read).then(|| Self::new(&flow, name))
+    }
+
+    /// `name` is the name that the packet asks for, as text.
+    fn new(flow: &Flow, name: Option<String>) -> Self {
         let address = |bytes: &[u8; 16]| {
             flow.has(flags::ADDRESSES).then(|| match (flow.ip_version, bytes) {
                 (4, [a, b, c, d, ..]) => IpAddr::from(Ipv4Addr::new(*a, *b, *c, *d)),
@@ -103,13 +152,8 @@ impl Record {
         let offset = |offset: u32| Some(offset).filter(|offset| *offset != 0);
         let payload_offset = offset(flow.payload_offset);
         let is_assembled = flow.has(flags::NAME_ASSEMBLED);
-        let name = if is_assembled { assembled_name(packet, flow.name_kind) } else { name(packet, verdict) };
         Self {
-            number: packet.number,
-            time: packet.time,
-            direction: direction_name(packet.direction),
-            action: action_name(verdict.action),
-            rule: Some(verdict.rule_id).filter(|id| *id != 0),
+            header: if flow.has(flags::INNER) { "inner" } else { "outer" },
             ether_type: flow.has(flags::ETHER_TYPE).then_some(flow.ether_type),
             vlan: (flow.vlan_count > 0).then_some(flow.vlan_ids[0]),
             protocol: flow.has(flags::PROTOCOL).then_some(flow.protocol),
@@ -133,6 +177,11 @@ impl Record {
             fragment: match () {
                 () if flow.has(flags::LATER_FRAGMENT) => Some("later"),
                 () if flow.has(flags::FRAGMENT) => Some("first"),
+                () => None,
+            },
+            tunnel: match () {
+                () if flow.has(flags::TUNNEL_UNREAD) => Some("unread"),
+                () if flow.has(flags::TUNNEL) => Some("read"),
                 () => None,
             },
             truncated: flow.has(flags::TRUNCATED),
@@ -170,10 +219,9 @@ pub(crate) fn action_name(number: u16) -> &'static str {
     }
 }
 
-fn name(packet: &RecordedPacket, verdict: &Verdict) -> Option<String> {
-    let start = verdict.flow.name_offset as usize;
-    let bytes = packet.bytes.get(start..)?.get(..usize::from(verdict.flow.name_length))?;
-    match verdict.flow.name_kind {
+fn name(bytes: &[u8], flow: &Flow) -> Option<String> {
+    let bytes = bytes.get(flow.name_offset as usize..)?.get(..usize::from(flow.name_length))?;
+    match flow.name_kind {
         name_kind::DNS => dns_name(bytes),
         name_kind::TLS | name_kind::HTTP => Some(escaped(bytes, false)),
         _ => None,

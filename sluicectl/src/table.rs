@@ -91,28 +91,32 @@ impl PacketTable {
 }
 
 fn row(record: &Record) -> Row {
+    let Record { number, action: verdict, rule, ref contents, .. } = *record;
     let mut remarks = Vec::new();
     for (is_so, remark) in [
-        (record.name_missing, "name missing"),
-        (record.name_pending, "name pending"),
-        (record.ech, "ech"),
-        (record.fragment.is_some(), "fragment"),
-        (record.truncated, "truncated"),
-        (record.malformed, "malformed"),
+        (contents.name_missing, "name missing"),
+        (contents.name_pending, "name pending"),
+        (contents.ech, "ech"),
+        (contents.fragment.is_some(), "fragment"),
+        (contents.header == "inner", "inner"),
+        (contents.tunnel == Some("read"), "tunnel"),
+        (contents.tunnel == Some("unread"), "tunnel unread"),
+        (contents.truncated, "truncated"),
+        (contents.malformed, "malformed"),
     ] {
         if is_so {
             remarks.push(remark);
         }
     }
     Row::from(vec![
-        Cell::new(record.number),
-        action(record.action),
-        Cell::new(record.rule.map_or_else(|| "default".to_owned(), |id| id.to_string())),
-        Cell::new(optional(record.protocol.map(protocol_name))),
-        Cell::new(endpoint(record.source, record.source_port)),
-        Cell::new(endpoint(record.destination, record.destination_port)),
-        Cell::new(optional(record.vlan)),
-        Cell::new(optional(record.name.as_ref())),
+        Cell::new(number),
+        action(verdict),
+        Cell::new(rule.map_or_else(|| "default".to_owned(), |id| id.to_string())),
+        Cell::new(optional(contents.protocol.map(protocol_name))),
+        Cell::new(endpoint(contents.source, contents.source_port)),
+        Cell::new(endpoint(contents.destination, contents.destination_port)),
+        Cell::new(optional(contents.vlan)),
+        Cell::new(optional(contents.name.as_ref())),
         colored(&remarks.join(", "), AnsiColor::Yellow),
     ])
 }

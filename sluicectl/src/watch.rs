@@ -110,21 +110,27 @@ impl Watch {
 impl LoggedPacket {
     fn text(&self) -> String {
         let packet = &self.packet;
+        let contents = &packet.contents;
         let decided = packet.rule.map_or_else(|| "default".to_owned(), |rule| format!("rule {rule}"));
         let mut words = vec![
             optional(packet.time.map(|time| time.strftime("%H:%M:%S%.3fZ").to_string())),
             format!("rule {}:", self.logged_by),
         ];
         words.extend(packet.direction.map(str::to_owned));
-        words.extend(packet.protocol.map(protocol_name));
-        if packet.source.is_some() {
-            let (source, destination) =
-                (endpoint(packet.source, packet.source_port), endpoint(packet.destination, packet.destination_port));
+        if contents.header == "inner" {
+            words.push("in a tunnel".to_owned());
+        }
+        words.extend(contents.protocol.map(protocol_name));
+        if contents.source.is_some() {
+            let (source, destination) = (
+                endpoint(contents.source, contents.source_port),
+                endpoint(contents.destination, contents.destination_port),
+            );
             words.push(format!("{source} -> {destination}"));
         } else {
-            words.extend(packet.ether_type.map(|number| format!("EtherType {number:#06x}")));
+            words.extend(contents.ether_type.map(|number| format!("EtherType {number:#06x}")));
         }
-        words.extend(packet.name.clone());
+        words.extend(contents.name.clone());
         words.push(format!("({} bytes), {} by {decided}", self.wire_length, packet.action));
         if self.not_logged > 0 {
             words.push(format!("[{} more not logged]", self.not_logged));

@@ -1,10 +1,12 @@
 //! All that sluice.sys does with packets: it reads them, and says what the policy decides.
 
+use core::slice;
+
 use sluice_npi::{Flow, Header, Verdict, flags, link_type};
 
 use crate::policy::search::LANES;
 use crate::policy::table::NO_RULE;
-use crate::{Decision, Direction, NameText, ParsedPacket, Policy, UnknownLinkType, parse_with_name};
+use crate::{Decision, Direction, NameText, ParsedPacket, Policy, UnknownLinkType, parse_inner, parse_with_name};
 
 /// A packet to classify, as it was captured.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +94,7 @@ pub fn classify_observed<'packet, B: AsRef<[u8]>>(
         };
         let mut rules = [NO_RULE; LANES];
         find_rules(policy, side_by_side.clone(), now, name.as_ref(), &mut rules);
-        if policy.observes() && now.iter().any(|verdict| policy.may_observe(&verdict.flow)) {
+        if policy.observes() && now.iter().any(|verdict| may_observe(policy, &verdict.flow)) {
             observe(policy, side_by_side.clone(), now, name.as_ref(), &rules, observer);
         }
         for (verdict, rule) in now.iter_mut().zip(rules) {
@@ -203,11 +205,72 @@ fn observe<'packet, B: AsRef<[u8]>>(
 ) {
     for ((packet, verdict), decided) in packets.zip(verdicts).zip(rules) {
         let flow = &verdict.flow;
-        let packet = CapturedPacket { bytes: named_in(packet.bytes, flow, name), ..packet };
-        let CapturedPacket { direction, link_type, bytes, .. } = packet;
+        let named = CapturedPacket { bytes: named_in(packet.bytes, flow, name), ..packet };
+        let CapturedPacket { direction, link_type, bytes, .. } = named;
         policy.observe(&ParsedPacket { direction, link_type, bytes, flow }, *decided, |rule| {
-            observer.observed(rule, &packet, flow, policy.decision(*decided));
+            observer.observed(rule, &named, flow, policy.decision(*decided));
         });
+        if policy.looks_inside() && flow.has(flags::TUNNEL) {
+            with_inner(&packet, |parsed| observe_inner(policy, &packet, parsed, *decided, observer));
+        }
+    }
+}
+
+/// Tells `observer` of the rules that count and log the packet `parsed` in the tunnel whose packet is `packet`.
+#[inline(never)]
+fn observe_inner<B: AsRef<[u8]>>(
+    policy: &Policy<B>,
+    packet: &CapturedPacket<'_>,
+    parsed: &ParsedPacket<'_>,
+    decided: u32,
+    observer: &mut impl Observer,
+) {
+    let named = CapturedPacket { bytes: parsed.bytes, ..*packet };
+    policy.observe(parsed, decided, |rule| {
+        observer.observed(rule, &named, parsed.flow, policy.decision(decided));
+    });
+}
+
+/// Whether rules that count or log can match a packet with this flow, or one in it.
+#[inline]
+fn may_observe<B: AsRef<[u8]>>(policy: &Policy<B>, flow: &Flow) -> bool {
+    policy.may_observe(flow) || (policy.looks_inside() && flow.has(flags::TUNNEL))
+}
+
+/// Replaces each rule by an earlier one that matches the innermost packet in a tunnel, if there is one.
+#[cold]
+#[inline(never)]
+fn look_inside<'packet, B: AsRef<[u8]>>(
+    policy: &Policy<B>,
+    packets: impl Iterator<Item = CapturedPacket<'packet>>,
+    verdicts: &[Verdict],
+    rules: &mut [u32; LANES],
+) {
+    for ((packet, verdict), rule) in packets.zip(verdicts).zip(rules) {
+        if verdict.flow.has(flags::TUNNEL) {
+            with_inner(&packet, |parsed| *rule = (*rule).min(find_rule(policy, parsed)));
+        }
+    }
+}
+
+/// The rule that decides on one packet. Its frame is not there while the packet is read.
+#[inline(never)]
+fn find_rule<B: AsRef<[u8]>>(policy: &Policy<B>, packet: &ParsedPacket<'_>) -> u32 {
+    let mut rules = [NO_RULE; LANES];
+    policy.find_batch(slice::from_ref(packet), &mut rules);
+    let [rule, ..] = rules;
+    rule
+}
+
+/// Calls `then` with the innermost packet in a tunnel, if there is one. Its bytes are those of the whole packet, or of
+/// a name that was put together.
+fn with_inner(packet: &CapturedPacket<'_>, then: impl FnOnce(&ParsedPacket<'_>)) {
+    let CapturedPacket { direction, link_type, wire_length, bytes } = *packet;
+    let mut flow = Flow::default();
+    let mut name = None;
+    if parse_inner(link_type, bytes, wire_length, &mut flow, &mut name) == Ok(true) {
+        let bytes = named_in(bytes, &flow, name.as_ref());
+        then(&ParsedPacket { direction, link_type, bytes, flow: &flow });
     }
 }
 
@@ -216,7 +279,7 @@ fn observe<'packet, B: AsRef<[u8]>>(
 #[inline]
 fn find_rules<'packet, B: AsRef<[u8]>>(
     policy: &Policy<B>,
-    packets: impl Iterator<Item = CapturedPacket<'packet>>,
+    packets: impl Iterator<Item = CapturedPacket<'packet>> + Clone,
     verdicts: &[Verdict],
     name: Option<&NameText>,
     rules: &mut [u32; LANES],
@@ -226,10 +289,13 @@ fn find_rules<'packet, B: AsRef<[u8]>>(
     };
     let nothing = ParsedPacket { direction: Direction::Unspecified, link_type: 0, bytes: &[], flow: &first.flow };
     let mut parsed = [nothing; LANES];
-    for ((parsed, packet), verdict) in parsed.iter_mut().zip(packets).zip(verdicts) {
+    for ((parsed, packet), verdict) in parsed.iter_mut().zip(packets.clone()).zip(verdicts) {
         let CapturedPacket { direction, link_type, bytes, .. } = packet;
         let flow = &verdict.flow;
         *parsed = ParsedPacket { direction, link_type, bytes: named_in(bytes, flow, name), flow };
     }
     policy.find_batch(parsed.get(..verdicts.len()).unwrap_or_default(), rules);
+    if policy.looks_inside() && verdicts.iter().any(|verdict| verdict.flow.has(flags::TUNNEL)) {
+        look_inside(policy, packets, verdicts, rules);
+    }
 }

@@ -6,12 +6,16 @@ pub const IPV4: u16 = 0x0800;
 pub const ARP: u16 = 0x0806;
 /// Wake-on-LAN.
 pub const WOL: u16 = 0x0842;
+/// An Ethernet frame in a tunnel (RFC 1701, "Transparent Ethernet Bridging").
+pub const BRIDGED: u16 = 0x6558;
 /// Reverse ARP (RFC 903).
 pub const RARP: u16 = 0x8035;
 /// A VLAN tag (IEEE 802.1Q): a C-tag where there are two.
 pub const VLAN: u16 = 0x8100;
 /// IPv6.
 pub const IPV6: u16 = 0x86DD;
+/// PPP in GRE (RFC 2637).
+pub const PPP: u16 = 0x880B;
 /// MPLS (RFC 3032).
 pub const MPLS: u16 = 0x8847;
 /// MPLS with a label that the sender assigned (RFC 5332).

@@ -81,12 +81,15 @@ pub const NAMES: [(u8, &str); 22] = [
 pub const WITH_PORTS: [u8; 5] = [TCP, UDP, UDP_LITE, SCTP, DCCP];
 
 /// Those, other than TCP and UDP, of which the parser reads something in one version of IP at least.
-pub(crate) const READ: [u8; 13] = [
+pub(crate) const READ: [u8; 16] = [
     HOP_BY_HOP,
     ICMP,
+    IPV4,
     DCCP,
+    IPV6,
     ROUTING,
     FRAGMENT,
+    GRE,
     AUTHENTICATION,
     ICMPV6,
     DESTINATION_OPTIONS,

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use common::linear;
 use fastrand::Rng;
 use sluice_core::compile::{
-    CompileError, Conditions, CostModel, ErrorKind, Fragment, Icmp, Prefix, Rule, TcpFlags, compile, compile_by,
+    CompileError, Conditions, CostModel, ErrorKind, Fragment, Icmp, Prefix, Rule, TcpFlags, Tunnel, compile, compile_by,
 };
 use sluice_core::{Action, Decision, Direction, ParsedPacket, Policy, RuleAction, TableError};
 use sluice_npi::{Flow, flags, link_type, name_kind};
@@ -125,6 +125,8 @@ fn rule(rng: &mut Rng, id: u32, density: Density) -> Rule {
             quic_versions: list(rng, rare, |rng| [1, 0x6B33_43CF, 7][rng.usize(0..3)]),
             fragment: chance(rng, rare)
                 .then(|| [Fragment::No, Fragment::Any, Fragment::First, Fragment::Later][rng.usize(0..4)]),
+            tunnel: chance(rng, rare).then(|| [Tunnel::No, Tunnel::Any, Tunnel::Unread][rng.usize(0..3)]),
+            inner: chance(rng, rare),
             malformed: chance(rng, rare).then(|| rng.bool()),
             truncated: chance(rng, rare).then(|| rng.bool()),
         },
@@ -139,8 +141,15 @@ fn packet(rng: &mut Rng) -> (Vec<u8>, Flow) {
         flow.vlan_count = rng.u8(1..3);
         flow.vlan_ids[0] = rng.u16(0..6);
     }
-    for (bit, percent) in [(flags::MALFORMED, 10), (flags::TRUNCATED, 10), (flags::NAME_MISSING, 20), (flags::ECH, 20)]
-    {
+    for (bit, percent) in [
+        (flags::MALFORMED, 10),
+        (flags::TRUNCATED, 10),
+        (flags::NAME_MISSING, 20),
+        (flags::ECH, 20),
+        (flags::INNER, 20),
+        (flags::TUNNEL, 20),
+        (flags::TUNNEL | flags::TUNNEL_UNREAD, 10),
+    ] {
         flow.flags |= if chance(rng, percent) { bit } else { 0 };
     }
     if chance(rng, 10) {

@@ -132,6 +132,9 @@ typedef struct _SLUICE_PACKET {
 #define SLUICE_FLOW_ECH 0x00008000u            /* an Encrypted ClientHello: the name that is given is the outer one */
 #define SLUICE_FLOW_NAME_ASSEMBLED 0x00010000u /* the name is encrypted or in pieces in the packet: NameOffset is 0 */
 #define SLUICE_FLOW_NAME_PENDING 0x00020000u   /* kept until a later packet completes the name and is judged by it */
+#define SLUICE_FLOW_INNER 0x00040000u          /* of a packet in a tunnel; the flow of a verdict is the outer one */
+#define SLUICE_FLOW_TUNNEL 0x00080000u         /* carries another packet: IP in IP, GRE, VXLAN or GENEVE */
+#define SLUICE_FLOW_TUNNEL_UNREAD 0x00100000u  /* a tunnel whose innermost headers were not read to their end */
 
 /* SLUICE_FLOW.NameKind. A client of version 1 takes any other value for NONE. */
 #define SLUICE_NAME_KIND_NONE 0 /* there is no name */

@@ -47,6 +47,12 @@ pub mod flags {
     /// kept: the packet that completes the name will be judged by it, or have [`NAME_MISSING`]. Not together with
     /// that flag.
     pub const NAME_PENDING: u32 = 1 << 17;
+    /// The flow is that of a packet in a tunnel, the innermost that was read. Verdicts have the flow of the outer one.
+    pub const INNER: u32 = 1 << 18;
+    /// The packet is that of a tunnel, and carries another: IP in IP, GRE, VXLAN or GENEVE.
+    pub const TUNNEL: u32 = 1 << 19;
+    /// Together with [`TUNNEL`]: the headers of the innermost packet were not read, or not to their end.
+    pub const TUNNEL_UNREAD: u32 = 1 << 20;
 }
 
 /// The values of [`Flow::name_kind`].

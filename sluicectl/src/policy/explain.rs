@@ -193,9 +193,13 @@ fn parts(all: &Conditions) -> Vec<(&'static str, Conditions)> {
     macro_rules! part {
         ($key:literal, $field:ident, $is_set:expr) => {
             if $is_set {
-                parts.push(($key, Conditions { $field: all.$field.clone(), ..Conditions::default() }));
+                parts
+                    .push(($key, Conditions { $field: all.$field.clone(), inner: all.inner, ..Conditions::default() }));
             }
         };
+    }
+    if all.inner {
+        parts.push(("inner", Conditions { inner: true, ..Conditions::default() }));
     }
     part!("direction", direction, all.direction.is_some());
     part!("link_type", link_types, !all.link_types.is_empty());
@@ -217,6 +221,7 @@ fn parts(all: &Conditions) -> Vec<(&'static str, Conditions)> {
     part!("quic", quic, all.quic.is_some());
     part!("quic", quic_versions, !all.quic_versions.is_empty());
     part!("fragment", fragment, all.fragment.is_some());
+    part!("tunnel", tunnel, all.tunnel.is_some());
     part!("malformed", malformed, all.malformed.is_some());
     part!("truncated", truncated, all.truncated.is_some());
     parts

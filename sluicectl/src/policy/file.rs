@@ -15,13 +15,13 @@ use super::diagnostic::{Diagnostic, Diagnostics};
 use super::source::Source;
 use super::value::{
     ACTION, ADDRESS, BOOLEAN, DEFAULT, DIRECTION, ETHER_TYPE, FRAGMENT, ICMP, IP_VERSION, IcmpValue, Kind, LINK_TYPE,
-    ListKind, NAME, PORT, PROTOCOL, QUIC_VERSION, RULE_ID, TCP_FLAG, TEXT, VLAN,
+    ListKind, NAME, PORT, PROTOCOL, QUIC_VERSION, RULE_ID, TCP_FLAG, TEXT, TUNNEL, VLAN,
 };
 use super::{hint, impossible, list_file};
 
 pub(super) const POLICY_KEYS: [&str; 3] = ["default", "rule", "sets"];
 pub(super) const SET_KEYS: [&str; 3] = ["addresses", "names", "ports"];
-pub(super) const RULE_KEYS: [&str; 23] = [
+pub(super) const RULE_KEYS: [&str; 25] = [
     "id",
     "action",
     "description",
@@ -43,6 +43,8 @@ pub(super) const RULE_KEYS: [&str; 23] = [
     "name_pending",
     "ech",
     "quic",
+    "tunnel",
+    "inner",
     "malformed",
     "truncated",
 ];
@@ -314,6 +316,8 @@ impl Reader<'_> {
                     DeValue::Boolean(quic) => conditions.quic = Some(*quic),
                     _ => conditions.quic_versions = self.list(place, value, &QUIC_VERSION, None),
                 },
+                "tunnel" => conditions.tunnel = self.one(place, value, &TUNNEL),
+                "inner" => conditions.inner = self.one(place, value, &BOOLEAN).unwrap_or_default(),
                 "malformed" => conditions.malformed = self.one(place, value, &BOOLEAN),
                 "truncated" => conditions.truncated = self.one(place, value, &BOOLEAN),
                 // Already reported.

@@ -44,6 +44,10 @@ const ANY_OTHER: u8 = 253;
 /// Keys of a rule with its conditions that exclude each other: two if two are enough, else all that are set. `None` if
 /// packets can meet all of them.
 pub(super) fn excluding(rule: &Conditions) -> Option<Vec<&'static str>> {
+    // What is in a tunnel has little to do with the link type.
+    if rule.inner {
+        return None;
+    }
     let keys: Vec<_> = CONDITIONS.into_iter().filter(|condition| (condition.is_set)(rule)).collect();
     if keys.len() < 2 || is_possible(rule, &keys) {
         return None;

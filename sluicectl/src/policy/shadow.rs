@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 
-use sluice_core::compile::{Conditions, Fragment, Prefix};
+use sluice_core::compile::{Conditions, Fragment, Prefix, Tunnel};
 
 use super::address::{mask, merged as merged_addresses};
 
@@ -127,7 +127,8 @@ impl<'a> Prepared<'a> {
     fn covers(&self, narrow: &Self, work: &mut usize) -> bool {
         let (of_narrow, wide) = (narrow, self.conditions);
         let narrow = narrow.conditions;
-        same_or_unset(wide.direction, narrow.direction)
+        wide.inner == narrow.inner
+            && same_or_unset(wide.direction, narrow.direction)
             && same_or_unset(wide.tagged, if narrow.vlans.is_empty() { narrow.tagged } else { Some(true) })
             && same_or_unset(wide.name_missing, narrow.name_missing)
             && same_or_unset(wide.name_pending, narrow.name_pending)
@@ -140,6 +141,9 @@ impl<'a> Prepared<'a> {
                 narrow
                     .tcp_flags
                     .is_some_and(|narrow| wide.mask & !narrow.mask == 0 && narrow.value & wide.mask == wide.value)
+            })
+            && wide.tunnel.is_none_or(|wide| {
+                narrow.tunnel.is_some_and(|narrow| wide == narrow || wide == Tunnel::Any && narrow != Tunnel::No)
             })
             && wide.fragment.is_none_or(|wide| {
                 narrow.fragment.is_some_and(|narrow| wide == narrow || wide == Fragment::Any && narrow != Fragment::No)
@@ -289,6 +293,7 @@ mod tests {
                 Conditions { malformed: Some(true), ..all() },
                 Conditions { malformed: Some(true), truncated: Some(true), ..all() },
             ),
+            (Conditions { tunnel: Some(Tunnel::Any), ..all() }, Conditions { tunnel: Some(Tunnel::Unread), ..all() }),
             (
                 Conditions { ech: Some(true), ..all() },
                 Conditions { ech: Some(true), name_missing: Some(false), ..all() },
@@ -325,6 +330,7 @@ mod tests {
                 Conditions { fragment: Some(Fragment::Any), ..all() },
                 Conditions { fragment: Some(Fragment::No), ..all() },
             ),
+            (Conditions { protocols: vec![6], ..all() }, Conditions { protocols: vec![6], inner: true, ..all() }),
             (
                 Conditions { tcp_flags: Some(TcpFlags { mask: 2, value: 2 }), ..all() },
                 Conditions { tcp_flags: Some(TcpFlags { mask: 2, value: 0 }), ..all() },

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use sluice_core::compile::{Conditions, Fragment, Icmp, Prefix, TcpFlags};
+use sluice_core::compile::{Conditions, Fragment, Icmp, Prefix, TcpFlags, Tunnel};
 use sluice_core::{Action, Direction, RuleAction};
 
 use super::checked::warn_of_shadowed;
@@ -95,6 +95,9 @@ fn every_key_becomes_its_condition() {
         ("malformed = true", Conditions { malformed: Some(true), ..nothing() }),
         ("name_missing = true", Conditions { name_missing: Some(true), ..nothing() }),
         ("name_pending = true", Conditions { name_pending: Some(true), ..nothing() }),
+        ("tunnel = 'unread'", Conditions { tunnel: Some(Tunnel::Unread), ..nothing() }),
+        ("tunnel = false", Conditions { tunnel: Some(Tunnel::No), ..nothing() }),
+        ("inner = true", Conditions { inner: true, ..nothing() }),
         ("ech = false", Conditions { ech: Some(false), ..nothing() }),
         ("truncated = false", Conditions { truncated: Some(false), ..nothing() }),
     ] {

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use sluice_core::compile::{Fragment, Icmp, Prefix};
+use sluice_core::compile::{Fragment, Icmp, Prefix, Tunnel};
 use sluice_core::{Action, Direction, RuleAction, ether_type, protocol};
 use sluice_npi::link_type;
 use toml::de::{DeInteger, DeValue};
@@ -101,6 +101,20 @@ pub(super) const FRAGMENT: Kind<Fragment> = Kind {
         },
     },
     allowed: || r#""no", "any", "first" or "later""#.into(),
+};
+
+pub(super) const TUNNEL: Kind<Tunnel> = Kind {
+    parse: |value| match value {
+        DeValue::Boolean(true) => Ok(Tunnel::Any),
+        DeValue::Boolean(false) => Ok(Tunnel::No),
+        _ => match text(value)? {
+            "no" => Ok(Tunnel::No),
+            "any" => Ok(Tunnel::Any),
+            "unread" => Ok(Tunnel::Unread),
+            other => Err(unknown("unknown kind of tunnel", other, ["any", "no", "unread"])),
+        },
+    },
+    allowed: || r#""no", "any" or "unread""#.into(),
 };
 
 pub(super) const BOOLEAN: Kind<bool> = Kind {

@@ -37,12 +37,13 @@ fn every_packet_is_an_object_with_all_keys() {
     run.done();
     run.json().iter().for_each(|packet| assert_documented("classify", packet));
     let nothing = json!({"number": 0, "time": "1970-01-01T00:00:00Z", "direction": null, "action": "permit",
-        "rule": null, "ether_type": null, "vlan": null, "protocol": null, "source": null, "destination": null,
+        "rule": null, "header": "outer", "ether_type": null, "vlan": null, "protocol": null, "source": null,
+        "destination": null,
         "source_port": null, "destination_port": null, "icmp_type": null, "icmp_code": null, "tcp_flags": null,
         "name": null, "name_kind": null, "name_missing": false, "name_pending": false, "ech": false,
-        "quic_version": null, "fragment": null, "truncated": false, "malformed": false,
+        "quic_version": null, "fragment": null, "tunnel": null, "truncated": false, "malformed": false,
         "network_offset": null, "transport_offset": null, "payload_offset": null, "payload_length": null,
-        "name_offset": null});
+        "name_offset": null, "inner": null});
     let with = |members: Value| {
         let mut record = nothing.clone();
         record.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
@@ -60,6 +61,43 @@ fn every_packet_is_an_object_with_all_keys() {
                 "network_offset": 18, "transport_offset": 38, "payload_offset": 46, "payload_length": 1})),
             with(json!({"number": 3, "ether_type": 0x0806})),
         ]
+    );
+}
+
+#[test]
+fn the_packet_in_a_tunnel_is_shown_and_judged_by_rules_on_the_inner_header() {
+    let folder = Folder::new();
+    let question = [&[0; 12][..], &[0x08, 0x00], &udp([192, 0, 2, 53], 53, DNS_QUESTION)].concat();
+    let vxlan = |first: u8| udp([198, 51, 100, 1], 4789, &[&[first, 0, 0, 0, 0, 0, 42, 0], &question[..]].concat());
+    let capture = folder.file("t.pcap", pcap(RAW, &[&vxlan(8), &vxlan(0)]));
+    let policy = "
+[[rule]]
+id = 10
+action = 'block'
+inner = true
+name = 'example.com'
+[[rule]]
+id = 20
+action = 'block'
+tunnel = 'unread'
+";
+    let policy = folder.file("p.toml", policy);
+    let run = sluicectl(["classify", "--offline", &capture, "--policy", &policy, "--json"]);
+    run.done();
+    let packets = run.json();
+    packets.iter().for_each(|packet| assert_documented("classify", packet));
+    let [read, unread] = &packets[..] else { panic!("two packets") };
+    assert_eq!((&read["rule"], &read["tunnel"], &read["name"]), (&json!(10), &json!("read"), &Value::Null));
+    let inner = &read["inner"];
+    assert_eq!((&inner["header"], &inner["name"]), (&json!("inner"), &json!("www.example.com")));
+    assert_eq!((&inner["destination"], &inner["destination_port"]), (&json!("192.0.2.53"), &json!(53)));
+    assert_eq!((&unread["rule"], &unread["tunnel"], &unread["inner"]), (&json!(20), &json!("unread"), &Value::Null));
+    let run = sluicectl(["policy", "test", &policy, "--capture", &capture, "--packet", "1"]);
+    run.done();
+    assert!(
+        run.stdout.contains("inner = true: met") && run.stdout.contains("name = 'example.com': met"),
+        "{}",
+        run.stdout
     );
 }
 

@@ -7,11 +7,13 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use sluice_npi::flags;
+
 use super::check::{canonical_name, check};
 use super::error::ErrorKind;
 use super::properties::{Properties, properties};
 use super::ranges::{AddressRange, Addresses, merged, sorted};
-use super::{Conditions, Icmp, Rule};
+use super::{Conditions, Icmp, Rule, Tunnel};
 use crate::policy::conditions::kind;
 use crate::policy::entry::{Common, Entry4, Entry6};
 use crate::policy::key::{halves, parts_of};
@@ -204,6 +206,15 @@ fn outside_boxes(c: &Conditions, extra: &mut ExtraConditions) {
     if !c.quic_versions.is_empty() {
         let list = sorted(c.quic_versions.iter().copied());
         extra.add(kind::QUIC_VERSIONS, list.len(), list);
+    }
+    let tcp = c.tcp_flags.filter(|tcp| tcp.value == 0).map(|_| (flags::TCP_FLAGS, flags::TCP_FLAGS));
+    let tunnel = c.tunnel.map(|tunnel| match tunnel {
+        Tunnel::No => (flags::TUNNEL, 0),
+        Tunnel::Any => (flags::TUNNEL, flags::TUNNEL),
+        Tunnel::Unread => (flags::TUNNEL_UNREAD, flags::TUNNEL_UNREAD),
+    });
+    if let Some((mask, value)) = tcp.into_iter().chain(tunnel).reduce(|a, b| (a.0 | b.0, a.1 | b.1)) {
+        extra.add(kind::FLAGS, 1, vec![mask, value]);
     }
     if !c.vlans.is_empty() {
         let list = merged(&c.vlans);

@@ -40,7 +40,7 @@ use alloc::vec::Vec;
 use core::iter;
 
 pub use error::{CompileError, ErrorKind};
-pub use rule::{Conditions, Fragment, Icmp, Prefix, Rule, TcpFlags};
+pub use rule::{Conditions, Fragment, Icmp, Prefix, Rule, TcpFlags, Tunnel};
 #[doc(hidden)]
 pub use tree::CostModel;
 

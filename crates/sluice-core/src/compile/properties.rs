@@ -34,6 +34,7 @@ pub(super) fn properties(c: &Conditions) -> Option<Properties> {
         value |= wanted;
         mask |= bits;
     };
+    need(meta::INNER, if c.inner { meta::INNER } else { 0 });
     if let Some(direction) = c.direction {
         need(meta::DIRECTION, u32::from(direction.number()) << meta::DIRECTION_SHIFT);
     }
@@ -57,7 +58,7 @@ pub(super) fn properties(c: &Conditions) -> Option<Properties> {
         need(flags::PORTS | flags::ICMP, flags::ICMP);
     }
     if let Some(tcp) = c.tcp_flags {
-        need(flags::TCP_FLAGS, flags::TCP_FLAGS);
+        // Without a TCP header, none of these bits is set; for rules that want none, there is an extra condition.
         let shifted = |flags: u8| u32::from(flags) << meta::TCP_FLAGS_SHIFT;
         need(shifted(tcp.mask), shifted(tcp.value));
     }
@@ -81,10 +82,10 @@ pub(super) fn properties(c: &Conditions) -> Option<Properties> {
         need(meta::NAME_PENDING, if pending { meta::NAME_PENDING } else { 0 });
     }
     if let Some(quic) = c.quic {
-        need(meta::QUIC, if quic { meta::QUIC } else { 0 });
+        need(flags::QUIC, if quic { flags::QUIC } else { 0 });
     }
     if !c.quic_versions.is_empty() {
-        need(meta::QUIC, meta::QUIC);
+        need(flags::QUIC, flags::QUIC);
     }
     if let Some(ech) = c.ech {
         need(meta::ECH, if ech { meta::ECH } else { 0 });

@@ -70,6 +70,11 @@ pub struct Conditions {
     pub quic_versions: Vec<u32>,
     /// Whether and which fragment the packet is.
     pub fragment: Option<Fragment>,
+    /// Whether the packet is that of a tunnel, and one that was read.
+    pub tunnel: Option<Tunnel>,
+    /// Whether all of these conditions are about the innermost packet in a tunnel: see
+    /// [`parse_inner`](crate::parse_inner). Otherwise they are about the outer one.
+    pub inner: bool,
     /// Whether the packet contradicts itself.
     pub malformed: Option<bool>,
     /// Whether the capture ends before the packet does.
@@ -108,6 +113,17 @@ pub struct TcpFlags {
     pub mask: u8,
     /// What they have to be. Bits outside `mask` have to be 0.
     pub value: u8,
+}
+
+/// Whether a packet is that of a tunnel: see [`TUNNEL`](sluice_npi::flags::TUNNEL).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tunnel {
+    /// It is not.
+    No,
+    /// It is.
+    Any,
+    /// It is, and the headers of the innermost packet were not read to their end.
+    Unread,
 }
 
 /// Whether and which fragment a packet is.

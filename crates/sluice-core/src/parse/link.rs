@@ -88,7 +88,7 @@ impl<'packet> Parser<'packet, '_, ()> {
     }
 
     /// PPP with or without the address and control fields of its HDLC-like framing (RFC 1662, 3.1).
-    fn ppp_maybe_framed(&mut self, packet: &'packet [u8]) {
+    pub(super) fn ppp_maybe_framed(&mut self, packet: &'packet [u8]) {
         match packet {
             [0xFF, 0x03, rest @ ..] => self.ppp(rest),
             rest => self.ppp(rest),
@@ -146,7 +146,7 @@ impl<'packet> Parser<'packet, '_, ()> {
 
     /// Goes on behind an EtherType, or a length in its place.
     #[inline]
-    fn ether_type(&mut self, number: u16, rest: &'packet [u8]) {
+    pub(super) fn ether_type(&mut self, number: u16, rest: &'packet [u8]) {
         match number {
             ether_type::IPV4 => {
                 self.flow.ether_type = number;

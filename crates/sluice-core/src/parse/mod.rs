@@ -3,7 +3,8 @@
 //! Data goes down the layers: [`link`] finds the EtherType, behind whatever [`encapsulation`] there is, [`network`] the
 //! protocol behind the IP headers, [`transport`] the ports; [`plain`] does all three at once where nothing is out of
 //! the ordinary. Then [`application`] decides whether [`dns`], [`tls`], [`http`], [`dtls`] or [`quic`] look into the
-//! payload. What each of them reads, checks and leaves alone, and every limit, is in `docs/packets.md`.
+//! payload, and [`tunnel`] for packets in the packet. What each of them reads, checks and leaves alone, and every
+//! limit, is in `docs/packets.md`.
 //!
 //! A layer gets the rest of the packet as a slice that starts with its header and ends where the layer around it ends.
 
@@ -23,6 +24,7 @@ mod quic;
 pub mod stream;
 mod tls;
 mod transport;
+mod tunnel;
 mod wifi;
 
 use core::fmt;
@@ -30,7 +32,7 @@ use core::fmt;
 pub use name::NameText;
 use sluice_npi::{Flow, flags, link_type};
 
-use crate::ether_type;
+use crate::{ether_type, protocol};
 
 /// A link type that Sluice does not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +149,8 @@ fn other_with_payload(
     link_type: u16,
 ) -> Result<Option<Ends>, UnknownLinkType> {
     let ends = other(packet, flow, wire_length, link_type)?;
-    Ok(application::may_be_known(packet, flow).then_some(ends))
+    let may_have_more = application::may_be_known(packet, flow) | tunnel::is_port(flow.destination_port);
+    Ok(may_have_more.then_some(ends))
 }
 
 /// Reads the headers of a packet that is not a plain frame with TCP, and says why its payload ends where it does.
@@ -198,9 +201,19 @@ fn other_frame(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Result<Ends, 
     layers(frame, flow, wire_length, link_type::ETHERNET)
 }
 
-/// Goes through the headers layer by layer.
+/// Goes through the headers layer by layer, and into tunnels that are known by their protocol.
 #[inline(never)]
 fn layers(packet: &[u8], flow: &mut Flow, wire_length: u32, link_type: u16) -> Result<Ends, UnknownLinkType> {
+    let ends = outer_layers(packet, flow, wire_length, link_type)?;
+    if tunnel::is_protocol(flow.protocol) {
+        tunnel::read(packet, ends, flow, &mut Flow::default());
+    }
+    Ok(ends)
+}
+
+/// Goes through the headers layer by layer, up to a tunnel.
+#[inline]
+fn outer_layers(packet: &[u8], flow: &mut Flow, wire_length: u32, link_type: u16) -> Result<Ends, UnknownLinkType> {
     *flow = Flow::default();
     let wire_length = packet.len().max(usize::try_from(wire_length).unwrap_or(usize::MAX));
     let ends = if wire_length > packet.len() { Ends::Capture } else { Ends::Packet };
@@ -209,10 +222,58 @@ fn layers(packet: &[u8], flow: &mut Flow, wire_length: u32, link_type: u16) -> R
     Ok(parser.ends)
 }
 
-/// Looks into a payload that may be of a known protocol.
+/// Looks into a payload that may be of a known protocol, or be that of a tunnel.
 #[cold]
 #[inline(never)]
 fn application(packet: &[u8], ends: Ends, flow: &mut Flow, name: &mut Option<NameText>) {
+    if application::may_be_known(packet, flow) {
+        names(packet, ends, flow, name);
+    }
+    if flow.protocol == protocol::UDP && tunnel::is_port(flow.destination_port) {
+        tunnel::read(packet, ends, flow, &mut Flow::default());
+    }
+}
+
+/// Reads the headers of the innermost packet in a tunnel, and looks into its payload, as [`parse_with_name`] does for a
+/// packet. Answers whether there is one that was found; if not, `flow` may have any value.
+///
+/// The flow has the flag [`INNER`](flags::INNER). Its offsets count from the start of `packet`, as all do.
+///
+/// # Errors
+///
+/// As [`parse_into`].
+#[inline]
+pub fn parse_inner(
+    link_type: u16,
+    packet: &[u8],
+    wire_length: u32,
+    flow: &mut Flow,
+    name: &mut Option<NameText>,
+) -> Result<bool, UnknownLinkType> {
+    let ends = inner_layers(packet, flow, wire_length, link_type)?;
+    if let Some(ends) = ends.filter(|_| application::may_be_known(packet, flow)) {
+        names(packet, ends, flow, name);
+    }
+    Ok(ends.is_some())
+}
+
+/// Reads the headers of the innermost packet in a tunnel. Its frame is not there while names are read.
+#[inline(never)]
+fn inner_layers(
+    packet: &[u8],
+    flow: &mut Flow,
+    wire_length: u32,
+    link_type: u16,
+) -> Result<Option<Ends>, UnknownLinkType> {
+    let mut outer = Flow::default();
+    let ends = outer_layers(packet, &mut outer, wire_length, link_type)?;
+    Ok(tunnel::read(packet, ends, &mut outer, flow))
+}
+
+/// Looks into a payload that may be of a known protocol.
+#[cold]
+#[inline(never)]
+fn names(packet: &[u8], ends: Ends, flow: &mut Flow, name: &mut Option<NameText>) {
     let start = flow.payload_offset as usize;
     let end = start.wrapping_add(flow.payload_length as usize);
     let packet = packet.get(..end).unwrap_or(packet);

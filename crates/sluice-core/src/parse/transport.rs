@@ -2,7 +2,7 @@
 
 use sluice_npi::flags;
 
-use super::{Ends, Parser, be16};
+use super::{Ends, Parser, be16, tunnel};
 use crate::protocol;
 
 impl<'packet> Parser<'packet, '_, ()> {
@@ -23,6 +23,7 @@ impl<'packet> Parser<'packet, '_, ()> {
             (protocol::UDP_LITE, _) => self.udp_lite(rest),
             (protocol::SCTP, _) => self.sctp(rest),
             (protocol::DCCP, _) => self.dccp(rest),
+            (number, _) if tunnel::is_protocol(number) && !rest.is_empty() => self.note_payload(rest),
             _ => {
                 if rest.is_empty() {
                     self.flow.transport_offset = 0;

@@ -35,12 +35,14 @@ pub(crate) mod kind {
     pub(crate) const DESTINATIONS6: u32 = 11;
     /// One word each.
     pub(crate) const QUIC_VERSIONS: u32 = 12;
+    /// Two words: which flags of the flow count, and what they have to be; always one item.
+    pub(crate) const FLAGS: u32 = 13;
 
     /// How many words an item has.
     pub(crate) const fn item_words(kind: u32) -> Option<usize> {
         match kind {
             LINK_TYPES | VLANS | ETHER_TYPES | SOURCE_PORTS | DESTINATION_PORTS | ICMP | QUIC_VERSIONS => Some(1),
-            SOURCES4 | DESTINATIONS4 => Some(2),
+            SOURCES4 | DESTINATIONS4 | FLAGS => Some(2),
             PROTOCOLS | SOURCES6 | DESTINATIONS6 => Some(8),
             _ => None,
         }
@@ -93,6 +95,7 @@ fn holds(table: &Table<'_>, condition: Condition, packet: &ParsedPacket<'_>) -> 
         kind::DESTINATIONS4 => flow.ip_version != 4 || ranges4(&flow.destination_address),
         kind::SOURCES6 => flow.ip_version != 6 || in_ranges6(table, condition, &flow.source_address),
         kind::DESTINATIONS6 => flow.ip_version != 6 || in_ranges6(table, condition, &flow.destination_address),
+        kind::FLAGS => item(table, condition, 0).is_some_and(|[mask, value]| flow.flags & mask == value),
         _ => false,
     }
 }
@@ -206,6 +209,10 @@ fn items_are_canonical(table: &Table<'_>, condition: Condition) -> bool {
         }
         kind::QUIC_VERSIONS => ascending(table, condition, |[version]: [u32; 1]| Some((version, version))),
         kind::PROTOCOLS => condition.count == 1,
+        kind::FLAGS => {
+            condition.count == 1
+                && item(table, condition, 0).is_some_and(|[mask, value]| mask != 0 && value & !mask == 0)
+        }
         kind::ICMP => ascending(table, condition, |[item]: [u32; 1]| (item >> 24 == 0).then_some(icmp_range(item))),
         _ => false,
     }

@@ -30,25 +30,25 @@ pub(crate) mod meta {
         | flags::PROTOCOL
         | flags::PORTS
         | flags::ICMP
-        | flags::TCP_FLAGS
         | flags::FRAGMENT
         | flags::LATER_FRAGMENT
         | flags::TRUNCATED
-        | flags::MALFORMED;
-    /// There is a VLAN tag. No rule depends on the flag whose bit this is.
-    pub(crate) const TAGGED: u32 = flags::MACSEC;
+        | flags::MALFORMED
+        | flags::QUIC;
+    /// There is a VLAN tag. No rule depends on the flag whose bit this is, but by an extra condition.
+    pub(crate) const TAGGED: u32 = flags::TCP_FLAGS;
     /// Flags whose bits are taken by the direction and by TCP. They move to bits of flags that no rule has.
-    pub(crate) const MOVED: u32 = flags::NAME_MISSING | flags::ECH | flags::NAME_PENDING;
-    /// A flag whose bit is taken by one of these. It moves up by one, to another that no rule depends on.
-    pub(crate) const QUIC: u32 = flags::QUIC << 1;
+    pub(crate) const MOVED: u32 = flags::NAME_MISSING | flags::ECH | flags::NAME_PENDING | flags::INNER;
     /// How many bits they move down.
-    pub(crate) const MOVED_BY: u32 = 4;
+    pub(crate) const MOVED_BY: u32 = 5;
     #[cfg(feature = "compile")]
     pub(crate) const NAME_MISSING: u32 = flags::NAME_MISSING >> MOVED_BY;
     #[cfg(feature = "compile")]
     pub(crate) const NAME_PENDING: u32 = flags::NAME_PENDING >> MOVED_BY;
     #[cfg(feature = "compile")]
     pub(crate) const ECH: u32 = flags::ECH >> MOVED_BY;
+    /// The packet is one in a tunnel.
+    pub(crate) const INNER: u32 = flags::INNER >> MOVED_BY;
     /// Where the two bits of the direction are.
     pub(crate) const DIRECTION_SHIFT: u32 = 14;
     pub(crate) const DIRECTION: u32 = 3 << DIRECTION_SHIFT;
@@ -59,8 +59,8 @@ pub(crate) mod meta {
     #[cfg(feature = "compile")]
     pub(crate) const PROTOCOL: u32 = 0xFF << PROTOCOL_SHIFT;
 
-    const _: () = assert!(FLOW_FLAGS & (TAGGED | QUIC | MOVED >> MOVED_BY) == 0 && FLOW_FLAGS < 1 << DIRECTION_SHIFT);
-    const _: () = assert!(MOVED >> MOVED_BY & (TAGGED | QUIC) == 0 && QUIC & TAGGED == 0);
+    const _: () = assert!(FLOW_FLAGS & (TAGGED | MOVED >> MOVED_BY) == 0 && MOVED >> MOVED_BY & TAGGED == 0);
+    const _: () = assert!((FLOW_FLAGS | TAGGED | MOVED >> MOVED_BY) & !((1 << DIRECTION_SHIFT) - 1) == 0);
 }
 
 /// The words of [`word`], with zeros for what the packet does not have.
@@ -258,7 +258,6 @@ pub(super) fn ports(flow: &Flow) -> u32 {
 pub(super) fn properties(direction: Direction, flow: &Flow) -> u32 {
     flow.flags & meta::FLOW_FLAGS
         | (flow.flags & meta::MOVED) >> meta::MOVED_BY
-        | flow.flags << 1 & meta::QUIC
         | if flow.vlan_count == 0 { 0 } else { meta::TAGGED }
         | u32::from(direction.number()) << meta::DIRECTION_SHIFT
         | u32::from(flow.tcp_flags) << meta::TCP_FLAGS_SHIFT

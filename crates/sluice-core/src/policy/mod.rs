@@ -90,6 +90,7 @@ impl<B> Policy<B> {
             filters: 0,
             end: 0,
             observed: Reach::NOTHING,
+            looks_inside: false,
         };
         Self { bytes, layout, default_action }
     }
@@ -105,6 +106,12 @@ impl<B> Policy<B> {
     #[inline]
     pub const fn observes(&self) -> bool {
         self.layout.counts.observing != 0
+    }
+
+    /// Whether there are rules for the packets in tunnels.
+    #[inline]
+    pub(crate) const fn looks_inside(&self) -> bool {
+        self.layout.looks_inside
     }
 
     /// What happens to a packet that no rule matches.

@@ -10,7 +10,7 @@ use crate::RuleAction;
 pub(crate) const MAGIC: u32 = u32::from_le_bytes(*b"SLPT");
 
 /// The version of the layout.
-pub(crate) const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 5;
 
 /// Sections start at multiples of this, so that records do not straddle cache lines.
 pub(crate) const ALIGNMENT: usize = 64;
@@ -136,6 +136,8 @@ pub(crate) struct Layout {
     pub(crate) end: u32,
     /// Which packets rules that observe can match. Known once the table is validated.
     pub(crate) observed: Reach,
+    /// Whether there are rules for the packets in tunnels. Known once the table is validated.
+    pub(crate) looks_inside: bool,
 }
 
 impl Layout {
@@ -161,6 +163,7 @@ impl Layout {
             filters: section(counts.filter_words, size::WORD)?,
             end: 0,
             observed: Reach::NOTHING,
+            looks_inside: false,
         };
         layout.end = u32::try_from(end).ok()?;
         Some(layout)

@@ -6,7 +6,7 @@
 use core::fmt;
 
 use super::entry::{Entry, Entry4, Entry6};
-use super::key::{Key, Key4, Key6};
+use super::key::{Key, Key4, Key6, meta};
 use super::node::{Node, Window};
 use super::reach::Reach;
 use super::table::{
@@ -84,12 +84,13 @@ pub(crate) fn table(bytes: &[u8]) -> Result<(Layout, Action), TableError> {
     let table = Table { bytes, layout: &layout };
     padding(&table)?;
     rules(&table)?;
-    entries::<Entry4>(&table, layout.counts.entries4)?;
-    entries::<Entry6>(&table, layout.counts.entries6)?;
+    let looks_inside =
+        entries::<Entry4>(&table, layout.counts.entries4)? | entries::<Entry6>(&table, layout.counts.entries6)?;
     nodes(&table)?;
     suffixes(&table)?;
     let observed = Reach::of_table(&table);
     layout.observed = observed;
+    layout.looks_inside = looks_inside;
     Ok((layout, action))
 }
 
@@ -185,9 +186,11 @@ fn rules(table: &Table<'_>) -> Result<(), TableError> {
     if first_is_zero && next == words.max(1) { Ok(()) } else { Err(TableError::BadExtra(next)) }
 }
 
-fn entries<E: Entry>(table: &Table<'_>, count: u32) -> Result<(), TableError> {
+/// Answers whether one of them is for the packets in tunnels.
+fn entries<E: Entry>(table: &Table<'_>, count: u32) -> Result<bool, TableError> {
     // From the back, so that each entry can be compared with the one behind it.
     let mut behind: Option<(u32, u32)> = None;
+    let mut looks_inside = false;
     for index in (0..count).rev() {
         let error = TableError::BadEntry(index);
         let (entry, is_canonical) = entry::<E>(table, index).ok_or(error)?;
@@ -207,8 +210,10 @@ fn entries<E: Entry>(table: &Table<'_>, count: u32) -> Result<(), TableError> {
             return Err(error);
         }
         behind = Some((common.rule_index(), common.run));
+        // One that does not care is for them as well.
+        looks_inside |= (common.meta_value | !common.meta_mask) & meta::INNER != 0;
     }
-    Ok(())
+    Ok(looks_inside)
 }
 
 fn entry<E: Entry>(table: &Table<'_>, index: u32) -> Option<(E, bool)> {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use sluice_core::compile::{Conditions, Fragment, Prefix, Rule};
+use sluice_core::compile::{Conditions, Fragment, Prefix, Rule, Tunnel};
 use sluice_core::{Action, Decision, Direction};
 use sluice_npi::{Flow, flags, name_kind};
 
@@ -100,6 +100,12 @@ fn matches(c: &Conditions, direction: Direction, link_type: u16, name: Option<&[
         && c.quic.is_none_or(|quic| quic == has(flags::QUIC))
         && any(c.quic_versions.is_empty(), has(flags::QUIC) && c.quic_versions.contains(&flow.quic_version))
         && c.ech.is_none_or(|ech| ech == has(flags::ECH))
+        && c.inner == has(flags::INNER)
+        && c.tunnel.is_none_or(|tunnel| match tunnel {
+            Tunnel::No => !has(flags::TUNNEL),
+            Tunnel::Any => has(flags::TUNNEL),
+            Tunnel::Unread => has(flags::TUNNEL_UNREAD),
+        })
         && c.malformed.is_none_or(|malformed| malformed == has(flags::MALFORMED))
         && c.truncated.is_none_or(|truncated| truncated == has(flags::TRUNCATED))
 }

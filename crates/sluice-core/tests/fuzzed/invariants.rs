@@ -32,6 +32,7 @@ pub(super) fn parse(link_type: u16, packet: &[u8], wire_length: u32) {
     assert!(!flow.has(flags::LATER_FRAGMENT) || flow.has(flags::FRAGMENT));
     assert!(!flow.has(flags::LATER_FRAGMENT | flags::PORTS));
     assert!(!flow.has(flags::TRUNCATED) || wire_length as usize > packet.len());
+    tunnel(link_type, packet, wire_length, &flow);
     headers_say_the_same(link_type, packet, wire_length, &flow);
     if link_type == link_type::ETHERNET
         && let Some(by_layers) = by_layers(packet, wire_length)
@@ -40,12 +41,39 @@ pub(super) fn parse(link_type: u16, packet: &[u8], wire_length: u32) {
     }
 }
 
+/// What is in a tunnel is read if the outer flow says that it was, and is the flow of a packet in its turn.
+fn tunnel(link_type: u16, packet: &[u8], wire_length: u32, flow: &Flow) {
+    let (mut inner, mut name) = (Flow { reserved: [1; 3], ..Flow::default() }, None);
+    let is_read = sluice_core::parse_inner(link_type, packet, wire_length, &mut inner, &mut name);
+    let is_read = is_read.expect("the link type is known");
+    assert!(!flow.has(flags::INNER));
+    assert!(!flow.has(flags::TUNNEL_UNREAD) || flow.has(flags::TUNNEL));
+    assert!(flow.has(flags::TUNNEL) || !is_read, "an inner packet without a tunnel");
+    if is_read {
+        assert!(inner.has(flags::INNER) && inner.reserved == [0; 3]);
+        let end = |offset: u32, length: u32| u64::from(offset) + u64::from(length);
+        assert!(end(inner.payload_offset, inner.payload_length) <= packet.len() as u64);
+        assert!(inner.network_offset == 0 || inner.network_offset >= flow.payload_offset);
+        assert!(
+            inner.has(flags::NAME_ASSEMBLED) || end(inner.name_offset, inner.name_length.into()) <= packet.len() as u64
+        );
+        let is_whole = inner.flags & (flags::MALFORMED | flags::TRUNCATED | flags::TUNNEL_UNREAD) == 0;
+        assert!(is_whole || flow.has(flags::TUNNEL_UNREAD) || inner.payload_length != 0, "only names are read later");
+    }
+}
+
 /// The payload adds to what the headers say and changes nothing.
 fn headers_say_the_same(link_type: u16, packet: &[u8], wire_length: u32, flow: &Flow) {
     let mut headers = Flow { reserved: [1; 3], ..*flow };
     sluice_core::parse_headers_into(link_type, packet, wire_length, &mut headers).expect("the link type is known");
     let added = flow.flags & !headers.flags;
-    let of_payload = flags::DNS | flags::QUIC | flags::NAME_MISSING | flags::ECH | flags::NAME_ASSEMBLED;
+    let of_payload = flags::DNS
+        | flags::QUIC
+        | flags::NAME_MISSING
+        | flags::ECH
+        | flags::NAME_ASSEMBLED
+        | flags::TUNNEL
+        | flags::TUNNEL_UNREAD;
     assert_eq!(added & !(of_payload | flags::MALFORMED | flags::TRUNCATED), 0);
     let expected = Flow {
         flags: flow.flags & !added,

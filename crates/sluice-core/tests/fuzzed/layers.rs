@@ -80,7 +80,11 @@ fn transport(choices: &mut Choices<'_>) -> (u8, Vec<u8>) {
 }
 
 fn network(choices: &mut Choices<'_>) -> (u16, Vec<u8>) {
-    let (mut protocol, mut payload) = transport(choices);
+    let (protocol, payload) = transport(choices);
+    ip(choices, protocol, payload)
+}
+
+fn ip(choices: &mut Choices<'_>, mut protocol: u8, mut payload: Vec<u8>) -> (u16, Vec<u8>) {
     if choices.byte().is_multiple_of(2) {
         let mut options = choices.bytes(41);
         options.resize(options.len().next_multiple_of(4), 0);
@@ -107,6 +111,51 @@ fn network(choices: &mut Choices<'_>) -> (u16, Vec<u8>) {
     packet.resize(40, 0x20);
     packet.extend(payload);
     (0x86DD, packet)
+}
+
+/// A packet in a tunnel, as its EtherType and its bytes.
+fn tunnelled(choices: &mut Choices<'_>, number: u16, payload: Vec<u8>) -> (u16, Vec<u8>) {
+    let frame = [vec![0; 12], number.to_be_bytes().to_vec(), payload.clone()].concat();
+    let number = number.to_be_bytes();
+    let (protocol, port, contents) = match choices.byte() % 10 {
+        0 => (if number == [8, 0] { 4 } else { 41 }, 0, payload),
+        1 => {
+            let flags = choices.byte();
+            let optional = 4 * [0x80, 0x20, 0x10].iter().filter(|bit| flags & **bit != 0).count();
+            let header = vec![flags, choices.mostly(0) as u8, number[0], number[1]];
+            (47, 0, [header, vec![0; optional], payload].concat())
+        }
+        2 => (47, 0, [vec![0x20, 0, 0x65, 0x58, 0, 0, 0, 1], frame].concat()),
+        3 => (47, 0, [vec![0x10, 0, 0x88, 0xBE, 0, 0, 0, 1, choices.mostly(0x10) as u8], vec![0; 7], frame].concat()),
+        4 => {
+            let longer = choices.byte() & 1;
+            let header = [vec![0x10, 0, 0x22, 0xEB, 0, 0, 0, 1, 0x20], vec![0; 10], vec![longer]].concat();
+            (47, 0, [header, vec![0; usize::from(longer) * 8], frame].concat())
+        }
+        5 => {
+            let ppp = if number == [8, 0] { 0x21 } else { 0x57 };
+            let header = vec![choices.mostly(0x30) as u8, 0x81, 0x88, 0x0B, 0, 9, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1];
+            (47, 0, [header, vec![0, ppp], payload].concat())
+        }
+        6 => (17, 4789, [vec![choices.mostly(8) as u8, 0, 0, 0, 0, 0, 1, 0], frame].concat()),
+        7 => {
+            let header = vec![choices.mostly(0x0C) as u8, 0, 0, choices.mostly(3) as u8, 0, 0, 1, 0];
+            (17, 4790, [header, frame].concat())
+        }
+        _ => {
+            let options = choices.bytes(64);
+            let options = &options[..options.len() / 4 * 4];
+            let first = choices.mostly(options.len() / 4) as u8;
+            (17, 6081, [&[first, 0, 0x65, 0x58, 0, 0, 1, 0], options, &frame].concat())
+        }
+    };
+    let contents = if protocol == 17 {
+        let length = choices.mostly(8 + contents.len()).to_be_bytes();
+        [vec![0x12, 0x34], u16::to_be_bytes(port).to_vec(), length.to_vec(), vec![0, 0], contents].concat()
+    } else {
+        contents
+    };
+    ip(choices, protocol, contents)
 }
 
 /// What an EtherType stands for, in something that has an EtherType of its own.
@@ -147,6 +196,10 @@ pub fn run(data: &[u8]) {
     let lost = usize::from(choices.byte().saturating_sub(200));
     for _ in 0..choices.byte() % 4 {
         (number, payload) = encapsulated(choices, number, payload);
+    }
+    // Behind all other choices, so that what an input means does not change.
+    for _ in 0..choices.byte() % 8 {
+        (number, payload) = tunnelled(choices, number, payload);
     }
     let mut frame = vec![0; 12];
     frame.extend(number.to_be_bytes());

@@ -325,6 +325,10 @@ fn extra_conditions_are_well_formed() {
         raw.validate()
     };
     assert_eq!(only(&[0, 1 | 1 << 8, 1, 0]), Ok(()));
+    assert_eq!(only(&[0, 13 | 1 << 8, 0x18_0000, 0x08_0000, 0]), Ok(()), "flags");
+    assert_eq!(only(&[0, 13 | 1 << 8, 0x08_0000, 0x10_0000, 0]), bad, "a flag that does not count");
+    assert_eq!(only(&[0, 13 | 1 << 8, 0, 0, 0]), bad, "no flag that counts");
+    assert_eq!(only(&[0, 13 | 2 << 8, 8, 8, 16, 16, 0]), bad, "two sets of flags");
     assert_eq!(only(&[0, 0]), bad, "a list without conditions");
     assert_eq!(only(&[0, 1 | 1 << 8, 1, 1 << 8]), bad, "an end that counts");
     assert_eq!(only(&[0, 1 | 1 << 8, 1]), bad, "an item is the last word");
