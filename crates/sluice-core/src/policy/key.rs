@@ -266,7 +266,7 @@ pub(super) fn properties(direction: Direction, flow: &Flow) -> u32 {
 
 /// The flags of a flow that a word of properties, or a mask of one, asks for.
 pub(super) const fn flags_of(properties: u32) -> u32 {
-    properties & meta::FLOW_FLAGS | properties << meta::MOVED_BY & meta::MOVED | (properties & meta::QUIC) >> 1
+    properties & meta::FLOW_FLAGS | properties << meta::MOVED_BY & meta::MOVED
 }
 
 #[inline]
