@@ -51,6 +51,7 @@ pub(crate) mod meta {
     pub(crate) const INNER: u32 = flags::INNER >> MOVED_BY;
     /// Where the two bits of the direction are.
     pub(crate) const DIRECTION_SHIFT: u32 = 14;
+    #[cfg(feature = "compile")]
     pub(crate) const DIRECTION: u32 = 3 << DIRECTION_SHIFT;
     /// Where the TCP flags are.
     pub(crate) const TCP_FLAGS_SHIFT: u32 = 16;
