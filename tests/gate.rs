@@ -372,3 +372,35 @@ fn callouts_that_are_busy_are_waited_for() -> Result<()> {
     stop_gate(&rig, network)?;
     stop(&rig, "sluice")
 }
+
+/// Every rule of WFP that a driver can break, broken by a callout driver of its own: a bug check that names both.
+#[rstest]
+fn a_broken_rule_of_wfp_is_a_bug_check_that_names_rule_and_driver(
+    #[values(
+        "w3-answer",
+        "w3-member",
+        "w3-undecided",
+        "w4-action",
+        "w4-right",
+        "w7-inside",
+        "w7-returned",
+        "w8-unknown",
+        "w9-left",
+        "w13-retreated"
+    )]
+    service: &str,
+) -> Result<()> {
+    let rig = machine("meddler")?;
+    let network = Network::new(&rig)?;
+    fs::write(rig.file(CAPTURE), raw_capture(&ip_packets(&data("demo.pcapng"))?))?;
+    rig.install_file(&rig.part("meddler.sys"), service)?;
+    let ended = rig.start(service).and_then(|_| network.play(Play::once(CAPTURE))).and_then(|_| rig.stop(service));
+    let events = rig.events()?;
+    let rule = service.split('-').next().unwrap_or_default().to_uppercase();
+    let expected = format!("{rule} broken by {service}.sys: ");
+    let text = |event: &sluice_rig::Event| event.get("text").unwrap_or_default().to_owned();
+    let said = events.iter().any(|event| event.name == "debug" && text(event).contains(&expected));
+    assert!(said, "nothing says `{expected}`: {ended:?}\n{events:#?}");
+    assert!(events.iter().any(|event| event.name == "bugcheck"), "no bug check");
+    Ok(())
+}

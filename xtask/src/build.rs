@@ -10,7 +10,7 @@
 //! | --- | --- | --- |
 //! | sluice, probe, gate, probe-c | .sys, .pdb | `target/drivers/<arch>/` |
 //! | sluicectl | .exe | `target/drivers/<arch>/` |
-//! | netio, misfit, adding, wsk | .sys, .pdb | `target/rig/<arch>/` |
+//! | netio, misfit, adding, meddler, wsk | .sys, .pdb | `target/rig/<arch>/` |
 //! | hostile, stress | .exe | `target/rig/<arch>/` |
 //! | fwpkclnt | .sys | `target/rig/<arch>/` |
 //! | rig/wine | .dll | target/rig/x64/ |
@@ -59,14 +59,14 @@ pub(crate) fn build(arch: Arch) -> Result<Vec<PathBuf>> {
     let cargo = Cargo::new(&tools, &workspace)?;
 
     let drivers = layout::drivers(arch);
-    cargo.drivers(&["sluice", "probe", "gate", "adding", "wsk"], arch)?;
+    cargo.drivers(&["sluice", "probe", "gate", "adding", "meddler", "wsk"], arch)?;
     let mut files = Vec::new();
     for name in ["sluice", "probe", "gate"] {
         files.extend(cargo.collect_driver(name, arch, &drivers)?);
     }
     files.extend(probe_c::build(&tools, &cargo.link, arch)?);
     let rig = layout::rig(arch);
-    for name in ["adding", "wsk"] {
+    for name in ["adding", "meddler", "wsk"] {
         files.extend(cargo.collect_driver(name, arch, &rig)?);
     }
     for name in ["netio", "misfit"] {
@@ -130,7 +130,9 @@ fn for_windows(tools: &Tools, subcommand: &str) -> Result<Vec<Command>> {
     let cargo = Cargo::new(tools, &workspace)?;
     let mut commands = Vec::new();
     // Each rig driver by itself, as it is built: together, they would share features that one of them cannot have.
-    for packages in [&["sluice", "probe", "gate", "sluice-wdm", "adding", "wsk"][..], &["netio"], &["misfit"]] {
+    for packages in
+        [&["sluice", "probe", "gate", "sluice-wdm", "adding", "meddler", "wsk"][..], &["netio"], &["misfit"]]
+    {
         commands.push((cargo.driver_command(subcommand, Arch::X64), packages));
     }
     commands.push((cargo.program_command(subcommand, Arch::X64)?, &["sluicectl", "hostile", "stress", "fwpkclnt"]));

@@ -10,11 +10,11 @@ use crate::Engine;
 use crate::notices::shown;
 use crate::packets::Fingerprint;
 use crate::state::{self, Filter, number};
-use crate::world::irql;
+use crate::world::{self, irql};
 
 thread_local!(
-    /// Whether this thread is in a classification.
-    pub(crate) static CLASSIFIES: Cell<bool> = const { Cell::new(false) }
+    /// The address of the function that classifies on this thread; 0 if none does.
+    pub(crate) static CLASSIFIES: Cell<usize> = const { Cell::new(0) }
 );
 
 /// What a layer indicates to the engine.
@@ -153,42 +153,49 @@ fn ask(filter: &Filter, indication: &Indication<'_>, out: &mut FWPS_CLASSIFY_OUT
     let (before, level) = (*out, irql::current());
     let fingerprint = Fingerprint::of(indication.list);
     let classify = callout.functions.classifyFn.expect("registered with one");
-    let outer = CLASSIFIES.replace(true);
+    let outer = CLASSIFIES.replace(classify as usize);
     // SAFETY: everything that is passed lives for the call, and the driver promised that the function may be called.
     unsafe {
         classify(&values, indication.metadata, indication.list.cast(), ptr::null(), &shown, 0, out);
     }
     CLASSIFIES.set(outer);
     callout.calls.fetch_sub(1, Ordering::AcqRel);
-    check(filter, before, out, level, fingerprint != Fingerprint::of(indication.list));
+    check(classify as usize, filter, before, out, level, fingerprint != Fingerprint::of(indication.list));
     Some(true)
 }
 
-/// Whether the callout has kept to what it may do.
-fn check(filter: &Filter, before: FWPS_CLASSIFY_OUT0, out: &FWPS_CLASSIFY_OUT0, level: u8, list_changed: bool) {
-    let mut state = state::lock();
+/// Whether the callout whose function has this address has kept to what it may do.
+fn check(
+    function: usize,
+    filter: &Filter,
+    before: FWPS_CLASSIFY_OUT0,
+    out: &FWPS_CLASSIFY_OUT0,
+    level: u8,
+    list_changed: bool,
+) {
+    let violation = |rule, what: String| state::lock().violation_of(world::driver_at(function), rule, what);
     let had_right = before.rights & FWPS_RIGHT_ACTION_WRITE != 0;
     let is_veto = before.actionType == FWP_ACTION_PERMIT && out.actionType == FWP_ACTION_BLOCK;
     if !had_right && out.actionType != before.actionType && !is_veto {
-        state.violation(4, format!("action {:#x} was written over {:#x}", out.actionType, before.actionType));
+        violation(4, format!("action {:#x} was written over {:#x}", out.actionType, before.actionType));
     }
     if !had_right && out.rights & FWPS_RIGHT_ACTION_WRITE != 0 {
-        state.violation(4, "a right that had been taken away was given back");
+        violation(4, "a right that had been taken away was given back".into());
     }
     let answers = [FWP_ACTION_PERMIT, FWP_ACTION_BLOCK, FWP_ACTION_CONTINUE, FWP_ACTION_NONE, FWP_ACTION_NONE_NO_MATCH];
     if !answers.contains(&out.actionType) {
-        state.violation(3, format!("{:#x} is no answer", out.actionType));
+        violation(3, format!("{:#x} is no answer", out.actionType));
     }
     if had_right && filter.action == FWP_ACTION_CALLOUT_TERMINATING && out.actionType == FWP_ACTION_CONTINUE {
-        state.violation(3, "a terminating callout did not decide");
+        violation(3, "a terminating callout did not decide".into());
     }
     if (before.outContext, before.filterId, before.reserved) != (out.outContext, out.filterId, out.reserved) {
-        state.violation(3, "members of the system were written");
+        violation(3, "members of the system were written".into());
     }
     if list_changed {
-        state.violation(13, "the NET_BUFFER_LIST is not as it was");
+        violation(13, "the NET_BUFFER_LIST is not as it was".into());
     }
     if irql::current() != level {
-        state.violation(7, format!("the callout returned at level {} instead of {level}", irql::current()));
+        violation(7, format!("the callout returned at level {} instead of {level}", irql::current()));
     }
 }

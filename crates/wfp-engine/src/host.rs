@@ -28,6 +28,16 @@ pub fn set_mapping_fails(fails: bool) {
 /// Nothing yet: the end of the test reports it.
 pub(crate) fn broken(_: &Violation) {}
 
+/// A test is no driver.
+pub(crate) fn calling_driver() -> Option<String> {
+    None
+}
+
+/// As above.
+pub(crate) fn driver_at(_: usize) -> Option<String> {
+    None
+}
+
 // SAFETY: no other definition of this name is linked into a host test.
 #[unsafe(no_mangle)]
 unsafe extern "system" fn KeDelayExecutionThread(_: i8, _: u8, interval: *const i64) -> NTSTATUS {

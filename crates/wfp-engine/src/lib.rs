@@ -44,11 +44,17 @@ pub struct Violation {
     pub rule: u8,
     /// What happened.
     pub what: String,
+    /// The file of the driver that broke it, in a process in which drivers run.
+    pub driver: Option<String>,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "W{} broken: {}", self.rule, self.what)
+        write!(f, "W{} broken", self.rule)?;
+        if let Some(driver) = &self.driver {
+            write!(f, " by {driver}")?;
+        }
+        write!(f, ": {}", self.what)
     }
 }
 
@@ -95,8 +101,9 @@ impl Engine {
         state::lock().failing_call.take().is_some()
     }
 
-    /// An image is gone: callouts whose functions lay in it must not be registered any more (W9).
-    pub fn image_unloaded(&self, image: Range<usize>) {
+    /// An image, in the file of this name, is gone: callouts whose functions lay in it must not be registered any more
+    /// (W9).
+    pub fn image_unloaded(&self, image: Range<usize>, name: &str) {
         let mut state = state::lock();
         let is_gone = |callout: &state::Registered| {
             callout.functions.classifyFn.is_some_and(|function| image.contains(&(function as usize)))
@@ -104,7 +111,8 @@ impl Engine {
         let gone: Vec<u128> =
             state.registered.iter().filter(|callout| is_gone(callout)).map(|callout| callout.key).collect();
         for key in gone {
-            state.violation(9, format!("callout {key:032x} is still registered, and its driver is gone"));
+            let what = format!("callout {key:032x} is still registered, and its driver is gone");
+            state.violation_of(Some(name.to_owned()), 9, what);
         }
     }
 

@@ -124,8 +124,14 @@ impl State {
         }
     }
 
+    /// The driver that has called the engine has broken a rule.
     pub(crate) fn violation(&mut self, rule: u8, what: impl Into<String>) {
-        let violation = Violation { rule, what: what.into() };
+        self.violation_of(world::calling_driver(), rule, what);
+    }
+
+    /// A driver, by the name of its file, has broken a rule.
+    pub(crate) fn violation_of(&mut self, driver: Option<String>, rule: u8, what: impl Into<String>) {
+        let violation = Violation { rule, what: what.into(), driver };
         world::broken(&violation);
         self.violations.push(violation);
     }

@@ -9,15 +9,17 @@ use wdk_wfp_sys::*;
 use crate::filters::CLASSIFIES;
 use crate::notices::{tell, telling_of_deleted};
 use crate::state::{self, Filter, Life, Objects, Registered, Session, State, number};
-use crate::world::irql;
+use crate::world::{self, irql};
 
 pub(crate) const PASSIVE_LEVEL: u8 = 0;
 pub(crate) const DISPATCH_LEVEL: u8 = 2;
 
 /// The state, for a function of this name, which is called at PASSIVE_LEVEL and not in a classification.
 fn enter(function: &'static str) -> Result<MutexGuard<'static, State>, NTSTATUS> {
-    if CLASSIFIES.get() {
-        state::lock().violation(7, format!("{function} was called in a classification"));
+    let classifies = CLASSIFIES.get();
+    if classifies != 0 {
+        let driver = world::driver_at(classifies);
+        state::lock().violation_of(driver, 7, format!("{function} was called in a classification"));
     }
     enter_at(function, PASSIVE_LEVEL)
 }

@@ -249,14 +249,14 @@ fn w9_an_image_that_is_gone_with_a_callout() {
     let engine = Engine::start();
     let (_, id) = register(&callout());
     let function = classify as *const () as usize;
-    engine.image_unloaded(function + 1..function + 99);
+    engine.image_unloaded(function + 1..function + 99, "driver.sys");
     assert_eq!(engine.take_violations(), []);
-    engine.image_unloaded(function..function + 1);
+    engine.image_unloaded(function..function + 1, "driver.sys");
     let rules: Vec<u8> = engine.take_violations().iter().map(|violation| violation.rule).collect();
     assert_eq!(rules, [9]);
     // SAFETY: any number may be passed.
     assert_eq!(unsafe { FwpsCalloutUnregisterById0(id) }, STATUS_SUCCESS);
-    engine.image_unloaded(function..function + 1);
+    engine.image_unloaded(function..function + 1, "driver.sys");
     assert_eq!(engine.take_violations(), []);
 }
 

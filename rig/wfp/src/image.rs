@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 use std::ptr::null_mut;
+use std::slice;
 
 use wfp_engine::Engine;
 
@@ -10,9 +11,17 @@ use wfp_engine::Engine;
 struct Notification {
     flags: u32,
     full_name: *const c_void,
-    base_name: *const c_void,
+    base_name: *const Name,
     base: usize,
     size: u32,
+}
+
+/// `UNICODE_STRING`
+#[repr(C)]
+struct Name {
+    length: u16,
+    maximum_length: u16,
+    buffer: *const u16,
 }
 
 const UNLOADED: u32 = 2;
@@ -37,7 +46,11 @@ pub(crate) fn watch() -> bool {
 unsafe extern "system" fn notified(reason: u32, notification: *const Notification, _: *mut c_void) {
     if reason == UNLOADED {
         // SAFETY: the loader passes a structure that is valid during the call.
-        let Notification { base, size, .. } = unsafe { &*notification };
-        Engine::resident().image_unloaded(*base..*base + *size as usize);
+        let Notification { base, size, base_name, .. } = unsafe { &*notification };
+        // SAFETY: as above.
+        let Name { length, buffer, .. } = unsafe { &**base_name };
+        // SAFETY: as above, with a length in bytes.
+        let name = unsafe { slice::from_raw_parts(*buffer, usize::from(*length) / 2) };
+        Engine::resident().image_unloaded(*base..*base + *size as usize, &String::from_utf16_lossy(name));
     }
 }
