@@ -270,14 +270,17 @@ const KEEP_EXPORTS: &str = "KEEP_EXPORTS";
 /// definition file. A driver has no exports: its header names the entry point.
 ///
 /// lld writes its command line into the symbols, and a hash of them into the image. With every path relative to the
-/// root of the workspace, those of Rust's own libraries included, they are the same wherever that lies.
+/// root of the workspace, those of Rust's own libraries and of the kit included, they are the same wherever these lie.
 fn write_link_script(path: &Path, tools: &Tools, workspace: &Workspace) -> Result<()> {
-    let (lld, rust) = (path.with_file_name("rust-lld"), path.with_file_name("rust"));
+    let [lld, rust, wdk] = ["rust-lld", "rust", "wdk"].map(|name| path.with_file_name(name));
+    let content_root = tools.kit.content_root();
     link(&tools.linker, &lld)?;
     link(tools.rust.root(), &rust)?;
+    link(&content_root, &wdk)?;
     let below = |path: &Path| shell_quoted(path.strip_prefix(&workspace.root).unwrap_or(path));
-    let (lld, rust) = (below(&lld), below(&rust));
+    let (lld, rust, wdk) = (below(&lld), below(&rust), below(&wdk));
     let (root, toolchain) = (shell_quoted(&workspace.root), shell_quoted(tools.rust.root()));
+    let content_root = shell_quoted(&content_root);
     let name = &workspace.name;
     let script = format!(
         r#"#!/bin/sh
@@ -285,11 +288,13 @@ fn write_link_script(path: &Path, tools: &Tools, workspace: &Workspace) -> Resul
 # from the root of the workspace.
 root={root}
 toolchain={toolchain}
+wdk={content_root}
 for argument do
     shift
     case ${{{KEEP_EXPORTS}:-}}$argument in /DEF:*) continue ;; esac
     case $argument in *"$root/"*) argument=${{argument%%"$root/"*}}${{argument#*"$root/"}} ;; esac
     case $argument in "$toolchain/"*) argument={rust}/${{argument#"$toolchain/"}} ;; esac
+    case $argument in *"$wdk/"*) argument=${{argument%%"$wdk/"*}}{wdk}/${{argument#*"$wdk/"}} ;; esac
     set -- "$@" "$argument"
 done
 cd "$root" && exec {lld} "$@" /pdbsourcepath:{name}
