@@ -15,10 +15,16 @@ use crate::{
 /// any; what has no failure cannot fail, or its callers have no reason to look.
 ///
 /// The levels are those that `Requirements` or `Remarks` of each function's page state, as of
-/// <https://github.com/MicrosoftDocs/windows-driver-docs-ddi>: `wdm`, `ntddk`, `ntifs` and `netioddk` there. Where a page
-/// has a lower level for some of what can be passed, or a lowest one, the replacement looks. Two of the pages say more
-/// than is asked here: those of ExAcquireFastMutexUnsafe and ExReleaseFastMutexUnsafe demand APC_LEVEL, but describe
-/// critical regions at PASSIVE_LEVEL, too.
+/// <https://github.com/MicrosoftDocs/windows-driver-docs-ddi>: `wdm`, `ntddk`, `ntifs`, `netioddk`, `fwpmk` and `fwpsk`
+/// there. Three functions are exported under other names than their pages have: KfRaiseIrql (KeRaiseIrql),
+/// IofCompleteRequest (IoCompleteRequest) and ObfDereferenceObject (ObDereferenceObject). Where a page has a lower
+/// level for some of what can be passed, or a lowest one, the replacement looks; the registrar does for Nmr*.
+/// HIGH_LEVEL limits nothing: it stands where a failure follows.
+///
+/// Some pages say more than is asked here. Those of ExAcquireFastMutexUnsafe and ExReleaseFastMutexUnsafe demand
+/// APC_LEVEL, but the first allows a critical region instead. That of KeReleaseSpinLockFromDpcLevel demands
+/// DISPATCH_LEVEL, but the lock may have been acquired above it. Those of DbgPrint and its like allow DIRQL, which
+/// differs from device to device.
 macro_rules! hooks {
     ($($name:expr => $runs:expr $(, $irql:expr $(, $failure:expr)?)?;)*) => {
         &[$(Hook::new($name, $runs as *const c_void)$(.up_to($irql)$(.failing($failure as usize))?)?),*]
@@ -76,7 +82,7 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "KeGetCurrentIrql" => irql::get_current; // not in Wine
     "KeLowerIrql" => irql::lower;
     "KeRaiseIrqlToDpcLevel" => irql::raise_to_dpc; // not in Wine
-    "KeReleaseSpinLock" => locks::release_spin;
+    "KeReleaseSpinLock" => locks::release_spin, DISPATCH_LEVEL;
     "KeReleaseSpinLockFromDpcLevel" => locks::release_spin_from_dpc;
     "KfRaiseIrql" => irql::raise;
 
@@ -136,8 +142,8 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "MmLockPagableDataSection" => paging::lock, APC_LEVEL;
     "MmLockPagableSectionByHandle" => paging::lock_by_handle, APC_LEVEL;
     "MmUnlockPagableImageSection" => paging::unlock, APC_LEVEL;
-    "RtlAppendUnicodeStringToString" => ITSELF, DISPATCH_LEVEL, BUFFER_TOO_SMALL;
-    "RtlAppendUnicodeToString" => ITSELF, DISPATCH_LEVEL, BUFFER_TOO_SMALL;
+    "RtlAppendUnicodeStringToString" => ITSELF, HIGH_LEVEL, BUFFER_TOO_SMALL;
+    "RtlAppendUnicodeToString" => ITSELF, HIGH_LEVEL, BUFFER_TOO_SMALL;
     "RtlConvertSidToUnicodeString" => ITSELF, APC_LEVEL, BUFFER_TOO_SMALL;
 
     "RtlCheckRegistryKey" => isolation::check_registry_key, PASSIVE_LEVEL, NO_RESOURCES;
