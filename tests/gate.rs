@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rstest::rstest;
 use sluice_rig::{Network, Play, Rig, State, Treated, frame_capture, frames, ip_packets, raw_capture};
-use system_tests::{Clients, RUST, arbitrary_requests, data, machine, sluicectl_ok, stop, verdicts, verdicts_offline};
+use system_tests::{
+    CAPTURE, Clients, RUST, arbitrary_requests, data, install_gate, machine, send, sluicectl_ok, stop, stop_gate,
+    verdicts, verdicts_offline,
+};
 
-/// The packets of the demo's capture that begin with an IP header.
-const CAPTURE: &str = "raw.pcap";
 /// All of the demo's capture.
 const FRAMES: &str = "frames.pcap";
 /// A policy that blocks other packets than the demo's does.
@@ -21,8 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A machine with gate.sys beside all others.
 fn gated(name: &str) -> Result<Rig> {
     let rig = machine(name)?;
-    rig.install("gate")?;
-    fs::write(rig.file(CAPTURE), raw_capture(&ip_packets(&data("demo.pcapng"))?))?;
+    install_gate(&rig)?;
     fs::write(rig.file(FRAMES), frame_capture(&frames(&data("demo.pcapng"))?))?;
     let other = "default = \"permit\"\n[[rule]]\nid = 1\naction = \"block\"\nprotocol = \"udp\"\n";
     fs::write(rig.file(OTHER), other)?;
@@ -32,7 +32,6 @@ fn gated(name: &str) -> Result<Rig> {
 /// A machine whose network is filtered by the demo's policy.
 fn filtered(name: &str) -> Result<Rig> {
     let rig = gated(name)?;
-    Network::new(&rig)?;
     rig.start("sluice")?;
     rig.start("gate")?;
     sluicectl_ok(&rig, &["policy", "load", "demo.toml"])?;
@@ -53,13 +52,6 @@ fn permitted_of(rig: &Rig, capture: &str, policy: &str, direction: Option<&str>)
     let of_both = permitted.contains(&true) && permitted.contains(&false);
     ensure!(of_both, "expected packets of both kinds, found {permitted:?}");
     Ok(permitted)
-}
-
-/// gate.sys is gone, and so is all that it had added to the engine.
-fn stop_gate(rig: &Rig, network: Network<'_>) -> Result<()> {
-    stop(rig, "gate")?;
-    assert_eq!(network.state()?, [0; 5], "callouts, or objects of the engine, are left");
-    Ok(())
 }
 
 /// Stops all, after which nothing is left.
@@ -119,7 +111,7 @@ fn of_ethernet_frames_exactly_those_are_missing_that_the_policy_blocks(
     #[case] said: &str,
 ) -> Result<()> {
     let rig = gated("frames")?;
-    let network = Network::new(&rig)?;
+    let network = Network::of(&rig);
     set(&rig, "Layers", "2")?;
     rig.start("sluice")?;
     rig.start("gate")?;
@@ -195,7 +187,7 @@ fn a_policy_is_replaced_while_packets_are_sent() -> Result<()> {
     let network = Network::of(&rig);
     let policies = ["demo.toml", OTHER];
     let permitted = [permitted(&rig, policies[0], Some("outbound"))?, permitted(&rig, policies[1], Some("outbound"))?];
-    let playing = network.start(Play { threads: 2, rounds: None, ..Play::once(CAPTURE) })?;
+    let playing = send(network)?;
     for policy in policies.iter().cycle().skip(1).take(4) {
         wait_for_packets(&rig)?;
         sluicectl_ok(&rig, &["policy", "load", policy])?;
@@ -220,7 +212,7 @@ fn sluice_comes_and_goes_while_packets_are_sent() -> Result<()> {
     let rig = filtered("sluice")?;
     let network = Network::of(&rig);
     let permitted = permitted(&rig, "demo.toml", Some("outbound"))?;
-    let playing = network.start(Play { threads: 2, rounds: None, ..Play::once(CAPTURE) })?;
+    let playing = send(network)?;
     for _ in 0..3 {
         wait_for_packets(&rig)?;
         stop(&rig, "sluice")?;
@@ -243,7 +235,7 @@ fn gate_comes_and_goes_while_packets_are_sent() -> Result<()> {
     let rig = filtered("gate")?;
     let network = Network::of(&rig);
     let permitted = permitted(&rig, "demo.toml", Some("outbound"))?;
-    let playing = network.start(Play { threads: 2, rounds: None, ..Play::once(CAPTURE) })?;
+    let playing = send(network)?;
     for round in 0..3 {
         wait_for_packets(&rig)?;
         if round == 1 {
@@ -288,7 +280,7 @@ fn gate_and_other_clients_are_attached_at_once(#[values(RUST)] clients: Clients)
 #[test]
 fn filtering_begins_and_ends_when_it_is_told_to() -> Result<()> {
     let rig = gated("told")?;
-    let network = Network::new(&rig)?;
+    let network = Network::of(&rig);
     rig.start("sluice")?;
     rig.start("gate")?;
     sluicectl_ok(&rig, &["policy", "load", OTHER])?;
@@ -327,7 +319,7 @@ fn set(rig: &Rig, name: &str, number: &str) -> Result<()> {
 #[test]
 fn what_is_set_is_done_and_what_cannot_be_done_keeps_the_driver_from_starting() -> Result<()> {
     let rig = gated("settings")?;
-    let network = Network::new(&rig)?;
+    let network = Network::of(&rig);
     set(&rig, "EnableAtStart", "1")?;
     set(&rig, "WhenNoSluice", "2")?;
     set(&rig, "ReportBlocked", "1")?;
@@ -352,7 +344,7 @@ fn arbitrary_requests_do_no_harm_while_packets_are_sent() -> Result<()> {
     const TIME: Duration = Duration::from_secs(5);
     let rig = filtered("requests")?;
     let network = Network::of(&rig);
-    let playing = network.start(Play { threads: 2, rounds: None, ..Play::once(CAPTURE) })?;
+    let playing = send(network)?;
     let report = arbitrary_requests(&rig, "gate", TIME, 19)?;
     assert!(report.contains(": done: "), "no request succeeded:\n{report}");
     let played = playing.stop()?;

@@ -9,7 +9,7 @@ use crate::machine::{data, stop};
 use crate::programs::sluicectl_ok;
 
 /// The packets of the demo's capture that begin with an IP header, in `C:\rig`.
-const CAPTURE: &str = "raw.pcap";
+pub const CAPTURE: &str = "raw.pcap";
 
 /// Gives a machine a service for gate.sys, a network, and packets to send.
 ///

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use sluice_rig::{Event, Rig};
 
 pub use clients::{BOTH, C, Clients, RUST};
-pub use gated::{install_gate, send, start_gate, stop_gate};
+pub use gated::{CAPTURE, install_gate, send, start_gate, stop_gate};
 pub use machine::{data, end, install_second, machine, started, stop};
 pub use programs::{EndOfRequests, arbitrary_requests, hostile, sluicectl, sluicectl_ok, verdicts, verdicts_offline};
 
