@@ -54,6 +54,10 @@ fn sluice_is_stopped_while_a_request_of_a_client_is_suspended(#[values(RUST, C)]
     }
     println!("{client} was suspended at {calls} calls");
     ensure!(calls > 0, "no call of {client} out of a request was suspended");
+    // Sluice is called in the client's critical region or at DISPATCH_LEVEL; probe takes turns.
+    for _ in 0..2 {
+        ensure!(!suspended(&rig, "sluice", 1, classify, restart)?, "sluice was suspended while {client} called it");
+    }
     end(&rig, clients)
 }
 
