@@ -5,6 +5,9 @@ use sluice_npi::{Flow, flags, link_type, name_kind};
 
 use super::by_layers::by_layers;
 
+/// DNS, multicast DNS and LLMNR.
+const DNS_PORTS: [u16; 3] = [53, 5353, 5355];
+
 pub(super) fn parse(link_type: u16, packet: &[u8], wire_length: u32) {
     let flow = sluice_core::parse(link_type, packet, wire_length).expect("the link type is known");
     let inside = |offset: u32, length: u32| u64::from(offset) + u64::from(length) <= packet.len() as u64;
@@ -58,7 +61,10 @@ fn tunnel(link_type: u16, packet: &[u8], wire_length: u32, flow: &Flow) {
             inner.has(flags::NAME_ASSEMBLED) || end(inner.name_offset, inner.name_length.into()) <= packet.len() as u64
         );
         let is_whole = inner.flags & (flags::MALFORMED | flags::TRUNCATED | flags::TUNNEL_UNREAD) == 0;
-        assert!(is_whole || flow.has(flags::TUNNEL_UNREAD) || inner.payload_length != 0, "only names are read later");
+        // Names are read later. Even an empty payload lacks one, where there has to be a message of DNS.
+        let is_on_dns_port = [inner.source_port, inner.destination_port].iter().any(|port| DNS_PORTS.contains(port));
+        let may_have_name = inner.payload_length != 0 || is_on_dns_port;
+        assert!(is_whole || flow.has(flags::TUNNEL_UNREAD) || may_have_name, "{flow:?}: {inner:?}");
     }
 }
 
