@@ -34,6 +34,9 @@ pub(crate) struct Arguments {
     /// Type these commands only
     #[arg(long, value_enum)]
     only: Option<Part>,
+    /// Type them as this user only
+    #[arg(long = "as", value_enum)]
+    account: Option<Account>,
     /// Use the machine that is there instead of making a new one
     #[arg(long)]
     keep: bool,
@@ -72,6 +75,41 @@ impl Part {
     }
 }
 
+/// Who types the commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Account {
+    /// root, who may install what is missing
+    Root,
+    /// A user without root
+    User,
+}
+
+impl Account {
+    const ALL: [Self; 2] = [Self::Root, Self::User];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::User => "schleuse",
+        }
+    }
+
+    fn home(self) -> &'static str {
+        match self {
+            Self::Root => "/root",
+            Self::User => "/home/schleuse",
+        }
+    }
+
+    /// Where the clone lies.
+    fn checkout(self) -> &'static str {
+        match self {
+            Self::Root => "/root/sluice",
+            Self::User => "/home/schleuse/Schleuse für Treiber",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Release {
     /// Debian 12
@@ -99,13 +137,6 @@ impl Release {
 /// What a machine has before the first command.
 const PACKAGES: &str = "ca-certificates,gcc,git,libc6-dev,passwd";
 
-/// The user who is not root.
-const USER: &str = "schleuse";
-
-/// Where the clones lie in a machine.
-const OF_ROOT: &str = "/root/sluice";
-const OF_USER: &str = "/home/schleuse/Schleuse für Treiber";
-
 /// `cargo xtask machines`.
 ///
 /// # Errors
@@ -129,7 +160,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             report.push(format!("{:<9} made in {} s", release.suite(), took.as_secs()));
         }
         let parts = arguments.only.as_ref().map_or(&Part::ALL[..], std::slice::from_ref);
-        for line in machine.try_commands(parts)? {
+        let accounts = arguments.account.as_ref().map_or(&Account::ALL[..], std::slice::from_ref);
+        for line in machine.try_commands(parts, accounts)? {
             report.push(format!("{:<9} {line}", release.suite()));
         }
     }
@@ -180,20 +212,16 @@ impl Machine<'_> {
             mmdebstrap.arg("--aptopt=Acquire::Check-Valid-Until \"false\"");
         }
         run_command(mmdebstrap.arg(&self.root).arg(mirror))?;
-        self.within("root", "/", "useradd --create-home --shell /bin/sh schleuse")?;
-        for user in ["root", USER] {
-            self.give_crates(user)?;
+        self.within(Account::Root, "/", "useradd --create-home --shell /bin/sh schleuse")?;
+        for account in Account::ALL {
+            self.give_crates(account)?;
         }
         Ok(start.elapsed())
     }
 
-    fn home(user: &str) -> &'static str {
-        if user == "root" { "/root" } else { "/home/schleuse" }
-    }
-
     /// Copies what cargo has fetched on this host, and how it is configured, to a user of the machine.
-    fn give_crates(&self, user: &str) -> Result<()> {
-        let home = Self::home(user);
+    fn give_crates(&self, account: Account) -> Result<()> {
+        let home = account.home();
         let cargo = self.root.join(home.trim_start_matches('/')).join(".cargo");
         fs::create_dir_all(cargo.join("registry"))?;
         for part in ["config.toml", "registry/cache", "registry/index"] {
@@ -202,49 +230,56 @@ impl Machine<'_> {
                 run_command(Command::new("cp").arg("-a").arg(from).arg(to))?;
             }
         }
-        self.within("root", "/", &format!("chown -R {user}: {home}"))
+        self.within(Account::Root, "/", &format!("chown -R {}: {home}", account.name()))
     }
 
-    /// Types the commands as the three kinds of users, and returns what was measured.
-    fn try_commands(&self, parts: &[Part]) -> Result<Vec<String>> {
+    /// Types the commands as these users, and returns what was measured.
+    fn try_commands(&self, parts: &[Part], accounts: &[Account]) -> Result<Vec<String>> {
         let mut report = Vec::new();
-        for (user, clone) in [("root", OF_ROOT), (USER, OF_USER)] {
-            self.clone_to(user, clone)?;
+        for account in Account::ALL {
+            self.clone_to(account)?;
         }
 
-        if parts.contains(&Part::Demo) {
-            report.extend(self.try_without_tools()?);
+        if parts.contains(&Part::Demo)
+            && let Some(line) = self.try_without_tools()?
+        {
+            report.push("a user without tools is told what root has to type".to_owned());
+            if !accounts.contains(&Account::Root) {
+                report.push(self.measure(Account::Root, &line)?);
+            }
         }
         for part in parts {
-            for (user, clone) in [("root", OF_ROOT), (USER, OF_USER)] {
+            for account in accounts {
                 for line in part.lines() {
-                    report.push(self.measure(user, clone, line)?);
+                    report.push(self.measure(*account, line)?);
                 }
             }
         }
         Ok(report)
     }
 
-    /// Types the demo as a user who cannot install what is missing, if anything is.
+    /// Types the demo as a user who cannot install what is missing. If anything is, returns the line that root is to
+    /// type.
     fn try_without_tools(&self) -> Result<Option<String>> {
         println!("\n== {}: a user without tools ==", self.root.display());
-        let refused = self.command(USER, OF_USER, "cargo xtask demo").output().context("cannot enter the machine")?;
-        let text = String::from_utf8_lossy(&refused.stderr);
+        let refused = self.command(Account::User, Account::User.checkout(), "cargo xtask demo").output();
+        let refused = refused.context("cannot enter the machine")?;
         if refused.status.success() {
             return Ok(None);
         }
-        ensure!(
-            text.contains("su -c 'apt-get update && apt-get install"),
-            "expected one line for root to type, found:\n{text}"
-        );
-        Ok(Some("a user without tools is told what root has to type".to_owned()))
+        let text = String::from_utf8_lossy(&refused.stderr);
+        let line =
+            text.split_once("su -c '").and_then(|(_, rest)| rest.split_once('\'')).map(|(line, _)| line.to_owned());
+        let line = line.filter(|line| line.starts_with("apt-get update && apt-get install"));
+        Ok(Some(line.with_context(|| format!("expected one line for root to type, found:\n{text}"))?))
     }
 
     /// Types a line, and returns what it took.
-    fn measure(&self, user: &str, clone: &str, line: &str) -> Result<String> {
+    fn measure(&self, account: Account, line: &str) -> Result<String> {
+        let (user, clone) = (account.name(), account.checkout());
         println!("\n== {}: {user} types {line} ==", self.root.display());
         let start = Instant::now();
-        self.within(user, clone, line)?;
+        self.within(account, clone, line)?;
         let target = self.root.join(clone.trim_start_matches('/')).join("target");
         Ok(format!(
             "{user:<8} {:>5.1} minutes, target/ has {} MB, the machine {} MB: {line}",
@@ -255,7 +290,8 @@ impl Machine<'_> {
     }
 
     /// Clones this repository, as it was committed, to a folder of the machine; or brings the clone there up to date.
-    fn clone_to(&self, user: &str, clone: &str) -> Result<()> {
+    fn clone_to(&self, account: Account) -> Result<()> {
+        let clone = account.checkout();
         let folder = self.root.join(clone.trim_start_matches('/'));
         let git = || {
             let mut git = Command::new("git");
@@ -269,21 +305,21 @@ impl Machine<'_> {
         } else {
             run_command(git().arg(layout::root()).args(["clone", "--quiet", "--no-hardlinks", "."]).arg(&folder))?;
         }
-        self.within("root", "/", &format!("chown -R {user}: '{clone}'"))
+        self.within(Account::Root, "/", &format!("chown -R {}: '{clone}'", account.name()))
     }
 
-    fn within(&self, user: &str, folder: &str, command: &str) -> Result<()> {
-        let mut command = self.command(user, folder, command);
+    fn within(&self, account: Account, folder: &str, command: &str) -> Result<()> {
+        let mut command = self.command(account, folder, command);
         ensure!(command.status().context("cannot enter the machine")?.success(), "failed in {}", self.root.display());
         Ok(())
     }
 
-    /// A line that `user` types in a folder of the machine.
-    fn command(&self, user: &str, folder: &str, line: &str) -> Command {
+    /// A line that is typed in a folder of the machine.
+    fn command(&self, account: Account, folder: &str, line: &str) -> Command {
         let mut command = Command::new("unshare");
         command.args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-euc", ENTER, "enter"]);
         command.arg(&self.root).arg(&self.rust.toolchain);
-        command.args([user, Self::home(user), folder, line]);
+        command.args([account.name(), account.home(), folder, line]);
         command
     }
 }
