@@ -1,6 +1,7 @@
 //! gate.sys sees packets that are sent through the filters of the rig, and asks sluice.sys about them.
 
 use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -337,6 +338,47 @@ fn what_is_set_is_done_and_what_cannot_be_done_keeps_the_driver_from_starting() 
     assert!(text.contains("OnMalformed cannot be used"), "{text}");
     assert_eq!(network.state()?, [0; 5]);
     Ok(())
+}
+
+/// What sluicectl writes beside its answer.
+fn warnings(rig: &Rig, arguments: &[&str]) -> Result<String> {
+    let outcome = rig.run("sluicectl.exe", arguments, rig.scaled(PATIENCE))?;
+    ensure!(outcome.succeeded(), "`{}` failed: {}", outcome.line, outcome.stderr);
+    Ok(outcome.stderr)
+}
+
+/// A connection of this host, which Wine shows as one of its own.
+#[test]
+fn whoever_is_about_to_be_cut_off_is_warned_whichever_way_a_policy_comes() -> Result<()> {
+    let rig = gated("warned")?;
+    set(&rig, "Loopback", "1")?;
+    rig.start("sluice")?;
+    rig.start("gate")?;
+    // An address that no other test uses, so that the port is free.
+    let desktop = TcpListener::bind("127.19.0.1:3389")?;
+    let remote = TcpStream::connect(desktop.local_addr()?)?;
+    let accepted = desktop.accept()?;
+    let of_it = format!("rule 6 blocks Remote Desktop from {}", remote.local_addr()?);
+    let policy = "default = \"permit\"\n[[rule]]\nid = 6\naction = \"block\"\nsource = \"127.19.0.1\"\n";
+    fs::write(rig.file("ends.toml"), policy)?;
+
+    sluicectl_ok(&rig, &["policy", "load", "ends.toml"])?;
+    let said = warnings(&rig, &["gate", "enable"])?;
+    assert!(said.contains(&of_it), "{said}");
+    let ways: [&[&[&str]]; 3] = [
+        &[&["policy", "load", "ends.toml"]],
+        &[&["policy", "dry-run", "start", "ends.toml"], &["policy", "load", "--from-dry-run"]],
+        &[&["policy", "load", OTHER], &["gate", "enable"]],
+    ];
+    for (way, is_warned) in ways.into_iter().zip([true, true, false]) {
+        let said: Vec<_> = way.iter().map(|arguments| warnings(&rig, arguments)).collect::<Result<_>>()?;
+        assert_eq!(said.last().is_some_and(|said| said.contains(&of_it)), is_warned, "{way:?}: {said:?}");
+    }
+    // Nothing ends while nothing is filtered.
+    sluicectl_ok(&rig, &["gate", "disable"])?;
+    assert_eq!(warnings(&rig, &["policy", "load", "ends.toml"])?, "");
+    drop((remote, accepted));
+    end(&rig)
 }
 
 #[test]

@@ -155,9 +155,18 @@ impl Sluice {
 
     /// The policy in force and its table, which is empty if there is none.
     pub(crate) fn read_policy(&self) -> Result<(PolicyAnswer, Vec<u8>), Failure> {
+        self.read_table(code::SLUICE_POLICY_READ)
+    }
+
+    /// The table that is being tried.
+    pub(crate) fn read_dry_run(&self) -> Result<Vec<u8>, Failure> {
+        self.read_table(code::SLUICE_DRY_RUN_READ).map(|(_, table)| table)
+    }
+
+    fn read_table(&self, code: u32) -> Result<(PolicyAnswer, Vec<u8>), Failure> {
         let mut room = 64 << 10;
         loop {
-            let bytes = self.0.control(code::SLUICE_POLICY_READ, &[], PolicyAnswer::SIZE + room)?;
+            let bytes = self.0.control(code, &[], PolicyAnswer::SIZE + room)?;
             let mut rest = &bytes[..];
             let answer = fixed_part(&mut rest, |answer: &PolicyAnswer| answer.header)?;
             let length = answer.table_length as usize;

@@ -1,7 +1,7 @@
 //! The control codes.
 //!
 //! Most are `METHOD_BUFFERED`: the I/O manager copies input and output through one buffer of its own, so the driver
-//! never touches memory of the program. The two that move whole policies are `METHOD_OUT_DIRECT`, so that a policy does
+//! never touches memory of the program. Those that move whole policies are `METHOD_OUT_DIRECT`, so that a policy does
 //! not lie in non-paged pool twice: the I/O manager locks and maps the second buffer of `DeviceIoControl`, which the
 //! driver reads and writes. The access that a code demands is checked by the I/O manager against the open handle.
 
@@ -53,6 +53,9 @@ pub const SLUICE_DRY_RUN_STATUS: u32 = ctl_code(0x808, METHOD_BUFFERED, FILE_REA
 /// sluice.sys: puts the policy that is being tried in force, which ends the dry run. Buffers as for
 /// [`SLUICE_POLICY_CLEAR`]. Write access.
 pub const SLUICE_DRY_RUN_LOAD: u32 = ctl_code(0x809, METHOD_BUFFERED, FILE_WRITE_ACCESS);
+/// sluice.sys: no input; a [`PolicyAnswer`](crate::message::PolicyAnswer) with the generation of the policy in force
+/// and, if it fits, the table that is being tried. Read access.
+pub const SLUICE_DRY_RUN_READ: u32 = ctl_code(0x80A, METHOD_OUT_DIRECT, FILE_READ_ACCESS);
 
 /// probe.sys: classifies a batch of packets. A [`BatchRequest`](crate::message::BatchRequest) as input, a
 /// [`BatchAnswer`](crate::message::BatchAnswer) and the verdicts as the answer. Read access.

@@ -84,6 +84,14 @@ pub trait Operations {
     ///
     /// STATUS_NOT_FOUND: there is none. Whatever the reason, nothing has changed.
     fn load_dry_run(&self, persist: bool) -> Result<PolicyInForce, NTSTATUS>;
+
+    /// Copies the table that is being tried to the start of `place`, if it fits there whole. Returns its length, with
+    /// the generation of the policy in force.
+    ///
+    /// # Errors
+    ///
+    /// STATUS_NOT_FOUND: there is none.
+    fn read_dry_run(&self, place: &mut SharedBytes<'_>) -> Result<PolicyInForce, NTSTATUS>;
 }
 
 /// Which policy is in force.
@@ -101,13 +109,18 @@ pub fn dispatch<D: Operations>(device: &D, request: Request<'_>) -> Completion {
         (code::SLUICE_STATUS, Buffers::Buffered(buffer)) => status(device, buffer),
         (code::SLUICE_POLICY_LOAD, Buffers::Direct { input, shared }) => load_policy(device, input, shared),
         (code::SLUICE_POLICY_CLEAR, Buffers::Buffered(buffer)) => clear_policy(device, buffer),
-        (code::SLUICE_POLICY_READ, Buffers::Direct { input, shared }) => read_policy(device, input, shared),
+        (code::SLUICE_POLICY_READ, Buffers::Direct { input, shared }) => {
+            read_table(input, shared, |place| Ok(device.read_policy(place)))
+        }
         (code::SLUICE_RULE_COUNTERS, Buffers::Buffered(buffer)) => rule_counters(device, buffer),
         (code::SLUICE_LOG_READ, Buffers::Buffered(buffer)) => read_log(device, buffer),
         (code::SLUICE_DRY_RUN_START, Buffers::Direct { input, shared }) => start_dry_run(device, input, shared),
         (code::SLUICE_DRY_RUN_STOP, Buffers::Buffered(buffer)) => stop_dry_run(device, buffer),
         (code::SLUICE_DRY_RUN_STATUS, Buffers::Buffered(buffer)) => dry_run(device, buffer),
         (code::SLUICE_DRY_RUN_LOAD, Buffers::Buffered(buffer)) => load_dry_run(device, buffer),
+        (code::SLUICE_DRY_RUN_READ, Buffers::Direct { input, shared }) => {
+            read_table(input, shared, |place| device.read_dry_run(place))
+        }
         _ => Err(STATUS_INVALID_DEVICE_REQUEST),
     })
 }
@@ -246,14 +259,19 @@ fn policy_request(bytes: &mut &[u8], rest_length: usize) -> Result<bool, NTSTATU
     Ok(request.flags & policy_flags::PERSIST != 0)
 }
 
-fn read_policy<D: Operations>(device: &D, input: &[u8], mut shared: SharedBytes<'_>) -> Result<usize, NTSTATUS> {
+/// A table, which `read` copies if there is room for it, and its length in any case.
+fn read_table(
+    input: &[u8],
+    mut shared: SharedBytes<'_>,
+    read: impl FnOnce(&mut SharedBytes<'_>) -> Result<PolicyInForce, NTSTATUS>,
+) -> Result<usize, NTSTATUS> {
     expect_no_input(input)?;
     expect_room(shared.len(), PolicyAnswer::SIZE)?;
     let mut place = shared.behind(PolicyAnswer::SIZE);
     let room = place.len();
-    let in_force = device.read_policy(&mut place);
-    let copied = if in_force.table_length <= room { in_force.table_length } else { 0 };
-    Ok(answer_policy(&mut shared, in_force)?.saturating_add(copied))
+    let answer = read(&mut place)?;
+    let copied = if answer.table_length <= room { answer.table_length } else { 0 };
+    Ok(answer_policy(&mut shared, answer)?.saturating_add(copied))
 }
 
 fn answer_policy(output: &mut SharedBytes<'_>, in_force: PolicyInForce) -> Result<usize, NTSTATUS> {

@@ -139,6 +139,15 @@ impl Operations for Driver {
         self.persisted.set(persist);
         Ok(PolicyInForce { generation: self.next_generation(), table_length })
     }
+
+    fn read_dry_run(&self, place: &mut SharedBytes<'_>) -> Result<PolicyInForce, NTSTATUS> {
+        let tried = self.tried.borrow();
+        if tried.is_empty() {
+            return Err(STATUS_NOT_FOUND);
+        }
+        let _ = place.write(&tried);
+        Ok(PolicyInForce { generation: self.generation.get(), table_length: tried.len() })
+    }
 }
 
 fn counter(rule: u32) -> RuleCounter {
@@ -186,13 +195,18 @@ fn client(number: u8) -> ClientStatus {
     }
 }
 
+/// Whether the answer is a table, which has a buffer of its own.
+fn reads_table(code: u32) -> bool {
+    matches!(code, code::SLUICE_POLICY_READ | code::SLUICE_DRY_RUN_READ)
+}
+
 /// The buffer that takes the answer, as a program and the I/O manager prepare it, and the input that is not in it.
 fn prepared(code: u32, input: &[u8], room: usize) -> (Vec<u8>, Vec<u8>) {
-    let mut buffer = if code == code::SLUICE_POLICY_READ { Vec::new() } else { input.to_vec() };
+    let mut buffer = if reads_table(code) { Vec::new() } else { input.to_vec() };
     if !code::has_message_in_output(code) {
         buffer.resize(buffer.len().max(room), 0xAA);
     }
-    (buffer, if code == code::SLUICE_POLICY_READ { input.to_vec() } else { Vec::new() })
+    (buffer, if reads_table(code) { input.to_vec() } else { Vec::new() })
 }
 
 /// Sends a request; returns what has become of the buffer that takes the answer.
@@ -276,6 +290,12 @@ fn a_policy_is_tried_and_then_loaded() {
     assert_eq!(completion, done(DryRunStatus::SIZE + PacketRecord::SIZE));
     let status = read::<DryRunStatus>(&answer);
     assert_eq!((status.header, status.samples_total, status.samples_listed), (header_of::<DryRunStatus>(), 2, 1));
+    let (completion, answer) = request(&driver, code::SLUICE_DRY_RUN_READ, &[], 100);
+    assert_eq!(completion, done(19));
+    assert_eq!((read::<PolicyAnswer>(&answer), &answer[16..19]), (expected, &b"abc"[..]));
+    let (completion, answer) = request(&driver, code::SLUICE_DRY_RUN_READ, &[], 18);
+    assert_eq!((completion, read::<PolicyAnswer>(&answer)), (done(16), expected), "it does not fit");
+    assert_eq!(answer[16..], [0xAA, 0xAA]);
     let (completion, answer) = request(&driver, load, &policy(VERSION, 16, 1, 0, 0, b""), 16);
     assert_eq!(completion, done(16));
     assert_eq!(read::<PolicyAnswer>(&answer), PolicyAnswer { generation: 1, ..expected });
@@ -294,6 +314,7 @@ fn the_codes_are_those_that_devioctl_h_makes() {
     assert_eq!(code::SLUICE_DRY_RUN_STOP, 0x0012_A01C);
     assert_eq!(code::SLUICE_DRY_RUN_STATUS, 0x0012_6020);
     assert_eq!(code::SLUICE_DRY_RUN_LOAD, 0x0012_A024);
+    assert_eq!(code::SLUICE_DRY_RUN_READ, 0x0012_602A);
     assert_eq!(code::PROBE_CLASSIFY, 0x0012_6040);
     assert_eq!(code::PROBE_STATUS, 0x0012_6044);
 }
@@ -371,6 +392,9 @@ fn every_wrong_policy_request_is_named_and_does_nothing() {
         (code::SLUICE_DRY_RUN_STOP, policy(VERSION, 16, 0, 0, 0, b""), 16, STATUS_NOT_FOUND),
         (code::SLUICE_DRY_RUN_LOAD, policy(VERSION, 16, 1, 0, 0, b""), 16, STATUS_NOT_FOUND),
         (code::SLUICE_DRY_RUN_STATUS, vec![], 999, STATUS_NOT_FOUND),
+        (code::SLUICE_DRY_RUN_READ, vec![], 999, STATUS_NOT_FOUND),
+        (code::SLUICE_DRY_RUN_READ, vec![0], 16, STATUS_INVALID_BUFFER_SIZE),
+        (code::SLUICE_DRY_RUN_READ, vec![], 15, STATUS_BUFFER_TOO_SMALL),
         (code::SLUICE_DRY_RUN_STATUS, vec![], DryRunStatus::SIZE - 1, STATUS_BUFFER_TOO_SMALL),
         (code::SLUICE_RULE_COUNTERS, counters(VERSION, 16, [1, 0, 0]), 99, STATUS_NOT_FOUND),
         (code::SLUICE_RULE_COUNTERS, counters(VERSION, 16, [2, 0, 0]), 99, STATUS_INVALID_PARAMETER),
@@ -423,6 +447,7 @@ fn any_code() -> impl Strategy<Value = u32> {
         Just(code::SLUICE_DRY_RUN_STOP),
         Just(code::SLUICE_DRY_RUN_STATUS),
         Just(code::SLUICE_DRY_RUN_LOAD),
+        Just(code::SLUICE_DRY_RUN_READ),
         any::<u32>(),
     ]
 }

@@ -209,6 +209,20 @@ impl<M: Machine, R: Resident> Operations for RunningEngine<M, R> {
         announce(&self.registration, generation);
         Ok(PolicyInForce { generation, table_length })
     }
+
+    #[inline(never)]
+    fn read_dry_run(&self, place: &mut SharedBytes<'_>) -> Result<PolicyInForce, NTSTATUS> {
+        let Engine { machine, policy, .. } = self.engine();
+        // While a policy is read, so that the thread is not suspended with what is being tried.
+        policy.read(machine, |_, in_force| {
+            policy.dry_run(machine, |dry_run| {
+                let table = dry_run.tried.policy.bytes();
+                // As above: the length tells.
+                let _ = place.write(table);
+                PolicyInForce { generation: in_force.generation, table_length: table.len() }
+            })
+        })
+    }
 }
 
 /// Appends the counters of a policy from rule `first` on.

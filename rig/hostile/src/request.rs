@@ -8,7 +8,7 @@ use sluice_control::wire::Wire;
 use sluice_npi::{MAX_BATCH, direction, link_type};
 
 /// Every control code of all devices, and some that none has.
-pub(crate) const CODES: [(&str, u32); 18] = [
+pub(crate) const CODES: [(&str, u32); 19] = [
     ("SLUICE_STATUS", code::SLUICE_STATUS),
     ("SLUICE_POLICY_LOAD", code::SLUICE_POLICY_LOAD),
     ("SLUICE_POLICY_CLEAR", code::SLUICE_POLICY_CLEAR),
@@ -19,6 +19,7 @@ pub(crate) const CODES: [(&str, u32); 18] = [
     ("SLUICE_DRY_RUN_STOP", code::SLUICE_DRY_RUN_STOP),
     ("SLUICE_DRY_RUN_STATUS", code::SLUICE_DRY_RUN_STATUS),
     ("SLUICE_DRY_RUN_LOAD", code::SLUICE_DRY_RUN_LOAD),
+    ("SLUICE_DRY_RUN_READ", code::SLUICE_DRY_RUN_READ),
     ("PROBE_CLASSIFY", code::PROBE_CLASSIFY),
     ("PROBE_STATUS", code::PROBE_STATUS),
     ("GATE_STATUS", code::GATE_STATUS),

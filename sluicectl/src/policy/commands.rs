@@ -96,7 +96,7 @@ fn report(checked: &Checked, limit: usize) -> Value {
 fn load(path: &Path, persist: bool, json: bool) -> Result<(), Failure> {
     let (file, table) = check(path)?.require()?;
     let sluice = Sluice::open_to_change()?;
-    remote::warn_before_loading(&table);
+    remote::warn_before_loading(|| Ok(table.clone()));
     let answer = sluice.load_policy(&table, persist)?;
     if json {
         return write_json(&loaded_record(&answer, file.rules.len(), persist));

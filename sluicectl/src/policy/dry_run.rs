@@ -11,6 +11,7 @@ use crate::args::DryRunCommand;
 use crate::device::Sluice;
 use crate::failure::Failure;
 use crate::record::{Record, action_name};
+use crate::remote;
 use crate::status::{rule_action_name, rule_record, seconds};
 use crate::table::{PacketTable, action, align_right, lines, table};
 
@@ -54,6 +55,7 @@ pub(super) fn run(command: &DryRunCommand) -> Result<(), Failure> {
 pub(super) fn load(persist: bool, json: bool) -> Result<(), Failure> {
     let sluice = Sluice::open_to_change()?;
     let rules = sluice.dry_run()?.0.rule_count;
+    remote::warn_before_loading(|| sluice.read_dry_run());
     let answer = sluice.load_dry_run(persist)?;
     if json {
         return write_json(&loaded_record(&answer, rules as usize, persist));

@@ -44,10 +44,7 @@ struct Connection {
 /// Warns of what ends when gate.sys, which is as `gate` says, begins to filter.
 pub(crate) fn warn_before_enabling(gate: &GateStatus) {
     if gate.flags & flags::ATTACHED != 0 {
-        match Sluice::open().and_then(|sluice| sluice.read_policy()) {
-            Ok((_, table)) => warn_of(&table, gate),
-            Err(error) => warn(&format!("cannot tell what the policy does to connections: {error}")),
-        }
+        warn_of(|| Sluice::open()?.read_policy().map(|(_, table)| table), gate);
     } else if gate.flags & flags::BLOCKS_WHEN_NO_SLUICE != 0 {
         let connections = established();
         let ended =
@@ -56,8 +53,8 @@ pub(crate) fn warn_before_enabling(gate: &GateStatus) {
     }
 }
 
-/// Warns of what ends when a policy, given as its table, is loaded while gate.sys filters.
-pub(crate) fn warn_before_loading(table: &[u8]) {
+/// Warns of what ends when a policy, whose table is asked for, is loaded while gate.sys filters.
+pub(crate) fn warn_before_loading(table: impl FnOnce() -> Result<Vec<u8>, Failure>) {
     // A machine without gate.sys filters nothing.
     if let Ok(gate) = Gate::open().and_then(|gate| gate.status())
         && gate.flags & flags::ENABLED != 0
@@ -66,16 +63,16 @@ pub(crate) fn warn_before_loading(table: &[u8]) {
     }
 }
 
-fn warn_of(table: &[u8], gate: &GateStatus) {
-    match warnings(table, gate, &established()) {
+fn warn_of(table: impl FnOnce() -> Result<Vec<u8>, Failure>, gate: &GateStatus) {
+    match table().and_then(|table| warnings(table, gate, &established())) {
         Ok(messages) => messages.iter().for_each(|message| warn(message)),
         Err(error) => warn(&format!("cannot tell what the policy does to connections: {error}")),
     }
 }
 
 /// What is to be said of a policy, given as its table, and of the connections that there are.
-fn warnings(table: &[u8], gate: &GateStatus, connections: &[Connection]) -> Result<Vec<String>, Failure> {
-    let offline = Offline::new((!table.is_empty()).then(|| table.to_vec()))?;
+fn warnings(table: Vec<u8>, gate: &GateStatus, connections: &[Connection]) -> Result<Vec<String>, Failure> {
+    let offline = Offline::new(Some(table).filter(|table| !table.is_empty()))?;
     let has_frames = gate.flags & flags::JUDGES_FRAMES != 0;
     let mut ended = Vec::new();
     for (service, connection) in watched(connections, gate) {
@@ -192,7 +189,7 @@ mod tests {
     fn a_connection_that_the_policy_ends_is_named_with_the_rule() {
         let ssh = connection("192.0.2.1:22", "203.0.113.5:50122");
         let desktop = connection("[2001:db8::1]:3389", "[2001:db8::5]:50123");
-        let said = |table: &[u8], flags| warnings(table, &gate(flags), &[ssh, desktop]).unwrap();
+        let said = |table: &[u8], flags| warnings(table.to_vec(), &gate(flags), &[ssh, desktop]).unwrap();
         for flags in [0, flags::JUDGES_FRAMES] {
             let ended = said(&policy(7, 22, None), flags);
             assert!(
@@ -217,7 +214,7 @@ mod tests {
     #[test]
     fn connections_that_end_for_one_reason_are_said_together() {
         let many: Vec<_> = (1..=5).map(|port| connection("192.0.2.1:5985", &format!("203.0.113.5:{port}"))).collect();
-        let ended = warnings(&policy(7, 5985, None), &gate(0), &many).unwrap();
+        let ended = warnings(policy(7, 5985, None), &gate(0), &many).unwrap();
         let expected = "rule 7 blocks WinRM from 203.0.113.5:1, 203.0.113.5:2, 203.0.113.5:3 and 2 more: ";
         assert!(matches!(&ended[..], [one] if one.starts_with(expected)), "{ended:?}");
     }
@@ -228,7 +225,7 @@ mod tests {
         let client = connection("192.0.2.1:50000", "203.0.113.5:22");
         let web = connection("192.0.2.1:443", "203.0.113.5:50000");
         let nothing = compile(&[], Action::Block).unwrap();
-        let said = |flags| warnings(&nothing, &gate(flags), &[local, client, web]).unwrap().len();
+        let said = |flags| warnings(nothing.clone(), &gate(flags), &[local, client, web]).unwrap().len();
         assert_eq!([said(0), said(flags::JUDGES_LOOPBACK)], [0, 1]);
     }
 }

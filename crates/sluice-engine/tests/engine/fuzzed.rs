@@ -71,7 +71,7 @@ impl Bytes<'_> {
 }
 
 /// The codes of both devices.
-const CODES: [u32; 12] = [
+const CODES: [u32; 13] = [
     code::SLUICE_STATUS,
     code::SLUICE_POLICY_LOAD,
     code::SLUICE_POLICY_CLEAR,
@@ -84,6 +84,7 @@ const CODES: [u32; 12] = [
     code::SLUICE_DRY_RUN_STOP,
     code::SLUICE_DRY_RUN_STATUS,
     code::SLUICE_DRY_RUN_LOAD,
+    code::SLUICE_DRY_RUN_READ,
 ];
 
 /// Those of gate.sys, which neither device has.

@@ -6,8 +6,8 @@ use std::thread;
 use nmr_registrar::Session;
 use sluice_control::code;
 use sluice_control::message::{
-    CountersAnswer, CountersRequest, DryRunStatus, LogAnswer, LogRequest, PacketRecord, RuleCounter, counted_policy,
-    header_of,
+    CountersAnswer, CountersRequest, DryRunStatus, LogAnswer, LogRequest, PacketRecord, PolicyAnswer, RuleCounter,
+    counted_policy, header_of,
 };
 use sluice_control::status::{STATUS_INVALID_PARAMETER, STATUS_NOT_FOUND, STATUS_SUCCESS};
 use sluice_control::wire::Wire;
@@ -186,6 +186,7 @@ fn a_dry_run_says_what_would_change_and_changes_nothing() {
     let engine = start_on(&host);
     let client = attach("client");
     assert_eq!(load(&engine, &blocking(53, 11), 0), STATUS_SUCCESS);
+    assert_eq!(request(&engine, code::SLUICE_DRY_RUN_READ, &[], 16).0, STATUS_NOT_FOUND);
     assert!(dry_run(&engine).is_none() && counters(&engine, counted_policy::DRY_RUN, 0, 9).is_none());
     assert_eq!(change(&engine, code::SLUICE_DRY_RUN_STOP, &[], 0), STATUS_NOT_FOUND);
     assert_eq!(change(&engine, code::SLUICE_DRY_RUN_LOAD, &[], 0), STATUS_NOT_FOUND);
@@ -193,6 +194,10 @@ fn a_dry_run_says_what_would_change_and_changes_nothing() {
     classify(&client, &[53]).unwrap();
     let tried = logging(80, 20);
     assert_eq!(change(&engine, code::SLUICE_DRY_RUN_START, &tried, 0), STATUS_SUCCESS);
+    let (status_of_read, answer) = request(&engine, code::SLUICE_DRY_RUN_READ, &[], 1 << 16);
+    let read = PolicyAnswer { header: header_of::<PolicyAnswer>(), table_length: tried.len() as u32, generation: 1 };
+    assert_eq!(status_of_read, STATUS_SUCCESS);
+    assert_eq!((PolicyAnswer::read(&mut &answer[..]), &answer[PolicyAnswer::SIZE..]), (Some(read), &tried[..]));
     host.now_ms.store(700, Ordering::Relaxed);
     let verdicts = classify(&client, &[53, 80, 80, 99, 80]).unwrap();
     let actions: Vec<_> = verdicts.iter().map(|verdict| (verdict.action, verdict.rule_id)).collect();
