@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow};
 use sluice_rig::{Outcome, Rig};
 
 /// How long sluicectl may take.
@@ -25,9 +25,17 @@ pub fn sluicectl(rig: &Rig, arguments: &[&str]) -> Result<Outcome> {
 /// # Errors
 /// As for [`sluicectl`], or it does not end with exit code 0.
 pub fn sluicectl_ok(rig: &Rig, arguments: &[&str]) -> Result<String> {
-    let outcome = sluicectl(rig, arguments)?;
-    ensure!(outcome.succeeded(), "`{}` ended with {:?}: {}", outcome.line, outcome.code, outcome.stderr);
-    Ok(outcome.stdout)
+    output_of(sluicectl(rig, arguments)?, rig)
+}
+
+/// What a program printed that has to end with exit code 0.
+fn output_of(outcome: Outcome, rig: &Rig) -> Result<String> {
+    if outcome.succeeded() {
+        return Ok(outcome.stdout);
+    }
+    let why = anyhow!("`{}` ended with {:?}: {}", outcome.line, outcome.code, outcome.stderr);
+    // A driver that is gone with its process is a device that is not found: the events say why.
+    Err(rig.explain(why))
 }
 
 /// Runs rig/hostile, which sends a device what no other program would, and returns its report.
@@ -49,9 +57,7 @@ pub fn arbitrary_requests(rig: &Rig, device: &str, longest: Duration, seed: u64)
 }
 
 fn run_hostile(rig: &Rig, arguments: &[&str], limit: Duration) -> Result<String> {
-    let outcome = rig.run("hostile.exe", arguments, limit)?;
-    ensure!(outcome.succeeded(), "`{}` ended with {:?}: {}", outcome.line, outcome.code, outcome.stderr);
-    Ok(outcome.stdout)
+    output_of(rig.run("hostile.exe", arguments, limit)?, rig)
 }
 
 /// Ends all [`arbitrary_requests`] of a rig when it is dropped, also when a test fails in the middle.

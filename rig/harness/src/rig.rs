@@ -483,7 +483,8 @@ impl Rig {
     }
 
     /// Adds what happened last to an error.
-    fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+    #[must_use]
+    pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
         const LAST: usize = 12;
         let mut text = format!("{error:#}\nThe last events (all are in {}):", self.path("rig/netio.log").display());
         match self.events() {

@@ -89,6 +89,7 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "KeGetCurrentProcessorNumberEx" => processors::current;
     "KeGetProcessorNumberFromIndex" => processors::from_index; // not in Wine
     "KeIpiGenericCall" => processors::interrupt_each, IPI_LEVEL - 1; // not in Wine
+    "KeQueryActiveProcessorCountEx" => processors::active_count;
     "KeRevertToUserGroupAffinityThread" => processors::revert_affinity, DISPATCH_LEVEL; // not in Wine
     "KeSetSystemGroupAffinityThread" => processors::set_affinity, DISPATCH_LEVEL; // not in Wine
 

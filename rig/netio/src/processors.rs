@@ -45,9 +45,19 @@ unsafe extern "system" {
 /// The processors that a thread at DISPATCH_LEVEL has, by thread.
 static TAKEN: Lock<BTreeMap<usize, u32>> = Lock::new(BTreeMap::new());
 
+/// Wine counts none where there is no /sys.
 fn count() -> u32 {
     // SAFETY: takes a number and touches no memory of ours.
     unsafe { KeQueryActiveProcessorCountEx(ALL_PROCESSOR_GROUPS) }.max(1)
+}
+
+/// KeQueryActiveProcessorCountEx. Who waits for all processors has to see those that threads are given here.
+pub(crate) extern "system" fn active_count(group: u16) -> u32 {
+    let count = count();
+    match group {
+        ALL_PROCESSOR_GROUPS => count,
+        _ => count.saturating_sub(u32::from(group) * GROUP).min(GROUP),
+    }
 }
 
 /// Tries again and again, while other threads run.
@@ -88,7 +98,9 @@ pub(crate) unsafe extern "system" fn current(number: *mut PROCESSOR_NUMBER) -> u
     let thread = teb::thread();
     let own = TAKEN.with(|taken| taken.get(&thread).copied());
     // SAFETY: without a place for group and number it returns the index alone.
-    let index = own.unwrap_or_else(|| unsafe { KeGetCurrentProcessorNumberEx(core::ptr::null_mut()) });
+    let of_wine = || unsafe { KeGetCurrentProcessorNumberEx(core::ptr::null_mut()) };
+    // That may be one that Wine has not counted.
+    let index = own.unwrap_or_else(|| of_wine() % count());
     if !number.is_null() {
         // SAFETY: the driver passes NULL or a place for one.
         unsafe { number.write(number_of(index)) };
