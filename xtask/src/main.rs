@@ -12,6 +12,7 @@ mod clean;
 mod coverage;
 mod demo;
 mod dist;
+mod figures;
 mod hooks;
 mod layout;
 mod machines;

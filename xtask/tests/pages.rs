@@ -1,10 +1,15 @@
 //! Pages that say where things are: what they name exists, and a crate depends on what docs/architecture.md says.
 
+#[path = "../src/figures.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the source of the tool; these tests use a part of it")]
+mod figures;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
+use figures::Figures;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use serde_json::Value;
 use sluice_rig::root;
@@ -395,4 +400,17 @@ fn every_event_is_described() {
         Page::read("docs/tracing.md").rows.iter().filter_map(|row| row.first()?.first().cloned()).collect();
     let missing: Vec<_> = written.iter().filter(|event| !described.contains(**event)).collect();
     assert!(missing.is_empty(), "docs/tracing.md: {missing:?}");
+}
+
+/// Who edits one of the two runs `cargo xtask bench --pages` afterwards.
+#[test]
+fn the_tables_of_figures_are_those_of_the_file() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let figures = Figures::read(&read("docs/figures.txt")).unwrap();
+    let page = read("docs/performance.md");
+    assert!(
+        figures.fill(&page).unwrap() == page,
+        "`cargo xtask bench --pages` makes the tables of performance.md anew"
+    );
+    assert_eq!(Figures::read(&figures.to_string()), Ok(figures));
 }

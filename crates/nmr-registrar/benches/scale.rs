@@ -318,33 +318,36 @@ fn throughput<N: Nmr>(threads: usize) -> f64 {
 }
 
 fn main() {
-    println!("one client comes and goes (register, attach, detach, cleanup, wait), median");
-    println!(
-        "{:>24} {:>16} {:>20} {:>24}",
-        "other registrations",
-        Ours::NAME,
-        Straightforward::NAME,
-        "bytes/registration"
-    );
+    // Lines for `cargo xtask bench` (xtask/src/figures.rs).
+    let figure = |table: &str, row: &str, column: &str, figure: String| {
+        println!("figure | registrar {table} | {row} | {column} | {figure}");
+    };
+    println!("One client comes and goes (register, attach, detach, cleanup, wait), median");
     for others in [10, 1_000, 100_000] {
         let (ours, memory) = cycle_among::<Ours>(others);
         let (plain, _) = cycle_among::<Straightforward>(others);
-        println!("{others:>24} {ours:>16.0?} {plain:>20.0?} {memory:>24}");
+        let row = format!("{others} other registrations");
+        for (name, time) in [(Ours::NAME, ours), (Straightforward::NAME, plain)] {
+            figure("cycle", &row, name, format!("{:.0} ns", time.as_nanos()));
+        }
+        figure("cycle", &row, "bytes a registration", memory.to_string());
     }
     let clients = 10_000;
-    println!("\n{clients} clients on one provider, per binding");
-    println!("{:>24} {:>16} {:>20} {:>24}", "", "attach", "detach and cleanup", "bytes/binding");
+    println!("{clients} clients on one provider, a binding each");
     for (name, [attach, detach, memory]) in
         [(Ours::NAME, crowd::<Ours>(clients)), (Straightforward::NAME, crowd::<Straightforward>(clients))]
     {
-        println!("{name:>24} {attach:>13.0} ns {detach:>17.0} ns {memory:>24.0}");
+        figure("crowd", name, "attach", format!("{attach:.0} ns"));
+        figure("crowd", name, "detach and cleanup", format!("{detach:.0} ns"));
+        figure("crowd", name, "bytes a binding", format!("{memory:.0}"));
     }
-    println!("\nattach and detach per second, an interface per thread");
-    println!("{:>24} {:>16} {:>20}", "", "1 thread", "2 threads");
+    println!("Attach and detach, an interface a thread");
     for (name, rates) in [
         (Ours::NAME, [throughput::<Ours>(1), throughput::<Ours>(2)]),
         (Straightforward::NAME, [throughput::<Straightforward>(1), throughput::<Straightforward>(2)]),
     ] {
-        println!("{name:>24} {:>16.0} {:>20.0}", rates[0], rates[1]);
+        for (column, rate) in ["1 thread", "2 threads"].into_iter().zip(rates) {
+            figure("rate", name, column, format!("{rate:.0} a second"));
+        }
     }
 }

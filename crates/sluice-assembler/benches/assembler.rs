@@ -1,7 +1,8 @@
 //! What names cost: `cargo xtask bench assembler`.
 //!
 //! For packets that begin nothing, with and without memory for names; and for each beginning that is read.
-//! The candidates take turns, and the figures are the fastest round and, in brackets, the median.
+//! The candidates take turns, and the figures are the fastest round and the median, in lines for `cargo xtask bench`
+//! (xtask/src/figures.rs).
 #![allow(missing_docs, reason = "a program")]
 
 #[path = "../../sluice-core/tests/common/packets.rs"]
@@ -67,12 +68,15 @@ fn segments(tcp_flags: u8, payload: &[u8]) -> Vec<Vec<u8>> {
 fn main() {
     let [without_memory, assembler] =
         [0, DEFAULT_MEMORY].map(|memory| Assembler::try_new(memory, HashKey::new(1)).expect("there is memory"));
-    println!("packets that begin nothing, of 1,000 connections in turn | without memory | with it | difference, ns");
+    let figure = |table: &str, row: &str, column: &str, [fastest, median]: [f64; 2]| {
+        println!("figure | {table} | {row} | {column} | {fastest:.1} ns | median {median:.1}");
+    };
+    println!("Packets that begin nothing, of 1,000 connections in turn, with memory and without; and beginnings");
     for (what, packets) in [
         ("TCP, 1,000 bytes of a TLS record", segments(ACK, &[0x17; 1_000])),
         ("TCP without payload", segments(ACK, &[])),
         ("UDP", (0..1_000).map(|port| ipv4(17, &udp((10_000 + port, 4_500), &[0x17; 200]))).collect()),
-        ("TCP SYN", segments(SYN, &[])),
+        ("TCP SYN, which takes a place", segments(SYN, &[])),
     ] {
         let [without, with] = measure(
             &packets,
@@ -89,7 +93,9 @@ fn main() {
             unreachable!("two candidates have two times")
         };
         let difference = with[0] - without[0];
-        println!("{what} | {:.1} [{:.1}] | {:.1} [{:.1}] | {difference:.1}", without[0], without[1], with[0], with[1]);
+        figure("assembler", what, "`AssemblyMemory` 0", without);
+        figure("assembler", what, "4 MiB", with);
+        println!("figure | assembler | {what} | difference | {difference:.1} ns");
     }
 
     let extensions = [extension(51, &[9; 400]), server_name(b"www.example.com"), extension(1, &[9; 99])].concat();
@@ -97,10 +103,9 @@ fn main() {
     let initial = |frames: Vec<u8>| Initial::of(&[frames, vec![0; 1_162]].concat()[..1_162]).encrypted();
     let halves = [(0, 300), (300, message.len())].map(|(start, end)| initial(crypto(start, &message[start..end])));
     let datagram = |payload: &[u8]| ipv4(17, &udp((50_000, 443), payload));
-    println!("\nbeginnings | ns");
     for (what, packet) in [
         ("TLS: a hello of 600 bytes", ipv4(6, &tcp((50_000, 443), ACK, &client_hello(&extensions)))),
-        ("QUIC: an Initial of 1,200 bytes with all of it", datagram(&initial(crypto(0, &message)))),
+        ("QUIC: an Initial of 1,200 bytes with all of a hello", datagram(&initial(crypto(0, &message)))),
         ("QUIC: an Initial with half of it", datagram(&halves[0])),
     ] {
         let times = measure(
@@ -110,7 +115,7 @@ fn main() {
                 black_box(read(packet));
             }],
         );
-        println!("{what} | {:.0} [{:.0}]", times[0][0], times[0][1]);
+        figure("assembler beginnings", what, "time", times[0]);
     }
     let halves = halves.map(|half| datagram(&half));
     let times = measure(
@@ -120,5 +125,5 @@ fn main() {
             black_box(read_and_follow(&assembler, packet));
         }],
     );
-    println!("QUIC: the same and the other half, with the assembler, each | {:.0} [{:.0}]", times[0][0], times[0][1]);
+    figure("assembler beginnings", "QUIC: the same and the other half, put together, each", "time", times[0]);
 }

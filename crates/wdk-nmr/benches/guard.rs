@@ -468,16 +468,16 @@ fn main() {
     let library_at_dispatch = LibraryAtDispatch(Library::new());
     let rows = [
         row("direct call", &Direct),
-        row::<SpinLock>("spin lock and counter", &spin_lock),
-        row::<CompareAndSwap>("compare-and-swap word", &compare_and_swap),
-        row::<FetchAdd>("fetch-add word", &fetch_add),
-        row("guard", &*single),
-        row("sharded guard", &*sharded),
-        row("guard, by providers().next()", &library),
-        row("sharded guard, by providers().next()", &sharded_library),
+        row::<SpinLock>("spin lock and counter, as in the documentation of NMR", &spin_lock),
+        row::<CompareAndSwap>("compare-and-swap word, as EX_RUNDOWN_REF", &compare_and_swap),
+        row::<FetchAdd>("fetch-add word, without a way to detach", &fetch_add),
+        row("`Single`", &*single),
+        row("`Sharded`", &*sharded),
+        row("`Single`, found by `providers().next()`", &library),
+        row("`Sharded`, the same way", &sharded_library),
         row::<RundownProtection>("compare-and-swap word, as functions", &rundown),
-        row("per-processor guard, at dispatch", &per_processor),
-        row("per-processor guard, by providers()", &library_at_dispatch),
+        row("`PerProcessor`, at DISPATCH_LEVEL", &per_processor),
+        row("`PerProcessor`, found by `providers().next()`, at DISPATCH_LEVEL", &library_at_dispatch),
     ];
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let mut medians = Vec::new();
@@ -492,26 +492,26 @@ fn main() {
     }
     let [one, two] = &medians[..] else { unreachable!() };
     println!("{RUNS} runs of {CALLS} calls a thread, medians in ns a call; {processors} processors");
-    println!("{:38} {:>9} {:>10} {:>8} {:>8}", "", "1 thread", "2 threads", "x CAS", "x CAS");
+    // Lines for `cargo xtask bench` (xtask/src/figures.rs).
     for (index, (name, _)) in rows.iter().enumerate() {
-        let ratios = (one[index] / one[2], two[index] / two[2]);
-        println!("{name:38} {:9.2} {:10.2} {:8.2} {:8.3}", one[index], two[index], ratios.0, ratios.1);
+        for (column, times) in [("1 thread", one), ("2 threads on one binding", two)] {
+            println!("figure | guard | {name} | {column} | {:.2} ns", times[index]);
+            println!("figure | guard | {name} | {column} | {:.3} | to compare-and-swap", times[index] / times[2]);
+        }
     }
-    println!();
     for (name, ratio, target) in [
-        ("guard, 1 thread, of the compare-and-swap word", one[4] / one[2], 0.75),
-        ("sharded guard, 1 thread, of the compare-and-swap word", one[5] / one[2], 0.65),
-        ("guard, 1 thread, of the same as functions", one[4] / one[8], 0.75),
-        ("sharded guard, 1 thread, of the same as functions", one[5] / one[8], 0.65),
-        ("sharded guard, 2 threads, of its 1 thread", two[5] / one[5], 1.05),
-        ("sharded guard, 2 threads, of the compare-and-swap word", two[5] / two[2], 0.10),
-        ("per-processor guard, 1 thread, of the compare-and-swap word", one[9] / one[2], 0.65),
-        ("per-processor guard, 2 threads, of its 1 thread", two[9] / one[9], 1.05),
-        ("per-processor guard, 2 threads, of the compare-and-swap word", two[9] / two[2], 0.10),
-        ("per-processor guard, 1 thread, of a direct call", one[9] / one[0], 1.20),
+        ("`Single`, 1 thread, to compare-and-swap", one[4] / one[2], 0.75),
+        ("`Single`, 1 thread, to the same as functions", one[4] / one[8], 0.75),
+        ("`Sharded`, 1 thread, to compare-and-swap", one[5] / one[2], 0.65),
+        ("`Sharded`, 1 thread, to the same as functions", one[5] / one[8], 0.65),
+        ("`Sharded`, 2 threads, to its own 1 thread", two[5] / one[5], 1.05),
+        ("`Sharded`, 2 threads, to compare-and-swap", two[5] / two[2], 0.10),
+        ("`PerProcessor`, 1 thread, to compare-and-swap", one[9] / one[2], 0.65),
+        ("`PerProcessor`, 2 threads, to its own 1 thread", two[9] / one[9], 1.05),
+        ("`PerProcessor`, 2 threads, to compare-and-swap", two[9] / two[2], 0.10),
+        ("`PerProcessor`, 1 thread, to a direct call", one[9] / one[0], 1.20),
     ] {
-        let verdict = if ratio <= target { "met" } else { "missed" };
-        println!("{name:60} {ratio:.3} (target {target:.2}: {verdict})");
+        println!("figure | guard targets | {name} | measured | {ratio:.3} | target {target:.2}");
     }
     drop(rows);
     library.end();

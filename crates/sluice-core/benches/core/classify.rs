@@ -1,17 +1,16 @@
 //! Classification of flows that are ready, one packet a call and 32, beside a linear scan and librte_acl.
 
+use std::fmt::Display;
 use std::hint::black_box;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Instant;
+use std::path::Path;
 
 use sluice_core::compile::{Prefix, Rule, compile};
 use sluice_core::{Action, Decision, Direction, ParsedPacket, Policy};
 use sluice_npi::{Flow, link_type};
 
 use crate::common::classbench;
-use crate::measure;
+use crate::{Ratio, figure, mean, measure, rte_acl};
 
 /// A rule set of about 100 lines, drawn evenly from one of about 1,000, with the headers that still match.
 fn hundred(mut set: classbench::Set) -> classbench::Set {
@@ -73,46 +72,20 @@ mod scan {
     }
 }
 
-/// Compiles the C program for librte_acl. `None` where that does not work.
-fn rte_acl() -> Option<PathBuf> {
-    let flags = |kind: &str| {
-        let output = Command::new("pkg-config").args([kind, "libdpdk"]).output().ok()?;
-        let text = String::from_utf8(output.stdout).ok()?;
-        output.status.success().then(|| text.split_whitespace().map(String::from).collect::<Vec<_>>())
-    };
-    let program = std::env::temp_dir().join(format!("sluice-rte-acl-{}", std::process::id()));
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/core/rte_acl.c");
-    let compiled = Command::new("cc")
-        .args(["-O2", "-march=corei7"])
-        .arg(source)
-        .args(flags("--cflags")?)
-        .arg("-o")
-        .arg(&program)
-        .args(flags("--libs")?)
-        .status();
-    compiled.is_ok_and(|status| status.success()).then_some(program)
+/// The sizes of the sets that are measured, if one is asked for that one alone.
+pub(crate) fn sizes(only: Option<&str>) -> impl Iterator<Item = &'static str> {
+    ["100", "1k", "10k", "100k"].into_iter().filter(move |size| only.is_none_or(|only| only == *size))
 }
 
-/// What the C program says: nanoseconds for one packet a call and for 32, bytes, milliseconds, sum of the rules.
-fn run_rte_acl(program: &Path, set: &classbench::Set) -> Option<[f64; 5]> {
-    let folder = std::env::temp_dir();
-    let (rules, trace) = (folder.join("sluice-bench.rules"), folder.join("sluice-bench.trace"));
-    let text: String = set
-        .lines
-        .iter()
-        .map(|l| {
-            let (protocol, mask) = l.protocol.map_or((0, 0), |protocol| (protocol, 255));
-            let (s, d, sp, dp) = (l.source, l.destination, l.source_ports, l.destination_ports);
-            format!("{} {} {} {} {} {} {} {} {protocol} {mask}\n", s.0, s.1, d.0, d.1, sp.0, sp.1, dp.0, dp.1)
-        })
-        .collect();
-    std::fs::write(&rules, text).ok()?;
-    let text: String = set.trace.iter().map(|h| format!("{} {} {} {} {}\n", h.0, h.1, h.2, h.3, h.4)).collect();
-    std::fs::write(&trace, text).ok()?;
-    let output = Command::new(program).arg(&rules).arg(&trace).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    let numbers: Vec<f64> = text.split_whitespace().map_while(|number| number.parse().ok()).collect();
-    numbers.try_into().ok()
+/// The sets of a size that are at hand, with the names that their figures have.
+pub(crate) fn sets(folder: &Path, size: &str) -> impl Iterator<Item = (String, classbench::Set)> {
+    let is_hundred = size == "100";
+    let stored = if is_hundred { "1k" } else { size };
+    classbench::SETS.into_iter().filter_map(move |name| {
+        let set = classbench::load(folder, &format!("{name}_{stored}"))?;
+        let set = if is_hundred { hundred(set) } else { set };
+        Some((format!("{name}, {} rules", set.lines.len()), set))
+    })
 }
 
 /// Measures the sets of one size, or all.
@@ -120,25 +93,16 @@ pub(crate) fn bench(only: Option<&str>) {
     let Some(folder) = classbench::folder() else {
         return;
     };
-    let rte_acl = rte_acl();
-    if rte_acl.is_none() {
-        println!("librte_acl is not installed: it is left out");
-    }
+    let rte_acl = rte_acl::build();
     println!("Classification, flows ready, one packet a call and 32");
-    for size in ["100", "1k", "10k", "100k"].into_iter().filter(|size| only.is_none_or(|only| only == *size)) {
-        let (mut ratios, mut batch_ratios, mut memory) = (Vec::new(), Vec::new(), Vec::new());
-        for name in classbench::SETS {
-            let Some(set) = classbench::load(&folder, &format!("{name}_{}", if size == "100" { "1k" } else { size }))
-            else {
-                continue;
-            };
-            let set = if size == "100" { hundred(set) } else { set };
+    for size in sizes(only) {
+        let table = format!("classify {size}");
+        let (mut times, mut ratios, mut batch_ratios) = ([const { Vec::new() }; 2], Vec::new(), Vec::new());
+        for (name, set) in sets(&folder, size) {
+            let say = |column: &str, value: &dyn Display| figure(&table, &name, column, value);
             let rules = classbench::rules(&set.lines);
-            let start = Instant::now();
-            let table = compile(&rules, Action::Block).expect("the rules compile");
-            let compile_time = start.elapsed().as_secs_f64() * 1e3;
-            let bytes = table.len();
-            let policy = Policy::new(table).expect("what the compiler makes is valid");
+            let compiled = compile(&rules, Action::Block).expect("the rules compile");
+            let policy = Policy::new(compiled).expect("what the compiler makes is valid");
             let packed: Vec<scan::Rule> = set.lines.iter().map(scan::Rule::new).collect();
             let flows: Vec<Flow> = set.trace.iter().map(classbench::flow).collect();
             let mut sum = 0;
@@ -155,7 +119,7 @@ pub(crate) fn bench(only: Option<&str>) {
             let mut batches = || {
                 batch_sum = packets.chunks(BATCH).map(|packets| decide_batch(&policy, packets)).sum();
             };
-            let [ours_time, batch_time, linear_time] = measure(flows.len(), [&mut ours, &mut batches, &mut linear]);
+            let [one, batch, linear] = measure(flows.len(), [&mut ours, &mut batches, &mut linear]);
             assert_eq!(batch_sum, sum, "a batch finds the same rules");
             // Apart from the others, whose memory it would take away.
             let (policy6, flows6) = with_ipv6(rules, &flows);
@@ -163,52 +127,53 @@ pub(crate) fn bench(only: Option<&str>) {
             let mut ipv6 = || {
                 sum6 = flows6.iter().map(|flow| u64::from(decide(&policy6, flow))).sum::<u64>();
             };
-            let [ipv6_time] = measure(flows.len(), [&mut ipv6]);
+            let [ipv6] = measure(flows.len(), [&mut ipv6]);
             assert_eq!(sum6, sum, "with IPv6 addresses the same rules are found");
             drop((policy6, flows6));
-            let linear_time = linear_time.fastest * flows.len() as f64 / part.len() as f64;
-            let acl = rte_acl.as_deref().and_then(|program| run_rte_acl(program, &set));
-            print!(
-                "{:<10} {:6} rules   sluice {ours_time}, in 32s {batch_time}, as IPv6 {ipv6_time}   \
-                 linear {linear_time:9.1} ns   {:6} KiB, {:3} bytes a rule, compiled in {compile_time:.1} ms",
-                set.name,
-                set.lines.len(),
-                bytes / 1024,
-                bytes / set.lines.len()
-            );
-            let mut best = linear_time;
-            if let Some([one, many, acl_bytes, acl_build, acl_sum]) = acl {
-                assert_eq!(acl_sum as u64, sum, "librte_acl finds the same rules");
-                print!(
-                    "   librte_acl {one:.1} ns, {many:.1} ns in 32s, {:.0} KiB, {acl_build:.0} ms",
-                    acl_bytes / 1024.0
-                );
-                print!(
-                    "   ratios: time {:.2}, in 32s {:.2}, size {:.2}",
-                    ours_time.fastest / one,
-                    batch_time.fastest / many,
-                    bytes as f64 / acl_bytes
-                );
-                best = best.min(one);
-                memory.push(bytes as f64 / acl_bytes);
-                batch_ratios.push(batch_time.fastest / many);
+            let linear = linear.fastest * flows.len() as f64 / part.len() as f64;
+            say("1 a call", &one);
+            say("32 a call", &batch);
+            say("1 a call, as IPv6", &ipv6);
+            say("linear scan", &format!("{linear:.0} ns"));
+            let mut best = linear;
+            if let Some(acl) = rte_acl.as_deref().and_then(|program| rte_acl::run(program, &set)) {
+                assert_eq!(acl.sum, sum, "librte_acl finds the same rules");
+                say("librte_acl, 1 a call", &format!("{:.1} ns", acl.one));
+                say("librte_acl (SSE), 32 a call", &format!("{:.1} ns", acl.in_32s));
+                best = best.min(acl.one);
+                batch_ratios.push(batch.fastest / acl.in_32s);
             }
-            println!();
-            ratios.push(ours_time.fastest / best);
+            ratios.push(one.fastest / best);
+            say("1 a call", &better(&ratios[ratios.len() - 1..], None));
+            if let Some(ratio) = batch_ratios.last() {
+                say("32 a call", &Ratio { ratio: *ratio, to: "librte_acl", target: Some(1.0) });
+            }
+            for (times, time) in times.iter_mut().zip([one, batch]) {
+                times.push(time.fastest);
+            }
         }
-        if !ratios.is_empty() {
-            let mean = |list: &[f64]| (list.iter().map(|ratio| ratio.ln()).sum::<f64>() / list.len() as f64).exp();
-            print!(
-                "{size}: geometric mean of the ratios to the better of linear scan and librte_acl {:.2}",
-                mean(&ratios)
-            );
-            if memory.is_empty() {
-                println!();
-            } else {
-                println!("; in 32s to librte_acl {:.2}; of the sizes {:.2}", mean(&batch_ratios), mean(&memory));
-            }
+        if ratios.is_empty() {
+            continue;
+        }
+        let say = |column: &str, value: &dyn Display| figure(&table, &format!("mean of {size}"), column, value);
+        for (column, times) in ["1 a call", "32 a call"].into_iter().zip(&times) {
+            say(column, &format!("{:.1} ns", mean(times)));
+        }
+        let target = match size {
+            "100" => 0.70,
+            "1k" => 0.65,
+            "10k" => 0.80,
+            _ => 0.90,
+        };
+        say("1 a call", &better(&ratios, Some(target)));
+        if !batch_ratios.is_empty() {
+            say("32 a call", &Ratio { ratio: mean(&batch_ratios), to: "librte_acl", target: Some(1.0) });
         }
     }
+}
+
+fn better(ratios: &[f64], target: Option<f64>) -> Ratio<'static> {
+    Ratio { ratio: mean(ratios), to: "the better of scan and librte_acl", target }
 }
 
 /// The same with IPv4 addresses in the upper half of IPv6 ones, where those of networks are.

@@ -1,5 +1,6 @@
-//! Speed and size, against the peers, in one run: `cargo bench -p sluice-core [-- parse|classify|path|observe|names]`;
-//! `classify 10k` measures the sets of that size alone.
+//! Speed and size, against the peers, in one run:
+//! `cargo bench -p sluice-core [-- parse|classify|compile|path|observe|names]`; `classify 10k` and `compile 10k`
+//! measure the sets of that size alone.
 //!
 //! What counts are ratios, so the candidates take turns, round by round; benchmark frameworks measure one after the
 //! other. Ratios are those of the fastest rounds, in which nothing else ran. On a quiet machine the medians, which are
@@ -7,17 +8,21 @@
 //!
 //! SLUICE_CAPTURES and SLUICE_CLASSBENCH name the data; without them there is less to measure. librte_acl takes part
 //! where `pkg-config libdpdk` and `cc` work.
+//!
+//! What is printed is for `cargo xtask bench`, which makes tables of it (xtask/src/figures.rs).
 #![allow(missing_docs, reason = "a program")]
 
 mod classify;
 #[path = "../../tests/common/mod.rs"]
 mod common;
+mod compile;
 mod names;
 mod observe;
 mod parse;
 mod path;
+mod rte_acl;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 61;
 
@@ -30,8 +35,32 @@ struct Time {
 
 impl std::fmt::Display for Time {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.1} [{:.1}] ns", self.fastest, self.median)
+        write!(f, "{:.1} ns | median {:.1}", self.fastest, self.median)
     }
+}
+
+/// The quotient of two times or sizes.
+struct Ratio<'a> {
+    ratio: f64,
+    to: &'a str,
+    target: Option<f64>,
+}
+
+impl std::fmt::Display for Ratio<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.2} | to {}", self.ratio, self.to)?;
+        self.target.map_or(Ok(()), |target| write!(f, " | target {target}"))
+    }
+}
+
+/// Says what was measured.
+fn figure(table: &str, row: &str, column: &str, figure: impl std::fmt::Display) {
+    println!("figure | {table} | {row} | {column} | {figure}");
+}
+
+/// The geometric mean.
+fn mean(list: &[f64]) -> f64 {
+    (list.iter().map(|ratio| ratio.ln()).sum::<f64>() / list.len() as f64).exp()
 }
 
 /// The time of each candidate for one item. A candidate works through all `items`.
@@ -50,6 +79,27 @@ fn measure<const N: usize>(items: usize, mut candidates: [&mut dyn FnMut(); N]) 
     })
 }
 
+/// What this thread has worked until now. For what takes so long that on a busy machine others always interrupt it.
+#[cfg(target_os = "linux")]
+fn processor_time() -> Duration {
+    const THREAD: i32 = 3;
+    unsafe extern "C" {
+        fn clock_gettime(clock: i32, time: *mut [i64; 2]) -> i32;
+    }
+    let mut time = [0; 2];
+    // SAFETY: on 64-bit hosts the time is two numbers of 64 bits: seconds and nanoseconds.
+    let failed = unsafe { clock_gettime(THREAD, &raw mut time) };
+    assert_eq!(failed, 0, "every Linux has this clock");
+    Duration::from_secs(time[0] as u64) + Duration::from_nanos(time[1] as u64)
+}
+
+/// What this thread has worked until now, or waited.
+#[cfg(not(target_os = "linux"))]
+fn processor_time() -> Duration {
+    static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    START.elapsed()
+}
+
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
     let (only, size) = (arguments.next(), arguments.next());
@@ -59,6 +109,9 @@ fn main() {
     }
     if wanted("classify") {
         classify::bench(size.as_deref());
+    }
+    if wanted("compile") {
+        compile::bench(size.as_deref());
     }
     if wanted("path") {
         path::bench();

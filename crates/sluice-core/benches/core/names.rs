@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::iter;
-use std::time::Instant;
 
 use sluice_core::compile::{Conditions, Rule, compile};
 use sluice_core::{Action, Direction, Policy, RuleAction, protocol};
 use sluice_npi::{Flow, link_type};
 
 use crate::common::packets;
-use crate::{Time, measure};
+use crate::{figure, measure, processor_time};
 
 /// How many packets take turns: so many that their names are not in the caches when they come again.
 const PACKETS: usize = 1 << 16;
@@ -42,22 +41,21 @@ pub(crate) fn bench() {
         ] {
             let conditions = Conditions { names: names.clone(), ..conditions };
             let rules = [Rule { id: 1, action: RuleAction::Block, conditions }];
-            let start = Instant::now();
+            let start = processor_time();
             let table = compile(&rules, Action::Permit).expect("the rules compile");
-            let compiled = start.elapsed();
+            let compiled = processor_time() - start;
             let length = table.len();
-            let start = Instant::now();
+            let start = processor_time();
             let policy = Policy::new(table).expect("what the compiler makes is valid");
-            let validated = start.elapsed();
+            let validated = processor_time() - start;
             let total: usize = names.iter().map(String::len).sum();
-            println!(
-                "{} names of {:.1} characters{what}: compiled in {:.2} s, validated in {:.2} s, {:.1} bytes a name",
-                names.len(),
-                total as f64 / names.len() as f64,
-                compiled.as_secs_f64(),
-                validated.as_secs_f64(),
-                length as f64 / names.len() as f64,
-            );
+            println!("{} names of {:.1} characters", names.len(), total as f64 / names.len() as f64);
+            let row = format!("{count} names{what}");
+            let say = |column: &str, value: String| figure("names", &row, column, value);
+            say("table", format!("{} KiB", length / 1024));
+            say("bytes a name", format!("{:.1} | target 64", length as f64 / names.len() as f64));
+            say("compiled in", format!("{:.2} s | target 3", compiled.as_secs_f64()));
+            say("validated in", format!("{:.2} s", validated.as_secs_f64()));
             let [listed, below, others] = &questions;
             let mut rounds = [(listed, true), (below, true), (others, false)].map(|(questions, is_listed)| {
                 let (policy, mut chunks) = (&policy, questions.chunks(IN_A_ROUND).cycle());
@@ -65,10 +63,9 @@ pub(crate) fn bench() {
             });
             let [listed, below, others] = &mut rounds;
             let [listed, below, others] = measure(IN_A_ROUND, [listed, below, others]);
-            let line = |what: &str, time: Time| println!("  a lookup of a name that is {what}: {time}");
-            line("in the list", listed);
-            line("below one in it", below);
-            line("not", others);
+            say("lookup of a name in the list", format!("{listed} | target 100"));
+            say("below one in it", below.to_string());
+            say("not in it", others.to_string());
         }
     }
 }

@@ -10,7 +10,7 @@ use sluice_core::{Action, CapturedPacket, Decision, Direction, Observer, Policy,
 use sluice_npi::{Flow, Verdict, link_type};
 
 use crate::common::classbench;
-use crate::{Time, measure, tcp_frame};
+use crate::{figure, measure, tcp_frame};
 
 /// Counts as the engine does: alone in its place, or with a locked instruction.
 struct Counting<'a> {
@@ -67,12 +67,18 @@ pub(crate) fn bench() {
                 &mut || through(&all, &frames, count, &mut alone(), Some(&is_trying)),
             ],
         );
-        let more = |time: Time| format!("{time}, {:+.1} ns", time.fastest - nothing.fastest);
-        println!("{count} a call: nothing {nothing}");
-        println!("  counters, no log rule, no dry run {}", more(alone));
-        println!("  the same, not alone on the processor {}", more(locked));
-        println!("  counters, a log rule that matches nothing {}", more(none));
-        println!("  counters, a log rule that matches everything, beyond its limit {}", more(all));
+        let column = format!("{count} a call");
+        figure("observe", "nothing counted", &column, nothing);
+        for (row, time, target) in [
+            ("counters of the rules, no rule that logs, no dry run", alone, " | target 2"),
+            ("the same with locked additions, as where processors share counters", locked, ""),
+            ("a rule that logs and matches nothing", none, " | target 2"),
+            ("a rule that logs and matches everything, beyond what is reported", all, ""),
+        ] {
+            figure("observe", row, &column, time);
+            let more = time.fastest - nothing.fastest;
+            figure("observe", row, &format!("more, {column}"), format!("{more:.1} ns{target}"));
+        }
     }
 }
 

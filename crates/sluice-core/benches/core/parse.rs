@@ -9,7 +9,7 @@ use sluice_npi::{Flow, link_type};
 use smoltcp::wire;
 
 use crate::common::captures;
-use crate::{measure, tcp_frame};
+use crate::{Ratio, Time, figure, measure, tcp_frame};
 
 /// What every parser has to find.
 #[derive(Clone, Copy, Default)]
@@ -254,7 +254,7 @@ fn run<T: Default>(packets: &[&[u8]], parse: fn(&[u8], &mut T)) {
 }
 
 /// The peers, and how much of their time reading the headers may take: on real packets, and on the synthetic ones.
-const PEERS: [(&str, f64); 3] = [("pnet", 0.95), ("smoltcp", 0.85), ("etherparse", 0.75)];
+const PEERS: [(&str, f64); 3] = [("pnet_packet", 0.95), ("smoltcp", 0.85), ("etherparse", 0.75)];
 
 fn row(name: &str, packets: &[&[u8]]) {
     let [headers, all, peers @ ..] = measure(
@@ -267,13 +267,13 @@ fn row(name: &str, packets: &[&[u8]]) {
             &mut || run(packets, of_etherparse),
         ],
     );
-    println!("{name}\n    sluice, headers {headers}   headers and payload {all}");
+    figure("parse", name, "headers", headers);
+    figure("parse", name, "headers and payload", all);
     for ((peer, target), time) in PEERS.iter().zip(peers) {
-        println!(
-            "    {peer} {time}   headers to {peer} {:.2} (target {target})   with payload {:.2}",
-            headers.fastest / time.fastest,
-            all.fastest / time.fastest
-        );
+        let ratio = |ours: Time, target| Ratio { ratio: ours.fastest / time.fastest, to: peer, target };
+        figure("parse", name, peer, time);
+        figure("parse", name, "headers", ratio(headers, Some(*target)));
+        figure("parse", name, "headers and payload", ratio(all, None));
     }
 }
 
@@ -293,10 +293,10 @@ pub(crate) fn bench() {
                 sluice_core::parse(link_type::ETHERNET, packet, packet.len() as u32).is_ok_and(|f| f.ip_version != 0)
             })
             .collect();
-        for (name, packets) in [("captures, shuffled", all), ("captures with IP, shuffled", with_ip)] {
+        for (name, packets) in [("captured, all Ethernet", all), ("captured, with IP", with_ip)] {
             if !packets.is_empty() {
                 let drawn: Vec<&[u8]> = (0..1_000_000).map(|_| packets[rng.usize(0..packets.len())]).collect();
-                row(&format!("{name} ({})", packets.len()), &drawn);
+                row(name, &drawn);
             }
         }
     }
@@ -309,6 +309,6 @@ pub(crate) fn bench() {
         assert_eq!(tuple.ports, (flow.source_port, flow.destination_port), "every parser finds the ports");
         assert_eq!((tuple.source, tuple.destination), (flow.source_address, flow.destination_address));
     }
-    row("TCP/IPv4 of 64 bytes", &packets);
-    row("the first 4096 of them", &packets[..4096]);
+    row("TCP/IPv4, 64 bytes", &packets);
+    row("the first 4,096 of them", &packets[..4096]);
 }

@@ -8,7 +8,7 @@ use sluice_npi::{Verdict, link_type};
 use sluice_swap::{AllCounted, Processors, Swap};
 
 use crate::common::classbench;
-use crate::{measure, tcp_frame};
+use crate::{figure, measure, tcp_frame};
 
 /// The one thread of this benchmark, as if at DISPATCH_LEVEL.
 enum AtDispatchLevel {}
@@ -59,7 +59,13 @@ pub(crate) fn bench() {
     let [one, many, read, counted, call] =
         measure(frames.len(), [&mut one, &mut many, &mut empty_read, &mut counted_read, &mut indirect]);
     println!("Whole path for TCP frames of 64 bytes, {} rules: parse, decide, verdict", rules.len());
-    println!("one a call {one}   32 a call {many}   of which reading the policy pointer {read}");
-    println!("reading it below DISPATCH_LEVEL, without the critical region {counted}");
-    println!("an indirect call {call}");
+    for (row, time) in [
+        ("one packet a call", one),
+        ("32 packets a call", many),
+        ("of which reading the policy pointer at DISPATCH_LEVEL (`sluice_swap::Swap::read`), once a call", read),
+        ("the same below DISPATCH_LEVEL, without the critical region around it", counted),
+        ("an indirect call, as the one through the dispatch table", call),
+    ] {
+        figure("path", row, "a packet", time);
+    }
 }
