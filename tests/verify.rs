@@ -3,9 +3,9 @@
 use std::time::Duration;
 use std::{env, fs};
 
-use anyhow::Result;
-use sluice_rig::{Left, Outcome, Rig, State};
-use system_tests::{calls, data, sluicectl_ok};
+use anyhow::{Context, Result};
+use sluice_rig::{Left, Network, Outcome, Rig, State, ip_packets, raw_capture};
+use system_tests::{CAPTURE, calls, data, send, sluicectl_ok};
 
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -16,7 +16,7 @@ const BINDINGS: usize = 4;
 /// A machine with sluicectl, the demo's capture and policy, and the drivers as files, of which none is installed.
 fn machine(name: &str) -> Result<Rig> {
     let rig = Rig::boot(name)?;
-    for file in ["sluicectl.exe", "sluice.sys", "probe.sys", "probe-c.sys"] {
+    for file in ["sluicectl.exe", "sluice.sys", "probe.sys", "probe-c.sys", "gate.sys"] {
         rig.copy_file(&rig.product(file))?;
     }
     rig.copy_file(&data("demo.pcapng"))?;
@@ -56,6 +56,31 @@ fn the_drivers_pass_and_nothing_is_left_of_them() -> Result<()> {
         assert_eq!(calls(&events, driver, callback), 2 * LIVES * BINDINGS, "{callback}");
     }
     assert_undone(&rig, "probe")
+}
+
+/// Packets are sent all the while. Half of the orders start gate.sys before Sluice, and half stop it while it filters.
+#[test]
+fn gate_is_verified_beside_them_and_nothing_is_left_of_it() -> Result<()> {
+    let rig = machine("verify-gate")?;
+    let network = Network::new(&rig)?;
+    fs::write(rig.file(CAPTURE), raw_capture(&ip_packets(&data("demo.pcapng"))?))?;
+    let playing = send(network)?;
+    let outcome = verify(&rig, &["--drivers", "C:\\rig", "--gate", "--rounds", "1", "--json"])?;
+    assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
+    let report: serde_json::Value = serde_json::from_str(&outcome.stdout)?;
+    let steps = report["steps"].as_array().context("there are no steps")?;
+    let done = |name| steps.iter().find(|step| step["step"] == name).map_or(0, |step| step["done"].as_u64().unwrap());
+    let lives = LIVES as u64;
+    // All are stopped once more at the end, whether they run or not.
+    assert_eq!(["start gate", "filter packets", "stop gate"].map(done), [lives, lives, lives + 1], "{report}");
+    assert_eq!(done("let packets pass"), lives / 2, "{report}");
+    assert!(outcome.stdout.contains(r#""name":"gate.sys""#), "{report}");
+    let played = playing.stop()?;
+    assert!(played.packets.iter().any(|outcome| outcome.blocked > 0), "nothing was filtered: {:?}", played.packets);
+    let events = rig.events()?;
+    let attached = calls(&events, "gate", "ClientAttachProvider");
+    assert_eq!(attached, LIVES * BINDINGS);
+    assert_undone(&rig, "gate")
 }
 
 #[test]

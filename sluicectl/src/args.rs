@@ -396,6 +396,9 @@ pub(crate) struct VerifyArgs {
     /// The service name of the client driver, which is also the name of its file.
     #[arg(long, value_name = "NAME", default_value = PROBE)]
     pub(crate) client: String,
+    /// Verify gate.sys as well: it filters the packets of this machine by the policy, as long as that takes.
+    #[arg(long)]
+    pub(crate) gate: bool,
     /// Driver Verifier simulates low resources: what ends for lack of memory does not count as a failure.
     #[arg(long)]
     pub(crate) low_resources: bool,

@@ -338,6 +338,23 @@ fn driver_verifier_is_asked_for_the_same_everywhere() {
     assert_eq!(page.len(), 3, "{page:?}");
     assert_eq!(classes(&read("Makefile.toml")), page);
     assert_eq!(classes(&read("xtask/src/dist/verify-on-windows.ps1")), page);
+    // And for the same drivers, all that there are: the client in C is verified in the place of the one in Rust.
+    let drivers = |text: &str| -> BTreeSet<String> {
+        let lists = text.split("/driver").skip(1).map(|rest| rest.split(['\n', ']']).next().unwrap());
+        let names = |list: &str| -> Vec<String> {
+            let words = list.split(|c: char| !(c.is_ascii_alphanumeric() || "-.".contains(c)));
+            words.filter(|word| word.ends_with(".sys")).map(str::to_owned).collect()
+        };
+        lists.map(names).filter(|names| !names.is_empty()).map(|names| names.join(" ")).collect()
+    };
+    let mut all: BTreeSet<String> = services().iter().map(|service| format!("{service}.sys")).collect();
+    all.remove("probe-c.sys");
+    for file in ["docs/test-vm.md", "Makefile.toml"] {
+        let lists = drivers(&read(file));
+        let [list] = Vec::from_iter(&lists)[..] else { panic!("{file}: expected one list, found {lists:?}") };
+        assert_eq!(list.split(' ').map(str::to_owned).collect::<BTreeSet<_>>(), all, "{file}");
+    }
+    assert!(read("xtask/src/dist/verify-on-windows.ps1").contains("$Drivers = @('sluice', $Client, 'gate')"));
     // The matrix of runs names them.
     let matrix = read("docs/windows.md");
     let standard = page.iter().find(|list| list.len() > 20 && !list.contains(" 3 ")).unwrap();

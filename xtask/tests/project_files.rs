@@ -121,10 +121,11 @@ impl Windows {
         write("Makefile.toml", &makefile);
         write("Cargo.toml", "[package]\nname = \"sluice\"\nversion = \"1.2.3\"\nedition = \"2024\"\n");
         write("src/lib.rs", "");
-        for file in ["inf/sluice.inx", "inf/probe.inx", "crates/sluice-npi/include/sluice_npi.h"] {
+        for file in ["inf/sluice.inx", "inf/probe.inx", "inf/gate.inx", "crates/sluice-npi/include/sluice_npi.h"] {
             write(file, "");
         }
-        for file in ["sluice.dll", "sluice.pdb", "probe.dll", "probe.pdb", "sluicectl.exe"] {
+        let built = ["sluice", "probe", "gate"].map(|driver| [format!("{driver}.dll"), format!("{driver}.pdb")]);
+        for file in built.concat().iter().map(String::as_str).chain(["sluicectl.exe"]) {
             write(&format!("out/{file}"), "");
         }
         write("target/signing/sluice.cer", "");
@@ -192,7 +193,8 @@ fn package_stamps_checks_signs_and_catalogues_each_driver() {
     }
     let windows = Windows::new("package");
     let run = windows.run("package", "aarch64-pc-windows-msvc");
-    let build = "tool-cargo build --package sluice --package probe --package sluicectl --release --target";
+    let packages = "--package sluice --package probe --package gate --package sluicectl";
+    let build = format!("tool-cargo build {packages} --release --target");
     assert_eq!(run[0], format!("{build} aarch64-pc-windows-msvc"));
     assert!(run[1].starts_with("powershell "), "the certificate: {run:#?}");
     let of = |driver: &str| {
@@ -206,8 +208,9 @@ fn package_stamps_checks_signs_and_catalogues_each_driver() {
             format!("signtool sign /v /fd SHA256 /s My /n Sluice test certificate out/package/{driver}/{driver}.cat"),
         ]
     };
-    assert_eq!(run[2..], [of("sluice"), of("probe")].concat());
-    for file in ["sluice/sluice.sys", "probe/probe.pdb", "sluicectl.exe", "sluice_npi.h", "sluice.cer"] {
+    assert_eq!(run[2..], [of("sluice"), of("probe"), of("gate")].concat());
+    for file in ["sluice/sluice.sys", "probe/probe.pdb", "gate/gate.sys", "sluicectl.exe", "sluice_npi.h", "sluice.cer"]
+    {
         assert!(windows.0.join("out/package").join(file).is_file(), "{file}");
     }
 }
@@ -281,21 +284,20 @@ fn drivers_are_installed_started_verified_and_stopped_in_order() {
     let package = "out/package";
     assert_eq!(
         run("install"),
-        ["sluice", "probe"].map(|name| format!("pnputil /add-driver {package}/{name}/{name}.inf /install"))
+        ["sluice", "probe", "gate"].map(|name| format!("pnputil /add-driver {package}/{name}/{name}.inf /install"))
     );
-    assert_eq!(run("start"), ["sc.exe start sluice", "sc.exe start probe"]);
-    assert_eq!(run("stop"), ["sc.exe stop probe", "sc.exe stop sluice"]);
-    assert_eq!(run("verify-on"), ["verifier /ruleclasses 1 2 4 5 6 8 9 12 18 20 26 /driver sluice.sys probe.sys"]);
-    let verify =
-        "sluicectl.exe verify --existing --capture tests/data/demo.pcapng --policy tests/data/demo.toml --rounds 100";
-    assert_eq!(run("verify"), [verify]);
-    assert_eq!(
-        run("verify-low-resources-on"),
-        ["verifier /ruleclasses 1 2 3 4 5 6 8 9 12 18 20 26 /driver sluice.sys probe.sys"]
-    );
+    assert_eq!(run("start"), ["sluice", "probe", "gate"].map(|name| format!("sc.exe start {name}")));
+    let stopped = ["gate", "probe", "sluice"].map(|name| format!("sc.exe stop {name}"));
+    assert_eq!(run("stop"), stopped);
+    let standard = "verifier /ruleclasses 1 2 4 5 6 8 9 12 18 20 26 /driver sluice.sys probe.sys gate.sys";
+    assert_eq!(run("verify-on"), [standard]);
+    let files = "--capture tests/data/demo.pcapng --policy tests/data/demo.toml";
+    let verify = format!("sluicectl.exe verify --existing --gate {files} --rounds 100");
+    assert_eq!(run("verify"), [verify.as_str()]);
+    assert_eq!(run("verify-low-resources-on"), [standard.replace(" 2 4 ", " 2 3 4 ")]);
     assert_eq!(run("verify-low-resources"), [format!("{verify} --low-resources")]);
-    assert_eq!(run("verify-isolation-on"), ["verifier /onecheck /rc 33 36 /driver sluice.sys probe.sys"]);
+    assert_eq!(run("verify-isolation-on"), ["verifier /onecheck /rc 33 36 /driver sluice.sys probe.sys gate.sys"]);
     assert_eq!(run("verify-off"), ["verifier /reset"]);
-    assert_eq!(run("uninstall")[..2], ["sc.exe stop probe", "sc.exe stop sluice"]);
+    assert_eq!(run("uninstall")[..3], stopped);
     assert!(run("clients")[1].ends_with("probe-c.vcxproj /p:Configuration=Release /p:Platform=x64"));
 }

@@ -1,4 +1,4 @@
-//! The two drivers under verification: their services, and their devices.
+//! The drivers under verification: their services, and their devices.
 //!
 //! A device is opened for one request and closed after it: Windows does not unload a driver whose device is open.
 
@@ -7,15 +7,17 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use sluice_control::gate::flags;
 use sluice_control::message::{ClientStatus, ProviderStatus, client_state};
-use sluice_control::name::SLUICE;
+use sluice_control::name::{GATE, SLUICE};
 use sluice_npi::Statistics;
 
 use super::counts::VerdictCounts;
-use super::plan::{Driver, SERVICE, driver_file};
+use super::plan::{Driver, SERVICE, driver_file, names};
 use super::services::{Manager, Service, State};
 use super::stopping::{self, NotStopped, Stoppable};
 use crate::capture::RecordedPacket;
+use crate::device::gate::Gate;
 use crate::device::{ERROR_NOT_READY, Probe, Sluice};
 use crate::failure::Failure;
 
@@ -25,11 +27,12 @@ const LIMIT: Duration = Duration::from_secs(60);
 const PEER_LIMIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(5);
 
-/// The services of both.
+/// The services of all.
 pub(super) struct Drivers {
     manager: Manager,
     provider: Service,
     client: Service,
+    gate: Option<Service>,
     /// Whether they were created here, and so are deleted at the end.
     ours: bool,
     /// One of them hangs in its unload. Services are left alone from then on: whatever is asked may hang, too.
@@ -38,26 +41,30 @@ pub(super) struct Drivers {
 
 impl Drivers {
     /// Creates services for the files in `folder`. Services of these names must not exist: they may be in use.
-    pub(super) fn install(manager: Manager, folder: &Path, client: &str) -> Result<Self, Failure> {
-        for name in [SERVICE, client] {
+    pub(super) fn install(manager: Manager, folder: &Path, client: &str, has_gate: bool) -> Result<Self, Failure> {
+        let names = names(client, has_gate);
+        for name in &names {
             if manager.service(name)?.is_some() {
                 return Err(Failure::State(format!(
                     "the service {name} exists: --existing verifies it as it is, sc.exe delete {name} removes it"
                 )));
             }
         }
-        let provider = manager.create(SERVICE, &driver_file(folder, SERVICE))?;
-        match manager.create(client, &driver_file(folder, client)) {
-            Ok(client) => Ok(Self { manager, provider, client, ours: true, hangs: Cell::new(false) }),
-            Err(failure) => {
-                provider.delete()?;
-                Err(failure)
+        let mut made = Vec::new();
+        for name in names {
+            match manager.create(name, &driver_file(folder, name)) {
+                Ok(service) => made.push(service),
+                Err(failure) => {
+                    made.into_iter().rev().try_for_each(Service::delete)?;
+                    return Err(failure);
+                }
             }
         }
+        Self::of(manager, made, true)
     }
 
     /// Takes the services that are installed.
-    pub(super) fn existing(manager: Manager, client: &str) -> Result<Self, Failure> {
+    pub(super) fn existing(manager: Manager, client: &str, has_gate: bool) -> Result<Self, Failure> {
         let stopped = |name: &str| {
             let service = manager.service(name)?;
             let service = service.ok_or_else(|| Failure::State(format!("there is no service {name}")))?;
@@ -66,26 +73,45 @@ impl Drivers {
                 _ => Err(Failure::State(format!("{name} is running and may be in use; stop it first"))),
             }
         };
-        let (provider, client) = (stopped(SERVICE)?, stopped(client)?);
-        Ok(Self { manager, provider, client, ours: false, hangs: Cell::new(false) })
+        let found = names(client, has_gate).into_iter().map(stopped).collect::<Result<Vec<_>, _>>()?;
+        Self::of(manager, found, false)
     }
 
-    fn service(&self, driver: Driver) -> &Service {
+    /// Of services in the order of [`names`].
+    fn of(manager: Manager, services: Vec<Service>, ours: bool) -> Result<Self, Failure> {
+        let mut services = services.into_iter();
+        let (Some(provider), Some(client)) = (services.next(), services.next()) else {
+            return Err(Failure::State("expected the services of two drivers".to_owned()));
+        };
+        Ok(Self { manager, provider, client, gate: services.next(), ours, hangs: Cell::new(false) })
+    }
+
+    fn service(&self, driver: Driver) -> Result<&Service, Failure> {
         match driver {
-            Driver::Provider => &self.provider,
-            Driver::Client => &self.client,
+            Driver::Provider => Ok(&self.provider),
+            Driver::Client => Ok(&self.client),
+            Driver::Gate => self.gate.as_ref().ok_or_else(|| Failure::State(format!("{GATE} is not verified"))),
         }
     }
 
+    /// All of them, those that depend on others first.
+    pub(super) fn all(&self) -> impl Iterator<Item = Driver> {
+        self.gate.iter().map(|_| Driver::Gate).chain([Driver::Client, Driver::Provider])
+    }
+
+    /// Whether gate.sys is one of them.
+    pub(super) fn have_gate(&self) -> bool {
+        self.gate.is_some()
+    }
+
     pub(super) fn start(&self, driver: Driver) -> Result<(), Failure> {
-        let service = self.service(driver);
-        service.start()?;
+        self.service(driver)?.start()?;
         self.must_be(driver, State::Running)
     }
 
     /// Stops it, and waits until its image is unloaded.
     pub(super) fn stop(&self, driver: Driver) -> Result<(), Failure> {
-        stopping::stop(self.service(driver), LIMIT).map_err(|why| match why {
+        stopping::stop(self.service(driver)?, LIMIT).map_err(|why| match why {
             NotStopped::Refused(failure) => failure,
             NotStopped::Hangs(text) => {
                 self.hangs.set(true);
@@ -100,38 +126,38 @@ impl Drivers {
     }
 
     pub(super) fn must_be(&self, driver: Driver, wanted: State) -> Result<(), Failure> {
-        let state = self.service(driver).state()?;
-        if state == wanted { Ok(()) } else { Err(self.wrong_state(driver, state)) }
-    }
-
-    fn wrong_state(&self, driver: Driver, state: State) -> Failure {
-        let name = self.service(driver).name();
-        Failure::State(match state {
+        let service = self.service(driver)?;
+        let (name, state) = (service.name(), service.state()?);
+        if state == wanted {
+            return Ok(());
+        }
+        Err(Failure::State(match state {
             State::Stopped => format!("{name} has stopped by itself"),
             State::Running => format!("{name} is still running"),
             State::Other(number) => {
                 format!("{name} is in state {number}, neither running (4) nor stopped (1): something blocks it")
             }
-        })
+        }))
     }
 
     /// Stops the driver if it runs.
     pub(super) fn stop_if_running(&self, driver: Driver) -> Result<(), Failure> {
-        match self.service(driver).state()? {
+        match self.service(driver)?.state()? {
             State::Stopped => Ok(()),
             _ => self.stop(driver),
         }
     }
 
-    /// Undoes what [`Self::install`] did. Both are stopped.
+    /// Undoes what [`Self::install`] did. All are stopped.
     pub(super) fn uninstall(self) -> Result<(), Failure> {
-        let Self { manager, provider, client, ours, hangs: _ } = self;
+        let Self { manager, provider, client, gate, ours, hangs: _ } = self;
         if !ours {
             return Ok(());
         }
-        let names = [client.name().to_owned(), provider.name().to_owned()];
-        // Both, even if the first fails.
-        let deleted = [client.delete(), provider.delete()];
+        let services: Vec<Service> = gate.into_iter().chain([client, provider]).collect();
+        let names: Vec<String> = services.iter().map(|service| service.name().to_owned()).collect();
+        // All, even if the first fails.
+        let deleted: Vec<_> = services.into_iter().map(Service::delete).collect();
         deleted.into_iter().collect::<Result<(), _>>()?;
         for name in names {
             let gone = within(LIMIT, || manager.service(&name).map(|service| service.is_none()));
@@ -198,7 +224,39 @@ impl Drivers {
         match driver {
             Driver::Client => self.client_is_alone(packets),
             Driver::Provider => self.provider_is_alone(),
+            Driver::Gate => self.gate_is(0),
         }
+    }
+
+    /// Has gate.sys filter packets.
+    pub(super) fn filter(&self) -> Result<(), Failure> {
+        let status = Gate::open_to_change()?.enable(None)?;
+        expect_filtering(status.flags & flags::ENABLED != 0, true)
+    }
+
+    /// Has gate.sys let all packets pass.
+    pub(super) fn let_pass(&self) -> Result<(), Failure> {
+        let status = Gate::open_to_change()?.disable()?;
+        expect_filtering(status.flags & flags::ENABLED != 0, false)
+    }
+
+    /// gate.sys and Sluice are attached, and packets are filtered.
+    pub(super) fn gate_filters(&self) -> Result<(), Failure> {
+        self.gate_is(flags::ATTACHED)?;
+        let is_listed = Sluice::open()?.status()?.1.iter().any(is_gate);
+        if is_listed { Ok(()) } else { Err(Failure::State(format!("{SLUICE} does not list {GATE}"))) }
+    }
+
+    /// Waits until gate.sys says that Sluice is attached (`ATTACHED`) or not (0), and filters all the while.
+    fn gate_is(&self, attached: u32) -> Result<(), Failure> {
+        let mut seen = 0;
+        let is_so = within(PEER_LIMIT, || {
+            seen = Gate::open()?.status()?.flags;
+            Ok(seen & flags::ATTACHED == attached)
+        })?;
+        expect_filtering(seen & flags::ENABLED != 0, true)?;
+        let says = if attached == 0 { "still says" } else { "does not say" };
+        if is_so { Ok(()) } else { Err(Failure::State(format!("{GATE} {says} that {SLUICE} is attached"))) }
     }
 
     fn client_is_alone(&self, packets: &[RecordedPacket]) -> Result<(), Failure> {
@@ -231,15 +289,29 @@ impl Drivers {
         }
     }
 
-    /// The one client that Sluice lists.
+    /// The one client that Sluice lists beside gate.sys.
     fn client_of_provider(&self) -> Result<Option<ClientStatus>, Failure> {
-        let (_, clients) = Sluice::open()?.status()?;
+        let (_, mut clients) = Sluice::open()?.status()?;
+        clients.retain(|client| !self.have_gate() || !is_gate(client));
         only("Sluice lists", clients)
     }
 
     /// The one provider that the client lists.
     fn provider_of_client(&self) -> Result<Option<ProviderStatus>, Failure> {
         only("the client lists", self.probe()?.providers()?)
+    }
+}
+
+/// Whether this is gate.sys, by the name that it gives Sluice.
+fn is_gate(client: &ClientStatus) -> bool {
+    client.name.split(|byte| *byte == 0).next() == Some(GATE.as_bytes())
+}
+
+fn expect_filtering(is_filtering: bool, expected: bool) -> Result<(), Failure> {
+    match (is_filtering, expected) {
+        (false, true) => Err(Failure::State(format!("{GATE} says that it does not filter, though it was told to"))),
+        (true, false) => Err(Failure::State(format!("{GATE} says that it filters, though it was told to stop"))),
+        _ => Ok(()),
     }
 }
 

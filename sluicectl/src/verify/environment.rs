@@ -7,7 +7,7 @@ use std::{env, fs};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::plan::{SERVICE, driver_file};
+use super::plan::{driver_file, names};
 use crate::failure::Failure;
 
 #[derive(Debug, Serialize)]
@@ -39,8 +39,8 @@ pub(super) struct DriverVerifier {
 
 impl Environment {
     /// `folder` has the files of the drivers, unless they are installed.
-    pub(super) fn look(folder: Option<&Path>, client: &str) -> Result<Self, Failure> {
-        let names = if folder.is_some() { vec![SERVICE, client] } else { Vec::new() };
+    pub(super) fn look(folder: Option<&Path>, client: &str, has_gate: bool) -> Result<Self, Failure> {
+        let names = if folder.is_some() { names(client, has_gate) } else { Vec::new() };
         let drivers =
             names.iter().zip(folder.iter().cycle()).map(|(name, folder)| DriverFile::read(&driver_file(folder, name)));
         Ok(Self {

@@ -3,8 +3,9 @@
 //! A round has four lives, one for each order in which the two drivers can start and stop. In a life the drivers attach
 //! and classify a capture with and without a policy, and the verdicts are compared with those of this program; policies
 //! are swapped while several threads classify; the provider stops under its attached client and comes back, once while
-//! nothing happens and several times under load; and the counters are compared with the packets sent. The first failure
-//! ends it. Then everything that was done is undone.
+//! nothing happens and several times under load; and the counters are compared with the packets sent. With `--gate`,
+//! gate.sys filters the packets of the machine all the while, and its filters, too, come and go before and after the
+//! others. The first failure ends it. Then everything that was done is undone.
 //!
 //! Nothing here knows whether it runs on Windows or, in the system tests, in Wine.
 //!
@@ -48,12 +49,12 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
     // Errors in the files come before anything is done to the machine.
     let workload = Workload::read(&args.capture)?;
     let policies = Policies::new(&workload, policy::load(&args.policy)?)?;
-    let environment = Environment::look(args.drivers.as_deref(), &args.client)?;
+    let environment = Environment::look(args.drivers.as_deref(), &args.client, args.gate)?;
     let manager = Manager::open()?;
     interrupt::watch()?;
     let drivers = match &args.drivers {
-        Some(folder) => Drivers::install(manager, folder, &args.client)?,
-        None => Drivers::existing(manager, &args.client)?,
+        Some(folder) => Drivers::install(manager, folder, &args.client, args.gate)?,
+        None => Drivers::existing(manager, &args.client, args.gate)?,
     };
 
     let mut report = Report::new(environment, args.rounds, args.low_resources);

@@ -3,16 +3,25 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use sluice_control::name::GATE;
+
 /// The name of the service of sluice.sys.
 pub(super) const SERVICE: &str = "sluice";
 
-/// One of the two drivers.
+/// One of the drivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Driver {
     /// sluice.sys.
     Provider,
     /// probe.sys, or another driver with the same device.
     Client,
+    /// gate.sys, if it is verified as well.
+    Gate,
+}
+
+/// The names of the services: Sluice, its client, and gate if it is verified as well.
+pub(super) fn names(client: &str, has_gate: bool) -> Vec<&str> {
+    [SERVICE, client].into_iter().chain(has_gate.then_some(GATE)).collect()
 }
 
 /// The file of the driver with this service name.
@@ -20,11 +29,24 @@ pub(super) fn driver_file(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.sys"))
 }
 
-/// Which driver starts first, and which stops first.
+/// Which driver starts first, and which stops first. gate.sys comes before both of the others or behind them, as the
+/// client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Order {
     pub(super) start: [Driver; 2],
     pub(super) stop: [Driver; 2],
+}
+
+impl Order {
+    /// Whether gate.sys starts before the others.
+    pub(super) fn starts_with_gate(self) -> bool {
+        self.start == CLIENT_FIRST
+    }
+
+    /// Whether gate.sys stops before the others.
+    pub(super) fn stops_with_gate(self) -> bool {
+        self.stop == CLIENT_FIRST
+    }
 }
 
 const PROVIDER_FIRST: [Driver; 2] = [Driver::Provider, Driver::Client];
@@ -50,7 +72,9 @@ impl fmt::Display for Order {
 pub(super) enum Step {
     StartProvider,
     StartClient,
+    StartGate,
     Attach,
+    Filter,
     ReadPolicy,
     ChangePolicy,
     Classify,
@@ -59,6 +83,8 @@ pub(super) enum Step {
     RestartUnderLoad,
     StopProvider,
     StopClient,
+    LetPass,
+    StopGate,
     Alone,
     Stopped,
     Undo,
@@ -69,6 +95,7 @@ impl Step {
         match driver {
             Driver::Provider => Self::StartProvider,
             Driver::Client => Self::StartClient,
+            Driver::Gate => Self::StartGate,
         }
     }
 
@@ -76,6 +103,7 @@ impl Step {
         match driver {
             Driver::Provider => Self::StopProvider,
             Driver::Client => Self::StopClient,
+            Driver::Gate => Self::StopGate,
         }
     }
 
@@ -83,7 +111,9 @@ impl Step {
         match self {
             Self::StartProvider => "start sluice",
             Self::StartClient => "start the client",
+            Self::StartGate => "start gate",
             Self::Attach => "attach",
+            Self::Filter => "filter packets",
             Self::ReadPolicy => "read the policy in force",
             Self::ChangePolicy => "load a policy",
             Self::Classify => "classify the capture",
@@ -92,8 +122,10 @@ impl Step {
             Self::RestartUnderLoad => "restart sluice under load",
             Self::StopProvider => "stop sluice",
             Self::StopClient => "stop the client",
+            Self::LetPass => "let packets pass",
+            Self::StopGate => "stop gate",
             Self::Alone => "run on without the other",
-            Self::Stopped => "both are stopped",
+            Self::Stopped => "all are stopped",
             Self::Undo => "undo everything",
         }
     }

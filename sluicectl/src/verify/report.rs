@@ -257,7 +257,7 @@ mod tests {
     use crate::verify::plan::ORDERS;
 
     fn report(rounds: u32, low_resources: bool) -> Report {
-        Report::new(Environment::look(None, "probe").unwrap(), rounds, low_resources)
+        Report::new(Environment::look(None, "probe", false).unwrap(), rounds, low_resources)
     }
 
     fn no_memory() -> Failure {

@@ -24,16 +24,62 @@ pub(super) struct Sequence<'a> {
 }
 
 impl Sequence<'_> {
-    /// From the start of both drivers to their end.
+    /// From the start of the drivers to their end.
     pub(super) fn live(&self, order: Order, report: &mut Report) -> Result<(), Ended> {
         let generations = Generations::new(self.workload, self.policies);
+        if order.starts_with_gate() {
+            self.start_gate(report)?;
+        }
         for driver in order.start {
             report.step(Step::start(driver), || self.drivers.start(driver))?;
         }
         report.step(Step::Attach, || self.drivers.attached())?;
+        if !order.starts_with_gate() {
+            self.start_gate(report)?;
+        }
         let generation = self.change_policies(&generations, report)?;
+        self.gate_filters(report)?;
         self.lose_provider(&generations, generation, report)?;
-        self.stop(order.stop, report)
+        self.gate_filters(report)?;
+        if order.stops_with_gate() {
+            self.stop_gate(order, report)?;
+        }
+        self.stop(order.stop, report)?;
+        if !order.stops_with_gate() {
+            self.stop_gate(order, report)?;
+        }
+        report.step(Step::Stopped, || {
+            self.drivers.all().try_for_each(|driver| self.drivers.must_be(driver, State::Stopped))
+        })
+    }
+
+    /// Has gate.sys filter packets, if it is verified.
+    fn start_gate(&self, report: &mut Report) -> Result<(), Ended> {
+        if !self.drivers.have_gate() {
+            return Ok(());
+        }
+        report.step(Step::start(Driver::Gate), || self.drivers.start(Driver::Gate))?;
+        report.step(Step::Filter, || self.drivers.filter())
+    }
+
+    /// gate.sys filters and is attached, if it is verified.
+    fn gate_filters(&self, report: &mut Report) -> Result<(), Ended> {
+        if self.drivers.have_gate() { report.step(Step::Attach, || self.drivers.gate_filters()) } else { Ok(()) }
+    }
+
+    /// Stops gate.sys, if it is verified: in half of the lives while it filters.
+    fn stop_gate(&self, order: Order, report: &mut Report) -> Result<(), Ended> {
+        let drivers = self.drivers;
+        if !drivers.have_gate() {
+            return Ok(());
+        }
+        if !order.stops_with_gate() {
+            report.step(Step::Alone, || drivers.is_alone(Driver::Gate, &[]))?;
+        }
+        if order.starts_with_gate() {
+            report.step(Step::LetPass, || drivers.let_pass())?;
+        }
+        report.step(Step::stop(Driver::Gate), || drivers.stop(Driver::Gate))
     }
 
     /// Classifies as the driver starts, with a policy, and while several are put in force one after the other. Returns
@@ -103,10 +149,10 @@ impl Sequence<'_> {
         report.step(Step::Count, || drivers.counted(&counts))
     }
 
-    /// Stops whichever driver runs, the client first.
+    /// Stops whichever driver runs, clients first.
     pub(super) fn stop_all(&self, report: &mut Report) -> Result<(), Ended> {
-        [Driver::Client, Driver::Provider]
-            .into_iter()
+        self.drivers
+            .all()
             .try_for_each(|driver| report.step(Step::stop(driver), || self.drivers.stop_if_running(driver)))
     }
 
@@ -114,10 +160,7 @@ impl Sequence<'_> {
         let drivers = self.drivers;
         report.step(Step::stop(first), || drivers.stop(first))?;
         report.step(Step::Alone, || drivers.is_alone(second, &self.workload.batches[0]))?;
-        report.step(Step::stop(second), || drivers.stop(second))?;
-        report.step(Step::Stopped, || {
-            [first, second].into_iter().try_for_each(|driver| drivers.must_be(driver, State::Stopped))
-        })
+        report.step(Step::stop(second), || drivers.stop(second))
     }
 
     /// Classifies in several threads for as long as `disturb` runs.

@@ -14,7 +14,8 @@ in. The stages are those of docs\test-vm.md:
   isolation      Driver Verifier: driver isolation (33, 36); the first violation stops the machine. Windows 11 only
   low-resources  Driver Verifier: the standard checks, and allocations that fail at random (3)
 
-In each, sluicectl verify loads the drivers and puts them through everything that they have to bear. If the machine
+In each, sluicectl verify loads the drivers and puts them through everything that they have to bear; gate.sys filters
+the network of this machine meanwhile, by the policy of the demo. If the machine
 stops, hangs or the drivers fail in a stage, that is recorded, what there is to see is collected, and the rest is left
 out. At the end one zip holds reports, logs, traces and dumps, and the machine is as it was.
 
@@ -73,7 +74,7 @@ $Results = "$Work\results"
 $StateFile = "$Work\state.json"
 $CrashControl = 'HKLM:\SYSTEM\CurrentControlSet\Control\CrashControl'
 $TraceProvider = '{c320867d-d802-5654-3eb1-25584902deba}'
-$Drivers = @('sluice', $Client)
+$Drivers = @('sluice', $Client, 'gate')
 $Failures = @()
 $Classes = @{
     'standard' = '/ruleclasses', '1', '2', '4', '5', '6', '8', '9', '12', '18', '20', '26'
@@ -279,7 +280,7 @@ function Restart-Machine([string] $Why) {
 
 # Services that a stage has left when the machine stopped in it.
 function Remove-Services {
-    foreach ($name in $Client, 'sluice') {
+    foreach ($name in 'gate', $Client, 'sluice') {
         if (Get-Service $name -ErrorAction SilentlyContinue) {
             # 1062: it does not run.
             Invoke-Program sc.exe @('stop', $name) @(0, 1062) | Out-Null
@@ -308,7 +309,7 @@ function Invoke-Verification([string] $Stage) {
     Invoke-Program logman @('create', 'trace', 'sluice-verify', '-p', $TraceProvider, '0x1f', '5', '-o', $trace,
         '-ets') | Out-Null
     try {
-        $arguments = @('verify', '--drivers', '.', '--client', $Client, '--capture', 'demo.pcapng',
+        $arguments = @('verify', '--drivers', '.', '--client', $Client, '--gate', '--capture', 'demo.pcapng',
             '--policy', 'demo.toml', '--rounds', "$Rounds")
         if ($Stage -eq 'low-resources') { $arguments += '--low-resources' }
         $process = Start-Process "$Work\sluicectl.exe" $arguments -WorkingDirectory $Work -PassThru -NoNewWindow `
@@ -480,7 +481,7 @@ $state = Read-State
 if ($state) {
     # What was asked for when it began.
     $Rounds, $Client, $TimeoutMinutes = $state.rounds, $state.client, $state.timeout
-    $Drivers = @('sluice', $Client)
+    $Drivers = @('sluice', $Client, 'gate')
 }
 if ($Undo) {
     Complete-Run $state
@@ -490,7 +491,7 @@ if ($Undo) {
     Restart-Machine 'test signing takes effect'
     foreach ($stage in $Stages) {
         if ($Classes.ContainsKey($stage)) {
-            Invoke-Change "verifier $($Classes[$stage] -join ' ') /driver sluice.sys $Client.sys, and restart"
+            Invoke-Change "verifier $($Classes[$stage] -join ' ') /driver sluice.sys $Client.sys gate.sys, and restart"
         }
         Invoke-Change "stage ${stage}: sluicectl verify, $Rounds rounds with $Client"
     }
