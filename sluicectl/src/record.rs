@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 use sluice_control::message::PacketRecord;
-use sluice_core::{parse_inner, parse_with_name};
+use sluice_core::{for_each_answer_name, parse_inner, parse_with_name};
 use sluice_npi::{Flow, Verdict, action, direction, flags, name_kind};
 
 use crate::capture::RecordedPacket;
@@ -53,6 +53,10 @@ pub(crate) struct Contents {
     pub(crate) tcp_flags: Option<Vec<&'static str>>,
     /// The host name that the packet asks for.
     pub(crate) name: Option<String>,
+    /// The hosts that a DNS answer names as what another is an alias of. Of a driver, they are not known.
+    pub(crate) answer_names: Option<Vec<String>>,
+    /// `read` or `unread`: whether the answers of DNS were read to their end.
+    pub(crate) answer: Option<&'static str>,
     /// `dns`, `tls` or `http`.
     pub(crate) name_kind: Option<&'static str>,
     /// The packet begins a conversation that names a host, and a name in it was not read.
@@ -107,8 +111,10 @@ impl Record {
     }
 
     pub(crate) fn new(packet: &RecordedPacket, verdict: &Verdict) -> Self {
-        let inner = if verdict.flow.has(flags::TUNNEL) { Contents::inner(packet) } else { None };
-        Self { inner, ..Self::outer(packet, verdict) }
+        let mut record = Self::outer(packet, verdict);
+        record.contents.answer_names = answer_names(&packet.bytes, &verdict.flow);
+        record.inner = if verdict.flow.has(flags::TUNNEL) { Contents::inner(packet) } else { None };
+        record
     }
 
     fn outer(packet: &RecordedPacket, verdict: &Verdict) -> Self {
@@ -137,7 +143,8 @@ impl Contents {
             Some(text) => Some(escaped(text.as_bytes(), false)),
             None => name(bytes, &flow),
         };
-        is_read.is_ok_and(|is_read| is_read).then(|| Self::new(&flow, name))
+        let answer_names = answer_names(bytes, &flow);
+        is_read.is_ok_and(|is_read| is_read).then(|| Self { answer_names, ..Self::new(&flow, name) })
     }
 
     /// `name` is the name that the packet asks for, as text.
@@ -170,6 +177,8 @@ impl Contents {
             name_kind: (name.is_some() || is_assembled).then(|| name_kind_name(flow.name_kind)).flatten(),
             name_offset: (name.is_some() && !is_assembled).then_some(flow.name_offset),
             name,
+            answer_names: None,
+            answer: content(flow, flags::ANSWER, flags::ANSWER_UNREAD),
             name_missing: flow.has(flags::NAME_MISSING),
             name_pending: flow.has(flags::NAME_PENDING),
             ech: flow.has(flags::ECH),
@@ -179,11 +188,7 @@ impl Contents {
                 () if flow.has(flags::FRAGMENT) => Some("first"),
                 () => None,
             },
-            tunnel: match () {
-                () if flow.has(flags::TUNNEL_UNREAD) => Some("unread"),
-                () if flow.has(flags::TUNNEL) => Some("read"),
-                () => None,
-            },
+            tunnel: content(flow, flags::TUNNEL, flags::TUNNEL_UNREAD),
             truncated: flow.has(flags::TRUNCATED),
             malformed: flow.has(flags::MALFORMED),
             network_offset: (flow.ip_version != 0).then_some(flow.network_offset),
@@ -192,6 +197,22 @@ impl Contents {
             payload_offset,
         }
     }
+}
+
+/// Whether a content with this flag was read, or was not by the other flag.
+fn content(flow: &Flow, any: u32, unread: u32) -> Option<&'static str> {
+    match () {
+        () if flow.has(unread) => Some("unread"),
+        () if flow.has(any) => Some("read"),
+        () => None,
+    }
+}
+
+/// The names in the answers of a packet, if it has answers.
+fn answer_names(bytes: &[u8], flow: &Flow) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    for_each_answer_name(bytes, flow, |name| names.extend(dns_name(name.as_bytes())));
+    flow.has(flags::ANSWER).then_some(names)
 }
 
 fn direction_name(number: u16) -> Option<&'static str> {

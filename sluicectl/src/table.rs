@@ -96,6 +96,7 @@ fn row(record: &Record) -> Row {
     for (is_so, remark) in [
         (contents.name_missing, "name missing"),
         (contents.name_pending, "name pending"),
+        (contents.answer == Some("unread"), "answer unread"),
         (contents.ech, "ech"),
         (contents.fragment.is_some(), "fragment"),
         (contents.header == "inner", "inner"),

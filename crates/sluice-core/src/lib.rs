@@ -40,7 +40,10 @@ pub mod protocol;
 
 pub use action::{Action, Direction, RuleAction};
 pub use classify::{CapturedPacket, Observer, classify, classify_observed, look_up_again};
-pub use parse::{NameText, UnknownLinkType, parse, parse_headers_into, parse_inner, parse_into, parse_with_name};
+pub use parse::{
+    NameText, UnknownLinkType, for_each_answer_name, parse, parse_headers_into, parse_inner, parse_into,
+    parse_with_name,
+};
 pub use policy::{
     Decision, MAX_EXPANDED, MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE, ParsedPacket, Policy, TableError,
 };

@@ -2,13 +2,15 @@
 
 mod common;
 
+use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use common::linear;
 use fastrand::Rng;
 use sluice_core::compile::{
-    CompileError, Conditions, CostModel, ErrorKind, Fragment, Icmp, Prefix, Rule, TcpFlags, Tunnel, compile, compile_by,
+    CompileError, Conditions, Content, CostModel, ErrorKind, Fragment, Icmp, Prefix, Rule, TcpFlags, compile,
+    compile_by,
 };
 use sluice_core::{Action, Decision, Direction, ParsedPacket, Policy, RuleAction, TableError};
 use sluice_npi::{Flow, flags, link_type, name_kind};
@@ -90,8 +92,14 @@ fn list<T>(rng: &mut Rng, percent: u8, mut item: impl FnMut(&mut Rng) -> T) -> V
     (0..length).map(|_| item(rng)).collect()
 }
 
+fn content(rng: &mut Rng) -> Content {
+    [Content::No, Content::Any, Content::Unread][rng.usize(0..3)]
+}
+
 fn rule(rng: &mut Rng, id: u32, density: Density) -> Rule {
     let rare = density.rare;
+    let mut names = list(rng, density.names, |rng| NAMES[rng.usize(0..NAMES.len())].into());
+    let answer_names = if chance(rng, 30) { mem::take(&mut names) } else { Vec::new() };
     let protocol = |rng: &mut Rng| [0, 1, 6, 6, 17, 58, 132, 255][rng.usize(0..8)];
     Rule {
         id,
@@ -117,7 +125,9 @@ fn rule(rng: &mut Rng, id: u32, density: Density) -> Rule {
                 let mask = rng.u8(..);
                 TcpFlags { mask, value: mask & rng.u8(0..4) }
             }),
-            names: list(rng, density.names, |rng| NAMES[rng.usize(0..NAMES.len())].into()),
+            names,
+            answer_names,
+            answer: chance(rng, rare).then(|| content(rng)),
             name_missing: chance(rng, rare).then(|| rng.bool()),
             name_pending: chance(rng, rare).then(|| rng.bool()),
             ech: chance(rng, rare).then(|| rng.bool()),
@@ -125,7 +135,7 @@ fn rule(rng: &mut Rng, id: u32, density: Density) -> Rule {
             quic_versions: list(rng, rare, |rng| [1, 0x6B33_43CF, 7][rng.usize(0..3)]),
             fragment: chance(rng, rare)
                 .then(|| [Fragment::No, Fragment::Any, Fragment::First, Fragment::Later][rng.usize(0..4)]),
-            tunnel: chance(rng, rare).then(|| [Tunnel::No, Tunnel::Any, Tunnel::Unread][rng.usize(0..3)]),
+            tunnel: chance(rng, rare).then(|| content(rng)),
             inner: chance(rng, rare),
             malformed: chance(rng, rare).then(|| rng.bool()),
             truncated: chance(rng, rare).then(|| rng.bool()),
@@ -200,13 +210,16 @@ fn packet(rng: &mut Rng) -> (Vec<u8>, Flow) {
         }
         _ => {}
     }
-    if flow.has(flags::PORTS) && chance(rng, 60) {
-        name(rng, &mut bytes, &mut flow);
+    match rng.u8(0..100) {
+        0..20 if flow.has(flags::PORTS) && matches!(flow.protocol, 6 | 17) => answers(rng, &mut bytes, &mut flow),
+        20..70 if flow.has(flags::PORTS) => name(rng, &mut bytes, &mut flow),
+        _ => {}
     }
     (bytes, flow)
 }
 
-fn name(rng: &mut Rng, bytes: &mut Vec<u8>, flow: &mut Flow) {
+/// A name that a rule may have, or one like it.
+fn host(rng: &mut Rng) -> String {
     let mut text = NAMES[rng.usize(0..NAMES.len())].trim_end_matches('.').to_string();
     if rng.bool() {
         text = format!("{}{text}", ["www.", "x", "a.b.", "e"][rng.usize(0..4)]);
@@ -214,6 +227,40 @@ fn name(rng: &mut Rng, bytes: &mut Vec<u8>, flow: &mut Flow) {
     if rng.bool() {
         text = text.to_ascii_uppercase();
     }
+    text
+}
+
+/// An answer of DNS with a few aliases.
+fn answers(rng: &mut Rng, bytes: &mut Vec<u8>, flow: &mut Flow) {
+    let labels = |text: &str| {
+        let label = |label: &str| [&[label.len() as u8], label.as_bytes()].concat();
+        [text.split('.').flat_map(label).collect(), vec![0]].concat()
+    };
+    let question = labels(&host(rng));
+    let count = rng.u8(1..5);
+    let mut message = vec![0, 1, 0x80, 0, 0, 1, 0, count, 0, 0, 0, 0];
+    message.extend(&question);
+    message.extend([0, 1, 0, 1]);
+    for _ in 0..count {
+        let alias = labels(&host(rng));
+        message.extend(&question);
+        message.extend([0, 5, 0, 1, 0, 0, 0, 60, 0, alias.len() as u8]);
+        message.extend(alias);
+    }
+    let prefix = if flow.protocol == 6 { 2 } else { 0 };
+    flow.flags |= flags::DNS | flags::ANSWER | if chance(rng, 20) { flags::ANSWER_UNREAD } else { 0 };
+    flow.payload_offset = bytes.len() as u32;
+    flow.payload_length = (message.len() + prefix) as u32;
+    flow.name_kind = name_kind::DNS;
+    flow.name_offset = flow.payload_offset + prefix as u32 + 12;
+    flow.name_length = question.len() as u16 - 1;
+    bytes.extend(&(message.len() as u16).to_be_bytes()[..prefix]);
+    bytes.extend(message);
+    bytes.extend([0xEE; 3]);
+}
+
+fn name(rng: &mut Rng, bytes: &mut Vec<u8>, flow: &mut Flow) {
+    let text = host(rng);
     flow.name_offset = bytes.len() as u32;
     if rng.bool() {
         flow.name_kind = name_kind::DNS;

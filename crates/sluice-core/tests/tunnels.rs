@@ -4,7 +4,7 @@
 mod common;
 
 use common::packets::{client_hello, ethernet, ipv4, ipv4_with, ipv6, ports, query, server_name, tcp, udp, whole};
-use sluice_core::compile::{Conditions, Rule, Tunnel, compile};
+use sluice_core::compile::{Conditions, Content, Rule, compile};
 use sluice_core::{Action, CapturedPacket, Decision, Direction, Observer, Policy, RuleAction};
 use sluice_core::{classify, classify_observed, parse_inner};
 use sluice_npi::{Flow, Verdict, action, flags, link_type};
@@ -282,9 +282,9 @@ fn names_in_tunnels_are_judged_by_rules_on_the_inner_packet_alone() {
 
 #[test]
 fn a_policy_can_fail_closed_on_tunnels() {
-    let unread = Conditions { tunnel: Some(Tunnel::Unread), ..Conditions::default() };
-    let any = Conditions { tunnel: Some(Tunnel::Any), ..Conditions::default() };
-    let none = Conditions { tunnel: Some(Tunnel::No), ..Conditions::default() };
+    let unread = Conditions { tunnel: Some(Content::Unread), ..Conditions::default() };
+    let any = Conditions { tunnel: Some(Content::Any), ..Conditions::default() };
+    let none = Conditions { tunnel: Some(Content::No), ..Conditions::default() };
     let packets = [carried(), vxlan(&ethernet(0x0800, &carried())), gre(&[0, 2, 8, 0], &carried())];
     let decided =
         |conditions| verdicts(&[rule(1, RuleAction::Block, conditions)], &packets).into_iter().map(|(_, id)| id);

@@ -135,6 +135,8 @@ typedef struct _SLUICE_PACKET {
 #define SLUICE_FLOW_INNER 0x00040000u          /* of a packet in a tunnel; the flow of a verdict is the outer one */
 #define SLUICE_FLOW_TUNNEL 0x00080000u         /* carries another packet: IP in IP, GRE, VXLAN or GENEVE */
 #define SLUICE_FLOW_TUNNEL_UNREAD 0x00100000u  /* a tunnel whose innermost headers were not read to their end */
+#define SLUICE_FLOW_ANSWER 0x00200000u         /* a DNS message with a question and answers to it */
+#define SLUICE_FLOW_ANSWER_UNREAD 0x00400000u  /* its answers were not read to their end */
 
 /* SLUICE_FLOW.NameKind. A client of version 1 takes any other value for NONE. */
 #define SLUICE_NAME_KIND_NONE 0 /* there is no name */

@@ -53,6 +53,10 @@ pub mod flags {
     pub const TUNNEL: u32 = 1 << 19;
     /// Together with [`TUNNEL`]: the headers of the innermost packet were not read, or not to their end.
     pub const TUNNEL_UNREAD: u32 = 1 << 20;
+    /// A DNS message with a question and answers to it.
+    pub const ANSWER: u32 = 1 << 21;
+    /// Together with [`ANSWER`]: the answers were not read to their end, so that names in them may be missing.
+    pub const ANSWER_UNREAD: u32 = 1 << 22;
 }
 
 /// The values of [`Flow::name_kind`].

@@ -241,6 +241,8 @@ fn constants() -> Vec<Constant> {
         SLUICE_FLOW_INNER = flags::INNER,
         SLUICE_FLOW_TUNNEL = flags::TUNNEL,
         SLUICE_FLOW_TUNNEL_UNREAD = flags::TUNNEL_UNREAD,
+        SLUICE_FLOW_ANSWER = flags::ANSWER,
+        SLUICE_FLOW_ANSWER_UNREAD = flags::ANSWER_UNREAD,
         SLUICE_FLOW_ECH = flags::ECH,
         SLUICE_FLOW_NAME_ASSEMBLED = flags::NAME_ASSEMBLED,
         SLUICE_NAME_KIND_NONE = name_kind::NONE,

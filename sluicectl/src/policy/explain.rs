@@ -215,6 +215,8 @@ fn parts(all: &Conditions) -> Vec<(&'static str, Conditions)> {
     part!("icmp", icmp, !all.icmp.is_empty());
     part!("tcp_flags", tcp_flags, all.tcp_flags.is_some());
     part!("name", names, !all.names.is_empty());
+    part!("answer_name", answer_names, !all.answer_names.is_empty());
+    part!("answer", answer, all.answer.is_some());
     part!("name_missing", name_missing, all.name_missing.is_some());
     part!("name_pending", name_pending, all.name_pending.is_some());
     part!("ech", ech, all.ech.is_some());

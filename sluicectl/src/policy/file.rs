@@ -14,14 +14,14 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::source::Source;
 use super::value::{
-    ACTION, ADDRESS, BOOLEAN, DEFAULT, DIRECTION, ETHER_TYPE, FRAGMENT, ICMP, IP_VERSION, IcmpValue, Kind, LINK_TYPE,
-    ListKind, NAME, PORT, PROTOCOL, QUIC_VERSION, RULE_ID, TCP_FLAG, TEXT, TUNNEL, VLAN,
+    ACTION, ADDRESS, BOOLEAN, CONTENT, DEFAULT, DIRECTION, ETHER_TYPE, FRAGMENT, ICMP, IP_VERSION, IcmpValue, Kind,
+    LINK_TYPE, ListKind, NAME, PORT, PROTOCOL, QUIC_VERSION, RULE_ID, TCP_FLAG, TEXT, VLAN,
 };
 use super::{hint, impossible, list_file};
 
 pub(super) const POLICY_KEYS: [&str; 3] = ["default", "rule", "sets"];
 pub(super) const SET_KEYS: [&str; 3] = ["addresses", "names", "ports"];
-pub(super) const RULE_KEYS: [&str; 25] = [
+pub(super) const RULE_KEYS: [&str; 27] = [
     "id",
     "action",
     "description",
@@ -38,6 +38,8 @@ pub(super) const RULE_KEYS: [&str; 25] = [
     "icmp",
     "tcp_flags",
     "name",
+    "answer_name",
+    "answer",
     "fragment",
     "name_missing",
     "name_pending",
@@ -308,6 +310,8 @@ impl Reader<'_> {
                 "icmp" => icmp = self.list(place, value, &ICMP, None),
                 "tcp_flags" => conditions.tcp_flags = self.tcp_flags(place, value),
                 "name" => conditions.names = self.list(place, value, &NAME, Some(&sets.names)),
+                "answer_name" => conditions.answer_names = self.list(place, value, &NAME, Some(&sets.names)),
+                "answer" => conditions.answer = self.one(place, value, &CONTENT),
                 "fragment" => conditions.fragment = self.one(place, value, &FRAGMENT),
                 "name_missing" => conditions.name_missing = self.one(place, value, &BOOLEAN),
                 "name_pending" => conditions.name_pending = self.one(place, value, &BOOLEAN),
@@ -316,7 +320,7 @@ impl Reader<'_> {
                     DeValue::Boolean(quic) => conditions.quic = Some(*quic),
                     _ => conditions.quic_versions = self.list(place, value, &QUIC_VERSION, None),
                 },
-                "tunnel" => conditions.tunnel = self.one(place, value, &TUNNEL),
+                "tunnel" => conditions.tunnel = self.one(place, value, &CONTENT),
                 "inner" => conditions.inner = self.one(place, value, &BOOLEAN).unwrap_or_default(),
                 "malformed" => conditions.malformed = self.one(place, value, &BOOLEAN),
                 "truncated" => conditions.truncated = self.one(place, value, &BOOLEAN),
@@ -327,6 +331,11 @@ impl Reader<'_> {
         if let Some(value) = table.get("icmp") {
             let protocols = rule.conditions.protocols.clone();
             rule.conditions.icmp = self.icmp(Place { subject, key: "icmp" }, value, icmp, &protocols);
+        }
+        if let (Some(_), Some(value)) = (table.get("name"), table.get("answer_name")) {
+            let message = format!("{subject} has both `name` and `answer_name`");
+            let allowed = "one of the two; each can have a rule of its own".into();
+            self.wrong(message, "answer_name", &value.span(), allowed);
         }
         if self.diagnostics.errors() == errors_before {
             self.warn_if_impossible(subject, table, &rule);

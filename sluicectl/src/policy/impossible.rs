@@ -4,7 +4,7 @@
 //! if none meets every condition, no packet does. What is said is never wrong; a rule whose conditions exclude each
 //! other in a way that has nothing to do with these traits is not found.
 
-use sluice_core::compile::{Conditions, Fragment, Prefix};
+use sluice_core::compile::{Conditions, Content, Fragment, Prefix};
 use sluice_core::{ether_type, protocol};
 use sluice_npi::link_type;
 
@@ -116,6 +116,11 @@ fn agree(link_type: u16, ether_type: Option<u16>, ip_version: Option<u8>) -> boo
     }
 }
 
+/// Whether there can be names in a packet.
+fn may_ask(_: &Conditions, packet: Packet) -> bool {
+    matches!(packet.protocol, Some(protocol::TCP | protocol::UDP)) && packet.fragment != Fragment::Later
+}
+
 /// A condition: its key, whether a rule has it, and whether a packet can meet it.
 #[derive(Clone, Copy)]
 struct Condition {
@@ -124,7 +129,7 @@ struct Condition {
     is_met: fn(&Conditions, Packet) -> bool,
 }
 
-const CONDITIONS: [Condition; 14] = [
+const CONDITIONS: [Condition; 16] = [
     Condition {
         key: "link_type",
         is_set: |rule| !rule.link_types.is_empty(),
@@ -186,13 +191,12 @@ const CONDITIONS: [Condition; 14] = [
         is_set: |rule| rule.tcp_flags.is_some(),
         is_met: |_, packet| packet.protocol == Some(protocol::TCP) && packet.fragment != Fragment::Later,
     },
+    Condition { key: "name", is_set: |rule| !rule.names.is_empty(), is_met: may_ask },
+    Condition { key: "answer_name", is_set: |rule| !rule.answer_names.is_empty(), is_met: may_ask },
     Condition {
-        key: "name",
-        is_set: |rule| !rule.names.is_empty(),
-        is_met: |_, packet| {
-            let may_ask = matches!(packet.protocol, Some(protocol::TCP | protocol::UDP));
-            may_ask && packet.fragment != Fragment::Later
-        },
+        key: "answer",
+        is_set: |rule| rule.answer.is_some_and(|answer| answer != Content::No),
+        is_met: may_ask,
     },
     Condition {
         key: "quic",

@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 
-use sluice_core::compile::{Conditions, Fragment, Prefix, Tunnel};
+use sluice_core::compile::{Conditions, Content, Fragment, Prefix};
 
 use super::address::{mask, merged as merged_addresses};
 
@@ -107,6 +107,7 @@ struct Prepared<'a> {
     sources: Addresses,
     destinations: Addresses,
     names: HashSet<&'a str>,
+    answer_names: HashSet<&'a str>,
 }
 
 /// Addresses of IPv4 and of IPv6, as ranges in order.
@@ -114,12 +115,14 @@ type Addresses = [Vec<RangeInclusive<u128>>; 2];
 
 impl<'a> Prepared<'a> {
     fn new(conditions: &'a Conditions) -> Self {
+        let names = |list: &'a [String]| list.iter().map(String::as_str).collect();
         let addresses = |prefixes: &[Prefix]| [true, false].map(|is_ipv4| merged_addresses(prefixes, is_ipv4));
         Self {
             conditions,
             sources: addresses(&conditions.sources),
             destinations: addresses(&conditions.destinations),
-            names: conditions.names.iter().map(String::as_str).collect(),
+            names: names(&conditions.names),
+            answer_names: names(&conditions.answer_names),
         }
     }
 
@@ -142,9 +145,8 @@ impl<'a> Prepared<'a> {
                     .tcp_flags
                     .is_some_and(|narrow| wide.mask & !narrow.mask == 0 && narrow.value & wide.mask == wide.value)
             })
-            && wide.tunnel.is_none_or(|wide| {
-                narrow.tunnel.is_some_and(|narrow| wide == narrow || wide == Tunnel::Any && narrow != Tunnel::No)
-            })
+            && content_covers(wide.tunnel, narrow.tunnel)
+            && content_covers(wide.answer, narrow.answer)
             && wide.fragment.is_none_or(|wide| {
                 narrow.fragment.is_some_and(|narrow| wide == narrow || wide == Fragment::Any && narrow != Fragment::No)
             })
@@ -165,19 +167,27 @@ impl<'a> Prepared<'a> {
                 || !narrow.sources.is_empty() && contain(&self.sources, &of_narrow.sources, work))
             && (wide.destinations.is_empty()
                 || !narrow.destinations.is_empty() && contain(&self.destinations, &of_narrow.destinations, work))
-            && (wide.names.is_empty() || !narrow.names.is_empty() && self.have_names(&narrow.names, work))
+            && have_names(&self.names, &narrow.names, work)
+            && have_names(&self.answer_names, &narrow.answer_names, work)
     }
+}
 
-    /// Whether each name is one of this rule, or below one.
-    fn have_names(&self, names: &[String], work: &mut usize) -> bool {
-        names.iter().all(|name| {
-            let mut labels = std::iter::successors(Some(name.as_str()), |name| Some(name.split_once('.')?.1));
-            labels.any(|name| {
-                *work += 1;
-                self.names.contains(name)
-            })
+/// Whether each name is one of a rule's, or below one; or the rule has none.
+fn have_names(wide: &HashSet<&str>, narrow: &[String], work: &mut usize) -> bool {
+    let has = |name: &String| {
+        let mut labels = std::iter::successors(Some(name.as_str()), |name| Some(name.split_once('.')?.1));
+        labels.any(|name| {
+            *work += 1;
+            wide.contains(name)
         })
-    }
+    };
+    wide.is_empty() || !narrow.is_empty() && narrow.iter().all(has)
+}
+
+/// Whether every packet with the narrow content has the wide one.
+fn content_covers(wide: Option<Content>, narrow: Option<Content>) -> bool {
+    let covers = |wide, narrow| wide == narrow || wide == Content::Any && narrow != Content::No;
+    wide.is_none_or(|wide| narrow.is_some_and(|narrow| covers(wide, narrow)))
 }
 
 /// Whether all addresses of `narrow` are in `wide`.
@@ -293,7 +303,12 @@ mod tests {
                 Conditions { malformed: Some(true), ..all() },
                 Conditions { malformed: Some(true), truncated: Some(true), ..all() },
             ),
-            (Conditions { tunnel: Some(Tunnel::Any), ..all() }, Conditions { tunnel: Some(Tunnel::Unread), ..all() }),
+            (Conditions { tunnel: Some(Content::Any), ..all() }, Conditions { tunnel: Some(Content::Unread), ..all() }),
+            (Conditions { answer: Some(Content::Any), ..all() }, Conditions { answer: Some(Content::Unread), ..all() }),
+            (
+                Conditions { answer_names: vec!["example.com".into()], ..all() },
+                Conditions { answer_names: vec!["www.example.com".into()], ..all() },
+            ),
             (
                 Conditions { ech: Some(true), ..all() },
                 Conditions { ech: Some(true), name_missing: Some(false), ..all() },
@@ -329,6 +344,11 @@ mod tests {
             (
                 Conditions { fragment: Some(Fragment::Any), ..all() },
                 Conditions { fragment: Some(Fragment::No), ..all() },
+            ),
+            (Conditions { answer: Some(Content::Any), ..all() }, Conditions { answer: Some(Content::No), ..all() }),
+            (
+                Conditions { names: vec!["example.com".into()], ..all() },
+                Conditions { answer_names: vec!["example.com".into()], ..all() },
             ),
             (Conditions { protocols: vec![6], ..all() }, Conditions { protocols: vec![6], inner: true, ..all() }),
             (

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use sluice_core::compile::{Conditions, Fragment, Icmp, Prefix, TcpFlags, Tunnel};
+use sluice_core::compile::{Conditions, Content, Fragment, Icmp, Prefix, TcpFlags};
 use sluice_core::{Action, Direction, RuleAction};
 
 use super::checked::warn_of_shadowed;
@@ -95,8 +95,11 @@ fn every_key_becomes_its_condition() {
         ("malformed = true", Conditions { malformed: Some(true), ..nothing() }),
         ("name_missing = true", Conditions { name_missing: Some(true), ..nothing() }),
         ("name_pending = true", Conditions { name_pending: Some(true), ..nothing() }),
-        ("tunnel = 'unread'", Conditions { tunnel: Some(Tunnel::Unread), ..nothing() }),
-        ("tunnel = false", Conditions { tunnel: Some(Tunnel::No), ..nothing() }),
+        ("tunnel = 'unread'", Conditions { tunnel: Some(Content::Unread), ..nothing() }),
+        ("tunnel = false", Conditions { tunnel: Some(Content::No), ..nothing() }),
+        ("answer = 'unread'", Conditions { answer: Some(Content::Unread), ..nothing() }),
+        ("answer = true", Conditions { answer: Some(Content::Any), ..nothing() }),
+        ("answer_name = 'Example.com'", Conditions { answer_names: vec!["example.com".into()], ..nothing() }),
         ("inner = true", Conditions { inner: true, ..nothing() }),
         ("ech = false", Conditions { ech: Some(false), ..nothing() }),
         ("truncated = false", Conditions { truncated: Some(false), ..nothing() }),
@@ -373,6 +376,14 @@ fn values_can_be_excluded() {
         let (_, diagnostics) = read(&format!("[[rule]]\nid = 1\naction = 'block'\n{lines}"));
         assert!(diagnostics[0].message.contains(why), "{lines}: {}", diagnostics[0].message);
     }
+}
+
+#[test]
+fn a_rule_has_names_of_one_kind() {
+    let text = "[[rule]]\nid = 7\naction = 'block'\nname = 'a.example'\nanswer_name = 'b.example'";
+    let (_, diagnostics) = read(text);
+    assert_eq!(diagnostics[0].message, "rule 7 has both `name` and `answer_name`");
+    assert_eq!(diagnostics[0].allowed.as_deref(), Some("one of the two; each can have a rule of its own"));
 }
 
 #[test]

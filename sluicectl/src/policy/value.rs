@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use sluice_core::compile::{Fragment, Icmp, Prefix, Tunnel};
+use sluice_core::compile::{Content, Fragment, Icmp, Prefix};
 use sluice_core::{Action, Direction, RuleAction, ether_type, protocol};
 use sluice_npi::link_type;
 use toml::de::{DeInteger, DeValue};
@@ -103,15 +103,16 @@ pub(super) const FRAGMENT: Kind<Fragment> = Kind {
     allowed: || r#""no", "any", "first" or "later""#.into(),
 };
 
-pub(super) const TUNNEL: Kind<Tunnel> = Kind {
+/// Of a tunnel, or of answers.
+pub(super) const CONTENT: Kind<Content> = Kind {
     parse: |value| match value {
-        DeValue::Boolean(true) => Ok(Tunnel::Any),
-        DeValue::Boolean(false) => Ok(Tunnel::No),
+        DeValue::Boolean(true) => Ok(Content::Any),
+        DeValue::Boolean(false) => Ok(Content::No),
         _ => match text(value)? {
-            "no" => Ok(Tunnel::No),
-            "any" => Ok(Tunnel::Any),
-            "unread" => Ok(Tunnel::Unread),
-            other => Err(unknown("unknown kind of tunnel", other, ["any", "no", "unread"])),
+            "no" => Ok(Content::No),
+            "any" => Ok(Content::Any),
+            "unread" => Ok(Content::Unread),
+            other => Err(unknown("unknown value", other, ["any", "no", "unread"])),
         },
     },
     allowed: || r#""no", "any" or "unread""#.into(),

@@ -40,7 +40,8 @@ fn every_packet_is_an_object_with_all_keys() {
         "rule": null, "header": "outer", "ether_type": null, "vlan": null, "protocol": null, "source": null,
         "destination": null,
         "source_port": null, "destination_port": null, "icmp_type": null, "icmp_code": null, "tcp_flags": null,
-        "name": null, "name_kind": null, "name_missing": false, "name_pending": false, "ech": false,
+        "name": null, "answer_names": null, "answer": null, "name_kind": null, "name_missing": false,
+        "name_pending": false, "ech": false,
         "quic_version": null, "fragment": null, "tunnel": null, "truncated": false, "malformed": false,
         "network_offset": null, "transport_offset": null, "payload_offset": null, "payload_length": null,
         "name_offset": null, "inner": null});
@@ -99,6 +100,41 @@ tunnel = 'unread'
         "{}",
         run.stdout
     );
+}
+
+#[test]
+fn the_names_in_answers_are_shown_and_judged() {
+    let folder = Folder::new();
+    // A question for www.example.com, and its answer: an alias of cdn.example.net, in two pieces.
+    let mut answer = [DNS_QUESTION, b"\xC0\x0C\0\x05\0\x01\0\0\0\x3C\0\x0E\x03cdn\x04exam\x03net\0"].concat();
+    (answer[2], answer[7]) = (0x81, 1);
+    let cut = udp([192, 0, 2, 53], 53, &answer[..answer.len() - 3]);
+    let capture = folder.file("a.pcap", pcap(RAW, &[&udp([192, 0, 2, 53], 53, &answer), &cut]));
+    let policy = "
+[[rule]]
+id = 10
+action = 'block'
+answer_name = 'exam.net'
+[[rule]]
+id = 20
+action = 'block'
+answer = 'unread'
+";
+    let policy = folder.file("p.toml", policy);
+    let run = sluicectl(["classify", "--offline", &capture, "--policy", &policy, "--json"]);
+    run.done();
+    let packets = run.json();
+    packets.iter().for_each(|packet| assert_documented("classify", packet));
+    let [read, unread] = &packets[..] else { panic!("two packets") };
+    assert_eq!((&read["rule"], &read["answer"]), (&json!(10), &json!("read")));
+    assert_eq!((&read["name"], &read["answer_names"]), (&json!("www.example.com"), &json!(["cdn.exam.net"])));
+    assert_eq!(
+        (&unread["rule"], &unread["answer"], &unread["answer_names"]),
+        (&json!(20), &json!("unread"), &json!([]))
+    );
+    let run = sluicectl(["policy", "test", &policy, "--capture", &capture, "--packet", "1"]);
+    run.done();
+    assert!(run.stdout.contains("answer_name = 'exam.net': met"), "{}", run.stdout);
 }
 
 #[test]

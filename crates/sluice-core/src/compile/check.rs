@@ -45,6 +45,9 @@ pub(super) fn check(rule: &Rule) -> Result<(), ErrorKind> {
     if let Some(version) = c.ip_version.filter(|version| !matches!(version, 4 | 6)) {
         return Err(ErrorKind::UnknownIpVersion(version));
     }
+    if !c.names.is_empty() && !c.answer_names.is_empty() {
+        return Err(ErrorKind::TwoKindsOfNames);
+    }
     if c.tcp_flags.is_some_and(|flags| flags.value & !flags.mask != 0) {
         return Err(ErrorKind::TcpFlagsOutsideMask);
     }

@@ -56,6 +56,8 @@ pub enum ErrorKind {
     TcpFlagsOutsideMask,
     /// This is not a host name in ASCII.
     BadName(String),
+    /// There are names of both kinds: those that a packet asks for, and those in answers.
+    TwoKindsOfNames,
 }
 
 impl fmt::Display for CompileError {
@@ -114,6 +116,12 @@ impl fmt::Display for ErrorKind {
                 "\"{name}\" is not a host name: it has to be 1 to {MAX_NAME_LENGTH} ASCII letters, digits, hyphens and \
                  underscores in labels of 1 to 63 with dots between them"
             ),
+            Self::TwoKindsOfNames => {
+                write!(
+                    f,
+                    "it has names that a packet asks for and names in answers: each kind has to have a rule of its own"
+                )
+            }
         }
     }
 }

@@ -13,10 +13,11 @@ use super::check::{canonical_name, check};
 use super::error::ErrorKind;
 use super::properties::{Properties, properties};
 use super::ranges::{AddressRange, Addresses, merged, sorted};
-use super::{Conditions, Icmp, Rule, Tunnel};
+use super::{Conditions, Icmp, Rule};
 use crate::policy::conditions::kind;
 use crate::policy::entry::{Common, Entry4, Entry6};
 use crate::policy::key::{halves, parts_of};
+use crate::policy::names::IN_ANSWER;
 use crate::policy::table::{ENTRY_HAS_EXTRA, MAX_EXPANDED};
 
 /// How many entries the lists of one rule may be multiplied out to, besides those of its longest list of addresses: a
@@ -48,6 +49,8 @@ pub(super) fn expand(index: u32, rule: &Rule) -> Result<Expanded, ErrorKind> {
     let c = &rule.conditions;
     check(rule)?;
     let mut names = canonical_names(&c.names)?;
+    let of_answers = canonical_names(&c.answer_names)?;
+    names.extend(of_answers.into_iter().map(|name| name + IN_ANSWER));
     if rule.action.decision().is_none() {
         // All that match are found, each once: a name ends in one of the suffixes at most.
         names = without_names_below_others(names);
@@ -208,12 +211,9 @@ fn outside_boxes(c: &Conditions, extra: &mut ExtraConditions) {
         extra.add(kind::QUIC_VERSIONS, list.len(), list);
     }
     let tcp = c.tcp_flags.filter(|tcp| tcp.value == 0).map(|_| (flags::TCP_FLAGS, flags::TCP_FLAGS));
-    let tunnel = c.tunnel.map(|tunnel| match tunnel {
-        Tunnel::No => (flags::TUNNEL, 0),
-        Tunnel::Any => (flags::TUNNEL, flags::TUNNEL),
-        Tunnel::Unread => (flags::TUNNEL_UNREAD, flags::TUNNEL_UNREAD),
-    });
-    if let Some((mask, value)) = tcp.into_iter().chain(tunnel).reduce(|a, b| (a.0 | b.0, a.1 | b.1)) {
+    let tunnel = c.tunnel.map(|tunnel| tunnel.flags(flags::TUNNEL, flags::TUNNEL_UNREAD));
+    let answer = c.answer.map(|answer| answer.flags(flags::ANSWER, flags::ANSWER_UNREAD));
+    if let Some((mask, value)) = tcp.into_iter().chain(tunnel).chain(answer).reduce(|a, b| (a.0 | b.0, a.1 | b.1)) {
         extra.add(kind::FLAGS, 1, vec![mask, value]);
     }
     if !c.vlans.is_empty() {

@@ -40,7 +40,7 @@ use alloc::vec::Vec;
 use core::iter;
 
 pub use error::{CompileError, ErrorKind};
-pub use rule::{Conditions, Fragment, Icmp, Prefix, Rule, TcpFlags, Tunnel};
+pub use rule::{Conditions, Content, Fragment, Icmp, Prefix, Rule, TcpFlags};
 #[doc(hidden)]
 pub use tree::CostModel;
 

@@ -56,6 +56,11 @@ pub struct Conditions {
     /// in one, at a label boundary: `example.com` stands for itself and for `www.example.com`. ASCII (an international
     /// name in its `xn--` form), upper and lower case alike, a dot at the end is allowed and means nothing.
     pub names: Vec<String>,
+    /// The packet is an answer of DNS in which a host is an alias (CNAME, DNAME, or the target of SVCB and HTTPS) of
+    /// one of these names, or of one that ends in one; as `names`. A rule has names of one kind alone.
+    pub answer_names: Vec<String>,
+    /// Whether the packet is an answer of DNS, and one that was read.
+    pub answer: Option<Content>,
     /// Whether the packet begins a conversation that names a host, without a name that was read: see
     /// [`NAME_MISSING`](sluice_npi::flags::NAME_MISSING).
     pub name_missing: Option<bool>,
@@ -71,7 +76,7 @@ pub struct Conditions {
     /// Whether and which fragment the packet is.
     pub fragment: Option<Fragment>,
     /// Whether the packet is that of a tunnel, and one that was read.
-    pub tunnel: Option<Tunnel>,
+    pub tunnel: Option<Content>,
     /// Whether all of these conditions are about the innermost packet in a tunnel: see
     /// [`parse_inner`](crate::parse_inner). Otherwise they are about the outer one.
     pub inner: bool,
@@ -115,15 +120,27 @@ pub struct TcpFlags {
     pub value: u8,
 }
 
-/// Whether a packet is that of a tunnel: see [`TUNNEL`](sluice_npi::flags::TUNNEL).
+/// Whether a packet has a content of some kind: another packet ([`TUNNEL`](sluice_npi::flags::TUNNEL)), or answers of
+/// DNS ([`ANSWER`](sluice_npi::flags::ANSWER)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Tunnel {
-    /// It is not.
+pub enum Content {
+    /// It has none.
     No,
-    /// It is.
+    /// It has some.
     Any,
-    /// It is, and the headers of the innermost packet were not read to their end.
+    /// It has some, which was not read to its end.
     Unread,
+}
+
+impl Content {
+    /// Which of two flags count, and what they have to be: that there is such a content, and that it was not read.
+    pub(super) const fn flags(self, any: u32, unread: u32) -> (u32, u32) {
+        match self {
+            Self::No => (any, 0),
+            Self::Any => (any, any),
+            Self::Unread => (unread, unread),
+        }
+    }
 }
 
 /// Whether and which fragment a packet is.

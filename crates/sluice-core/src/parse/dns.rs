@@ -1,22 +1,25 @@
-//! The first question of a DNS message (RFC 1035, 4.1).
+//! The first question of a DNS message (RFC 1035, 4.1). What comes behind the questions is in
+//! [`answers`](super::answers).
 
 use sluice_npi::{flags, name_kind};
 
 use super::{Ends, Parser, be16};
 
 /// The longest name, with the lengths of its labels and the final empty one (RFC 1035, 2.3.4).
-const MAX_NAME: usize = 255;
+pub(super) const MAX_NAME: usize = 255;
 
 /// How many messages of a segment are looked at.
-const MAX_MESSAGES: u32 = 16;
+pub(super) const MAX_MESSAGES: u32 = 16;
 
 /// The bytes of a header, and of the shortest message with a question.
-const HEADER: usize = 12;
+pub(super) const HEADER: usize = 12;
 const SHORTEST: usize = HEADER + 5;
 
 /// Bits of the third byte of a header.
 const RESPONSE: u8 = 0x80;
 const OPCODE: u8 = 0x78;
+/// The answers do not all fit, and are asked for again over TCP.
+const CUT: u8 = 0x02;
 
 /// The port of multicast DNS, whose messages may have several questions (RFC 6762, 5.3).
 const MULTICAST: u16 = 5353;
@@ -92,6 +95,15 @@ fn name_length(bytes: &[u8]) -> Result<usize, Fault> {
     Err(Fault::Short)
 }
 
+/// Whether a message answers a query, and has answers.
+pub(super) fn is_response(message: &[u8]) -> bool {
+    let has_answers = |header: &[u8; HEADER]| {
+        let [_, _, flags, _, _, _, high, low, ..] = header;
+        flags & (RESPONSE | OPCODE) == RESPONSE && [*high, *low] != [0; 2]
+    };
+    message.first_chunk().is_some_and(has_answers)
+}
+
 /// Whether a datagram can be read as a message with one question.
 pub(super) fn has_question(datagram: &[u8]) -> bool {
     Message::read(datagram).is_some_and(|message| message.questions == 1 && message.question().is_ok())
@@ -107,6 +119,8 @@ pub(super) fn is_message(datagram: &[u8]) -> bool {
 }
 
 impl<'packet> Parser<'packet, '_> {
+    /// A function of its own, as is the other: neither's frame is there while QUIC is decrypted.
+    #[inline(never)]
     pub(super) fn dns_over_udp(&mut self, datagram: &'packet [u8]) {
         // There may be a message in the other fragments.
         if datagram.is_empty() && self.ends == Ends::Packet {
@@ -117,8 +131,17 @@ impl<'packet> Parser<'packet, '_> {
         };
         match message.question() {
             _ if message.questions == 0 => {}
-            Ok(question) => self.question(datagram, &message, &question),
-            Err(fault) => self.no_question(fault),
+            Ok(question) => {
+                self.question(datagram, &message, &question);
+                let is_cut = datagram.get(2).is_some_and(|flags| flags & CUT != 0);
+                self.answers(datagram, self.ends == Ends::Packet && !is_cut);
+            }
+            Err(fault) => {
+                if is_response(datagram) {
+                    self.set(flags::ANSWER | flags::ANSWER_UNREAD);
+                }
+                self.no_question(fault);
+            }
         }
     }
 
@@ -150,6 +173,7 @@ impl<'packet> Parser<'packet, '_> {
     ///
     /// Most segments on these ports are not the first of a stream, so that bytes which are not a message prove nothing.
     /// `is_other` says that they begin another protocol as well.
+    #[inline(never)]
     pub(super) fn dns_over_tcp(&mut self, stream: &'packet [u8], is_other: bool) {
         let mut rest = stream;
         let mut first: Option<&[u8]> = None;
@@ -177,15 +201,20 @@ impl<'packet> Parser<'packet, '_> {
                     }
                     return;
                 }
-                Some((Ok(question), message)) => match first {
-                    Some(name) if name.eq_ignore_ascii_case(question.name) => {}
-                    Some(_) => return self.name_missing(),
-                    None if message.questions == 1 || message.is_plain => {
-                        self.question(stream, &message, &question);
-                        first = Some(question.name);
+                Some((Ok(question), message)) => {
+                    match first {
+                        None if message.questions == 1 || message.is_plain => {
+                            self.question(stream, &message, &question);
+                            first = Some(question.name);
+                        }
+                        None => return,
+                        Some(_) => {}
                     }
-                    None => return,
-                },
+                    self.answers(bytes, is_whole);
+                    if first.is_some_and(|name| !name.eq_ignore_ascii_case(question.name)) {
+                        return self.name_missing();
+                    }
+                }
                 Some((Err(_), _)) if is_other => return,
                 Some((Err(Fault::Short), message)) if !is_whole && (is_believed || message.questions == 1) => {
                     return self.name_behind_end();

@@ -9,6 +9,7 @@
 //! A layer gets the rest of the packet as a slice that starts with its header and ends where the layer around it ends.
 
 mod aes;
+mod answers;
 mod application;
 mod dns;
 mod dtls;
@@ -29,6 +30,7 @@ mod wifi;
 
 use core::fmt;
 
+pub use answers::for_each_answer_name;
 pub use name::NameText;
 use sluice_npi::{Flow, flags, link_type};
 

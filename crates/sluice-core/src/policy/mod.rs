@@ -91,6 +91,7 @@ impl<B> Policy<B> {
             end: 0,
             observed: Reach::NOTHING,
             looks_inside: false,
+            reads_answers: false,
         };
         Self { bytes, layout, default_action }
     }

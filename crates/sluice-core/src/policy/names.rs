@@ -1,45 +1,72 @@
 //! Rules with host names: a hash table from name suffixes to trees of the rules that name them.
 //!
 //! Suffixes that the same rules name share a pair of trees, so that a long list of names takes little more than its
-//! text.
+//! text. Those for the names in answers of DNS end in a mark, which no host name has, and so are never found by the
+//! name that a packet asks for.
 
 use sluice_npi::{Flow, name_kind};
 
 use super::entry::Entry;
 use super::search::{ParsedPacket, search};
 use super::table::{MAX_NAME_LENGTH, MAX_PROBES, Table, root, size, words};
+use crate::parse::for_each_answer_name;
+
+/// What a suffix for the names in answers ends in.
+pub(crate) const IN_ANSWER: &str = "=";
+
+/// The longest text of a suffix.
+pub(crate) const MAX_SUFFIX: usize = MAX_NAME_LENGTH + IN_ANSWER.len();
 
 /// A host name read from a packet, as rules have it: lower case, labels with dots between them, no dot at the end.
 pub(crate) struct HostName {
-    text: [u8; MAX_NAME_LENGTH],
+    text: [u8; MAX_SUFFIX],
     length: usize,
 }
 
 impl HostName {
-    /// The name that `flow` found in `packet`. `None` if it is longer than a name can be.
-    fn read(packet: &[u8], flow: &Flow) -> Option<Self> {
+    const EMPTY: Self = Self { text: [0; MAX_SUFFIX], length: 0 };
+
+    /// Becomes the name that `flow` found in `packet`. `None` if it is longer than a name can be.
+    fn read(&mut self, packet: &[u8], flow: &Flow) -> Option<()> {
         let start = usize::try_from(flow.name_offset).ok()?;
         let bytes = packet.get(start..)?.get(..usize::from(flow.name_length))?;
-        let mut name = Self { text: [0; MAX_NAME_LENGTH], length: 0 };
+        self.length = 0;
         if flow.name_kind == name_kind::DNS {
-            let mut rest = bytes;
-            while let Some((length, behind)) = rest.split_first() {
-                let (label, behind) = behind.split_at_checked(usize::from(*length))?;
-                if name.length != 0 {
-                    name.push(b'.')?;
-                }
-                for byte in label {
-                    // A dot inside a label is not a boundary. It becomes a byte that no rule has.
-                    name.push(if *byte == b'.' { 0xFF } else { *byte })?;
-                }
-                rest = behind;
-            }
+            self.push_labels(bytes)?;
         } else {
             for byte in bytes.strip_suffix(b".").unwrap_or(bytes) {
-                name.push(*byte)?;
+                self.push(*byte)?;
             }
         }
-        Some(name)
+        // What looks like the mark of an answer becomes a byte that no rule has.
+        if self.text().ends_with(IN_ANSWER.as_bytes()) {
+            self.length = self.length.wrapping_sub(1);
+            self.push(0xFF)?;
+        }
+        Some(())
+    }
+
+    /// Becomes the name in an answer that has these labels.
+    fn read_answer(&mut self, labels: &[u8]) -> Option<()> {
+        self.length = 0;
+        self.push_labels(labels)?;
+        IN_ANSWER.bytes().try_for_each(|byte| self.push(byte))
+    }
+
+    fn push_labels(&mut self, labels: &[u8]) -> Option<()> {
+        let mut rest = labels;
+        while let Some((length, behind)) = rest.split_first() {
+            let (label, behind) = behind.split_at_checked(usize::from(*length))?;
+            if self.length != 0 {
+                self.push(b'.')?;
+            }
+            for byte in label {
+                // A dot inside a label is not a boundary. It becomes a byte that no rule has.
+                self.push(if *byte == b'.' { 0xFF } else { *byte })?;
+            }
+            rest = behind;
+        }
+        Some(())
     }
 
     fn push(&mut self, byte: u8) -> Option<()> {
@@ -81,7 +108,7 @@ pub(crate) fn slot(hash: u32, probe: u32, slots: u32) -> u32 {
 /// The lowest bits of the last word of a suffix: the length of its text. The bits above are the index of its trees.
 pub(crate) const LENGTH_BITS: u32 = 8;
 
-const _: () = assert!(MAX_NAME_LENGTH < 1 << LENGTH_BITS);
+const _: () = assert!(MAX_SUFFIX < 1 << LENGTH_BITS && IN_ANSWER.len() == 1);
 
 /// A suffix in a table.
 pub(crate) struct Suffix {
@@ -159,20 +186,85 @@ pub(crate) fn work(table: &Table<'_>, text: &[u8]) -> u32 {
     sums.into_iter().flatten().max().unwrap_or(0)
 }
 
-/// The first rule before `best` that names a suffix of the packet's name and matches; else `best`.
-#[cold]
-pub(crate) fn first_rule<E: Entry>(table: &Table<'_>, key: &E::Key, packet: &ParsedPacket<'_>, best: u32) -> u32 {
-    let Some(name) = HostName::read(packet.bytes, packet.flow) else {
-        return best;
-    };
-    roots_of(table, name.text())
-        .map(|root| root.wrapping_add(E::ROOT))
-        .fold(best, |best, root| search::<E>(table, root, key, packet, best))
+/// How many roots are found before their trees are searched. Few names have more.
+const ROOTS: usize = 8;
+
+/// The roots, in the first forest, of the trees of the rules that name a suffix of the packet's name, and then of the
+/// names in its answers. A few at a time: the names are not in memory while a tree is searched.
+pub(crate) struct Roots {
+    found: [u32; ROOTS],
+    count: usize,
+    next: usize,
+    /// How many roots there were before these.
+    before: usize,
+    /// How many of all are those of the packet's name.
+    of_name: usize,
 }
 
-/// Calls `each` with the roots, in the first forest, of the trees of the rules that name a suffix of the packet's name.
-pub(crate) fn for_each_root<E: Entry>(table: &Table<'_>, packet: &ParsedPacket<'_>, each: impl FnMut(u32)) {
-    if let Some(name) = HostName::read(packet.bytes, packet.flow) {
-        roots_of(table, name.text()).map(|root| root.wrapping_add(E::ROOT)).for_each(each);
+impl Roots {
+    pub(crate) const NONE_YET: Self = Self { found: [0; ROOTS], count: 0, next: 0, before: 0, of_name: 0 };
+
+    pub(crate) fn next<E: Entry>(&mut self, table: &Table<'_>, packet: &ParsedPacket<'_>) -> Option<u32> {
+        if self.next == self.count {
+            // Those that were found before have filled their places, or are all.
+            if self.count != 0 && self.count != ROOTS {
+                return None;
+            }
+            self.find_more(table, packet);
+        }
+        let root = self.found.get(..self.count)?.get(self.next)?;
+        self.next = self.next.wrapping_add(1);
+        Some(root.wrapping_add(E::ROOT))
     }
+
+    /// Where the root that was given last stands among those of the names in answers; `None` if it is not one.
+    pub(crate) fn place_among_answers(&self) -> Option<usize> {
+        self.before.wrapping_add(self.next).checked_sub(self.of_name)?.checked_sub(1)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_more(&mut self, table: &Table<'_>, packet: &ParsedPacket<'_>) {
+        let before = self.before.wrapping_add(self.count);
+        *self = Self { before, ..Self::NONE_YET };
+        let mut seen = 0_usize;
+        let mut name = HostName::EMPTY;
+        if name.read(packet.bytes, packet.flow).is_some() {
+            self.add(table, &name, &mut seen);
+        }
+        self.of_name = seen;
+        if table.layout.reads_answers {
+            for_each_answer_name(packet.bytes, packet.flow, |labels| {
+                if name.read_answer(labels.as_bytes()).is_some() {
+                    self.add(table, &name, &mut seen);
+                }
+            });
+        }
+    }
+
+    /// Adds the roots of one name, as far as there is room. `seen` counts all.
+    #[inline(never)]
+    fn add(&mut self, table: &Table<'_>, name: &HostName, seen: &mut usize) {
+        for root in roots_of(table, name.text()) {
+            if *seen >= self.before
+                && let Some(place) = self.found.get_mut(self.count)
+            {
+                *place = root;
+                self.count = self.count.wrapping_add(1);
+            }
+            *seen = seen.wrapping_add(1);
+        }
+    }
+}
+
+/// The first rule before `best` that names a suffix of the packet's name, or of one in its answers, and matches; else
+/// `best`.
+#[cold]
+pub(crate) fn first_rule<E: Entry>(table: &Table<'_>, key: &E::Key, packet: &ParsedPacket<'_>, best: u32) -> u32 {
+    let mut roots = Roots::NONE_YET;
+    let mut best = best;
+    while let Some(root) = roots.next::<E>(table, packet) {
+        best = search::<E>(table, root, key, packet, best);
+    }
+    best
 }

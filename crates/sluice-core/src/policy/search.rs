@@ -178,18 +178,66 @@ fn observers_of<E: Entry>(table: &Table<'_>, packet: &ParsedPacket<'_>, before: 
         return;
     };
     let key = E::Key::new(packet.direction, packet.flow);
-    let mut walk = Walk::ENDED;
-    let mut in_tree = |root: u32| {
-        walk.put_off(forest.wrapping_add(root));
-        while let Some(next) = walk.next() {
-            if let Some(leaf) = walk.descend(table, next, &key, before) {
-                all_in_leaf::<E>(table, &leaf, &key, packet, before, found);
-            }
-        }
+    let in_tree = |root: u32, found: &mut dyn FnMut(u32)| {
+        all_in_tree::<E>(table, forest.wrapping_add(root), &key, packet, before, found);
     };
-    in_tree(packet.root());
+    in_tree(packet.root(), found);
     if table.layout.counts.suffixes != 0 && packet.flow.name_length != 0 && packet.flow.ip_version != 0 {
-        names::for_each_root::<E>(table, packet, in_tree);
+        let mut roots = names::Roots::NONE_YET;
+        while let Some(root) = roots.next::<E>(table, packet) {
+            let trees = roots.place_among_answers().unwrap_or(0);
+            in_tree(root, &mut |rule| {
+                if trees == 0 || !is_in_earlier_tree::<E>(table, forest, trees, &key, packet, rule) {
+                    found(rule);
+                }
+            });
+        }
+    }
+}
+
+/// Whether a rule that observes matches in one of the first `trees` of the packet's answers as well, and so was found
+/// there. A rule can name several of the hosts in a packet.
+#[cold]
+#[inline(never)]
+fn is_in_earlier_tree<E: Entry>(
+    table: &Table<'_>,
+    forest: u32,
+    trees: usize,
+    key: &E::Key,
+    packet: &ParsedPacket<'_>,
+    rule: u32,
+) -> bool {
+    let mut roots = names::Roots::NONE_YET;
+    let mut is_there = false;
+    while let Some(root) = roots.next::<E>(table, packet) {
+        match roots.place_among_answers() {
+            Some(place) if place == trees || is_there => break,
+            Some(_) => {
+                let before = rule.wrapping_add(1);
+                let mut compare = |other| is_there |= other == rule;
+                all_in_tree::<E>(table, forest.wrapping_add(root), key, packet, before, &mut compare);
+            }
+            None => {}
+        }
+    }
+    is_there
+}
+
+/// Calls `found` with every rule before `before` that matches in the tree at `root`.
+fn all_in_tree<E: Entry>(
+    table: &Table<'_>,
+    root: u32,
+    key: &E::Key,
+    packet: &ParsedPacket<'_>,
+    before: u32,
+    found: &mut dyn FnMut(u32),
+) {
+    let mut walk = Walk::ENDED;
+    walk.put_off(root);
+    while let Some(next) = walk.next() {
+        if let Some(leaf) = walk.descend(table, next, key, before) {
+            all_in_leaf::<E>(table, &leaf, key, packet, before, found);
+        }
     }
 }
 
@@ -200,7 +248,7 @@ fn all_in_leaf<E: Entry>(
     key: &E::Key,
     packet: &ParsedPacket<'_>,
     before: u32,
-    found: &mut impl FnMut(u32),
+    found: &mut dyn FnMut(u32),
 ) {
     let groups = leaf.filter().and_then(|index| Groups::read(table.filter(index)?, key));
     for index in 0..leaf.entry_count().div_ceil(GROUP) {

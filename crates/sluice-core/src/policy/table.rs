@@ -10,7 +10,7 @@ use crate::RuleAction;
 pub(crate) const MAGIC: u32 = u32::from_le_bytes(*b"SLPT");
 
 /// The version of the layout.
-pub(crate) const VERSION: u32 = 5;
+pub(crate) const VERSION: u32 = 6;
 
 /// Sections start at multiples of this, so that records do not straddle cache lines.
 pub(crate) const ALIGNMENT: usize = 64;
@@ -138,6 +138,8 @@ pub(crate) struct Layout {
     pub(crate) observed: Reach,
     /// Whether there are rules for the packets in tunnels. Known once the table is validated.
     pub(crate) looks_inside: bool,
+    /// Whether there are rules for the names in answers. Known once the table is validated.
+    pub(crate) reads_answers: bool,
 }
 
 impl Layout {
@@ -164,6 +166,7 @@ impl Layout {
             end: 0,
             observed: Reach::NOTHING,
             looks_inside: false,
+            reads_answers: false,
         };
         layout.end = u32::try_from(end).ok()?;
         Some(layout)

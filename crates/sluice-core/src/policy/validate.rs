@@ -7,6 +7,7 @@ use core::fmt;
 
 use super::entry::{Entry, Entry4, Entry6};
 use super::key::{Key, Key4, Key6, meta};
+use super::names::{IN_ANSWER, MAX_SUFFIX};
 use super::node::{Node, Window};
 use super::reach::Reach;
 use super::table::{
@@ -87,10 +88,11 @@ pub(crate) fn table(bytes: &[u8]) -> Result<(Layout, Action), TableError> {
     let looks_inside =
         entries::<Entry4>(&table, layout.counts.entries4)? | entries::<Entry6>(&table, layout.counts.entries6)?;
     nodes(&table)?;
-    suffixes(&table)?;
+    let reads_answers = suffixes(&table)?;
     let observed = Reach::of_table(&table);
     layout.observed = observed;
     layout.looks_inside = looks_inside;
+    layout.reads_answers = reads_answers;
     Ok((layout, action))
 }
 
@@ -317,20 +319,26 @@ fn inner(table: &Table<'_>, node: &Node, next_child: &mut u32) -> Option<()> {
     (node.first_rule == first_rule && node.work() == work && node.pending() == pending).then_some(())
 }
 
-fn suffixes(table: &Table<'_>) -> Result<(), TableError> {
+/// Answers whether one of them is for the names in answers.
+fn suffixes(table: &Table<'_>) -> Result<bool, TableError> {
     let counts = &table.layout.counts;
     let mut text_end = 0;
+    let mut reads_answers = false;
     for index in 0..counts.suffixes {
         let error = TableError::BadSuffix(index);
         let suffix = names::suffix(table, index).ok_or(error)?;
         let length = usize::try_from(suffix.length).map_err(|_| error)?;
         let has_trees = suffix.pair < counts.tree_pairs;
-        if suffix.offset != text_end || length == 0 || length > MAX_NAME_LENGTH || !has_trees {
+        if suffix.offset != text_end || length > MAX_SUFFIX || !has_trees {
             return Err(error);
         }
         text_end = suffix.offset.checked_add(suffix.length).filter(|end| *end <= counts.text_bytes).ok_or(error)?;
         let text = names::text(table, &suffix).ok_or(error)?;
-        let is_canonical = text.iter().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase());
+        let name = text.strip_suffix(IN_ANSWER.as_bytes());
+        reads_answers |= name.is_some();
+        let name = name.unwrap_or(text);
+        let is_canonical = (1..=MAX_NAME_LENGTH).contains(&name.len())
+            && name.iter().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase());
         let is_found = names::find(table, suffix.hash, text).is_some_and(|(found, _)| found == index);
         if !is_canonical || names::hash(text) != suffix.hash || !is_found {
             return Err(error);
@@ -351,7 +359,7 @@ fn suffixes(table: &Table<'_>) -> Result<(), TableError> {
         used = used.wrapping_add(u32::from(number != 0));
     }
     if text_end == counts.text_bytes && used == counts.suffixes {
-        Ok(())
+        Ok(reads_answers)
     } else {
         Err(TableError::BadSuffix(counts.suffixes))
     }

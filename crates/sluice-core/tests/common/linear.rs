@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use sluice_core::compile::{Conditions, Fragment, Prefix, Rule, Tunnel};
+use sluice_core::compile::{Conditions, Content, Fragment, Prefix, Rule};
 use sluice_core::{Action, Decision, Direction};
 use sluice_npi::{Flow, flags, name_kind};
 
@@ -15,8 +15,8 @@ pub fn classify(
     packet: &[u8],
     flow: &Flow,
 ) -> Decision {
-    let name = name(packet, flow);
-    let matching = rules.iter().filter(|rule| matches(&rule.conditions, direction, link_type, name.as_deref(), flow));
+    let names = Names::of(packet, flow);
+    let matching = rules.iter().filter(|rule| matches(&rule.conditions, direction, link_type, &names, flow));
     let mut deciding = matching.filter_map(|rule| Some(Decision { action: rule.action.decision()?, rule_id: rule.id }));
     deciding.next().unwrap_or(Decision { action: default_action, rule_id: 0 })
 }
@@ -25,10 +25,10 @@ pub fn classify(
 /// rules there are.
 #[allow(dead_code, reason = "not every test has such rules")]
 pub fn observers(rules: &[Rule], direction: Direction, link_type: u16, packet: &[u8], flow: &Flow) -> (Vec<u32>, u32) {
-    let name = name(packet, flow);
+    let names = Names::of(packet, flow);
     let mut observers = Vec::new();
     for (index, rule) in (0..).zip(rules) {
-        if matches(&rule.conditions, direction, link_type, name.as_deref(), flow) {
+        if matches(&rule.conditions, direction, link_type, &names, flow) {
             if rule.action.decision().is_some() {
                 return (observers, index);
             }
@@ -38,7 +38,51 @@ pub fn observers(rules: &[Rule], direction: Direction, link_type: u16, packet: &
     (observers, rules.len() as u32)
 }
 
-/// The labels of the packet's name, in lower case.
+/// The labels of the names in a packet, in lower case.
+struct Names {
+    /// The one that it asks for.
+    asked: Option<Vec<Vec<u8>>>,
+    /// Those in its answers.
+    answers: Vec<Vec<Vec<u8>>>,
+}
+
+impl Names {
+    fn of(packet: &[u8], flow: &Flow) -> Self {
+        let answers = if flow.has(flags::ANSWER) { answers(packet, flow) } else { Vec::new() };
+        Self { asked: name(packet, flow), answers }
+    }
+}
+
+/// Reads a message of one question and aliases, in which no name is compressed.
+fn answers(packet: &[u8], flow: &Flow) -> Vec<Vec<Vec<u8>>> {
+    let mut rest = &packet[flow.payload_offset as usize..][..flow.payload_length as usize];
+    if flow.protocol == 6 {
+        rest = &rest[2..];
+    }
+    let labels = |rest: &mut &[u8]| {
+        let mut labels = Vec::new();
+        loop {
+            let (length, behind) = rest.split_first().expect("names are whole");
+            let (label, behind) = behind.split_at((*length).into());
+            *rest = behind;
+            if label.is_empty() {
+                return labels;
+            }
+            labels.push(label.to_ascii_lowercase());
+        }
+    };
+    let count = rest[7];
+    rest = &rest[12..];
+    labels(&mut rest);
+    rest = &rest[4..];
+    let alias = |_| {
+        labels(&mut rest);
+        rest = &rest[10..];
+        labels(&mut rest)
+    };
+    (0..count).map(alias).collect()
+}
+
 fn name(packet: &[u8], flow: &Flow) -> Option<Vec<Vec<u8>>> {
     let bytes = packet.get(flow.name_offset as usize..)?.get(..usize::from(flow.name_length))?;
     match flow.name_kind {
@@ -60,7 +104,7 @@ fn name(packet: &[u8], flow: &Flow) -> Option<Vec<Vec<u8>>> {
     }
 }
 
-fn matches(c: &Conditions, direction: Direction, link_type: u16, name: Option<&[Vec<u8>]>, flow: &Flow) -> bool {
+fn matches(c: &Conditions, direction: Direction, link_type: u16, names: &Names, flow: &Flow) -> bool {
     let has = |bits: u32| flow.has(bits);
     let any = |list: bool, met: bool| list || met;
     c.direction.is_none_or(|wanted| wanted == direction)
@@ -88,7 +132,8 @@ fn matches(c: &Conditions, direction: Direction, link_type: u16, name: Option<&[
                     .any(|icmp| icmp.kind == flow.icmp_type && icmp.code.is_none_or(|code| code == flow.icmp_code)),
         )
         && c.tcp_flags.is_none_or(|tcp| has(flags::TCP_FLAGS) && flow.tcp_flags & tcp.mask == tcp.value)
-        && any(c.names.is_empty(), name.is_some_and(|name| c.names.iter().any(|suffix| name_matches(name, suffix))))
+        && any(c.names.is_empty(), names.asked.as_ref().is_some_and(|name| is_named(&c.names, name)))
+        && any(c.answer_names.is_empty(), names.answers.iter().any(|name| is_named(&c.answer_names, name)))
         && c.fragment.is_none_or(|fragment| match fragment {
             Fragment::No => !has(flags::FRAGMENT),
             Fragment::Any => has(flags::FRAGMENT),
@@ -101,11 +146,8 @@ fn matches(c: &Conditions, direction: Direction, link_type: u16, name: Option<&[
         && any(c.quic_versions.is_empty(), has(flags::QUIC) && c.quic_versions.contains(&flow.quic_version))
         && c.ech.is_none_or(|ech| ech == has(flags::ECH))
         && c.inner == has(flags::INNER)
-        && c.tunnel.is_none_or(|tunnel| match tunnel {
-            Tunnel::No => !has(flags::TUNNEL),
-            Tunnel::Any => has(flags::TUNNEL),
-            Tunnel::Unread => has(flags::TUNNEL_UNREAD),
-        })
+        && c.tunnel.is_none_or(|tunnel| content_matches(tunnel, has(flags::TUNNEL), has(flags::TUNNEL_UNREAD)))
+        && c.answer.is_none_or(|answer| content_matches(answer, has(flags::ANSWER), has(flags::ANSWER_UNREAD)))
         && c.malformed.is_none_or(|malformed| malformed == has(flags::MALFORMED))
         && c.truncated.is_none_or(|truncated| truncated == has(flags::TRUNCATED))
 }
@@ -124,6 +166,18 @@ fn address_matches(prefixes: &[Prefix], flow: &Flow, address: &[u8; 16]) -> bool
                         bit_of(&wanted) == bit_of(address)
                     })
             })
+}
+
+fn content_matches(content: Content, is_there: bool, is_unread: bool) -> bool {
+    match content {
+        Content::No => !is_there,
+        Content::Any => is_there,
+        Content::Unread => is_unread,
+    }
+}
+
+fn is_named(suffixes: &[String], name: &[Vec<u8>]) -> bool {
+    suffixes.iter().any(|suffix| name_matches(name, suffix))
 }
 
 fn name_matches(name: &[Vec<u8>], suffix: &str) -> bool {

@@ -1,6 +1,6 @@
 //! What holds for the flow of every packet.
 
-use sluice_core::protocol;
+use sluice_core::{for_each_answer_name, protocol};
 use sluice_npi::{Flow, flags, link_type, name_kind};
 
 use super::by_layers::by_layers;
@@ -30,6 +30,8 @@ pub(super) fn parse(link_type: u16, packet: &[u8], wire_length: u32) {
     assert!(!flow.has(flags::NAME_MISSING) || matches!(flow.protocol, protocol::TCP | protocol::UDP));
     // A ClientHello and a request have a name, or one is missing.
     assert!(!flow.has(flags::ECH) || flow.has(flags::NAME_MISSING) || flow.name_kind == name_kind::TLS);
+    assert!(!flow.has(flags::ANSWER_UNREAD) || flow.has(flags::ANSWER));
+    answers(packet, &flow);
     // No packet is two things at once.
     assert!(!flow.has(flags::PORTS | flags::ICMP));
     assert!(!flow.has(flags::LATER_FRAGMENT) || flow.has(flags::FRAGMENT));
@@ -42,6 +44,21 @@ pub(super) fn parse(link_type: u16, packet: &[u8], wire_length: u32) {
     {
         assert_eq!(flow, by_layers, "the short cut and the layers");
     }
+}
+
+/// Only an answer has names of its own, and each can be one.
+fn answers(packet: &[u8], flow: &Flow) {
+    let mut names = 0;
+    for_each_answer_name(packet, flow, |name| {
+        let mut rest = name.as_bytes();
+        assert!((1..255).contains(&rest.len()));
+        while let [length, behind @ ..] = rest {
+            assert!((1..64).contains(length));
+            rest = &behind[usize::from(*length)..];
+        }
+        names += 1;
+    });
+    assert!(names == 0 || flow.has(flags::ANSWER) && names <= 16 * 8);
 }
 
 /// What is in a tunnel is read if the outer flow says that it was, and is the flow of a packet in its turn.
@@ -60,6 +77,7 @@ fn tunnel(link_type: u16, packet: &[u8], wire_length: u32, flow: &Flow) {
         assert!(
             inner.has(flags::NAME_ASSEMBLED) || end(inner.name_offset, inner.name_length.into()) <= packet.len() as u64
         );
+        answers(packet, &inner);
         let is_whole = inner.flags & (flags::MALFORMED | flags::TRUNCATED | flags::TUNNEL_UNREAD) == 0;
         // Names are read later. Even an empty payload lacks one, where there has to be a message of DNS.
         let is_on_dns_port = [inner.source_port, inner.destination_port].iter().any(|port| DNS_PORTS.contains(port));
@@ -79,7 +97,9 @@ fn headers_say_the_same(link_type: u16, packet: &[u8], wire_length: u32, flow: &
         | flags::ECH
         | flags::NAME_ASSEMBLED
         | flags::TUNNEL
-        | flags::TUNNEL_UNREAD;
+        | flags::TUNNEL_UNREAD
+        | flags::ANSWER
+        | flags::ANSWER_UNREAD;
     assert_eq!(added & !(of_payload | flags::MALFORMED | flags::TRUNCATED), 0);
     let expected = Flow {
         flags: flow.flags & !added,

@@ -15,17 +15,39 @@ fn name(choices: &mut Choices<'_>) -> Vec<u8> {
     name
 }
 
+/// Makes an answer of a question.
+fn answers(choices: &mut Choices<'_>, message: &mut Vec<u8>) {
+    let count = choices.byte() % 12;
+    (message[2], message[7]) = (0x81, choices.mostly(count.into()) as u8);
+    for _ in 0..count {
+        message.extend([0xC0, choices.mostly(12) as u8]);
+        let kind = [1, 5, 5, 5, 39, 64, 65, 16][usize::from(choices.byte() % 8)];
+        let mut data = if kind >= 64 { vec![0, 1] } else { Vec::new() };
+        match choices.byte() % 3 {
+            0 => data.extend([0xC0, choices.byte()]),
+            1 => data.extend([&[1, b'a', 0xC0][..], &[choices.byte()]].concat()),
+            _ => data.extend(name(choices)),
+        }
+        message.extend([0, kind, 0, 1, 0, 0, 0, 60]);
+        message.extend(with_length(choices, data));
+    }
+}
+
 fn with_length(choices: &mut Choices<'_>, bytes: Vec<u8>) -> Vec<u8> {
     [choices.mostly(bytes.len()).to_be_bytes().to_vec(), bytes].concat()
 }
 
 fn application(choices: &mut Choices<'_>) -> (u16, Vec<u8>) {
-    match choices.byte() % 5 {
+    let kind = choices.byte();
+    match kind % 5 {
         0 => {
             let questions = choices.mostly(1).to_be_bytes();
             let mut message = vec![0, 1, 1, 0, questions[0], questions[1], 0, 0, 0, 0, 0, 0];
             message.extend(name(choices));
             message.extend([0, 1, 0, 1]);
+            if kind >= 150 {
+                answers(choices, &mut message);
+            }
             (53, message)
         }
         1 => {

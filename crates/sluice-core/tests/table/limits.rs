@@ -164,6 +164,11 @@ fn a_name_has_253_bytes_at_most() {
     assert_eq!(MAX_NAME_LENGTH, 253);
     assert_eq!(named(&["a".repeat(253).as_str()], 2), Ok(()));
     assert_eq!(named(&["a".repeat(254).as_str()], 2), Err(TableError::BadSuffix(0)));
+    // One for answers has its mark besides.
+    assert_eq!(named(&[("a".repeat(253) + "=").as_str()], 2), Ok(()));
+    assert_eq!(named(&[("a".repeat(254) + "=").as_str()], 2), Err(TableError::BadSuffix(0)));
+    assert_eq!(named(&["a="], 2), Ok(()));
+    assert_eq!(named(&["="], 2), Err(TableError::BadSuffix(0)));
 }
 
 #[test]

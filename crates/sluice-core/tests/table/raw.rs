@@ -137,7 +137,7 @@ impl Raw {
 /// A header of these words.
 pub(crate) fn header(size: u32, action: u32, counts: [u32; 11]) -> [u8; 64] {
     let mut header = [0; 64];
-    let words = [u32::from_le_bytes(*b"SLPT"), 5, size, action].into_iter().chain(counts);
+    let words = [u32::from_le_bytes(*b"SLPT"), 6, size, action].into_iter().chain(counts);
     for (to, word) in header.chunks_exact_mut(4).zip(words) {
         to.copy_from_slice(&word.to_le_bytes());
     }
