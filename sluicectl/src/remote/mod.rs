@@ -46,10 +46,11 @@ pub(crate) fn warn_before_enabling(gate: &GateStatus) {
     if gate.flags & flags::ATTACHED != 0 {
         warn_of(|| Sluice::open()?.read_policy().map(|(_, table)| table), gate);
     } else if gate.flags & flags::BLOCKS_WHEN_NO_SLUICE != 0 {
-        let connections = established();
-        let ended =
-            watched(&connections, gate).map(|(service, connection)| (WITHOUT_SLUICE.into(), service, connection));
-        messages(ended.collect()).iter().for_each(|message| warn(message));
+        let ended = |connections: Vec<Connection>| {
+            let ended = watched(&connections, gate);
+            messages(ended.map(|(service, connection)| (WITHOUT_SLUICE.into(), service, connection)).collect())
+        };
+        say(established().map(ended));
     }
 }
 
@@ -64,9 +65,14 @@ pub(crate) fn warn_before_loading(table: impl FnOnce() -> Result<Vec<u8>, Failur
 }
 
 fn warn_of(table: impl FnOnce() -> Result<Vec<u8>, Failure>, gate: &GateStatus) {
-    match table().and_then(|table| warnings(table, gate, &established())) {
+    say(table().and_then(|table| warnings(table, gate, &established()?)));
+}
+
+/// Who is not told of connections that end has to know that nobody looked.
+fn say(warnings: Result<Vec<String>, Failure>) {
+    match warnings {
         Ok(messages) => messages.iter().for_each(|message| warn(message)),
-        Err(error) => warn(&format!("cannot tell what the policy does to connections: {error}")),
+        Err(error) => warn(&format!("cannot tell which connections end: {error}")),
     }
 }
 
