@@ -15,8 +15,16 @@ use crate::lock::Lock;
 /// A delay lasts up to so many units of 100 ns: 8 ms.
 const LONGEST: u64 = 80_000;
 
-/// How often each call was made, by the number of the driver and the place in its image.
-static PASSED: Lock<BTreeMap<(u32, usize), u64>> = Lock::new(BTreeMap::new());
+/// How often each call was made, by the number of the driver and the [`place`].
+static PASSED: Lock<BTreeMap<(u32, u64), u64>> = Lock::new(BTreeMap::new());
+
+/// Where a call is made, the same in every life of its driver: in its image, or else which function it is of.
+fn place(call: &Call) -> u64 {
+    match drivers::offset(call.driver, call.site) {
+        Some(offset) => offset as u64,
+        None => call.function.bytes().fold(0, |hash, byte| control::mix(hash ^ u64::from(byte))),
+    }
+}
 
 /// Delays a call, if the harness wants delays and the seed says so.
 pub(crate) fn delay(call: Call) {
@@ -25,13 +33,13 @@ pub(crate) fn delay(call: Call) {
         PASSED.with(BTreeMap::clear);
         return;
     }
-    let place = call.site - drivers::base(call.driver).filter(|base| *base <= call.site).unwrap_or(0);
+    let place = place(&call);
     let passed = PASSED.with(|all| {
         let passed = all.entry((call.driver.0, place)).or_default();
         *passed += 1;
         *passed
     });
-    let number = control::mix((place as u64) << 32 ^ passed);
+    let number = control::mix(place << 32 ^ passed);
     if !control::draw(Word::DelayChance, number) {
         return;
     }

@@ -64,14 +64,22 @@ pub(crate) fn base(id: DriverId) -> Option<usize> {
     TABLE.with(|table| table.loaded.iter().find(|driver| driver.id == id).map(|driver| driver.base))
 }
 
-/// An address in the image of a driver, shown as the distance from its beginning. Another address is shown as a word: a
-/// call that the compiler has turned into a jump returns to whoever called the driver.
+/// How far into the image of a loaded driver an address lies. Where a call returns to need not be there: one that the
+/// compiler has turned into a jump returns to whoever called the driver.
+pub(crate) fn offset(id: DriverId, address: usize) -> Option<usize> {
+    TABLE.with(|table| {
+        let driver = table.loaded.iter().find(|driver| driver.id == id)?;
+        Some(address.wrapping_sub(driver.base)).filter(|offset| *offset < driver.size)
+    })
+}
+
+/// An address in the image of a driver, shown as the distance from its beginning; another is shown as a word.
 pub(crate) struct Place(pub(crate) DriverId, pub(crate) usize);
 
 impl fmt::Display for Place {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match base(self.0).filter(|_| containing(self.1) == Some(self.0)) {
-            Some(base) => write!(out, "{:#x}", self.1 - base),
+        match offset(self.0, self.1) {
+            Some(offset) => write!(out, "{offset:#x}"),
             None => out.write_str("elsewhere"),
         }
     }
