@@ -1,15 +1,15 @@
 //! gate.sys sees packets that are sent through the filters of the rig, and asks sluice.sys about them.
 
-use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use anyhow::{Context, Result, ensure};
 use rstest::rstest;
 use sluice_rig::{Network, Play, Rig, State, Treated, frame_capture, frames, ip_packets, raw_capture};
 use system_tests::{
-    CAPTURE, Clients, RUST, arbitrary_requests, data, install_gate, machine, send, sluicectl_ok, stop, stop_gate,
-    verdicts, verdicts_offline,
+    CAPTURE, Clients, EndOfRequests, RUST, arbitrary_requests, data, hostile, install_gate, machine, send,
+    sluicectl_ok, stop, stop_gate, verdicts, verdicts_offline,
 };
 
 /// All of the demo's capture.
@@ -347,23 +347,43 @@ fn warnings(rig: &Rig, arguments: &[&str]) -> Result<String> {
     Ok(outcome.stderr)
 }
 
-/// A connection of this host, which Wine shows as one of its own.
+/// A connection to a program in Wine: that of a program outside is shown by some versions of Wine alone.
 #[test]
 fn whoever_is_about_to_be_cut_off_is_warned_whichever_way_a_policy_comes() -> Result<()> {
+    // An address that no other test uses, so that the port is free.
+    const DESKTOP: &str = "127.19.0.1:3389";
     let rig = gated("warned")?;
     set(&rig, "Loopback", "1")?;
     rig.start("sluice")?;
     rig.start("gate")?;
-    // An address that no other test uses, so that the port is free.
-    let desktop = TcpListener::bind("127.19.0.1:3389")?;
-    let remote = TcpStream::connect(desktop.local_addr()?)?;
-    let accepted = desktop.accept()?;
-    let of_it = format!("rule 6 blocks Remote Desktop from {}", remote.local_addr()?);
+    thread::scope(|scope| {
+        let end = EndOfRequests::new(&rig)?;
+        let desktop = scope.spawn(|| hostile(&rig, &["host", DESKTOP]));
+        let waited = Instant::now();
+        let remote = loop {
+            match TcpStream::connect(DESKTOP) {
+                Ok(remote) => break remote,
+                Err(error) => ensure!(waited.elapsed() < rig.scaled(PATIENCE), "nobody listens: {error}"),
+            }
+            thread::sleep(Duration::from_millis(50));
+        };
+        warned_of(&rig, remote.local_addr()?)?;
+        drop(end);
+        let kept = desktop.join().expect("the thread does not panic")?;
+        assert!(kept.starts_with("connected: "), "{kept}");
+        Ok::<_, anyhow::Error>(())
+    })?;
+    end(&rig)
+}
+
+/// The warnings of a connection from `remote`.
+fn warned_of(rig: &Rig, remote: SocketAddr) -> Result<()> {
+    let of_it = format!("rule 6 blocks Remote Desktop from {remote}");
     let policy = "default = \"permit\"\n[[rule]]\nid = 6\naction = \"block\"\nsource = \"127.19.0.1\"\n";
     fs::write(rig.file("ends.toml"), policy)?;
 
-    sluicectl_ok(&rig, &["policy", "load", "ends.toml"])?;
-    let said = warnings(&rig, &["gate", "enable"])?;
+    sluicectl_ok(rig, &["policy", "load", "ends.toml"])?;
+    let said = warnings(rig, &["gate", "enable"])?;
     assert!(said.contains(&of_it), "{said}");
     let ways: [&[&[&str]]; 3] = [
         &[&["policy", "load", "ends.toml"]],
@@ -371,14 +391,13 @@ fn whoever_is_about_to_be_cut_off_is_warned_whichever_way_a_policy_comes() -> Re
         &[&["policy", "load", OTHER], &["gate", "enable"]],
     ];
     for (way, is_warned) in ways.into_iter().zip([true, true, false]) {
-        let said: Vec<_> = way.iter().map(|arguments| warnings(&rig, arguments)).collect::<Result<_>>()?;
+        let said: Vec<_> = way.iter().map(|arguments| warnings(rig, arguments)).collect::<Result<_>>()?;
         assert_eq!(said.last().is_some_and(|said| said.contains(&of_it)), is_warned, "{way:?}: {said:?}");
     }
     // Nothing ends while nothing is filtered.
-    sluicectl_ok(&rig, &["gate", "disable"])?;
-    assert_eq!(warnings(&rig, &["policy", "load", "ends.toml"])?, "");
-    drop((remote, accepted));
-    end(&rig)
+    sluicectl_ok(rig, &["gate", "disable"])?;
+    assert_eq!(warnings(rig, &["policy", "load", "ends.toml"])?, "");
+    Ok(())
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,8 +29,12 @@ const SERVER_NOTE: &str = "wineserver";
 pub(crate) fn fresh(arch: Arch, wine: &Wine, name: &str) -> Result<PathBuf> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let template = template(arch, wine)?;
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let prefix = arch.rig().join("prefixes").join(format!("{name}-{}-{number}", process::id()));
+    let prefixes = arch.rig().join("prefixes");
+    // A process in a container may have the id of one that left a prefix.
+    let prefix = iter::repeat_with(|| NUMBER.fetch_add(1, Ordering::Relaxed))
+        .map(|number| prefixes.join(format!("{name}-{}-{number}", process::id())))
+        .find(|prefix| !prefix.exists())
+        .context("every number is taken")?;
     copy(&template, &prefix).with_context(|| format!("cannot copy {} to {}", template.display(), prefix.display()))?;
     Ok(prefix)
 }

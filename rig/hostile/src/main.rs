@@ -8,6 +8,8 @@
 //! hostile deaths DEVICE COUNT          programs that are killed in the middle of large requests
 //! hostile handles DEVICE COUNT         handles that are open at once, each used from another thread
 //! hostile victim DEVICE                large requests until it is killed: what `deaths` starts
+//! hostile host ADDRESS                 accepts a connection, as whoever works from a distance has one, and keeps it
+//!                                      until there is a file `end`
 //! ```
 //!
 //! Exit code 0: the device kept to the rules. 1: it did not. 2: wrong arguments.
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
             Err(_) => return usage(),
         },
         ["victim", device] => run::victim(device),
+        ["host", address] => run::host(address),
         _ => return usage(),
     };
     match outcome {
@@ -58,7 +61,7 @@ fn main() -> ExitCode {
 fn usage() -> ExitCode {
     eprintln!(
         "usage: hostile sizes DEVICE\n       hostile random DEVICE SECONDS SEED\n       hostile deaths DEVICE COUNT\n\
-         \x20      hostile handles DEVICE COUNT\n       hostile victim DEVICE"
+         \x20      hostile handles DEVICE COUNT\n       hostile victim DEVICE\n       hostile host ADDRESS"
     );
     ExitCode::from(2)
 }

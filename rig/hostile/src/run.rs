@@ -1,6 +1,7 @@
 //! The ways in which requests are sent.
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -109,6 +110,16 @@ pub(crate) fn victim(name: &str) -> Result<String, String> {
             }
         }
     })
+}
+
+/// Accepts a connection, and keeps it until there is a file [`END`].
+pub(crate) fn host(address: &str) -> Result<String, String> {
+    let accepted = TcpListener::bind(address).and_then(|listener| listener.accept());
+    let (_connection, remote) = accepted.map_err(|error| format!("nobody connects to {address}: {error}"))?;
+    while !Path::new(END).exists() {
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(format!("connected: {remote}"))
 }
 
 /// Opens `count` handles of the device, and uses each from a thread of its own before any is closed.
