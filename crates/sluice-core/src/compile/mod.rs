@@ -87,7 +87,7 @@ pub fn compile_by(model: &CostModel, rules: &[Rule], default_action: Action) -> 
         }
     }
     let tree::Built { nodes, entries4, entries6, filters } = forest.build(model).map_err(of_policy)?;
-    let name_table = NameTable::new(&suffixes.texts);
+    let name_table = NameTable::new(&suffixes.texts).ok_or(of_policy(ErrorKind::TooAlike))?;
 
     let counts = Counts {
         rules: rules.len() as u32,
@@ -96,7 +96,7 @@ pub fn compile_by(model: &CostModel, rules: &[Rule], default_action: Action) -> 
         entries6: entries6.len() as u32,
         extra_words: extra_words.len() as u32,
         suffixes: suffixes.texts.len() as u32,
-        slots: name_table.slots.len() as u32,
+        lines: name_table.lines.len() as u32,
         text_bytes: u32::try_from(name_table.text.len()).map_err(|_| of_policy(ErrorKind::TooLarge))?,
         filter_words: filters.len() as u32,
         tree_pairs: suffixes.pairs.len() as u32,
@@ -112,8 +112,7 @@ pub fn compile_by(model: &CostModel, rules: &[Rule], default_action: Action) -> 
     put(&mut table, layout.entries4, entries4.iter().map(Entry4::write));
     put(&mut table, layout.entries6, entries6.iter().map(Entry6::write));
     put(&mut table, layout.extra_words, extra_words.iter().map(|word| word.to_le_bytes()));
-    put(&mut table, layout.suffixes, name_table.suffixes.iter().flatten().map(|word| word.to_le_bytes()));
-    put(&mut table, layout.slots, name_table.slots.iter().map(|word| word.to_le_bytes()));
+    put(&mut table, layout.lines, name_table.lines.iter().copied());
     put(&mut table, layout.text, name_table.text.iter().map(|byte| [*byte]));
     put(&mut table, layout.filters, filters.iter().map(|word| word.to_le_bytes()));
     let written = Table { bytes: &table, layout: &layout };

@@ -6,11 +6,17 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::mem;
 
-use crate::policy::names;
-use crate::policy::table::MAX_PROBES;
+use crate::policy::names::{self, HEAD, MAX_INLINE, OFFSET, hash};
+use crate::policy::table::size;
 
-/// How many slots a suffix may take before the search for a size ends.
-const MOST_SLOTS: usize = 64;
+/// How many lines a suffix may take before the search for a number of them ends.
+const MOST_LINES: usize = 64;
+
+/// How much of a line is used in the mean: so little that most suffixes are in their first one.
+const IN_A_LINE: usize = 36;
+
+/// How many suffixes are moved for one before there have to be more lines.
+const MOST_MOVES: usize = 500;
 
 /// The distinct suffixes of all rules, in order. Those that the same rules name share a pair of trees.
 #[derive(Default)]
@@ -51,64 +57,148 @@ impl Suffixes {
     }
 }
 
-/// The three sections of name suffixes.
+/// The sections of name suffixes: lines, and the texts of those that are too long for a line.
+#[derive(Default)]
 pub(super) struct NameTable {
-    pub(super) suffixes: Vec<[u32; 3]>,
-    pub(super) slots: Vec<u32>,
+    pub(super) lines: Vec<[u8; size::LINE]>,
     pub(super) text: Vec<u8>,
 }
 
 impl NameTable {
-    pub(super) fn new(texts: &[(String, u32)]) -> Self {
-        let mut table = Self { suffixes: Vec::with_capacity(texts.len()), slots: Vec::new(), text: Vec::new() };
-        for (text, pair) in texts {
-            let last = text.len() as u32 | *pair << names::LENGTH_BITS;
-            table.suffixes.push([names::hash(text.as_bytes()), table.text.len() as u32, last]);
-            table.text.extend_from_slice(text.as_bytes());
+    /// `None` if the hashes of so many names are alike that they cannot be placed where a lookup finds them, which
+    /// takes an author who means it.
+    pub(super) fn new(texts: &[(String, u32)]) -> Option<Self> {
+        if texts.is_empty() {
+            return Some(Self::default());
         }
-        if !texts.is_empty() {
-            // Larger until every suffix is found in a few steps. Doubling ends at a limit that is only reached where
-            // hundreds of names have the same hash, which takes an author who means it: validation refuses that table.
-            let mut size = texts.len().saturating_add(texts.len() / 2 + 1).next_power_of_two();
-            loop {
-                table.slots = vec![0; size];
-                if table.fill() || size > texts.len().saturating_mul(MOST_SLOTS) {
-                    break;
-                }
-                size = size.saturating_mul(2);
+        let hashes: Vec<(u64, usize)> = texts.iter().map(|(text, _)| (hash(text.as_bytes()), size_of(text))).collect();
+        let total: usize = hashes.iter().map(|(_, size)| size).sum();
+        let most = texts.len().saturating_mul(MOST_LINES);
+        let mut count = total.div_ceil(IN_A_LINE);
+        let places = loop {
+            match Places::of(&hashes, count) {
+                Some(places) => break places,
+                None if count > most => return None,
+                None => count = count.saturating_add(count / 16 + 1),
             }
+        };
+        Some(Self::written(texts, &places))
+    }
+
+    /// `places` has for each line its first byte and the suffixes in it.
+    fn written(texts: &[(String, u32)], places: &[(u8, Vec<u32>)]) -> Self {
+        let mut table = Self { lines: Vec::with_capacity(places.len()), text: Vec::new() };
+        for (first_byte, suffixes) in places {
+            let mut bytes = vec![*first_byte];
+            for index in suffixes {
+                let (text, pair) = &texts[*index as usize];
+                bytes.extend([text.len() as u32 | pair << u8::BITS].map(u32::to_le_bytes).as_flattened());
+                if text.len() <= MAX_INLINE {
+                    bytes.extend_from_slice(text.as_bytes());
+                } else {
+                    bytes.extend((table.text.len() as u32).to_le_bytes());
+                    table.text.extend_from_slice(text.as_bytes());
+                }
+            }
+            let mut line = [0; size::LINE];
+            line[..bytes.len()].copy_from_slice(&bytes);
+            table.lines.push(line);
         }
         table
     }
+}
 
-    /// Enters all suffixes. Answers whether there was room for each where a lookup finds it.
-    ///
-    /// A suffix takes the slot of one that is nearer to its first slot, which moves on (Robin Hood hashing, Celis
-    /// 1986): so none gets far, and the table can be fuller.
-    fn fill(&mut self) -> bool {
-        let size = self.slots.len() as u32;
-        let number_bits = names::number_bits(self.suffixes.len() as u32);
-        for index in 0..self.suffixes.len() as u32 {
-            let mut index = index;
-            let mut probe = 0;
-            loop {
-                let [hash, ..] = self.suffixes[index as usize];
-                let at = names::slot(hash, probe, size);
-                let word = core::mem::replace(&mut self.slots[at as usize], hash & !number_bits | (index + 1));
-                let Some(other) = (word & number_bits).checked_sub(1) else { break };
-                let [other_hash, ..] = self.suffixes[other as usize];
-                let other_probe = at.wrapping_sub(names::slot(other_hash, 0, size)) & (size - 1);
-                if other_probe < probe {
-                    (index, probe) = (other, other_probe);
-                } else {
-                    self.slots[at as usize] = word;
-                }
-                probe += 1;
-                if probe == MAX_PROBES {
-                    return false;
+/// What a suffix takes of a line.
+fn size_of(text: &str) -> usize {
+    HEAD + if text.len() <= MAX_INLINE { text.len() } else { OFFSET }
+}
+
+/// The lines of a table while suffixes are placed in them.
+struct Places<'a> {
+    /// The hash of each suffix and what it takes of a line.
+    suffixes: &'a [(u64, usize)],
+    /// Which are in each line.
+    lines: Vec<Vec<u32>>,
+    /// How much of each line is free.
+    free: Vec<usize>,
+    /// What chance decides is decided by this, so that it is the same each time.
+    random: u64,
+}
+
+impl<'a> Places<'a> {
+    /// For each of `count` lines its first byte and the suffixes in it, if there is room for all.
+    fn of(suffixes: &'a [(u64, usize)], count: usize) -> Option<Vec<(u8, Vec<u32>)>> {
+        u32::try_from(count).ok()?;
+        let (lines, free) = (vec![Vec::new(); count], vec![size::LINE - 1; count]);
+        let mut places = Self { suffixes, lines, free, random: 1 };
+        (0..suffixes.len() as u32).try_for_each(|suffix| places.add(suffix))?;
+        // Some made room for others that have moved on since then.
+        for suffix in 0..suffixes.len() as u32 {
+            let [first, second] = places.homes(suffix);
+            if places.free[first] >= suffixes[suffix as usize].1 && !places.lines[first].contains(&suffix) {
+                places.take(suffix, second);
+                places.put(suffix, first);
+            }
+        }
+        let mut moved = vec![0; count];
+        for (line, in_line) in places.lines.iter().enumerate() {
+            for suffix in in_line {
+                let [first, _] = places.homes(*suffix);
+                if first != line {
+                    moved[first] |= names::moved(suffixes[*suffix as usize].0);
                 }
             }
         }
-        true
+        Some(moved.into_iter().zip(places.lines).collect())
+    }
+
+    fn homes(&self, suffix: u32) -> [usize; 2] {
+        names::homes(self.suffixes[suffix as usize].0, self.lines.len() as u32).map(|line| line as usize)
+    }
+
+    fn put(&mut self, suffix: u32, line: usize) {
+        self.free[line] -= self.suffixes[suffix as usize].1;
+        self.lines[line].push(suffix);
+    }
+
+    fn take(&mut self, suffix: u32, line: usize) {
+        self.free[line] += self.suffixes[suffix as usize].1;
+        self.lines[line].retain(|other| *other != suffix);
+    }
+
+    /// Adds a suffix to its first line, or to its second one. If both are full, others make room and go to theirs, by
+    /// chance (cuckoo hashing with buckets, Dietzfelbinger and Weidling 2007).
+    fn add(&mut self, suffix: u32) -> Option<()> {
+        let mut homeless = vec![(suffix, None)];
+        let mut moves = 0;
+        while let Some((suffix, from)) = homeless.pop() {
+            let size = self.suffixes[suffix as usize].1;
+            let homes @ [first, second] = self.homes(suffix);
+            if let Some(line) = homes.into_iter().find(|line| self.free[*line] >= size) {
+                self.put(suffix, line);
+                continue;
+            }
+            let line = if from == Some(first) { second } else { first };
+            while self.free[line] < size {
+                let chosen = self.below(self.lines[line].len());
+                let other = self.lines[line][chosen];
+                self.take(other, line);
+                homeless.push((other, Some(line)));
+                moves += 1;
+            }
+            self.put(suffix, line);
+            if moves > MOST_MOVES {
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    /// A number below `limit`, by chance (xorshift64, Marsaglia 2003).
+    fn below(&mut self, limit: usize) -> usize {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random % limit as u64) as usize
     }
 }

@@ -1,172 +1,376 @@
 //! Rules with host names: a hash table from name suffixes to trees of the rules that name them.
 //!
 //! Suffixes that the same rules name share a pair of trees, so that a long list of names takes little more than its
-//! text. Those for the names in answers of DNS end in a mark, which no host name has, and so are never found by the
-//! name that a packet asks for.
+//! text. The text of a suffix lies in the line of 64 bytes that its hash leads to: a lookup of a name that is in a long
+//! list waits for memory once.
+//!
+//! Suffixes for the names in answers of DNS end in a mark, which no host name has, and so are never found by the name
+//! that a packet asks for.
 
 use sluice_npi::{Flow, name_kind};
 
 use super::entry::Entry;
 use super::search::{ParsedPacket, search};
-use super::table::{MAX_NAME_LENGTH, MAX_PROBES, Table, root, size, words};
+use super::table::{MAX_NAME_LENGTH, Table, root, size};
 use crate::parse::for_each_answer_name;
 
 /// What a suffix for the names in answers ends in.
 pub(crate) const IN_ANSWER: &str = "=";
 
+/// The same as a byte.
+const MARK: u8 = b'=';
+
 /// The longest text of a suffix.
 pub(crate) const MAX_SUFFIX: usize = MAX_NAME_LENGTH + IN_ANSWER.len();
 
-/// A host name read from a packet, as rules have it: lower case, labels with dots between them, no dot at the end.
+/// How many bytes of a name are read at once.
+const WORD: usize = 8;
+
+/// A number with this in each of its bytes.
+const fn in_each_byte(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; WORD])
+}
+
+/// The highest bit of each byte.
+const HIGH_BITS: u64 = in_each_byte(0x80);
+
+/// The word with its ASCII letters in lower case.
+#[inline]
+fn to_lower_case(word: u64) -> u64 {
+    // In the highest bit of each byte: whether the lower seven are more than Z, or at least A. No byte carries over.
+    let low_bits = word & !HIGH_BITS;
+    let behind_z = low_bits.wrapping_add(in_each_byte(0x7F - b'Z'));
+    let from_a = low_bits.wrapping_add(in_each_byte(0x80 - b'A'));
+    let upper = (from_a ^ behind_z) & !word & HIGH_BITS;
+    word | upper >> 2
+}
+
+/// The highest bit of each byte that is a dot.
+#[inline]
+fn dots(word: u64) -> u64 {
+    let differs = word ^ in_each_byte(b'.');
+    !((differs & !HIGH_BITS).wrapping_add(!HIGH_BITS) | differs) & HIGH_BITS
+}
+
+/// How many words have room for the longest name and a dot before it.
+const WORDS: usize = (MAX_SUFFIX + 1).div_ceil(WORD);
+
+/// How many bytes they are.
+const ROOM: usize = WORDS * WORD;
+
+/// Where the dot before the longest name is.
+const FIRST_START: usize = ROOM - (MAX_SUFFIX + 1);
+
+/// A host name read from a packet, as rules have it: lower case, labels with dots between them, no dot at the end. It
+/// ends where its room ends, so that the words of all its suffixes are the same ones, and a dot stands before it, as
+/// before all of them.
 pub(crate) struct HostName {
-    text: [u8; MAX_SUFFIX],
-    length: usize,
+    room: [[u8; WORD]; WORDS],
+    /// Where the first dot is.
+    start: usize,
 }
 
 impl HostName {
-    const EMPTY: Self = Self { text: [0; MAX_SUFFIX], length: 0 };
+    const EMPTY: Self = Self { room: [[0; WORD]; WORDS], start: ROOM };
 
     /// Becomes the name that `flow` found in `packet`. `None` if it is longer than a name can be.
     fn read(&mut self, packet: &[u8], flow: &Flow) -> Option<()> {
         let start = usize::try_from(flow.name_offset).ok()?;
         let bytes = packet.get(start..)?.get(..usize::from(flow.name_length))?;
-        self.length = 0;
         if flow.name_kind == name_kind::DNS {
-            self.push_labels(bytes)?;
+            self.read_labels(bytes, &[])?;
         } else {
-            for byte in bytes.strip_suffix(b".").unwrap_or(bytes) {
-                self.push(*byte)?;
-            }
+            self.read_text(bytes.strip_suffix(b".").unwrap_or(bytes))?;
         }
         // What looks like the mark of an answer becomes a byte that no rule has.
-        if self.text().ends_with(IN_ANSWER.as_bytes()) {
-            self.length = self.length.wrapping_sub(1);
-            self.push(0xFF)?;
+        if let Some(last) = self.room.as_flattened_mut().last_mut().filter(|last| **last == MARK) {
+            *last = 0xFF;
         }
         Some(())
     }
 
     /// Becomes the name in an answer that has these labels.
     fn read_answer(&mut self, labels: &[u8]) -> Option<()> {
-        self.length = 0;
-        self.push_labels(labels)?;
-        IN_ANSWER.bytes().try_for_each(|byte| self.push(byte))
+        self.read_labels(labels, &[MARK])
     }
 
-    fn push_labels(&mut self, labels: &[u8]) -> Option<()> {
-        let mut rest = labels;
-        while let Some((length, behind)) = rest.split_first() {
-            let (label, behind) = behind.split_at_checked(usize::from(*length))?;
-            if self.length != 0 {
-                self.push(b'.')?;
-            }
-            for byte in label {
-                // A dot inside a label is not a boundary. It becomes a byte that no rule has.
-                self.push(if *byte == b'.' { 0xFF } else { *byte })?;
-            }
-            rest = behind;
+    /// Becomes a name of labels behind their lengths, with something at its end.
+    fn read_labels(&mut self, bytes: &[u8], end: &[u8]) -> Option<()> {
+        self.put(&[], bytes, end)?;
+        let labels_end = ROOM.checked_sub(end.len())?;
+        let mut labels = 0_u32;
+        let mut at = self.start;
+        while at < labels_end {
+            let length = self.room.as_flattened_mut().get_mut(at)?;
+            at = at.wrapping_add(usize::from(*length)).wrapping_add(1);
+            *length = b'.';
+            labels = labels.wrapping_add(1);
+        }
+        if at != labels_end {
+            return None;
+        }
+        if self.make_lower_case() != labels {
+            self.hide_dots_in_labels(bytes);
         }
         Some(())
     }
 
-    fn push(&mut self, byte: u8) -> Option<()> {
-        *self.text.get_mut(self.length)? = byte.to_ascii_lowercase();
-        self.length = self.length.checked_add(1)?;
+    /// Becomes a name of labels with dots between them.
+    fn read_text(&mut self, text: &[u8]) -> Option<()> {
+        self.put(b".", text, &[])?;
+        self.make_lower_case();
         Some(())
     }
 
-    fn text(&self) -> &[u8] {
-        self.text.get(..self.length).unwrap_or_default()
+    /// Becomes these bytes, as they are. `None` if there is no room for them.
+    fn put(&mut self, before: &[u8], bytes: &[u8], end: &[u8]) -> Option<()> {
+        self.room = [[0; WORD]; WORDS];
+        let mut place = self.room.as_flattened_mut();
+        for part in [end, bytes, before] {
+            let (rest, last) = place.split_at_mut_checked(place.len().checked_sub(part.len())?)?;
+            last.copy_from_slice(part);
+            place = rest;
+        }
+        self.start = place.len();
+        (self.start >= FIRST_START).then_some(())
+    }
+
+    /// Answers how many dots there are.
+    fn make_lower_case(&mut self) -> u32 {
+        let mut count = 0_u32;
+        for word in self.room.iter_mut().skip(self.start / WORD) {
+            let lower = to_lower_case(u64::from_le_bytes(*word));
+            *word = lower.to_le_bytes();
+            count = count.wrapping_add(dots(lower).count_ones());
+        }
+        count
+    }
+
+    /// A dot inside a label is not a boundary. It becomes a byte that no rule has.
+    #[cold]
+    fn hide_dots_in_labels(&mut self, mut bytes: &[u8]) {
+        let mut room = self.room.as_flattened_mut().iter_mut().skip(self.start);
+        while let Some((length, behind)) = bytes.split_first() {
+            let (label, rest) = behind.split_at_checked(usize::from(*length)).unwrap_or_default();
+            _ = room.next();
+            for (byte, place) in label.iter().zip(&mut room) {
+                if *byte == b'.' {
+                    *place = 0xFF;
+                }
+            }
+            bytes = rest;
+        }
+    }
+
+    /// Calls `each` with the hash and the length of every suffix, the shortest first.
+    #[inline]
+    fn for_each_suffix(&self, mut each: impl FnMut(u64, usize)) {
+        let mut hash = SuffixHash::START;
+        let mut behind = 0_usize;
+        for word in self.room.iter().skip(self.start / WORD).rev() {
+            let word = u64::from_le_bytes(*word);
+            let mut dots = dots(word);
+            while dots != 0 {
+                let above = dots.leading_zeros();
+                // A byte that is a dot has its highest bit there; the suffix starts at the bit above.
+                let rest = word & !(u64::MAX >> above);
+                let length = behind.wrapping_add((above / u8::BITS) as usize);
+                each(hash.end(rest, length), length);
+                dots &= !(1_u64 << 63 >> above);
+            }
+            hash = hash.push(word);
+            behind = behind.wrapping_add(WORD);
+        }
+    }
+
+    /// Calls `each` with every suffix that the table has, the shortest first.
+    #[inline]
+    fn for_each_found<'table>(&self, table: &Table<'table>, mut each: impl FnMut(Suffix<'table>)) {
+        let mut waiting = [Lookup { hash: 0, length: 0, moved_from_line: 0 }; SIDE_BY_SIDE];
+        let mut count = 0_usize;
+        let mut look_up = |lookups: Option<&[Lookup]>| {
+            for lookup in lookups.unwrap_or_default() {
+                let text = self.room.as_flattened();
+                let text = text.len().checked_sub(lookup.length).and_then(|start| text.get(start..));
+                if let Some(suffix) = text.and_then(|text| lookup.find(table, text)) {
+                    each(suffix);
+                }
+            }
+        };
+        self.for_each_suffix(|hash, length| {
+            if count == SIDE_BY_SIDE {
+                look_up(Some(&waiting));
+                count = 0;
+            }
+            if let Some(place) = waiting.get_mut(count) {
+                *place = Lookup::new(table, hash, length);
+            }
+            count = count.wrapping_add(1);
+        });
+        look_up(waiting.get(..count));
     }
 }
 
-/// The hash of a text, read from its end, so that the hashes of all suffixes of a name come out on the way.
+/// For how many suffixes of a name lines are read before one is looked at: while one is waited for, the others are on
+/// their way. Most names have fewer.
+const SIDE_BY_SIDE: usize = 4;
+
+/// A suffix that is looked for.
 #[derive(Clone, Copy)]
-struct SuffixHash(u32);
+struct Lookup {
+    hash: u64,
+    length: usize,
+    /// The first byte of its first line.
+    moved_from_line: u8,
+}
+
+impl Lookup {
+    #[inline]
+    fn new(table: &Table<'_>, hash: u64, length: usize) -> Self {
+        let [first, _] = homes(hash, table.layout.counts.lines);
+        Self { hash, length, moved_from_line: line(table, first).map_or(0, |[moved, ..]| *moved) }
+    }
+
+    /// The suffix in the table. `wanted` is its text.
+    #[inline]
+    fn find<'table>(&self, table: &Table<'table>, wanted: &[u8]) -> Option<Suffix<'table>> {
+        let [first, second] = homes(self.hash, table.layout.counts.lines);
+        let is_wanted = |suffix: &Suffix<'_>| suffix.length == wanted.len() && suffix.text(table) == Some(wanted);
+        let found = Suffixes::of(line(table, first)?).find(is_wanted);
+        if found.is_some() || self.moved_from_line & moved(self.hash) == 0 {
+            return found;
+        }
+        Suffixes::of(line(table, second)?).find(is_wanted)
+    }
+}
+
+/// The hash of a text, read from its end in words, so that the hashes of all suffixes of a name come out on the way.
+#[derive(Clone, Copy)]
+struct SuffixHash(u64);
 
 impl SuffixHash {
-    const START: Self = Self(0x811C_9DC5);
+    const START: Self = Self(0);
 
     #[inline]
-    fn push(self, byte: u8) -> Self {
-        // FNV-1a.
-        Self((self.0 ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    fn push(self, word: u64) -> Self {
+        let product = (self.0 ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        Self(product ^ product >> 32)
+    }
+
+    /// `rest` are the bytes before the words, fewer than eight, in its highest ones; the lowest has the length.
+    #[inline]
+    fn end(self, rest: u64, length: usize) -> u64 {
+        self.push(rest | length as u64).0
     }
 }
 
 /// The hash of a whole text.
-pub(crate) fn hash(text: &[u8]) -> u32 {
-    text.iter().rev().fold(SuffixHash::START, |hash, byte| hash.push(*byte)).0
+pub(crate) fn hash(text: &[u8]) -> u64 {
+    let (rest, words) = text.as_rchunks::<WORD>();
+    let hash = words.iter().rev().fold(SuffixHash::START, |hash, word| hash.push(u64::from_le_bytes(*word)));
+    let rest = rest.iter().fold(0_u64, |word, byte| word >> 8 | u64::from(*byte) << 56);
+    hash.end(rest, text.len())
 }
 
-/// The slot that a lookup looks at in its `probe`th step.
-pub(crate) fn slot(hash: u32, probe: u32, slots: u32) -> u32 {
-    // FNV's low bits are its good ones; the high ones are mixed in for large tables.
-    (hash ^ hash >> 16).wrapping_add(probe) & slots.wrapping_sub(1)
+/// The lines where a suffix with this hash may be: the second one if there was no room in the first.
+#[inline]
+pub(crate) fn homes(hash: u64, lines: u32) -> [u32; 2] {
+    [hash >> 32, hash & u64::from(u32::MAX)].map(|half| (half.wrapping_mul(lines.into()) >> 32) as u32)
 }
 
-/// The lowest bits of the last word of a suffix: the length of its text. The bits above are the index of its trees.
-pub(crate) const LENGTH_BITS: u32 = 8;
+/// The longest text that lies in a line. So two of them always have room in one.
+pub(crate) const MAX_INLINE: usize = 27;
 
-const _: () = assert!(MAX_SUFFIX < 1 << LENGTH_BITS && IN_ANSWER.len() == 1);
+/// What a suffix has before its text: the length and its pair of trees.
+pub(crate) const HEAD: usize = 4;
 
-/// A suffix in a table.
-pub(crate) struct Suffix {
-    pub(crate) hash: u32,
-    /// Where its text starts.
-    pub(crate) offset: u32,
-    /// How long its text is.
-    pub(crate) length: u32,
+/// What a longer suffix has in place of its text: where that starts in the section of texts.
+pub(crate) const OFFSET: usize = 4;
+
+const _: () = assert!(2 * (HEAD + MAX_INLINE) < size::LINE && MAX_SUFFIX < 1 << u8::BITS);
+const _: () = assert!(matches!(IN_ANSWER.as_bytes(), [MARK]));
+
+/// A line of a table.
+#[inline]
+pub(crate) fn line<'table>(table: &Table<'table>, index: u32) -> Option<&'table [u8; size::LINE]> {
+    table.record(table.layout.lines, index)
+}
+
+/// The bit in the first byte of a line that says whether a suffix with this hash, for which that line is the first, may
+/// be in its second one. Where it is not set, nobody has to look there.
+#[inline]
+pub(crate) fn moved(hash: u64) -> u8 {
+    1 << (hash & 7)
+}
+
+/// A suffix in a line.
+#[derive(Clone, Copy)]
+pub(crate) struct Suffix<'table> {
+    pub(crate) length: usize,
     /// The pair of trees of the rules that name it.
     pub(crate) pair: u32,
+    /// Its text, or where that is.
+    place: &'table [u8],
 }
 
-/// Suffix `index` of a table.
-pub(crate) fn suffix(table: &Table<'_>, index: u32) -> Option<Suffix> {
-    let start = (index as usize).wrapping_mul(size::SUFFIX).wrapping_add(table.layout.suffixes as usize);
-    let [hash, offset, last] = words(table.bytes.get(start..)?.first_chunk::<{ size::SUFFIX }>()?);
-    Some(Suffix { hash, offset, length: last & ((1 << LENGTH_BITS) - 1), pair: last >> LENGTH_BITS })
-}
-
-pub(crate) fn text<'table>(table: &Table<'table>, suffix: &Suffix) -> Option<&'table [u8]> {
-    let start = (table.layout.text as usize).checked_add(usize::try_from(suffix.offset).ok()?)?;
-    table.bytes.get(start..)?.get(..usize::try_from(suffix.length).ok()?)
-}
-
-/// The bits of a slot that hold the number of a suffix, from 1; 0 is an empty slot. The bits above are those of its
-/// hash, so that other suffixes are told apart without a look at them.
-pub(crate) fn number_bits(suffixes: u32) -> u32 {
-    u32::MAX.checked_shr(suffixes.leading_zeros()).unwrap_or(0)
-}
-
-/// The suffix with this text, and its index.
-pub(crate) fn find(table: &Table<'_>, hash: u32, wanted: &[u8]) -> Option<(u32, Suffix)> {
-    let counts = &table.layout.counts;
-    let number_bits = number_bits(counts.suffixes);
-    for probe in 0..MAX_PROBES {
-        let word = table.word(table.layout.slots, slot(hash, probe, counts.slots))?;
-        let index = (word & number_bits).checked_sub(1)?;
-        if (word ^ hash) & !number_bits != 0 {
-            continue;
-        }
-        let suffix = suffix(table, index)?;
-        if suffix.hash == hash && text(table, &suffix) == Some(wanted) {
-            return Some((index, suffix));
-        }
+impl<'table> Suffix<'table> {
+    /// Where its text starts, if it is not in the line.
+    pub(crate) fn offset(&self) -> Option<u32> {
+        if self.length <= MAX_INLINE { None } else { self.place.first_chunk().copied().map(u32::from_le_bytes) }
     }
-    None
+
+    #[inline]
+    pub(crate) fn text(&self, table: &Table<'table>) -> Option<&'table [u8]> {
+        if self.length <= MAX_INLINE {
+            return Some(self.place);
+        }
+        let start = (table.layout.text as usize).checked_add(usize::try_from(self.offset()?).ok()?)?;
+        table.bytes.get(start..)?.get(..self.length)
+    }
 }
 
-/// The roots of the IPv4 trees of all suffixes in which the name `text` ends, the shortest first. The root of the IPv6
-/// tree is the next one.
-fn roots_of<'a>(table: &'a Table<'_>, text: &'a [u8]) -> impl Iterator<Item = u32> + 'a {
-    let mut hash = SuffixHash::START;
-    (0..text.len()).rev().filter_map(move |start| {
-        hash = hash.push(*text.get(start)?);
-        let at_boundary = start.checked_sub(1).is_none_or(|before| text.get(before) == Some(&b'.'));
-        let (_, suffix) = if at_boundary { find(table, hash.0, text.get(start..)?)? } else { return None };
-        Some(suffix.pair.wrapping_mul(root::PER_PAIR).wrapping_add(root::FIRST_PAIR))
-    })
+/// The suffixes of a line, and afterwards what is behind the last one.
+pub(crate) struct Suffixes<'table>(pub(crate) &'table [u8]);
+
+impl<'table> Suffixes<'table> {
+    #[inline]
+    pub(crate) fn of(line: &'table [u8; size::LINE]) -> Self {
+        let [_, rest @ ..] = line;
+        Self(rest)
+    }
+}
+
+impl<'table> Iterator for Suffixes<'table> {
+    type Item = Suffix<'table>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let ([length, pair @ ..], behind) = self.0.split_first_chunk::<HEAD>()?;
+        let length = usize::from(*length);
+        let taken = if length <= MAX_INLINE { length } else { OFFSET };
+        let (place, rest) = behind.split_at_checked(taken).filter(|_| length != 0)?;
+        self.0 = rest;
+        let [low, middle, high] = *pair;
+        Some(Suffix { length, pair: u32::from_le_bytes([low, middle, high, 0]), place })
+    }
+}
+
+/// The suffix with this text.
+pub(crate) fn find<'table>(table: &Table<'table>, text: &[u8]) -> Option<Suffix<'table>> {
+    Lookup::new(table, hash(text), text.len()).find(table, text)
+}
+
+impl Suffix<'_> {
+    /// The root of the IPv4 tree of its rules. That of the IPv6 tree is the next one.
+    #[inline]
+    fn root(&self) -> u32 {
+        self.pair.wrapping_mul(root::PER_PAIR).wrapping_add(root::FIRST_PAIR)
+    }
+
+    /// Whether this is the same place of a table, not only the same text.
+    pub(crate) fn is_at(&self, other: &Self) -> bool {
+        core::ptr::eq(self.place, other.place)
+    }
 }
 
 /// How many records a search for a packet with the name `text` visits at most, in the trees of all suffixes of it: the
@@ -175,14 +379,17 @@ pub(crate) fn work(table: &Table<'_>, text: &[u8]) -> u32 {
     let claimed = |root| table.node(root).map_or(0, |node| node.work());
     let forests = [0, table.observing_forest().unwrap_or(0)];
     // IPv4 and IPv6 of each forest.
-    let sums = roots_of(table, text).fold([[0_u32; 2]; 2], |mut sums, root| {
-        for (sums, forest) in sums.iter_mut().zip(forests) {
-            for (sum, version) in sums.iter_mut().zip(0..) {
-                *sum = sum.saturating_add(claimed(root.wrapping_add(forest).wrapping_add(version)));
+    let mut sums = [[0_u32; 2]; 2];
+    let mut name = HostName::EMPTY;
+    if name.read_text(text).is_some() {
+        name.for_each_found(table, |suffix| {
+            for (sums, forest) in sums.iter_mut().zip(forests) {
+                for (sum, version) in sums.iter_mut().zip(0..) {
+                    *sum = sum.saturating_add(claimed(suffix.root().wrapping_add(forest).wrapping_add(version)));
+                }
             }
-        }
-        sums
-    });
+        });
+    }
     sums.into_iter().flatten().max().unwrap_or(0)
 }
 
@@ -245,15 +452,15 @@ impl Roots {
     /// Adds the roots of one name, as far as there is room. `seen` counts all.
     #[inline(never)]
     fn add(&mut self, table: &Table<'_>, name: &HostName, seen: &mut usize) {
-        for root in roots_of(table, name.text()) {
+        name.for_each_found(table, |suffix| {
             if *seen >= self.before
                 && let Some(place) = self.found.get_mut(self.count)
             {
-                *place = root;
+                *place = suffix.root();
                 self.count = self.count.wrapping_add(1);
             }
             *seen = seen.wrapping_add(1);
-        }
+        });
     }
 }
 

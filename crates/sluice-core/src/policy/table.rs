@@ -44,9 +44,6 @@ pub(crate) const MAX_PENDING: usize = 16;
 /// A node has no more children than two to this, not counting its remainder.
 pub(crate) const MAX_CHILD_BITS: u32 = 20;
 
-/// How many slots a lookup of a name suffix looks at.
-pub(crate) const MAX_PROBES: u32 = 16;
-
 /// The longest name in a rule: the text of the longest DNS name (RFC 1035, 2.3.4).
 pub const MAX_NAME_LENGTH: usize = 253;
 
@@ -59,8 +56,7 @@ pub(crate) mod size {
     pub(crate) const NODE: usize = 16;
     pub(crate) const ENTRY4: usize = 32;
     pub(crate) const ENTRY6: usize = 64;
-    pub(crate) const SUFFIX: usize = 12;
-    pub(crate) const SLOT: usize = 4;
+    pub(crate) const LINE: usize = 64;
     pub(crate) const WORD: usize = 4;
 }
 
@@ -88,9 +84,9 @@ pub(crate) struct Counts {
     pub(crate) extra_words: u32,
     /// Distinct name suffixes.
     pub(crate) suffixes: u32,
-    /// Slots of the hash table of suffixes: 0 or a power of two.
-    pub(crate) slots: u32,
-    /// Bytes of the texts of the suffixes.
+    /// [Lines](super::names) of the hash table of suffixes.
+    pub(crate) lines: u32,
+    /// Bytes of the texts of long suffixes.
     pub(crate) text_bytes: u32,
     /// Words of [filters](super::filter). Word 0 is not used, so that 0 can stand for none.
     pub(crate) filter_words: u32,
@@ -110,7 +106,7 @@ impl Counts {
             self.entries6,
             self.extra_words,
             self.suffixes,
-            self.slots,
+            self.lines,
             self.text_bytes,
             self.filter_words,
             self.tree_pairs,
@@ -129,8 +125,7 @@ pub(crate) struct Layout {
     pub(crate) entries4: u32,
     pub(crate) entries6: u32,
     pub(crate) extra_words: u32,
-    pub(crate) suffixes: u32,
-    pub(crate) slots: u32,
+    pub(crate) lines: u32,
     pub(crate) text: u32,
     pub(crate) filters: u32,
     pub(crate) end: u32,
@@ -159,8 +154,7 @@ impl Layout {
             entries4: section(counts.entries4, size::ENTRY4)?,
             entries6: section(counts.entries6, size::ENTRY6)?,
             extra_words: section(counts.extra_words, size::WORD)?,
-            suffixes: section(counts.suffixes, size::SUFFIX)?,
-            slots: section(counts.slots, size::SLOT)?,
+            lines: section(counts.lines, size::LINE)?,
             text: section(counts.text_bytes, 1)?,
             filters: section(counts.filter_words, size::WORD)?,
             end: 0,

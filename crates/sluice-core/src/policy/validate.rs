@@ -7,7 +7,7 @@ use core::fmt;
 
 use super::entry::{Entry, Entry4, Entry6};
 use super::key::{Key, Key4, Key6, meta};
-use super::names::{IN_ANSWER, MAX_SUFFIX};
+use super::names::IN_ANSWER;
 use super::node::{Node, Window};
 use super::reach::Reach;
 use super::table::{
@@ -46,7 +46,7 @@ pub enum TableError {
     BadEntry(u32),
     /// A node refers to something that is not there, is not where it has to be, or promises too little.
     BadNode(u32),
-    /// A name suffix is not well-formed or cannot be found.
+    /// A line of name suffixes has one that is not well-formed or cannot be found.
     BadSuffix(u32),
 }
 
@@ -72,7 +72,7 @@ impl fmt::Display for TableError {
             Self::BadExtra(index) => write!(f, "policy table with bad extra conditions at word {index}"),
             Self::BadEntry(index) => write!(f, "policy table with a bad entry at index {index}"),
             Self::BadNode(index) => write!(f, "policy table with a bad node at index {index}"),
-            Self::BadSuffix(index) => write!(f, "policy table with a bad name suffix at index {index}"),
+            Self::BadSuffix(index) => write!(f, "policy table with a bad name suffix in line {index}"),
         }
     }
 }
@@ -113,7 +113,7 @@ fn header(bytes: &[u8]) -> Result<(Layout, Action), TableError> {
         return Err(TableError::ReservedBytes);
     }
     let action = u16::try_from(action).ok().and_then(Action::from_number).ok_or(TableError::UnknownAction)?;
-    let [rules, nodes, entries4, entries6, extra_words, suffixes, slots, text_bytes, filter_words, ..] = counts;
+    let [rules, nodes, entries4, entries6, extra_words, suffixes, lines, text_bytes, filter_words, ..] = counts;
     let [.., tree_pairs, observing] = counts;
     let counts = Counts {
         rules,
@@ -122,7 +122,7 @@ fn header(bytes: &[u8]) -> Result<(Layout, Action), TableError> {
         entries6,
         extra_words,
         suffixes,
-        slots,
+        lines,
         text_bytes,
         filter_words,
         tree_pairs,
@@ -137,7 +137,7 @@ fn header(bytes: &[u8]) -> Result<(Layout, Action), TableError> {
         || observing > 1
         || u64::from(nodes) < roots
         || extra_words > RULE_EXTRA
-        || if suffixes == 0 { slots != 0 } else { !slots.is_power_of_two() || slots <= suffixes }
+        || (suffixes == 0) != (lines == 0)
     {
         return Err(TableError::CountOutOfRange);
     }
@@ -157,9 +157,8 @@ fn padding(table: &Table<'_>) -> Result<(), TableError> {
         (l.nodes, l.counts.nodes, size::NODE, l.entries4),
         (l.entries4, l.counts.entries4, size::ENTRY4, l.entries6),
         (l.entries6, l.counts.entries6, size::ENTRY6, l.extra_words),
-        (l.extra_words, l.counts.extra_words, size::WORD, l.suffixes),
-        (l.suffixes, l.counts.suffixes, size::SUFFIX, l.slots),
-        (l.slots, l.counts.slots, size::SLOT, l.text),
+        (l.extra_words, l.counts.extra_words, size::WORD, l.lines),
+        (l.lines, l.counts.lines, size::LINE, l.text),
         (l.text, l.counts.text_bytes, 1, l.filters),
         (l.filters, l.counts.filter_words, size::WORD, l.end),
     ];
@@ -322,45 +321,41 @@ fn inner(table: &Table<'_>, node: &Node, next_child: &mut u32) -> Option<()> {
 /// Answers whether one of them is for the names in answers.
 fn suffixes(table: &Table<'_>) -> Result<bool, TableError> {
     let counts = &table.layout.counts;
-    let mut text_end = 0;
+    let (mut found, mut text_end) = (0_u32, 0_u32);
     let mut reads_answers = false;
-    for index in 0..counts.suffixes {
+    for index in 0..counts.lines {
         let error = TableError::BadSuffix(index);
-        let suffix = names::suffix(table, index).ok_or(error)?;
-        let length = usize::try_from(suffix.length).map_err(|_| error)?;
-        let has_trees = suffix.pair < counts.tree_pairs;
-        if suffix.offset != text_end || length > MAX_SUFFIX || !has_trees {
-            return Err(error);
+        let mut in_line = names::Suffixes::of(names::line(table, index).ok_or(error)?);
+        for suffix in &mut in_line {
+            if let Some(offset) = suffix.offset() {
+                let length = u32::try_from(suffix.length).map_err(|_| error)?;
+                let end = offset.checked_add(length).filter(|end| *end <= counts.text_bytes).ok_or(error)?;
+                if offset != text_end {
+                    return Err(error);
+                }
+                text_end = end;
+            }
+            let text = suffix.text(table).ok_or(error)?;
+            let name = text.strip_suffix(IN_ANSWER.as_bytes());
+            reads_answers |= name.is_some();
+            let name = name.unwrap_or(text);
+            let is_canonical = (1..=MAX_NAME_LENGTH).contains(&name.len())
+                && name.iter().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase());
+            let is_found = names::find(table, text).is_some_and(|found| found.is_at(&suffix));
+            // A packet's name is searched for in the trees of all suffixes that it ends in. The longest ends in the
+            // others.
+            if !is_canonical || !is_found || suffix.pair >= counts.tree_pairs || names::work(table, text) > MAX_WORK {
+                return Err(error);
+            }
+            found = found.wrapping_add(1);
         }
-        text_end = suffix.offset.checked_add(suffix.length).filter(|end| *end <= counts.text_bytes).ok_or(error)?;
-        let text = names::text(table, &suffix).ok_or(error)?;
-        let name = text.strip_suffix(IN_ANSWER.as_bytes());
-        reads_answers |= name.is_some();
-        let name = name.unwrap_or(text);
-        let is_canonical = (1..=MAX_NAME_LENGTH).contains(&name.len())
-            && name.iter().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase());
-        let is_found = names::find(table, suffix.hash, text).is_some_and(|(found, _)| found == index);
-        if !is_canonical || names::hash(text) != suffix.hash || !is_found {
-            return Err(error);
-        }
-        // A packet's name is searched for in the trees of all suffixes that it ends in. The longest ends in the others.
-        if names::work(table, text) > MAX_WORK {
+        if in_line.0.iter().any(|byte| *byte != 0) {
             return Err(error);
         }
     }
-    let number_bits = names::number_bits(counts.suffixes);
-    let mut used = 0_u32;
-    for slot in 0..counts.slots {
-        let word = table.word(table.layout.slots, slot).ok_or(TableError::BadSuffix(slot))?;
-        let number = word & number_bits;
-        if number > counts.suffixes || (number == 0 && word != 0) {
-            return Err(TableError::BadSuffix(number));
-        }
-        used = used.wrapping_add(u32::from(number != 0));
-    }
-    if text_end == counts.text_bytes && used == counts.suffixes {
+    if found == counts.suffixes && text_end == counts.text_bytes {
         Ok(reads_answers)
     } else {
-        Err(TableError::BadSuffix(counts.suffixes))
+        Err(TableError::BadSuffix(counts.lines))
     }
 }

@@ -2,7 +2,7 @@
 
 use sluice_core::{Policy, TableError};
 
-use super::raw::{HAS_EXTRA, LEAF, LOG, NO_RULE, REMAINDER, Raw, Section, number_bits};
+use super::raw::{HAS_EXTRA, LEAF, LOG, NO_RULE, REMAINDER, Raw, Section, hash, homes, moved, used};
 use super::sample::sample;
 
 /// Some bits of a word of the sample.
@@ -25,12 +25,11 @@ type Bits = (&'static str, usize, u32, u32, fn(u32) -> bool, TableError);
 /// The bytes of a record of each section.
 fn record_size(section: Section) -> usize {
     match section {
-        Section::Header | Section::Entries6 => 64,
+        Section::Header | Section::Entries6 | Section::Lines => 64,
         Section::Rules => 8,
         Section::Nodes => 16,
         Section::Entries4 => 32,
-        Section::ExtraWords | Section::Slots | Section::Filters => 4,
-        Section::Suffixes => 12,
+        Section::ExtraWords | Section::Filters => 4,
         Section::Text => 1,
     }
 }
@@ -44,8 +43,6 @@ const RECORDS: &[(Section, usize, usize)] = &[
     (Section::Nodes, 13, 4),
     (Section::Entries4, 0, 8),
     (Section::Entries6, 0, 16),
-    (Section::Suffixes, 0, 3),
-    (Section::Suffixes, 1, 3),
 ];
 
 /// Values that are right for their record, and wrong for another one, which is refused: section, record, field, value.
@@ -72,7 +69,7 @@ fn fields() -> Vec<Field> {
         }));
     };
     let any: fn(u32) -> bool = |_| true;
-    use TableError::{BadEntry, BadNode, BadRule, BadSuffix};
+    use TableError::{BadEntry, BadNode, BadRule};
     of(
         Section::Rules,
         2,
@@ -185,23 +182,6 @@ fn fields() -> Vec<Field> {
             ("unused", 15, 0, 32, |bits| bits == 0, BadEntry(0)),
         ],
     );
-    for (record, offset, length) in [(0, 0, 7), (1, 7, 11)] {
-        let error = BadSuffix(u32::try_from(record).unwrap());
-        let [is_offset, is_length]: [fn(u32) -> bool; 2] = match (offset, length) {
-            (0, 7) => [|offset| offset == 0, |length| length == 7],
-            _ => [|offset| offset == 7, |length| length == 11],
-        };
-        of(
-            Section::Suffixes,
-            record,
-            &[
-                ("hash", 0, 0, 32, |_| false, error),
-                ("offset", 1, 0, 32, is_offset, error),
-                ("length", 2, 0, 8, is_length, error),
-                ("pair of trees", 2, 8, 24, |pair| pair == 0, error),
-            ],
-        );
-    }
     fields
 }
 
@@ -382,23 +362,63 @@ fn the_heads_of_a_filter_are_checked_and_its_sets_are_free() {
     }
 }
 
+/// Whether each suffix is in lower case, and in a line where a lookup of it looks.
+fn are_found(raw: &Raw) -> bool {
+    raw.lines.iter().enumerate().all(|(line, bytes)| {
+        suffixes(bytes).into_iter().all(|at| {
+            let length = usize::from(bytes[at]);
+            let rest = &bytes[at + 4..];
+            let text = if length <= 27 {
+                &rest[..length]
+            } else {
+                &raw.text[u32::from_le_bytes(rest[..4].try_into().unwrap()) as usize..][..length]
+            };
+            let name = std::str::from_utf8(text).unwrap_or(" ");
+            let [first, second] = homes(hash(text), raw.lines.len());
+            name.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase())
+                && (line == first || line == second && raw.lines[first][0] & moved(name) != 0)
+        })
+    })
+}
+
+/// Where the suffixes of a line start.
+fn suffixes(line: &[u8; 64]) -> Vec<usize> {
+    (1..64)
+        .filter(|at| used(line) > *at && used(&std::array::from_fn(|i| if i < *at { line[i] } else { 0 })) == *at)
+        .collect()
+}
+
 #[test]
-fn every_byte_of_the_texts_and_every_bit_of_the_slots_counts() {
+fn every_bit_of_the_lines_and_the_texts_counts() {
     let raw = sample();
-    for byte in 0..raw.text.len() {
-        for bit in 0..8 {
-            let mut other: Raw = sample();
-            other.text[byte] ^= 1 << bit;
-            let index = u32::from(byte >= 7);
-            assert_eq!(other.validate(), Err(TableError::BadSuffix(index)), "bit {bit} of byte {byte}");
-        }
+    assert_eq!(raw.lines.len(), super::sample::LINES as usize);
+    assert!(are_found(&raw));
+    let mut still_right = 0;
+    // Another letter makes another suffix, which may have its place in the same line.
+    let mut is_right = |other: &Raw, what: &str, bit: usize, is_text: bool| {
+        let said = other.validate();
+        assert_eq!(said.is_ok(), is_text && are_found(other), "bit {bit} of {what}: {said:?}");
+        assert!(matches!(said, Ok(()) | Err(TableError::BadSuffix(_))), "bit {bit} of {what}: {said:?}");
+        still_right += usize::from(said.is_ok());
+    };
+    for bit in 0..8 * raw.text.len() {
+        let mut other = sample();
+        other.text[bit / 8] ^= 1 << (bit % 8);
+        is_right(&other, "the texts", bit, true);
     }
-    assert_eq!(number_bits(2), 3);
-    for slot in 0..raw.slots.len() {
-        for bit in 0..32 {
+    for (line, bytes) in raw.lines.iter().enumerate() {
+        let starts = suffixes(bytes);
+        let in_text = |at: usize| {
+            starts
+                .iter()
+                .any(|start| bytes[*start] <= 27 && (start + 4..start + 4 + usize::from(bytes[*start])).contains(&at))
+        };
+        // Whatever the first byte says, nothing but where it sends a lookup is right.
+        for bit in 8..8 * 64 {
             let mut other = sample();
-            other.slots[slot] ^= 1 << bit;
-            assert!(matches!(other.validate(), Err(TableError::BadSuffix(_))), "bit {bit} of slot {slot}");
+            other.lines[line][bit / 8] ^= 1 << (bit % 8);
+            is_right(&other, &format!("line {line}"), bit, in_text(bit / 8));
         }
     }
+    assert!(still_right > 10, "{still_right}");
 }

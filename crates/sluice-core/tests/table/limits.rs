@@ -3,7 +3,7 @@
 use sluice_core::{MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE, TableError};
 
 use super::of_header;
-use super::raw::{HASH, IPV6, REMAINDER, Raw, empty_leaf, entry4, hash, home, inner, leaf, window, windows};
+use super::raw::{HASH, IPV6, REMAINDER, Raw, empty_leaf, entry4, hash, homes, inner, leaf, window, windows};
 
 /// Whether a table gets past its counts: it is then refused for the size of what is not there.
 fn counts(change: fn(&mut [u32; 11])) -> bool {
@@ -27,10 +27,9 @@ fn counts_end_at_their_limits() {
     assert!(!counts(|counts| counts[3] = (1 << 22) + 1));
     assert!(counts(|counts| counts[4] = (1 << 30) - 1));
     assert!(!counts(|counts| counts[4] = 1 << 30));
-    // As many suffixes as slots leave a lookup without an end.
-    assert!(counts(|counts| [counts[5], counts[6]] = [3, 4]));
-    assert!(!counts(|counts| [counts[5], counts[6]] = [4, 4]));
-    assert!(!counts(|counts| [counts[5], counts[6]] = [2, 3]));
+    assert!(counts(|counts| [counts[5], counts[6]] = [1, 1]));
+    assert!(!counts(|counts| [counts[5], counts[6]] = [0, 1]));
+    assert!(!counts(|counts| [counts[5], counts[6]] = [1, 0]));
     assert!(counts(|counts| [counts[1], counts[9]] = [5, 1]));
     assert!(!counts(|counts| [counts[1], counts[9]] = [4, 1]));
     assert!(counts(|counts| [counts[1], counts[10]] = [6, 1]));
@@ -152,33 +151,35 @@ fn a_hash_leaves_out_no_more_bits_than_an_address_has() {
 }
 
 /// A table whose only suffixes are these.
-fn named(names: &[&str], slots: usize) -> Result<(), TableError> {
+fn named(names: &[&str], lines: usize) -> Result<(), TableError> {
     let mut raw = Raw { tree_pairs: 1, ..Raw::empty() };
     raw.nodes.extend([empty_leaf(0), empty_leaf(IPV6)]);
-    raw.name(names, slots);
+    raw.name(names, lines);
     raw.validate()
 }
 
 #[test]
 fn a_name_has_253_bytes_at_most() {
     assert_eq!(MAX_NAME_LENGTH, 253);
-    assert_eq!(named(&["a".repeat(253).as_str()], 2), Ok(()));
-    assert_eq!(named(&["a".repeat(254).as_str()], 2), Err(TableError::BadSuffix(0)));
+    assert_eq!(named(&["a".repeat(253).as_str()], 1), Ok(()));
+    assert_eq!(named(&["a".repeat(254).as_str()], 1), Err(TableError::BadSuffix(0)));
     // One for answers has its mark besides.
-    assert_eq!(named(&[("a".repeat(253) + "=").as_str()], 2), Ok(()));
-    assert_eq!(named(&[("a".repeat(254) + "=").as_str()], 2), Err(TableError::BadSuffix(0)));
-    assert_eq!(named(&["a="], 2), Ok(()));
-    assert_eq!(named(&["="], 2), Err(TableError::BadSuffix(0)));
+    assert_eq!(named(&[("a".repeat(253) + "=").as_str()], 1), Ok(()));
+    assert_eq!(named(&[("a".repeat(254) + "=").as_str()], 1), Err(TableError::BadSuffix(0)));
+    assert_eq!(named(&["a="], 1), Ok(()));
+    assert_eq!(named(&["="], 1), Err(TableError::BadSuffix(0)));
 }
 
 #[test]
-fn a_lookup_of_a_name_looks_at_sixteen_slots_at_most() {
-    // Names that all want the first of 32 slots.
-    let names: Vec<String> =
-        (0..).map(|number| format!("n{number}")).filter(|name| home(hash(name.as_bytes()), 32) == 0).take(17).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    assert_eq!(named(&names[..16], 32), Ok(()));
-    assert_eq!(named(&names, 32), Err(TableError::BadSuffix(16)));
+fn a_text_of_27_bytes_lies_in_a_line_and_one_more_does_not() {
+    let table = |length: usize| {
+        let mut raw = Raw { tree_pairs: 1, ..Raw::empty() };
+        raw.nodes.extend([empty_leaf(0), empty_leaf(IPV6)]);
+        raw.name(&["a".repeat(length).as_str()], 1);
+        assert_eq!(raw.validate(), Ok(()));
+        raw.text.len()
+    };
+    assert_eq!([table(27), table(28)], [0, 28]);
 }
 
 /// A table with these two names, the IPv4 root of whose trees claims `work` records, in the forest that observes or in
@@ -219,7 +220,9 @@ fn a_name_is_not_searched_for_in_more_than_16384_records_of_all_its_suffixes() {
             // A packet's name ends in both of the first two: their trees are searched one after the other.
             let both = |work| searched_for(["example", "a.example"], work, ipv6, observing);
             assert_eq!(both(8192), Ok(()));
-            assert_eq!(both(8193), Err(TableError::BadSuffix(1)), "IPv6 {ipv6:x}, observing {observing}");
+            let [line, _] = homes(hash(b"a.example"), 4);
+            let bad = Err(TableError::BadSuffix(u32::try_from(line).unwrap()));
+            assert_eq!(both(8193), bad, "IPv6 {ipv6:x}, observing {observing}");
             assert_eq!(searched_for(["example", "a-example"], 8193, ipv6, observing), Ok(()), "no name ends in both");
         }
     }

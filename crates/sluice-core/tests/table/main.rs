@@ -34,7 +34,7 @@ fn the_sample_is_right() {
 #[test]
 fn the_page_describes_the_sections_of_the_sample() {
     let page = include_str!("../../../../docs/policy-table.md");
-    let counts = "| 16 | counts of: rules, nodes, IPv4 entries, IPv6 entries, extra words, suffixes, slots, bytes of \
+    let counts = "| 16 | counts of: rules, nodes, IPv4 entries, IPv6 entries, extra words, suffixes, lines, bytes of \
                   text, filter words, pairs of trees |";
     assert!(page.contains(counts), "a count was added: the tables of this test need it, and what may be wrong with it");
     let sections = page.split_once("| section | record |").unwrap().1;
@@ -51,8 +51,7 @@ fn the_page_describes_the_sections_of_the_sample() {
         ("IPv4 entries", "32"),
         ("IPv6 entries", "64"),
         ("extra words", "4"),
-        ("suffixes", "12"),
-        ("slots", "4"),
+        ("lines", "64"),
         ("text", "1"),
         ("filter words", "4"),
     ];
@@ -106,10 +105,12 @@ fn gaps_and_unused_bytes_are_zero() {
     let raw = sample();
     let (table, starts) = raw.bytes_and_starts();
     let counts = raw.counts();
-    let sizes = [8, 16, 32, 64, 4, 12, 4, 1, 4];
+    // Suffixes have no section of their own: they are in the lines.
+    let sizes = [8, 16, 32, 64, 4, 0, 64, 1, 4];
+    let sections = counts.iter().zip(sizes).filter(|(_, size)| *size != 0);
     let mut gaps = 0;
     let ends = starts.iter().skip(2).map(|(_, start)| *start).chain([table.len()]);
-    for (((section, start), end), (count, size)) in starts.iter().skip(1).zip(ends).zip(counts.iter().zip(sizes)) {
+    for (((section, start), end), (count, size)) in starts.iter().skip(1).zip(ends).zip(sections) {
         for byte in start + *count as usize * size..end {
             let mut other = table.clone();
             other[byte] = 1;
@@ -139,7 +140,7 @@ fn counts_belong_to_the_records() {
     let less = |count| changed(count, |count| count - 1);
     let more = |count| changed(count, |count| count + 1);
     let raw = sample();
-    let [rules, nodes, .., extra_words, suffixes, _slots, _text, _filters, _pairs, _observing] = raw.counts();
+    let [rules, nodes, .., extra_words, _suffixes, lines, _text, _filters, _pairs, _observing] = raw.counts();
     assert_eq!(less(0), Err(TableError::ReservedBytes), "rules");
     assert_eq!(more(0), Err(TableError::BadRule(rules)), "rules");
     assert_eq!(less(1), Err(TableError::ReservedBytes), "nodes");
@@ -147,14 +148,12 @@ fn counts_belong_to_the_records() {
     assert_eq!(less(2), Err(TableError::ReservedBytes), "IPv4 entries");
     assert_eq!(less(4), Err(TableError::BadExtra(49)), "extra words");
     assert_eq!(more(4), Err(TableError::BadExtra(extra_words)), "extra words");
-    assert_eq!(less(5), Err(TableError::ReservedBytes), "suffixes");
-    assert_eq!(more(5), Err(TableError::BadSuffix(suffixes)), "suffixes");
-    assert_eq!(less(6), Err(TableError::CountOutOfRange), "slots: no power of two");
-    assert_eq!(more(6), Err(TableError::CountOutOfRange), "slots: no power of two");
-    assert_eq!(changed(6, |slots| slots / 2), Err(TableError::CountOutOfRange), "no slot is empty");
-    assert_eq!(changed(6, |_| 0), Err(TableError::CountOutOfRange), "no slots");
+    assert_eq!(less(5), Err(TableError::BadSuffix(lines)), "suffixes");
+    assert_eq!(more(5), Err(TableError::BadSuffix(lines)), "suffixes");
+    assert_eq!(changed(5, |_| 0), Err(TableError::CountOutOfRange), "no suffixes");
+    assert_eq!(changed(6, |_| 0), Err(TableError::CountOutOfRange), "no lines");
     assert_eq!(less(7), Err(TableError::ReservedBytes), "text");
-    assert_eq!(more(7), Err(TableError::BadSuffix(suffixes)), "text");
+    assert_eq!(more(7), Err(TableError::BadSuffix(lines)), "text");
     // A root less for each kind of packet with a name: what was one is a node without a parent.
     assert_eq!(less(9), Err(TableError::BadNode(0)), "pairs of trees");
     assert_eq!(more(9), Err(TableError::BadNode(0)), "pairs of trees");
@@ -163,8 +162,8 @@ fn counts_belong_to_the_records() {
 }
 
 #[test]
-fn a_table_without_suffixes_has_no_slots() {
-    let raw = Raw { slots: vec![0], ..Raw::empty() };
+fn a_table_without_suffixes_has_no_lines() {
+    let raw = Raw { lines: vec![[0; 64]], ..Raw::empty() };
     assert_eq!(raw.validate(), Err(TableError::CountOutOfRange));
 }
 
@@ -284,35 +283,90 @@ fn an_entry_says_whether_its_rule_has_extra_conditions() {
 }
 
 #[test]
-fn every_suffix_is_in_one_slot() {
-    are_refused(&[
-        ("twice", |raw| raw.slots[sample::FREE_SLOT] = raw.slots[sample::SLOT_OF_FIRST], TableError::BadSuffix(2)),
-        ("in none", |raw| raw.slots[sample::SLOT_OF_FIRST] = 0, TableError::BadSuffix(0)),
-        ("a hash without a number", |raw| raw.slots[sample::FREE_SLOT] = 4, TableError::BadSuffix(0)),
-        ("a number that is not there", |raw| raw.slots[sample::FREE_SLOT] = 3, TableError::BadSuffix(3)),
-    ]);
+fn every_suffix_is_where_a_lookup_finds_it() {
+    // In 16 lines; the first of them has room for three names of this length.
+    let mut names = (0..)
+        .map(|number| format!("a-name-{number:08}"))
+        .filter(|name| matches!(raw::homes(raw::hash(name.as_bytes()), 16), [0, second] if second > 1));
+    let names: [String; 4] = std::array::from_fn(|_| names.next().unwrap());
+    let second = raw::homes(raw::hash(names[3].as_bytes()), 16)[1];
+    let table = || {
+        let mut raw = Raw { tree_pairs: 1, ..Raw::empty() };
+        raw.nodes.extend([empty_leaf(0), empty_leaf(IPV6)]);
+        raw.name(&names.each_ref().map(String::as_str), 16);
+        raw
+    };
+    assert_eq!(table().lines[0][0], raw::moved(&names[3]), "one is in its second line");
+    assert_eq!(table().validate(), Ok(()));
+    let changed = |change: &dyn Fn(&mut Raw)| {
+        let mut raw = table();
+        change(&mut raw);
+        raw.validate()
+    };
+    let clear = |raw: &mut Raw, line: usize| {
+        let moved = raw.lines[line][0];
+        raw.lines[line] = [0; 64];
+        raw.lines[line][0] = moved;
+    };
+    let of_line = |line: usize| Err(TableError::BadSuffix(u32::try_from(line).unwrap()));
+    assert_eq!(changed(&|raw| raw.lines[0][0] ^= raw::moved(&names[3])), of_line(second), "nobody looks there");
+    assert_eq!(changed(&|raw| raw.lines[0][0] = 0xFF), Ok(()), "more may be looked for there");
+    assert_eq!(changed(&|raw| clear(raw, second)), of_line(16), "it is nowhere");
+    let in_another = |raw: &mut Raw| {
+        clear(raw, second);
+        let record = raw.record(&names[3]);
+        raw.add(1, &record);
+    };
+    assert_eq!(changed(&in_another), of_line(1), "in a line that is not one of the two");
+    let twice = |raw: &mut Raw| {
+        let record = raw.record(&names[3]);
+        raw.add(second, &record);
+        raw.suffixes += 1;
+    };
+    assert_eq!(changed(&twice), of_line(second), "twice");
 }
 
 #[test]
-fn suffixes_are_in_lower_case_and_follow_each_other() {
+fn suffixes_are_in_lower_case() {
     let named = |name: &str| {
         let mut raw = Raw { tree_pairs: 1, ..Raw::empty() };
         raw.nodes.extend([empty_leaf(0), empty_leaf(IPV6)]);
-        raw.name(&[name], 2);
+        raw.name(&[name], 1);
         raw.validate()
     };
     assert_eq!(named("example"), Ok(()));
     assert_eq!(named("_dmarc.xn--bcher-kva.example"), Ok(()));
-    for wrong in ["", "Example", "exam ple", "ex\u{e4}mple", "exam\u{7f}ple", "exam\u{1f}ple"] {
+    for wrong in ["Example", "exam ple", "ex\u{e4}mple", "exam\u{7f}ple", "exam\u{1f}ple"] {
         assert_eq!(named(wrong), Err(TableError::BadSuffix(0)), "{wrong:?}");
     }
-    are_refused(&[
-        ("a text that starts later", |raw| raw.suffixes[1][1] += 1, TableError::BadSuffix(1)),
-        ("a text that starts earlier", |raw| raw.suffixes[1][1] -= 1, TableError::BadSuffix(1)),
-        ("a text that ends behind the section", |raw| raw.suffixes[1][2] += 1, TableError::BadSuffix(1)),
-        ("another text", |raw| raw.text[0] = b'f', TableError::BadSuffix(0)),
-        ("a pair of trees that is not there", |raw| raw.suffixes[1][2] |= 1 << 8, TableError::BadSuffix(1)),
-    ]);
+    assert_eq!(named(""), Err(TableError::BadSuffix(1)), "what has no length is no suffix");
+}
+
+#[test]
+fn texts_that_no_line_has_room_for_follow_each_other() {
+    let names = ["a".repeat(28), "b".repeat(253)];
+    let table = || {
+        let mut raw = Raw { tree_pairs: 1, ..Raw::empty() };
+        raw.nodes.extend([empty_leaf(0), empty_leaf(IPV6)]);
+        raw.name(&names.each_ref().map(String::as_str), 1);
+        raw
+    };
+    assert_eq!(table().validate(), Ok(()));
+    assert_eq!(table().text.len(), 28 + 253);
+    let changed = |change: fn(&mut Raw)| {
+        let mut raw = table();
+        change(&mut raw);
+        raw.validate()
+    };
+    // Two records of eight bytes behind the first byte, the offset in the second half of each.
+    let bad = Err(TableError::BadSuffix(0));
+    assert_eq!(changed(|raw| raw.lines[0][5] = 1), bad, "the first starts later");
+    assert_eq!(changed(|raw| raw.lines[0][13] -= 1), bad, "the second starts earlier");
+    assert_eq!(changed(|raw| raw.lines[0][9] = 254), bad, "it ends behind the section");
+    assert_eq!(changed(|raw| raw.text[0] = b'A'), bad, "another text");
+    assert_eq!(changed(|raw| raw.lines[0][2] = 1), bad, "a pair of trees that is not there");
+    assert_eq!(changed(|raw| raw.lines[0][63] = 1), bad, "something behind the last suffix");
+    assert_eq!(changed(|raw| raw.text.push(b'c')), Err(TableError::BadSuffix(1)), "a text of none");
 }
 
 #[test]
@@ -336,7 +390,7 @@ fn a_refusal_says_what_is_wrong_and_where() {
     assert_eq!(said(TableError::BadExtra(2)), "policy table with bad extra conditions at word 2");
     assert_eq!(said(TableError::BadEntry(3)), "policy table with a bad entry at index 3");
     assert_eq!(said(TableError::BadNode(4)), "policy table with a bad node at index 4");
-    assert_eq!(said(TableError::BadSuffix(5)), "policy table with a bad name suffix at index 5");
+    assert_eq!(said(TableError::BadSuffix(5)), "policy table with a bad name suffix in line 5");
 }
 
 /// A header alone, of a table that would have these counts: what its counts are refused for.

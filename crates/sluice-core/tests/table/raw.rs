@@ -27,8 +27,7 @@ pub(crate) enum Section {
     Entries4,
     Entries6,
     ExtraWords,
-    Suffixes,
-    Slots,
+    Lines,
     Text,
     Filters,
 }
@@ -41,8 +40,8 @@ pub(crate) struct Raw {
     pub(crate) entries4: Vec<[u32; 8]>,
     pub(crate) entries6: Vec<[u32; 16]>,
     pub(crate) extra_words: Vec<u32>,
-    pub(crate) suffixes: Vec<[u32; 3]>,
-    pub(crate) slots: Vec<u32>,
+    pub(crate) suffixes: u32,
+    pub(crate) lines: Vec<[u8; 64]>,
     pub(crate) text: Vec<u8>,
     pub(crate) filters: Vec<u32>,
     pub(crate) tree_pairs: u32,
@@ -59,8 +58,8 @@ impl Raw {
             entries4: Vec::new(),
             entries6: Vec::new(),
             extra_words: Vec::new(),
-            suffixes: Vec::new(),
-            slots: Vec::new(),
+            suffixes: 0,
+            lines: Vec::new(),
             text: Vec::new(),
             filters: Vec::new(),
             tree_pairs: 0,
@@ -76,8 +75,8 @@ impl Raw {
             count(self.entries4.len()),
             count(self.entries6.len()),
             count(self.extra_words.len()),
-            count(self.suffixes.len()),
-            count(self.slots.len()),
+            self.suffixes,
+            count(self.lines.len()),
             count(self.text.len()),
             count(self.filters.len()),
             self.tree_pairs,
@@ -102,8 +101,7 @@ impl Raw {
         section(Section::Entries4, le(self.entries4.as_flattened()));
         section(Section::Entries6, le(self.entries6.as_flattened()));
         section(Section::ExtraWords, le(&self.extra_words));
-        section(Section::Suffixes, le(self.suffixes.as_flattened()));
-        section(Section::Slots, le(&self.slots));
+        section(Section::Lines, self.lines.as_flattened().to_vec());
         section(Section::Text, self.text.clone());
         section(Section::Filters, le(&self.filters));
         let size = u32::try_from(bytes.len()).unwrap();
@@ -120,18 +118,47 @@ impl Raw {
         Policy::new(self.bytes()).map(drop)
     }
 
-    /// Adds the names of suffixes, of the first pair of trees, and slots in which they are found.
-    pub(crate) fn name(&mut self, names: &[&str], slots: usize) {
-        self.slots = vec![0; slots];
-        for (name, number) in names.iter().zip(1_u32..) {
-            let (offset, length) = (u32::try_from(self.text.len()).unwrap(), u32::try_from(name.len()).unwrap());
-            let hash = hash(name.as_bytes());
-            self.suffixes.push([hash, offset, length]);
-            self.text.extend(name.bytes());
-            let slot = (0..slots).map(|probe| (home(hash, slots) + probe) % slots).find(|slot| self.slots[*slot] == 0);
-            self.slots[slot.unwrap()] = hash & !number_bits(names.len()) | number;
+    /// Adds the names of suffixes, of the first pair of trees, to as many lines: each to its first one that has room.
+    pub(crate) fn name(&mut self, names: &[&str], lines: usize) {
+        self.lines = vec![[0; 64]; lines];
+        for name in names {
+            self.suffixes += 1;
+            let homes = homes(hash(name.as_bytes()), lines);
+            let record = self.record(name);
+            let line = homes.into_iter().find(|line| used(&self.lines[*line]) + record.len() <= 64).unwrap();
+            self.add(line, &record);
+            if line != homes[0] {
+                self.lines[homes[0]][0] |= moved(name);
+            }
         }
     }
+
+    /// A suffix as a line has it. A text that is too long for a line is added to those.
+    pub(crate) fn record(&mut self, name: &str) -> Vec<u8> {
+        let mut record = vec![u8::try_from(name.len()).unwrap(), 0, 0, 0];
+        if name.len() <= 27 {
+            record.extend(name.bytes());
+        } else {
+            record.extend(u32::try_from(self.text.len()).unwrap().to_le_bytes());
+            self.text.extend(name.bytes());
+        }
+        record
+    }
+
+    /// Adds a suffix to a line.
+    pub(crate) fn add(&mut self, line: usize, record: &[u8]) {
+        let end = used(&self.lines[line]);
+        self.lines[line][end..][..record.len()].copy_from_slice(record);
+    }
+}
+
+/// How many bytes of a line are used.
+pub(crate) fn used(line: &[u8; 64]) -> usize {
+    let mut end = 1;
+    while end < 64 && line[end] != 0 {
+        end += 4 + if line[end] <= 27 { usize::from(line[end]) } else { 4 };
+    }
+    end
 }
 
 /// A header of these words.
@@ -144,19 +171,32 @@ pub(crate) fn header(size: u32, action: u32, counts: [u32; 11]) -> [u8; 64] {
     header
 }
 
-/// FNV-1a over a text, from its end.
-pub(crate) fn hash(text: &[u8]) -> u32 {
-    text.iter().rev().fold(0x811C_9DC5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+/// The hash of a text: words of eight bytes from its end, and then what is left of it, with the length.
+pub(crate) fn hash(text: &[u8]) -> u64 {
+    let mix = |hash: u64, word: u64| {
+        let product = (hash ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        product ^ (product >> 32)
+    };
+    let mut hash = 0;
+    let mut end = text.len();
+    while end >= 8 {
+        hash = mix(hash, u64::from_le_bytes(text[end - 8..end].try_into().unwrap()));
+        end -= 8;
+    }
+    let mut last = [0; 8];
+    last[8 - end..].copy_from_slice(&text[..end]);
+    last[0] = u8::try_from(text.len()).unwrap();
+    mix(hash, u64::from_le_bytes(last))
 }
 
-/// The first slot that a lookup looks at.
-pub(crate) fn home(hash: u32, slots: usize) -> usize {
-    (hash ^ hash >> 16) as usize & (slots - 1)
+/// The bit of its first line that says that a suffix may be in the second one.
+pub(crate) fn moved(name: &str) -> u8 {
+    1 << (hash(name.as_bytes()) & 7)
 }
 
-/// The bits of a slot that are the number of a suffix.
-pub(crate) fn number_bits(suffixes: usize) -> u32 {
-    (1 << (usize::BITS - suffixes.leading_zeros())) - 1
+/// The two lines in which a suffix may be.
+pub(crate) fn homes(hash: u64, lines: usize) -> [usize; 2] {
+    [hash >> 32, hash & 0xFFFF_FFFF].map(|half| usize::try_from((half * lines as u64) >> 32).unwrap())
 }
 
 pub(crate) fn empty_leaf(ipv6: u32) -> [u32; 4] {

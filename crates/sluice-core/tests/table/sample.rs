@@ -1,7 +1,7 @@
 //! A table with a record of each kind.
 //!
 //! The first forest: IPv4 by two windows and a remainder, IPv6 by a hash, others not at all, and a pair of trees for
-//! two names. The second: one rule that counts for IPv4, one that logs for IPv6.
+//! three names. The second: one rule that counts for IPv4, one that logs for IPv6.
 
 use super::raw::{
     BLOCK, COUNT, FILTER_WORDS, HAS_EXTRA, HASH, IPV6, LOG, REMAINDER, Raw, empty_leaf, entry4, entry6, filter, inner,
@@ -10,9 +10,10 @@ use super::raw::{
 
 /// How many extra words there are.
 pub(crate) const EXTRA_WORDS: u32 = 52;
-/// Of four slots, one without a suffix, and the one of the first suffix.
-pub(crate) const FREE_SLOT: usize = 2;
-pub(crate) const SLOT_OF_FIRST: usize = 0;
+/// The names: two in lines, and one whose text is not.
+pub(crate) const NAMES: [&str; 3] = ["example", "bad.example", "a-name-that-no-line-has-room-for.example"];
+/// How many lines they are in.
+pub(crate) const LINES: u32 = 2;
 
 pub(crate) fn sample() -> Raw {
     let mut raw = Raw::empty();
@@ -60,9 +61,7 @@ pub(crate) fn sample() -> Raw {
     raw.entries6[0][14] = 96 | 128 << 8;
     raw.filters = [vec![0; 16], filter()].concat();
     assert_eq!(raw.filters.len(), 16 + FILTER_WORDS);
-    raw.name(&["example", "bad.example"], 4);
-    assert_eq!(raw.slots[FREE_SLOT], 0);
-    assert_eq!(raw.slots[SLOT_OF_FIRST] & 3, 1);
+    raw.name(&NAMES, LINES as usize);
     assert_eq!(raw.extra_words.len(), EXTRA_WORDS as usize);
     raw
 }
