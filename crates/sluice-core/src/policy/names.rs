@@ -475,3 +475,40 @@ pub(crate) fn first_rule<E: Entry>(table: &Table<'_>, key: &E::Key, packet: &Par
     }
     best
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_become_what_their_bytes_become() {
+        let rng = &mut fastrand::Rng::with_seed(1);
+        for byte in 0..=u8::MAX {
+            for place in 0..WORD {
+                let mut bytes: [u8; WORD] = core::array::from_fn(|_| rng.u8(..));
+                bytes[place] = byte;
+                let word = u64::from_le_bytes(bytes);
+                assert_eq!(to_lower_case(word).to_le_bytes(), bytes.map(|byte| byte.to_ascii_lowercase()));
+                let expected = bytes.map(|byte| if byte == b'.' { 0x80 } else { 0 });
+                assert_eq!(dots(word).to_le_bytes(), expected, "{bytes:x?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_suffixes_of_a_name_are_those_behind_its_dots_and_itself() {
+        let rng = &mut fastrand::Rng::with_seed(1);
+        let mut name = HostName::EMPTY;
+        for length in 1..=MAX_NAME_LENGTH {
+            let mut text = [0; MAX_NAME_LENGTH];
+            let text = &mut text[..length];
+            text.fill_with(|| if rng.u8(..8) == 0 { b'.' } else { rng.u8(b'a'..=b'z') });
+            *text.last_mut().unwrap() = b'a';
+            name.read_text(text).expect("there is room");
+            let starts = (0..length).rev().filter(|start| *start == 0 || text[start - 1] == b'.');
+            let mut expected = starts.map(|start| (hash(&text[start..]), length - start));
+            name.for_each_suffix(|hash, length| assert_eq!(Some((hash, length)), expected.next()));
+            assert_eq!(expected.next(), None, "{}", text.escape_ascii());
+        }
+    }
+}
