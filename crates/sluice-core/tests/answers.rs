@@ -305,8 +305,34 @@ fn a_policy_can_fail_closed_on_answers() {
     assert_eq!(decided(&[blocks(1, answer(Content::No))], &packets), [1, 0, 0]);
 }
 
+/// The names of a packet are found a few at a time: here are more.
 #[test]
-fn a_rule_that_observes_sees_a_packet_once() {
+fn rules_on_many_parents_of_a_name_are_all_found() {
+    let name = (1..=20).rev().map(|label| format!("l{label}.")).collect::<String>() + "example";
+    let parent = |depth: usize| name.splitn(21 - depth, '.').last().expect("there is one").to_owned();
+    let packet = [over_udp(&response(&[alias(&format!("other.{}", parent(5))), alias(&name)]))];
+    let query = [&[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], &labels(&name)[..], &[0, 1, 0, 1]].concat();
+    let asked = [over_udp(&query)];
+    for depth in 1..=20 {
+        // All but one of these rules are for TCP.
+        let rules = |conditions: fn(String) -> Conditions| -> Vec<Rule> {
+            let protocols = |of: usize| if of == depth { Vec::new() } else { vec![6] };
+            let conditions = |of| Conditions { protocols: protocols(of), ..conditions(parent(of)) };
+            (1..=20).map(|of| blocks(of as u32, conditions(of))).collect()
+        };
+        let in_answer = |name| Conditions { answer_names: vec![name], ..Conditions::default() };
+        assert_eq!(decided(&rules(in_answer), &packet), [depth as u32]);
+        assert_eq!(
+            decided(&rules(|name| Conditions { names: vec![name], ..Conditions::default() }), &asked),
+            [depth as u32]
+        );
+    }
+    let counts = |of: usize| Rule { action: RuleAction::Count, ..blocks(of as u32, names_in_answers(&[&parent(of)])) };
+    assert_eq!(observed(&(1..=20).map(counts).collect::<Vec<_>>(), &packet[0]), (0..20).collect::<Vec<_>>());
+}
+
+/// The indices of the rules that count a packet, in order.
+fn observed(rules: &[Rule], packet: &[u8]) -> Vec<u32> {
     struct Seen(Vec<u32>);
     impl Observer for Seen {
         fn decided(&mut self, _: u32) {}
@@ -314,14 +340,18 @@ fn a_rule_that_observes_sees_a_packet_once() {
             self.0.push(rule);
         }
     }
-    let counts = |id, names: &[&str]| Rule { id, action: RuleAction::Count, conditions: names_in_answers(names) };
+    let policy = Policy::new(compile(rules, Action::Permit).expect("it compiles")).expect("it is valid");
+    let (mut seen, mut verdict) = (Seen(Vec::new()), [Verdict::default()]);
+    classify_observed(&policy, 1, [captured(packet)].into_iter(), &mut verdict, &mut seen).expect("it is known");
+    seen.0.sort_unstable();
+    seen.0
+}
+
+#[test]
+fn a_rule_that_observes_sees_a_packet_once() {
+    let counts = |id, names: &[&str]| Rule { action: RuleAction::Count, ..blocks(id, names_in_answers(names)) };
     let rules =
         [counts(1, &["a.example", "b.example"]), counts(2, &["b.example", "c.example"]), counts(3, &["d.example"])];
-    let policy = Policy::new(compile(&rules, Action::Permit).expect("it compiles")).expect("it is valid");
     let aliases = ["x.a.example", "b.example", "a.example", "c.example", "b.example"].map(alias);
-    let packet = over_udp(&response(&aliases));
-    let (mut seen, mut verdict) = (Seen(Vec::new()), [Verdict::default()]);
-    classify_observed(&policy, 1, [captured(&packet)].into_iter(), &mut verdict, &mut seen).expect("it is known");
-    seen.0.sort_unstable();
-    assert_eq!(seen.0, [0, 1]);
+    assert_eq!(observed(&rules, &over_udp(&response(&aliases))), [0, 1]);
 }
