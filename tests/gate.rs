@@ -153,6 +153,77 @@ fn where_a_packet_is_cut_does_not_matter(#[values("in", "out")] direction: &str)
     end(&rig)
 }
 
+/// The same packets, with pages that have to be mapped first. A mapping that fails is a packet that cannot be read.
+#[rstest]
+fn pages_that_are_not_mapped_are_read_all_the_same(#[values("in", "out")] direction: &str) -> Result<()> {
+    const ROUNDS: usize = 64;
+    let rig = filtered("unmapped")?;
+    let network = Network::of(&rig);
+    let said = if direction == "in" { "inbound" } else { "outbound" };
+    let permitted = permitted(&rig, "demo.toml", Some(said))?;
+    let play = Play { direction, unmapped: true, ..Play::once(CAPTURE) };
+    let played = network.play(Play { rounds: Some(ROUNDS), ..play })?;
+    for (index, (outcome, permitted)) in played.packets.iter().zip(&permitted).enumerate() {
+        let never = if *permitted { outcome.blocked } else { outcome.passed };
+        assert_eq!((never, outcome.passed + outcome.blocked), (0, ROUNDS as u64), "{}", index + 1);
+    }
+    assert_eq!(counter(&rig, "malformed")?, 0);
+    let first = permitted.iter().position(|permitted| *permitted).context("no packet is permitted")?;
+    // The first call of gate.sys that can fail is that for the first packet.
+    rig.verifier().fail_call("gate", 1)?;
+    let played = network.play(play)?;
+    assert_eq!((played.packets[0].blocked, counter(&rig, "malformed")?), (1, 1), "{first}");
+    end(&rig)
+}
+
+/// Packets as they are when the card fills in lengths and checksums, and cuts what is too long: the total length of
+/// IPv4 and the payload length of IPv6 are 0 in segments of LSO version 2
+/// (<https://learn.microsoft.com/windows-hardware/drivers/network/offloading-the-segmentation-of-large-tcp-packets>).
+#[test]
+fn what_the_card_is_to_finish_is_judged_as_what_it_will_be() -> Result<()> {
+    const SEGMENT: usize = 60_000;
+    const OFFLOADED: &str = "offloaded.pcap";
+    const ROUNDS: usize = 100;
+    let rig = filtered("offload")?;
+    let mut packets = Vec::new();
+    let mut expected = Vec::new();
+    let permitted_whole = permitted(&rig, "demo.toml", Some("outbound"))?;
+    for (packet, permitted) in ip_packets(&data("demo.pcapng"))?.into_iter().zip(permitted_whole) {
+        // Plain headers with TCP, and payload behind them.
+        let (length_at, next, transport, total) = match packet[0] {
+            0x45 => (2, packet[9], 20, usize::from(u16::from_be_bytes([packet[2], packet[3]]))),
+            0x60..=0x6F => (4, packet[6], 40, 40 + usize::from(u16::from_be_bytes([packet[4], packet[5]]))),
+            _ => continue,
+        };
+        let is_fragment = packet[0] == 0x45 && (packet[6] & 0x3F, packet[7]) != (0, 0);
+        let Some(&words) = packet.get(transport + 12).filter(|_| next == 6 && !is_fragment) else { continue };
+        let payload = transport + usize::from(words >> 4) * 4;
+        if total != packet.len() || words >> 4 < 5 || payload >= packet.len() {
+            continue;
+        }
+        let mut offloaded = packet;
+        offloaded[length_at..length_at + 2].fill(0);
+        if length_at == 2 {
+            offloaded[10..12].fill(0);
+        }
+        offloaded[transport + 16..transport + 18].fill(0xAA);
+        packets.push(offloaded.clone());
+        offloaded.resize(SEGMENT, 0);
+        packets.push(offloaded);
+        expected.extend([permitted; 2]);
+    }
+    ensure!(expected.contains(&true) && expected.contains(&false), "expected packets of both kinds: {expected:?}");
+    fs::write(rig.file(OFFLOADED), raw_capture(&packets))?;
+    assert_eq!(permitted_of(&rig, OFFLOADED, "demo.toml", Some("outbound"))?, expected);
+    let played = Network::of(&rig).play(Play { rounds: Some(ROUNDS), ..Play::once(OFFLOADED) })?;
+    for (index, (outcome, permitted)) in played.packets.iter().zip(expected).enumerate() {
+        let never = if permitted { outcome.blocked } else { outcome.passed };
+        assert_eq!((never, outcome.passed + outcome.blocked), (0, ROUNDS as u64), "{}", index + 1);
+    }
+    assert_eq!(counter(&rig, "malformed")?, 0);
+    end(&rig)
+}
+
 #[test]
 fn packets_that_come_together_pass_if_all_of_them_do() -> Result<()> {
     const PER_LIST: usize = 8;

@@ -4,6 +4,9 @@ use std::ptr;
 
 use wdk_wfp_sys::{Aligned, MDL, MDL_MAPPED_TO_SYSTEM_VA, NET_BUFFER, NET_BUFFER_DATA_LENGTH, NET_BUFFER_LIST};
 
+/// Pages that are not mapped are locked: those of all MDLs of a packet are.
+const MDL_PAGES_LOCKED: i16 = 2;
+
 /// What one MDL describes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
@@ -89,7 +92,7 @@ impl PacketList {
             chain = Box::into_raw(Box::new(MDL {
                 Next: chain,
                 Size: 48,
-                MdlFlags: if piece.is_mapped { MDL_MAPPED_TO_SYSTEM_VA } else { 0 },
+                MdlFlags: if piece.is_mapped { MDL_MAPPED_TO_SYSTEM_VA } else { MDL_PAGES_LOCKED },
                 Process: ptr::null_mut(),
                 MappedSystemVa: if piece.is_mapped { start.cast() } else { ptr::null_mut() },
                 StartVa: start.cast(),

@@ -34,13 +34,15 @@ pub struct Play<'a> {
     pub rounds: Option<usize>,
     /// The most packets in one NET_BUFFER_LIST.
     pub per_list: usize,
+    /// Whether the pages of every other MDL are not mapped.
+    pub unmapped: bool,
 }
 
 impl<'a> Play<'a> {
     /// Each packet of a capture once, alone, on its way out.
     #[must_use]
     pub fn once(capture: &'a str) -> Self {
-        Self { capture, direction: "out", loopback: false, threads: 1, rounds: Some(1), per_list: 1 }
+        Self { capture, direction: "out", loopback: false, threads: 1, rounds: Some(1), per_list: 1, unmapped: false }
     }
 }
 
@@ -95,12 +97,13 @@ impl<'a> Network<'a> {
     /// # Errors
     /// The job cannot be written.
     pub fn start(self, play: Play<'_>) -> Result<Playing<'a>> {
-        let Play { capture, direction, loopback, threads, rounds, per_list } = play;
+        let Play { capture, direction, loopback, threads, rounds, per_list, unmapped } = play;
         let _ = fs::remove_file(self.0.file(STOP));
-        let (loopback, rounds) = (u8::from(loopback), rounds.unwrap_or(0));
+        let (loopback, unmapped, rounds) = (u8::from(loopback), u8::from(unmapped), rounds.unwrap_or(0));
         self.ask(&format!(
             "job=play\ncapture={capture}\npassed=wfp.passed\nstop={STOP}\ndirection={direction}\n\
-             loopback={loopback}\nthreads={threads}\nrounds={rounds}\nper_list={per_list}\n"
+             loopback={loopback}\nthreads={threads}\nrounds={rounds}\nper_list={per_list}\n\
+             unmapped={unmapped}\n"
         ))?;
         Ok(Playing { network: self, is_stopped: false })
     }

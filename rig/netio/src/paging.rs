@@ -92,7 +92,24 @@ unsafe extern "system" {
     ) -> *mut c_void;
 }
 
-/// MmMapLockedPagesSpecifyCache.
+/// An MDL, without the pages behind it.
+#[repr(C)]
+struct Mdl {
+    next: *mut c_void,
+    size: i16,
+    flags: i16,
+    process: *mut c_void,
+    mapped: *mut c_void,
+    start: *mut c_void,
+    count: u32,
+    offset: u32,
+}
+
+/// MDL_MAPPED_TO_SYSTEM_VA and MDL_SOURCE_IS_NONPAGED_POOL: `mapped` is valid. The first is set by a mapping.
+const MAPPED: i16 = 1;
+const NONPAGED: i16 = 4;
+
+/// MmMapLockedPagesSpecifyCache. Wine maps for no driver; here its memory is where the MDL says already.
 pub(crate) unsafe extern "system" fn map(
     mdl: *mut c_void,
     mode: i8,
@@ -102,9 +119,17 @@ pub(crate) unsafe extern "system" fn map(
     priority: u32,
 ) -> *mut c_void {
     const KERNEL_MODE: i8 = 0;
-    if mode != KERNEL_MODE {
-        irql::up_to(irql::APC_LEVEL, "UserMode", thunk::caller());
+    if mode == KERNEL_MODE {
+        let place: *mut Mdl = mdl.cast();
+        // SAFETY: the driver passes an MDL, which nobody else changes meanwhile.
+        let mdl = unsafe { &mut *place };
+        if mdl.flags & (MAPPED | NONPAGED) == 0 {
+            mdl.mapped = mdl.start.wrapping_byte_add(mdl.offset as usize);
+            mdl.flags |= MAPPED;
+        }
+        return mdl.mapped;
     }
+    irql::up_to(irql::APC_LEVEL, "UserMode", thunk::caller());
     // SAFETY: the driver's own arguments.
     unsafe { MmMapLockedPagesSpecifyCache(mdl, mode, cache, address, bug_check, priority) }
 }

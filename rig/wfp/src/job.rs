@@ -77,6 +77,7 @@ fn perform(text: &str) -> io::Result<String> {
                 threads: words.number("threads")?,
                 rounds: words.number("rounds")?,
                 per_list: words.number("per_list")?,
+                unmapped: words.number("unmapped")? != 0,
             })
         }
         "state" => {

@@ -4,7 +4,7 @@ use wdk_wfp_sys::*;
 use wfp_engine::{Engine, Indication, PacketList, Piece, Verdict};
 
 use crate::capture::Link;
-use crate::play::Direction;
+use crate::play::{Direction, Play};
 
 /// Room before the first header, as a network card leaves it.
 const HEADROOM: usize = 14;
@@ -47,23 +47,29 @@ impl Kind {
 }
 
 /// The bytes of a packet in three MDLs, each of which may be empty. One of the cuts is at the byte that `seed` says, so
-/// that numbers that follow each other cut at every byte in turn.
-fn cut(packet: &[u8], seed: usize) -> [Piece; 3] {
+/// that numbers that follow each other cut at every byte in turn. If `unmapped`, the pages of the first and the last
+/// are not mapped, or those of the one between them, by turns.
+fn cut(packet: &[u8], seed: usize, unmapped: bool) -> [Piece; 3] {
     let mut bytes = vec![0xEE; HEADROOM];
     bytes.extend(packet);
     let mut cuts = [seed % (bytes.len() + 1), seed.wrapping_mul(29) % (bytes.len() + 1)];
     cuts.sort_unstable();
-    [&bytes[..cuts[0]], &bytes[cuts[0]..cuts[1]], &bytes[cuts[1]..]].map(Piece::mapped)
+    let mut number = seed;
+    [&bytes[..cuts[0]], &bytes[cuts[0]..cuts[1]], &bytes[cuts[1]..]].map(|bytes| {
+        number = number.wrapping_add(1);
+        Piece { is_mapped: !unmapped || number.is_multiple_of(2), ..Piece::mapped(bytes) }
+    })
 }
 
 /// Sends packets of one kind in one list through the layer of their direction.
-pub(crate) fn send(packets: &[&[u8]], kind: Kind, direction: Direction, loopback: bool, seed: usize) -> Verdict {
+pub(crate) fn send(packets: &[&[u8]], kind: Kind, play: &Play, seed: usize) -> Verdict {
+    let Play { direction, loopback, unmapped, .. } = *play;
     let before_data = if direction == Direction::In { kind.header() } else { 0 };
     let mut list = PacketList::new();
     for packet in packets {
         let offset = HEADROOM + before_data;
         let length = packet.len() - before_data;
-        list.add_packet(&cut(packet, seed), offset as u32, length as u32);
+        list.add_packet(&cut(packet, seed, unmapped), offset as u32, length as u32);
     }
     // SAFETY: numbers, and pointers that may be NULL.
     let mut metadata: FWPS_INCOMING_METADATA_VALUES0 = unsafe { std::mem::zeroed() };

@@ -32,6 +32,8 @@ pub(crate) struct Play {
     pub(crate) rounds: usize,
     /// The most packets in one list.
     pub(crate) per_list: usize,
+    /// Whether every other MDL is not mapped.
+    pub(crate) unmapped: bool,
 }
 
 /// How often something happened to a packet.
@@ -116,7 +118,7 @@ fn send_all(play: &Play, packets: &[Vec<u8>], kinds: &[Option<Kind>], outcomes: 
         let last = first + alike;
         if let Some(kind) = kind {
             let list: Vec<&[u8]> = packets[first..last].iter().map(Vec::as_slice).collect();
-            let work = || send(&list, kind, play.direction, play.loopback, seed);
+            let work = || send(&list, kind, play, seed);
             let verdict = if seed.wrapping_add(first).is_multiple_of(2) { work() } else { at_dispatch_level(work) };
             for outcome in &outcomes[first..last] {
                 let counter = if verdict.passes { &outcome.passed } else { &outcome.blocked };
