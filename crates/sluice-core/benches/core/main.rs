@@ -1,5 +1,5 @@
 //! Speed and size, against the peers, in one run:
-//! `cargo bench -p sluice-core [-- parse|classify|compile|path|observe|names]`; `classify 10k` and `compile 10k`
+//! `cargo bench -p sluice-core [-- parse|classify|compile|reload|path|observe|names]`; `classify 10k` and `compile 10k`
 //! measure the sets of that size alone.
 //!
 //! What counts are ratios, so the candidates take turns, round by round; benchmark frameworks measure one after the
@@ -20,6 +20,7 @@ mod names;
 mod observe;
 mod parse;
 mod path;
+mod reload;
 mod rte_acl;
 
 use std::time::{Duration, Instant};
@@ -112,6 +113,9 @@ fn main() {
     }
     if wanted("compile") {
         compile::bench(size.as_deref());
+    }
+    if wanted("reload") {
+        reload::bench();
     }
     if wanted("path") {
         path::bench();
