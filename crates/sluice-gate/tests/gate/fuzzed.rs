@@ -1,13 +1,13 @@
 //! Lists of packets that bytes say, as NDIS could never make them, beside what has to become of them.
 
-use sluice_gate::{Settings, Treatment};
+use sluice_gate::{Judged, Settings, Treatment};
 use wdk_wfp::Layer;
 use wdk_wfp_sys::FWP_CONDITION_FLAG_IS_LOOPBACK;
 use wfp_engine::{DISPATCH_LEVEL, PASSIVE_LEVEL, PacketList, Piece, irql};
 
-use crate::host::{BAD, Driver, GOOD, Machine, Sluice, is_bad, metadata, show};
+use crate::host::{BAD, Driver, GOOD, Machine, Sluice, frame_metadata, is_bad, metadata, show};
 
-const LAYERS: [Layer; 6] = [
+const OF_PACKETS: [Layer; 6] = [
     Layer::InboundIpV4,
     Layer::InboundIpV6,
     Layer::OutboundIpV4,
@@ -15,6 +15,7 @@ const LAYERS: [Layer; 6] = [
     Layer::ForwardIpV4,
     Layer::ForwardIpV6,
 ];
+const OF_FRAMES: [Layer; 2] = [Layer::InboundEthernet, Layer::OutboundEthernet];
 
 /// The rest of an input; zeros behind its end.
 struct Bytes<'a>(&'a [u8]);
@@ -63,17 +64,24 @@ pub(crate) fn run(input: &[u8]) -> Done {
     let mut bytes = Bytes(input);
     let machine = Machine::new();
     let sluice = Sluice::start();
-    let on_malformed = if bytes.once_in(2) { Treatment::Permit } else { Treatment::Block };
-    let driver = Driver::enabled(Settings { on_malformed, ..Settings::default() });
+    let settings = bytes.byte();
+    let on_malformed = if settings % 2 == 1 { Treatment::Permit } else { Treatment::Block };
+    let has_frames = settings >= 0x80;
+    let (judged, layers) = match has_frames {
+        true => (Judged::EthernetFrames, &OF_FRAMES[..]),
+        false => (Judged::IpPackets, &OF_PACKETS[..]),
+    };
+    let driver = Driver::enabled(Settings { on_malformed, judged, ..Settings::default() });
     let mut done = Done::default();
     while !bytes.0.is_empty() {
-        let layer = LAYERS[bytes.below(LAYERS.len())];
+        let layer = layers[bytes.below(layers.len())];
         let header = match bytes.byte() {
             0..16 => None,
             16..32 => Some(u32::from(bytes.byte()) << bytes.below(25)),
+            _ if has_frames => Some(14),
             _ => Some(if layer == Layer::InboundIpV6 { 40 } else { 20 }),
         };
-        let is_inbound = matches!(layer, Layer::InboundIpV4 | Layer::InboundIpV6);
+        let is_inbound = matches!(layer, Layer::InboundIpV4 | Layer::InboundIpV6 | Layer::InboundEthernet);
         let before = if is_inbound { header } else { Some(0) };
         let mut list = PacketList::new();
         let mut packets = Vec::new();
@@ -83,13 +91,15 @@ pub(crate) fn run(input: &[u8]) -> Done {
             }
             packets.push(add_packet(&mut bytes, &mut list, before.unwrap_or(0)));
         }
-        let is_loopback = bytes.once_in(16);
+        // Frames do not say so.
+        let is_loopback = bytes.once_in(16) && !has_frames;
         let is_null = bytes.once_in(32);
         let pointer = if is_null { std::ptr::null_mut() } else { list.as_ptr() };
         let raised = irql::raise(if bytes.once_in(2) { DISPATCH_LEVEL } else { PASSIVE_LEVEL });
         let flags = if is_loopback { FWP_CONDITION_FLAG_IS_LOOPBACK } else { 0 };
+        let metadata_of = if has_frames { frame_metadata } else { metadata };
         let malformed_before = driver.counters().malformed;
-        let verdict = show(&machine.engine, layer, flags, &metadata(header), pointer);
+        let verdict = show(&machine.engine, layer, flags, &metadata_of(header), pointer);
         drop(raised);
         let malformed = driver.counters().malformed - malformed_before;
         let shown: Vec<_> = sluice.take_calls().concat().into_iter().map(|(.., bytes)| bytes).collect();

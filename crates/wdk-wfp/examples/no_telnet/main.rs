@@ -56,6 +56,13 @@ fn telnet_is_blocked_while_the_driver_runs_and_nothing_stays_behind() {
     main();
 }
 
+/// What the page is called after.
+#[test]
+fn the_driver_has_no_more_than_80_lines() {
+    let lines = include_str!("driver.rs").lines().count();
+    assert!(lines <= 80, "{lines} lines");
+}
+
 /// Whatever fails while it starts, nothing stays behind: the engine reports what does.
 #[test]
 fn a_start_that_fails_leaves_nothing_behind() {
