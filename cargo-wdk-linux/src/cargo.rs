@@ -271,16 +271,20 @@ const KEEP_EXPORTS: &str = "KEEP_EXPORTS";
 ///
 /// lld writes its command line into the symbols, and a hash of them into the image. With every path relative to the
 /// root of the workspace, those of Rust's own libraries and of the kit included, they are the same wherever these lie.
+/// So they are if cargo's folder is a link to another: cargo then calls it by the other's path.
 fn write_link_script(path: &Path, tools: &Tools, workspace: &Workspace) -> Result<()> {
     let [lld, rust, wdk] = ["rust-lld", "rust", "wdk"].map(|name| path.with_file_name(name));
     let content_root = tools.kit.content_root();
     link(&tools.linker, &lld)?;
     link(tools.rust.root(), &rust)?;
     link(&content_root, &wdk)?;
+    let made = workspace.cargo_target();
+    fs::create_dir_all(&made).with_context(|| format!("cannot make {}", made.display()))?;
+    let made_in = made.canonicalize().with_context(|| format!("cannot find {}", made.display()))?;
     let below = |path: &Path| shell_quoted(path.strip_prefix(&workspace.root).unwrap_or(path));
-    let (lld, rust, wdk) = (below(&lld), below(&rust), below(&wdk));
+    let (lld, rust, wdk, made) = (below(&lld), below(&rust), below(&wdk), below(&made));
     let (root, toolchain) = (shell_quoted(&workspace.root), shell_quoted(tools.rust.root()));
-    let content_root = shell_quoted(&content_root);
+    let (content_root, made_in) = (shell_quoted(&content_root), shell_quoted(&made_in));
     let name = &workspace.name;
     let script = format!(
         r#"#!/bin/sh
@@ -289,10 +293,12 @@ fn write_link_script(path: &Path, tools: &Tools, workspace: &Workspace) -> Resul
 root={root}
 toolchain={toolchain}
 wdk={content_root}
+made={made_in}
 for argument do
     shift
     case ${{{KEEP_EXPORTS}:-}}$argument in /DEF:*) continue ;; esac
     case $argument in *"$root/"*) argument=${{argument%%"$root/"*}}${{argument#*"$root/"}} ;; esac
+    case $argument in *"$made/"*) argument=${{argument%%"$made/"*}}{made}/${{argument#*"$made/"}} ;; esac
     case $argument in "$toolchain/"*) argument={rust}/${{argument#"$toolchain/"}} ;; esac
     case $argument in *"$wdk/"*) argument=${{argument%%"$wdk/"*}}{wdk}/${{argument#*"$wdk/"}} ;; esac
     set -- "$@" "$argument"

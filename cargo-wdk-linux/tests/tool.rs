@@ -53,8 +53,9 @@ impl Folder {
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("exec 2>&1; {line}")]).current_dir(self.0.join(below)).stdin(Stdio::null());
         shell.env("WDK_LINUX_HOME", home());
-        // `check` finds the folders of this user in symbols. The kit lies in one of them, as a person's does.
-        shell.env("USERPROFILE", home());
+        // `check` finds the folders of this user in symbols. The kit and what cargo makes lie in one of them, as a
+        // person's do.
+        shell.env("USERPROFILE", KEPT);
         shell.env("PATH", path.unwrap()).env("CARGO_NET_OFFLINE", "true");
         // Nothing else of this repository's cargo is seen.
         for set_by_cargo in ["CARGO", "CARGO_MANIFEST_DIR", "CARGO_TARGET_DIR", "RUSTFLAGS"] {
