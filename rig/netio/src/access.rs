@@ -10,7 +10,7 @@ pub(crate) fn is_write(_: usize, said: bool) -> bool {
 /// As on x64, and what the instruction does.
 #[cfg(target_arch = "aarch64")]
 pub(crate) fn is_write(instruction: usize, said: bool) -> bool {
-    // SAFETY: the processor has read the instruction there, or the access would not have failed.
+    // SAFETY: the processor has read the instruction there: where that fails, nobody asks.
     let word = unsafe { (instruction as *const u32).read_unaligned() };
     said || stores(word)
 }

@@ -80,7 +80,8 @@ unsafe extern "system" fn unhandled(pointers: *const ExceptionPointers) -> i32 {
     // SAFETY: the record is one of those structures.
     let record = unsafe { &*record };
     let what = match (record.code, record.parameters[0]) {
-        (ACCESS_VIOLATION, kind @ (0 | 1)) => {
+        // An access to the instruction itself is the one that fetches it, which QEMU does not say for ARM64.
+        (ACCESS_VIOLATION, kind @ (0 | 1)) if record.parameters[1] != record.address => {
             let what = if access::is_write(record.address, kind == 1) { "write to" } else { "read of" };
             format!("{what} address {:#x}", record.parameters[1])
         }
