@@ -65,6 +65,15 @@ fn every_packet_is_an_object_with_all_keys() {
     );
 }
 
+/// The records of a capture of two packets.
+fn two_packets(capture: &str, policy: &str) -> [Value; 2] {
+    let run = sluicectl(["classify", "--offline", capture, "--policy", policy, "--json"]);
+    run.done();
+    let packets = run.json();
+    packets.iter().for_each(|packet| assert_documented("classify", packet));
+    packets.try_into().expect("two packets")
+}
+
 #[test]
 fn the_packet_in_a_tunnel_is_shown_and_judged_by_rules_on_the_inner_header() {
     let folder = Folder::new();
@@ -83,11 +92,7 @@ action = 'block'
 tunnel = 'unread'
 ";
     let policy = folder.file("p.toml", policy);
-    let run = sluicectl(["classify", "--offline", &capture, "--policy", &policy, "--json"]);
-    run.done();
-    let packets = run.json();
-    packets.iter().for_each(|packet| assert_documented("classify", packet));
-    let [read, unread] = &packets[..] else { panic!("two packets") };
+    let [read, unread] = &two_packets(&capture, &policy);
     assert_eq!((&read["rule"], &read["tunnel"], &read["name"]), (&json!(10), &json!("read"), &Value::Null));
     let inner = &read["inner"];
     assert_eq!((&inner["header"], &inner["name"]), (&json!("inner"), &json!("www.example.com")));
@@ -105,7 +110,7 @@ tunnel = 'unread'
 #[test]
 fn the_names_in_answers_are_shown_and_judged() {
     let folder = Folder::new();
-    // A question for www.example.com, and its answer: an alias of cdn.example.net, in two pieces.
+    // The answer to a question for www.example.com: an alias of cdn.exam.net. Whole, and with its end cut off.
     let mut answer = [DNS_QUESTION, b"\xC0\x0C\0\x05\0\x01\0\0\0\x3C\0\x0E\x03cdn\x04exam\x03net\0"].concat();
     (answer[2], answer[7]) = (0x81, 1);
     let cut = udp([192, 0, 2, 53], 53, &answer[..answer.len() - 3]);
@@ -121,11 +126,7 @@ action = 'block'
 answer = 'unread'
 ";
     let policy = folder.file("p.toml", policy);
-    let run = sluicectl(["classify", "--offline", &capture, "--policy", &policy, "--json"]);
-    run.done();
-    let packets = run.json();
-    packets.iter().for_each(|packet| assert_documented("classify", packet));
-    let [read, unread] = &packets[..] else { panic!("two packets") };
+    let [read, unread] = &two_packets(&capture, &policy);
     assert_eq!((&read["rule"], &read["answer"]), (&json!(10), &json!("read")));
     assert_eq!((&read["name"], &read["answer_names"]), (&json!("www.example.com"), &json!(["cdn.exam.net"])));
     assert_eq!(
