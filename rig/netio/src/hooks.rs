@@ -40,6 +40,8 @@ const NULL: usize = 0;
 const NO_RESOURCES: u32 = 0xC000_009A;
 /// STATUS_BUFFER_TOO_SMALL.
 const BUFFER_TOO_SMALL: u32 = 0xC000_0023;
+/// STATUS_BUFFER_OVERFLOW: a warning, which is no success either.
+const BUFFER_OVERFLOW: u32 = 0x8000_0005;
 
 /// The name of the hook that is not an import: the driver's entry point.
 pub(crate) const ENTRY: &str = "DriverEntry";
@@ -145,7 +147,7 @@ pub(crate) static HOOKS: &[Hook] = hooks! {
     "MmUnlockPagableImageSection" => paging::unlock, APC_LEVEL;
     "RtlAppendUnicodeStringToString" => ITSELF, HIGH_LEVEL, BUFFER_TOO_SMALL;
     "RtlAppendUnicodeToString" => ITSELF, HIGH_LEVEL, BUFFER_TOO_SMALL;
-    "RtlConvertSidToUnicodeString" => ITSELF, APC_LEVEL, BUFFER_TOO_SMALL;
+    "RtlConvertSidToUnicodeString" => ITSELF, APC_LEVEL, BUFFER_OVERFLOW;
 
     "RtlCheckRegistryKey" => isolation::check_registry_key, PASSIVE_LEVEL, NO_RESOURCES;
     "RtlCreateRegistryKey" => isolation::create_registry_key, PASSIVE_LEVEL, NO_RESOURCES;
