@@ -3,10 +3,11 @@
 //!
 //! Every test makes the same shapes in every run, unless SHAPES_SEED names another seed. SHAPES says how many of each
 //! kind, instead of the usual number. Where OpenSSL and nginx are installed, these are asked what they take for the
-//! name ([`servers`]).
+//! name ([`servers`], [`datagrams`]).
 
 #[path = "../common/mod.rs"]
 mod common;
+mod datagrams;
 mod servers;
 
 use std::env;
@@ -29,9 +30,13 @@ fn from_environment(name: &str, usual: u64) -> u64 {
     text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}, and has to be a number"))
 }
 
-fn shapes(kind: &str, usual: u64, mut shape: impl FnMut(&mut Rng)) {
+fn shapes(kind: &str, usual: u64, shape: impl FnMut(&mut Rng)) {
+    so_many_shapes(kind, from_environment("SHAPES", usual), shape);
+}
+
+fn so_many_shapes(kind: &str, count: u64, mut shape: impl FnMut(&mut Rng)) {
     let seed = from_environment("SHAPES_SEED", 1);
-    for number in 0..from_environment("SHAPES", usual) {
+    for number in 0..count {
         let shape_seed = seed << 32 | number;
         let panicked = Reported { kind, seed: shape_seed };
         shape(&mut Rng::with_seed(shape_seed));
@@ -264,63 +269,6 @@ fn a_quic_datagram_hides_its_name_in_no_shape() {
         let (flow, name) = read(part);
         assert_open(&flow, &name, part);
         let cut = &datagram[..rng.usize(60..datagram.len())];
-        let (flow, name) = read(cut);
-        assert_open(&flow, &name, cut);
-    });
-}
-
-/// Records of DTLS with a hello in fragments, in any order, with other records between them.
-fn datagram_records(rng: &mut Rng) -> Vec<Vec<u8>> {
-    let message = hello(&extensions(rng));
-    let (before, behind) = message[6..].split_at(32 + 33);
-    let cookie = vec![rng.u8(..); *rng.choice(&[0, 0, 20, 255]).unwrap()];
-    let body = [&[0xFE, 0xFD], before, &[cookie.len() as u8], &cookie, behind].concat();
-    let three = |number: usize| (number as u32).to_be_bytes()[1..].to_vec();
-    let number = [0, rng.u8(0..2)];
-    let mut fragments = Vec::new();
-    let mut at = 0;
-    while at < body.len() {
-        let end = (at + rng.usize(1..=body.len())).min(body.len());
-        let start = at - rng.usize(0..=at.min(9));
-        let head = [&[1], three(body.len()).as_slice(), &number, &three(start), &three(end - start)].concat();
-        fragments.push([head.as_slice(), &body[start..end]].concat());
-        at = end;
-    }
-    if rng.bool() {
-        rng.shuffle(&mut fragments);
-    }
-    let in_record = |kind: u8, epoch: u8, contents: &[u8]| {
-        let version = 0xFF - 2 * (epoch & 1);
-        let length = (contents.len() as u16).to_be_bytes();
-        [&[kind, 0xFE, version, 0, epoch, 0, 0, 0, 0, 0, 0], length.as_slice(), contents].concat()
-    };
-    let mut records: Vec<_> =
-        fragments.chunks(rng.usize(1..3)).map(|fragments| in_record(22, 0, &fragments.concat())).collect();
-    for _ in 0..rng.usize(0..3) {
-        let others = [in_record(20, 0, &[1]), in_record(23, 1, &[9; 30]), in_record(22, 5, &[1; 40])];
-        records.insert(rng.usize(1..=records.len()), rng.choice(others).unwrap());
-    }
-    records
-}
-
-#[test]
-fn a_dtls_datagram_hides_its_name_in_no_shape() {
-    shapes("DTLS", 4_000, |rng| {
-        let records = datagram_records(rng);
-        let datagram = records.concat();
-        let ports = any_ports(rng, 4433);
-        let read = |datagram: &[u8]| with_name(&ipv4(17, &udp(ports, datagram)));
-        let (flow, name) = read(&datagram);
-        assert_open(&flow, &name, &datagram);
-        if records.len() <= 8 && !matches!(ports.0, 53 | 5353 | 5355) {
-            assert_found(&flow, &name, &datagram);
-        }
-        let part = records.iter().filter(|_| rng.bool()).flatten().copied().collect::<Vec<u8>>();
-        if part.starts_with(&[22]) && part[4] == 0 {
-            let (flow, name) = read(&part);
-            assert_open(&flow, &name, &part);
-        }
-        let cut = &datagram[..rng.usize(14..datagram.len())];
         let (flow, name) = read(cut);
         assert_open(&flow, &name, cut);
     });

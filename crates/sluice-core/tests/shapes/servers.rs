@@ -26,14 +26,14 @@ fn free_address() -> SocketAddr {
 }
 
 /// A folder for what a server needs.
-fn folder(server: &str) -> PathBuf {
+pub(crate) fn folder(server: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shapes").join(server);
     fs::create_dir_all(&folder).expect("a folder");
     folder
 }
 
 /// Makes a certificate for each of the two names in `folder`. `None` if openssl is not installed.
-fn certificates(folder: &Path) -> Option<()> {
+pub(crate) fn certificates(folder: &Path) -> Option<()> {
     for name in [NAME, OTHER] {
         let mut command = Command::new("openssl");
         command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]);
@@ -168,7 +168,7 @@ fn assert_seen(taken: &str, flow: &Flow, name: &str, stream: &[u8]) {
 }
 
 /// What a server of TLS 1.2 needs besides the name: curves, point formats, signature algorithms.
-fn acceptable_hello(rng: &mut Rng) -> Vec<u8> {
+pub(crate) fn acceptable_hello(rng: &mut Rng) -> Vec<u8> {
     let mut all = vec![
         extension(10, &[0, 2, 0, 23]),
         extension(11, &[1, 0]),
