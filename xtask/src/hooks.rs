@@ -86,7 +86,11 @@ fn changed_packages(changed: &[PathBuf], metadata: &Value) -> BTreeSet<String> {
     owners.filter_map(|package| package["name"].as_str().map(str::to_owned)).collect()
 }
 
-fn metadata() -> Result<Value> {
+/// What cargo says of the packages of the workspace.
+///
+/// # Errors
+/// As [`output`].
+pub(crate) fn metadata() -> Result<Value> {
     let text = output(&mut cargo(&["metadata", "--no-deps", "--format-version", "1"]))?;
     serde_json::from_str(&text).context("cargo metadata wrote something that is not JSON")
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::hooks::metadata;
 use crate::layout;
 use crate::run::{cargo, git, output, remove_folder};
 
@@ -33,6 +34,30 @@ const CRATES: [&str; 11] = [
     "sluice-wdm",
     "driver-check",
     "sluicectl",
+];
+
+/// Features with which a crate is changed and tested: without them a part of its code is not built.
+const FEATURES: [(&str, &str); 2] = [("sluice-npi", "nmr"), ("sluice-control", "nmr")];
+
+/// Test programs that are not run on changes, since all that they could notice is noticed by others, or does not build.
+/// They build crates of their own, and take longer than all of the others.
+const LEFT_OUT: [(&str, &str); 12] = [
+    // What a crate is compiled to, and what it looks like from outside.
+    ("sluice-core", "no_panic"),
+    ("wdk-nmr", "bare"),
+    ("wdk-nmr", "public_api"),
+    // What does not compile.
+    ("wdk-nmr", "compile_fail"),
+    ("wdk-nmr", "handlers"),
+    // Packages and pages.
+    ("nmr-registrar", "documentation"),
+    ("nmr-registrar", "manuals"),
+    ("nmr-registrar", "packages"),
+    ("nmr-registrar", "rules"),
+    // C and JavaScript.
+    ("sluice-npi", "c_client"),
+    ("sluice-npi", "c_header"),
+    ("wdk-nmr", "debugger"),
 ];
 
 /// Of sluicectl, what makes policies.
@@ -59,6 +84,9 @@ pub(crate) struct Arguments {
     /// Change only lines that differ from a commit [default: the branch main], committed or not
     #[arg(long, value_name = "COMMIT", num_args = 0..=1, require_equals = true, default_missing_value = "main")]
     changed: Option<String>,
+    /// Only those that went unnoticed, or were not tried, in the last run
+    #[arg(long)]
+    iterate: bool,
     /// What cargo-mutants itself takes, for example `--shard 1/4`
     #[arg(last = true)]
     rest: Vec<OsString>,
@@ -76,7 +104,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         if version.is_empty() { "none" } else { version.trim_end() }
     );
     let folder = layout::root().join("target/mutants");
-    remove_folder(&folder)?;
+    let metadata = metadata()?;
     fs::create_dir_all(&folder)?;
     let diff = folder.join("changed.diff");
     if let Some(commit) = &arguments.changed {
@@ -86,17 +114,30 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let crates = if arguments.crates.is_empty() { all.as_slice() } else { &arguments.crates };
     let mut failed = Vec::new();
     for name in crates {
+        // Without --iterate, nothing of the last run is to be taken for a result of this one.
+        if !arguments.iterate {
+            remove_folder(&folder.join(name))?;
+        }
         let mut command = cargo(&["mutants", "--no-times", "--package", name, "--output"]);
-        command.arg(folder.join(name)).env("FUZZ_SECONDS", "1");
-        // Not among what is built of the code as it is, and with time enough on a machine that does other work: a test
-        // that is slow has noticed nothing.
+        command.arg(folder.join(name)).args(tests(&metadata, name)?);
+        // Apart from what is built of the code as it is, and kept, so that a run does not begin with dependencies. What
+        // makes a change cheap: rustc builds what it touches, writes nothing for a debugger, and tests run optimised.
         command.env("CARGO_TARGET_DIR", layout::root().join("target/mutants-build"));
-        command.args(["--minimum-test-timeout", "120"]);
+        command.env("CARGO_INCREMENTAL", "1").env("CARGO_PROFILE_DEV_DEBUG", "none");
+        command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "1").env("FUZZ_SECONDS", "1");
+        // Time enough on a machine that does other work: a test that is slow has noticed nothing.
+        command.args(["--minimum-test-timeout", "60"]);
+        for (_, feature) in FEATURES.iter().filter(|(of, _)| of == name) {
+            command.args(["--features", feature]);
+        }
         if name == "sluicectl" {
             command.args(["--file", OF_SLUICECTL]);
         }
         if arguments.changed.is_some() {
             command.arg("--in-diff").arg(&diff);
+        }
+        if arguments.iterate {
+            command.arg("--iterate");
         }
         // It ends with an error if something went unnoticed, and what has to be noticed is decided here.
         command.args(&arguments.rest).status().context("cannot run cargo-mutants")?;
@@ -110,6 +151,35 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         failed.extend(figures.failures(name));
     }
     if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("\n")) }
+}
+
+/// Which tests of a crate cargo is to build and run: its own and the programs in `tests/`, but for [`LEFT_OUT`] and
+/// what needs features that it does not have here. Not examples, benchmarks or the code in documentation.
+fn tests(metadata: &Value, name: &str) -> Result<Vec<String>> {
+    let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
+    let package =
+        packages.iter().find(|package| package["name"] == name).with_context(|| format!("no crate {name}"))?;
+    let is_kind = |target: &Value, kind: &str| target["kind"].as_array().is_some_and(|of| of.contains(&kind.into()));
+    let has_features = |target: &Value| {
+        let mut needed = target["required-features"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let default = package["features"]["default"].as_array();
+        let is_on = |feature: &str| {
+            FEATURES.contains(&(name, feature)) || default.is_some_and(|default| default.contains(&feature.into()))
+        };
+        needed.all(is_on)
+    };
+    let mut arguments = Vec::new();
+    for target in package["targets"].as_array().into_iter().flatten().filter(|target| has_features(target)) {
+        let called = target["name"].as_str().unwrap_or_default();
+        if is_kind(target, "lib") {
+            arguments.push("--cargo-arg=--lib".to_owned());
+        } else if is_kind(target, "bin") {
+            arguments.push(format!("--cargo-arg=--bin={called}"));
+        } else if is_kind(target, "test") && !LEFT_OUT.contains(&(name, called)) {
+            arguments.push(format!("--cargo-arg=--test={called}"));
+        }
+    }
+    Ok(arguments)
 }
 
 /// What became of the changes of a crate.
@@ -173,6 +243,8 @@ impl std::fmt::Display for Figures {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn read(outcomes: &[(&str, &str, &str)]) -> Result<Figures> {
@@ -201,6 +273,29 @@ mod tests {
     }
 
     #[test]
+    fn tests_are_those_of_the_crate_that_can_be_built_and_notice_something() {
+        let target = |name: &str, kind: &str, features: &[&str]| {
+            let kinds = [kind];
+            json!({ "name": name, "kind": kinds, "required-features": features })
+        };
+        let metadata = json!({ "packages": [{ "name": "wdk-nmr", "features": { "default": ["on"] }, "targets": [
+            target("wdk_nmr", "lib", &[]),
+            target("tool", "bin", &["on"]),
+            target("contract", "test", &[]),
+            target("public_api", "test", &[]),
+            target("shuttle", "test", &["off"]),
+            target("xdp", "example", &[]),
+            target("guard", "bench", &[]),
+        ] }] });
+        let expected = ["--cargo-arg=--lib", "--cargo-arg=--bin=tool", "--cargo-arg=--test=contract"];
+        assert_eq!(tests(&metadata, "wdk-nmr").unwrap(), expected);
+        assert_eq!(
+            tests(&metadata, "wdk").unwrap_err().to_string(),
+            "expected a crate wdk in the workspace, found none"
+        );
+    }
+
+    #[test]
     fn one_survivor_is_too_many_in_some_files() {
         let mut outcomes = vec![("CaughtMutant", "b.rs", ""); 99];
         outcomes.push(("MissedMutant", "b.rs", "b.rs:1: replace f with ()"));
@@ -217,6 +312,10 @@ mod tests {
         let manifest = fs::read_to_string(layout::root().join("Cargo.lock")).unwrap();
         for name in CRATES {
             assert!(manifest.contains(&format!("name = \"{name}\"\n")), "{name}");
+        }
+        for (name, test) in LEFT_OUT {
+            let file = layout::root().join(format!("crates/{name}/tests/{test}.rs"));
+            assert!(file.exists(), "{}", file.display());
         }
     }
 }
