@@ -157,8 +157,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// what needs features that it does not have here. Not examples, benchmarks or the code in documentation.
 fn tests(metadata: &Value, name: &str) -> Result<Vec<String>> {
     let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
-    let package =
-        packages.iter().find(|package| package["name"] == name).with_context(|| format!("no crate {name}"))?;
+    let package = packages
+        .iter()
+        .find(|package| package["name"] == name)
+        .with_context(|| format!("expected a crate {name} in the workspace, found none"))?;
     let is_kind = |target: &Value, kind: &str| target["kind"].as_array().is_some_and(|of| of.contains(&kind.into()));
     let has_features = |target: &Value| {
         let mut needed = target["required-features"].as_array().into_iter().flatten().filter_map(Value::as_str);
