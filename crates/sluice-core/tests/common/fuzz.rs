@@ -1,8 +1,9 @@
 //! The fuzz targets without a fuzzer, so that every test run has them: first what the fuzzers found worth keeping
 //! (`fuzz/corpus`), then changed copies of it.
 //!
-//! The same copies in every run, unless FUZZ_SEED names another seed. FUZZ_SECONDS says how long each target takes
-//! instead of a fixed number of rounds. An input that fails is left in a file, whose name is printed.
+//! The same copies in every run, unless FUZZ_SEED names another seed. FUZZ_ROUNDS says how many of them each target
+//! gets instead of the usual number, or FUZZ_SECONDS how long it takes. An input that fails is left in a file, whose
+//! name is printed.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use std::{env, fs, thread};
 
 use fastrand::Rng;
 
-/// How many inputs each target gets unless FUZZ_SECONDS is set.
+/// How many inputs each target gets unless FUZZ_ROUNDS or FUZZ_SECONDS is set.
 const ROUNDS: u64 = 20_000;
 
 /// As long as the longest inputs that the fuzzers make.
@@ -88,8 +89,9 @@ pub fn fuzz(target: &str, run: fn(&[u8])) {
 
     let rng = &mut Rng::with_seed(from_environment("FUZZ_SEED").unwrap_or(0x5EED));
     let end = from_environment("FUZZ_SECONDS").map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let count = from_environment("FUZZ_ROUNDS").unwrap_or(ROUNDS);
     let mut rounds = 0;
-    while end.map_or(rounds < ROUNDS, |end| rounds % 256 != 0 || Instant::now() < end) {
+    while end.map_or(rounds < count, |end| rounds % 256 != 0 || Instant::now() < end) {
         try_one(&changed(&corpus, rng));
         rounds += 1;
     }
