@@ -26,6 +26,8 @@ pub const PPPOE_DISCOVERY: u16 = 0x8863;
 pub const PPPOE_SESSION: u16 = 0x8864;
 /// Cisco FabricPath: a tag of two bytes, then the frame that was.
 pub const FABRICPATH: u16 = 0x8903;
+/// Cisco's MetaData: the security group of the sender, then the frame that was.
+pub const CISCO_METADATA: u16 = 0x8909;
 /// Cisco's VN-Tag.
 pub const VN_TAG: u16 = 0x8926;
 /// The E-tag of bridge port extension (IEEE 802.1BR).
@@ -73,7 +75,7 @@ pub const NAMES: [(u16, &str); 11] = [
 ];
 
 /// Those behind which the parser reads something, or which it says something about.
-pub(crate) const READ: [u16; 17] = [
+pub(crate) const READ: [u16; 18] = [
     IPV4,
     ARP,
     VLAN,
@@ -82,6 +84,7 @@ pub(crate) const READ: [u16; 17] = [
     MPLS_UPSTREAM,
     PPPOE_SESSION,
     FABRICPATH,
+    CISCO_METADATA,
     VN_TAG,
     E_TAG,
     NSH,

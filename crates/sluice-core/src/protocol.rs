@@ -51,6 +51,9 @@ pub const HIP: u8 = 139;
 /// Shim6 (RFC 5533).
 pub const SHIM6: u8 = 140;
 
+/// Ethernet in IP (RFC 8986, 10.1).
+pub const ETHERNET: u8 = 143;
+
 /// The protocols that have names in policies: IANA's keywords in lower case.
 pub const NAMES: [(u8, &str); 22] = [
     (HOP_BY_HOP, "hopopt"),
@@ -81,7 +84,7 @@ pub const NAMES: [(u8, &str); 22] = [
 pub const WITH_PORTS: [u8; 5] = [TCP, UDP, UDP_LITE, SCTP, DCCP];
 
 /// Those, other than TCP and UDP, of which the parser reads something in one version of IP at least.
-pub(crate) const READ: [u8; 16] = [
+pub(crate) const READ: [u8; 17] = [
     HOP_BY_HOP,
     ICMP,
     IPV4,
@@ -98,4 +101,5 @@ pub(crate) const READ: [u8; 16] = [
     UDP_LITE,
     HIP,
     SHIM6,
+    ETHERNET,
 ];

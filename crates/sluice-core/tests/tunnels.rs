@@ -52,6 +52,8 @@ fn tunnels(v4: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         ("4in6", ipv6(4, v4)),
         ("6in6", ipv6(41, &v6)),
         ("6in6 behind Destination Options", ipv6(60, &[&[41, 0, 1, 4, 0, 0, 0, 0], &v6[..]].concat())),
+        ("Ethernet in IPv6", ipv6(143, &frame)),
+        ("a tagged frame in IPv4", ipv4(143, &tagged)),
         ("GRE", gre(&PLAIN_GRE, v4)),
         ("GRE over IPv6", ipv6(47, &[&PLAIN_GRE, v4].concat())),
         ("GRE with IPv6", gre(&[0, 0, 0x86, 0xDD], &v6)),
@@ -60,6 +62,7 @@ fn tunnels(v4: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         ("NVGRE", gre(&[0x20, 0, 0x65, 0x58, 0, 0, 7, 0], &frame)),
         ("GRE with a tagged frame", gre(&[0, 0, 0x65, 0x58], &tagged)),
         ("GRE with MPLS", gre(&[0, 0, 0x88, 0x47], &[&[0, 0, 0x11, 64], v4].concat())),
+        ("GRE with Cisco MetaData", gre(&[0, 0, 0x89, 9], &[&[8, 0, 1, 1, 0, 1, 0, 0], v4].concat())),
         ("PPTP", gre(&pptp, &[&[0xFF, 3, 0, 0x21], v4].concat())),
         ("ERSPAN I", gre(&[0, 0, 0x88, 0xBE], &frame)),
         ("ERSPAN II", gre(&[0x10, 0, 0x88, 0xBE, 0, 0, 0, 1], &[&[0x10, 1, 0, 5, 0, 0, 0, 0], &frame[..]].concat())),
@@ -71,6 +74,7 @@ fn tunnels(v4: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         ("VXLAN", vxlan(&frame)),
         ("VXLAN over IPv6", ipv6(17, &udp((1, 4789), &[&VXLAN, &frame[..]].concat()))),
         ("VXLAN with a group policy", over(4789, &[&[0x88, 0, 0, 9, 0, 0, 42, 0], &frame])),
+        ("VXLAN that says that it has a frame", over(4789, &[&[0x0C, 0, 0, 3, 0, 0, 42, 0], &frame])),
         ("VXLAN on the old port", over(8472, &[&VXLAN, &frame])),
         ("VXLAN with a tagged frame", vxlan(&tagged)),
         ("VXLAN-GPE with IPv4", over(4790, &[&[0x0C, 0, 0, 1, 0, 0, 42, 0], v4])),
@@ -138,6 +142,13 @@ fn a_tunnel_that_cannot_be_read_says_so() {
     let five = ipv4(4, &ipv4(4, &ipv4(4, &ipv4(4, &ipv4(4, &v4)))));
     for (what, packet) in [
         ("nothing in it", ipv4(4, &[])),
+        ("no frame in it", ipv6(143, &[])),
+        ("half a frame in it", ipv6(143, &frame[..13])),
+        (
+            "Cisco MetaData with two options",
+            gre(&[0, 0, 0x89, 9], &[&[8, 0, 1, 2, 0, 1, 0, 0, 0, 1, 0, 0], &v4[..]].concat()),
+        ),
+        ("Cisco MetaData that is cut", gre(&[0, 0, 0x89, 9], &[8, 0, 1, 1, 0, 1, 0])),
         ("a header that is cut", over(4789, &[&[8, 0, 0]])),
         ("GRE that is cut", ipv4(47, &[0, 0, 8])),
         ("GRE without its key", ipv4(47, &[0x20, 0, 8, 0, 0, 0])),

@@ -53,6 +53,7 @@ impl<'packet> Parser<'packet, '_, ()> {
             // A tag and two addresses.
             ether_type::FABRICPATH => return self.behind::<16>(rest),
             ether_type::TIMESTAMP => return self.timestamp(rest),
+            ether_type::CISCO_METADATA => return self.cisco_metadata(rest),
             _ => {}
         }
         self.note_ether_type(number);
@@ -97,6 +98,22 @@ impl<'packet> Parser<'packet, '_, ()> {
             (SUBTYPE, 2) => self.behind::<12>(rest),
             _ => {
                 self.note_ether_type(ether_type::TIMESTAMP);
+                None
+            }
+        }
+    }
+
+    /// Cisco's MetaData: a version, the number of options of 4 bytes, and mostly one of them.
+    fn cisco_metadata(&mut self, rest: &'packet [u8]) -> Next<'packet> {
+        const VERSION: u8 = 1;
+        match *rest {
+            [VERSION, 1, ..] => self.behind::<8>(rest),
+            [] | [VERSION] => {
+                self.short();
+                None
+            }
+            _ => {
+                self.note_ether_type(ether_type::CISCO_METADATA);
                 None
             }
         }

@@ -161,14 +161,14 @@ pub(super) fn with_length(frame: &[u8], flow: &mut Flow) -> bool {
 /// Whether something is read, or said, of what is behind an EtherType other than that of IPv4.
 #[inline(always)]
 fn is_read_apart_from_ipv4(number: u16) -> bool {
-    /// 4 bits in which these EtherTypes differ.
+    /// 5 bits in which these EtherTypes differ.
     const fn folded(number: u16) -> usize {
-        ((number as u32).wrapping_mul(0xE9DE_49AB) >> 28) as usize
+        ((number as u32).wrapping_mul(0x504B_74BB) >> 27) as usize
     }
     /// Each of them at its place.
     #[allow(clippy::indexing_slicing, reason = "an index that is wrong does not compile")]
-    const READ: [u16; 16] = {
-        let mut table = [0; 16];
+    const READ: [u16; 32] = {
+        let mut table = [0; 32];
         let mut read: &[u16] = &ether_type::READ;
         while let [first, rest @ ..] = read {
             if *first != ether_type::IPV4 {

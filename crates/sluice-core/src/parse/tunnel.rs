@@ -1,4 +1,5 @@
-//! Tunnels: packets that carry other packets, behind an IP header (IP in IP, GRE) or over UDP (VXLAN, GENEVE).
+//! Tunnels: packets that carry other packets, behind an IP header (IP and Ethernet in IP, GRE) or over UDP (VXLAN,
+//! GENEVE).
 //!
 //! The flow of a packet is that of its outer header. What it carries has a flow of its own, as if it had come alone.
 
@@ -31,7 +32,7 @@ pub(super) fn is_port(number: u16) -> bool {
 /// Whether this protocol is that of a tunnel.
 #[inline]
 pub(super) fn is_protocol(number: u8) -> bool {
-    matches!(number, protocol::IPV4 | protocol::IPV6 | protocol::GRE)
+    matches!(number, protocol::IPV4 | protocol::IPV6 | protocol::GRE | protocol::ETHERNET)
 }
 
 fn is_tunnel(flow: &Flow) -> bool {
@@ -122,6 +123,7 @@ fn carried_by<'packet>(packet: &'packet [u8], flow: &Flow) -> Carried<'packet> {
         (protocol::IPV4, _) => Some(Carried::Ipv4(payload)),
         (protocol::IPV6, _) => Some(Carried::Ipv6(payload)),
         (protocol::GRE, _) => gre(payload),
+        (protocol::ETHERNET, _) => Some(Carried::Ethernet(payload)),
         (_, port::GENEVE) => geneve(payload),
         (_, port::VXLAN_GPE) => vxlan_gpe(payload),
         _ => vxlan(payload),
@@ -157,6 +159,7 @@ fn gre(payload: &[u8]) -> Option<Carried<'_>> {
                 ERSPAN if !has(SEQUENCE) => Some(Carried::Ethernet(rest)),
                 ERSPAN => erspan(rest, 1, 8),
                 ERSPAN_3 => erspan(rest, 2, 12),
+                ether_type::CISCO_METADATA => cisco_metadata(rest),
                 ether_type::FIRST.. => Some(Carried::EtherType(number, rest)),
                 _ => None,
             }
@@ -168,6 +171,14 @@ fn gre(payload: &[u8]) -> Option<Carried<'_>> {
             let header = 12_usize.wrapping_add(four(second & ACKNOWLEDGEMENT != 0));
             payload.get(header..).map(Carried::Ppp)
         }
+        _ => None,
+    }
+}
+
+/// Cisco's MetaData as it is in GRE: its EtherType comes first, then what it is in a frame.
+fn cisco_metadata(payload: &[u8]) -> Option<Carried<'_>> {
+    match payload {
+        [high, low, 1, 1, _, _, _, _, rest @ ..] => Some(Carried::EtherType(be16([*high, *low]), rest)),
         _ => None,
     }
 }
@@ -197,12 +208,17 @@ mod vxlan_flag {
     pub(super) const GROUP: u8 = 0x80;
 }
 
-/// VXLAN (RFC 7348, 5), perhaps with the identifier of a group policy (draft-smith-vxlan-group-policy). Receivers
-/// differ in what they make of other flags.
+/// The protocol of VXLAN-GPE that is a frame.
+const VXLAN_ETHERNET: u8 = 3;
+
+/// VXLAN (RFC 7348, 5), perhaps with the identifier of a group policy (draft-smith-vxlan-group-policy), or as
+/// VXLAN-GPE with what it is anyway. Receivers differ in what they make of other flags.
 fn vxlan(payload: &[u8]) -> Option<Carried<'_>> {
+    const SAYS_FRAME: u8 = vxlan_flag::INSTANCE | vxlan_flag::PROTOCOL;
     let (header, rest) = payload.split_first_chunk::<8>()?;
     let is_plain = header[0] & !vxlan_flag::GROUP == vxlan_flag::INSTANCE;
-    is_plain.then_some(Carried::Ethernet(rest))
+    let says_frame = header[0] == SAYS_FRAME && header[3] == VXLAN_ETHERNET;
+    (is_plain || says_frame).then_some(Carried::Ethernet(rest))
 }
 
 /// VXLAN-GPE (draft-ietf-nvo3-vxlan-gpe, 3).
@@ -214,7 +230,7 @@ fn vxlan_gpe(payload: &[u8]) -> Option<Carried<'_>> {
     match (header[0] & vxlan_flag::PROTOCOL != 0, header[3]) {
         (true, 1) => Some(Carried::Ipv4(rest)),
         (true, 2) => Some(Carried::Ipv6(rest)),
-        (true, 3) | (false, _) => Some(Carried::Ethernet(rest)),
+        (true, VXLAN_ETHERNET) | (false, _) => Some(Carried::Ethernet(rest)),
         (true, 4) => Some(Carried::EtherType(ether_type::NSH, rest)),
         _ => None,
     }

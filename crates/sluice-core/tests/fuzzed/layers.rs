@@ -160,6 +160,7 @@ fn tunnelled(choices: &mut Choices<'_>, number: u16, payload: Vec<u8>) -> (u16, 
             (47, 0, [header, vec![0, ppp], payload].concat())
         }
         6 => (17, 4789, [vec![choices.mostly(8) as u8, 0, 0, 0, 0, 0, 1, 0], frame].concat()),
+        8 => (143, 0, frame),
         7 => {
             let header = vec![choices.mostly(0x0C) as u8, 0, 0, choices.mostly(3) as u8, 0, 0, 1, 0];
             (17, 4790, [header, frame].concat())
@@ -183,7 +184,7 @@ fn tunnelled(choices: &mut Choices<'_>, number: u16, payload: Vec<u8>) -> (u16, 
 /// What an EtherType stands for, in something that has an EtherType of its own.
 fn encapsulated(choices: &mut Choices<'_>, number: u16, payload: Vec<u8>) -> (u16, Vec<u8>) {
     let ppp = if number == 0x0800 { 0x21 } else { 0x57 };
-    let (outer, mut header) = match choices.byte() % 9 {
+    let (outer, mut header) = match choices.byte() % 10 {
         0 => (0x8926, vec![0; 4]),
         1 => (0x893F, vec![0; 6]),
         2 => (0x88E7, vec![0; 16]),
@@ -196,6 +197,7 @@ fn encapsulated(choices: &mut Choices<'_>, number: u16, payload: Vec<u8>) -> (u1
             let header = [0x11, choices.mostly(0) as u8, 0, 1, length[0], length[1], 0, ppp].to_vec();
             return (0x8864, [header, payload].concat());
         }
+        8 => (0x8909, vec![1, choices.mostly(1) as u8, 0, 1, 0, 0]),
         _ => return (0x8847, [vec![0, 0, choices.mostly(1) as u8, 64], payload].concat()),
     };
     header.extend(number.to_be_bytes());
