@@ -2,7 +2,7 @@
 
 use sluice_core::compile::{Conditions, Rule, compile};
 use sluice_core::{Action, CapturedPacket, Direction, Policy, RuleAction, UnknownLinkType, classify, parse};
-use sluice_npi::{Header, Verdict, action, link_type};
+use sluice_npi::{Header, Verdict, action, direction, link_type};
 
 /// An IPv4 packet that carries UDP to a port.
 fn udp4(port: u8) -> Vec<u8> {
@@ -93,5 +93,40 @@ fn an_unknown_link_type_anywhere_leaves_everything_as_it_was() {
         let mut verdicts = vec![untouched(); 20];
         assert_eq!(classify(&policy, 1, packets, &mut verdicts), Err(UnknownLinkType(2)));
         assert_eq!(verdicts, vec![untouched(); 20]);
+    }
+}
+
+/// What has a number, of all that there are.
+fn numbered<T>(from_number: fn(u16) -> Option<T>) -> Vec<(u16, T)> {
+    (0..=u16::MAX).filter_map(|number| Some((number, from_number(number)?))).collect()
+}
+
+#[test]
+fn what_has_a_number_has_the_one_of_the_contract_and_no_other_number_means_anything() {
+    let actions = numbered(Action::from_number);
+    assert_eq!(actions, [(action::PERMIT, Action::Permit), (action::BLOCK, Action::Block)]);
+    assert!(actions.iter().all(|(number, action)| action.number() == *number));
+    let directions = numbered(Direction::from_number);
+    let expected = [
+        (direction::UNSPECIFIED, Direction::Unspecified),
+        (direction::INBOUND, Direction::Inbound),
+        (direction::OUTBOUND, Direction::Outbound),
+    ];
+    assert_eq!(directions, expected);
+    assert!(directions.iter().all(|(number, direction)| direction.number() == *number));
+    let rules = numbered(RuleAction::from_number);
+    let expected = [(1, RuleAction::Permit), (2, RuleAction::Block), (3, RuleAction::Count), (4, RuleAction::Log)];
+    assert_eq!(rules, expected);
+    assert!(rules.iter().all(|(number, action)| action.number() == *number));
+}
+
+#[test]
+fn a_rule_permits_and_blocks_as_actions_do_and_counting_and_logging_decide_nothing() {
+    let known = [("permit", Some(Action::Permit)), ("block", Some(Action::Block)), ("count", None), ("log", None)];
+    let rules = numbered(RuleAction::from_number);
+    assert_eq!(rules.iter().map(|(_, rule)| (rule.name(), rule.decision())).collect::<Vec<_>>(), known);
+    for (_, rule) in rules {
+        assert!(rule.decision().is_none_or(|action| RuleAction::from(action) == rule));
+        assert!(RuleAction::NAMES.contains(&(rule, rule.name())));
     }
 }

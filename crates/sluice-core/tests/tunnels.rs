@@ -250,6 +250,17 @@ fn a_rule_means_the_outer_header_unless_it_says_inner() {
 }
 
 #[test]
+fn rules_on_inner_packets_of_one_ip_version_alone_are_asked() {
+    let packets = [ipv4(4, &carried()), ipv4(41, &ipv6(6, &tcp((50_000, 445), 0x02, &[])))];
+    let of = |version| Conditions { ip_version: Some(version), inner: true, ..smb() };
+    for (version, expected) in
+        [(4, [(action::BLOCK, 1), (action::PERMIT, 0)]), (6, [(action::PERMIT, 0), (action::BLOCK, 1)])]
+    {
+        assert_eq!(verdicts(&[rule(1, RuleAction::Block, of(version))], &packets), expected, "IPv{version}");
+    }
+}
+
+#[test]
 fn the_first_rule_decides_whichever_header_it_means() {
     let packet = [vxlan(&ethernet(0x0800, &carried()))];
     let inner = |id| rule(id, RuleAction::Block, Conditions { inner: true, ..smb() });
