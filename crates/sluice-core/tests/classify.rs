@@ -1,8 +1,14 @@
 //! All of what sluice.sys does with packets: what is parsed and what is decided come together in the verdicts.
 
+mod common;
+
+use common::packets::{client_hello, ipv4, name, server_name, tcp};
 use sluice_core::compile::{Conditions, Rule, compile};
-use sluice_core::{Action, CapturedPacket, Direction, Policy, RuleAction, UnknownLinkType, classify, parse};
-use sluice_npi::{Header, Verdict, action, direction, link_type};
+use sluice_core::{
+    Action, CapturedPacket, Decision, Direction, NameText, Observer, Policy, RuleAction, UnknownLinkType, classify,
+    classify_observed, look_up_again, parse, parse_with_name,
+};
+use sluice_npi::{Flow, Header, Verdict, action, direction, flags, link_type};
 
 /// An IPv4 packet that carries UDP to a port.
 fn udp4(port: u8) -> Vec<u8> {
@@ -93,6 +99,129 @@ fn an_unknown_link_type_anywhere_leaves_everything_as_it_was() {
         let mut verdicts = vec![untouched(); 20];
         assert_eq!(classify(&policy, 1, packets, &mut verdicts), Err(UnknownLinkType(2)));
         assert_eq!(verdicts, vec![untouched(); 20]);
+    }
+}
+
+/// A TCP segment to port 443 with a TLS hello for a host, in one record, or in two: then the name is in no one place.
+fn hello(port: u16, host: &str, records: usize) -> Vec<u8> {
+    let mut hello = client_hello(&server_name(host.as_bytes()));
+    if records == 2 {
+        let cut = hello.windows(host.len()).position(|bytes| bytes == host.as_bytes()).unwrap() + 3;
+        let second = ((hello.len() - cut) as u16).to_be_bytes();
+        hello[3..5].copy_from_slice(&(cut as u16 - 5).to_be_bytes());
+        hello.splice(cut..cut, [22, 3, 1, second[0], second[1]]);
+    }
+    ipv4(6, &tcp((port, 443), 0x18, &hello))
+}
+
+/// Rules for `bad.example` that count and block, and between them one for the port that logs.
+fn by_name() -> [Rule; 3] {
+    let named = Conditions { names: vec!["bad.example".into()], ..Conditions::default() };
+    let https = Conditions { destination_ports: vec![443..=443], ..Conditions::default() };
+    [
+        Rule { id: 10, action: RuleAction::Count, conditions: named.clone() },
+        Rule { id: 20, action: RuleAction::Log, conditions: https },
+        Rule { id: 30, action: RuleAction::Block, conditions: named },
+    ]
+}
+
+/// Packets of all kinds, which their source ports number: with a name in one place, in two, and without.
+fn with_names() -> [Vec<u8>; 7] {
+    [
+        udp4(9),
+        hello(1, "bad.example", 2),
+        hello(2, "good.example", 1),
+        hello(3, "bad.example", 1),
+        hello(4, "good.example", 2),
+        hello(5, "www.bad.example", 2),
+        udp4(9),
+    ]
+}
+
+#[test]
+fn an_observer_is_told_which_rules_match_which_packet_under_which_name() {
+    /// Source ports and what is said of them.
+    #[derive(Default)]
+    struct Told {
+        parsed: Vec<u16>,
+        decided: Vec<u32>,
+        observed: Vec<(u16, u32, Vec<u8>, Decision)>,
+        named: Vec<(u16, usize, u32, Vec<u8>)>,
+    }
+    impl Observer for Told {
+        fn parsed(&mut self, _: &CapturedPacket<'_>, flow: &mut Flow, _: &mut Option<NameText>) {
+            self.parsed.push(flow.source_port);
+        }
+        fn decided(&mut self, rule: u32) {
+            self.decided.push(rule);
+        }
+        fn observed(&mut self, rule: u32, packet: &CapturedPacket<'_>, flow: &Flow, decision: Decision) {
+            self.observed.push((flow.source_port, rule, name(flow, packet.bytes).to_vec(), decision));
+        }
+        fn named(&mut self, packet: &CapturedPacket<'_>, verdict: &Verdict, name: &NameText) {
+            let named = (verdict.flow.source_port, packet.bytes.len(), verdict.rule_id, name.as_bytes().to_vec());
+            self.named.push(named);
+        }
+    }
+    let policy = Policy::new(compile(&by_name(), Action::Permit).unwrap()).unwrap();
+    let packets = with_names();
+    let mut told = Told::default();
+    let mut verdicts = vec![untouched(); packets.len()];
+    let captured = packets.iter().map(|bytes| packet(bytes));
+    classify_observed(&policy, 1, captured, &mut verdicts, &mut told).unwrap();
+    assert_eq!(verdicts.iter().map(|verdict| verdict.rule_id).collect::<Vec<_>>(), [0, 30, 0, 30, 0, 30, 0]);
+    assert_eq!(told.parsed, [68, 1, 2, 3, 4, 5, 68]);
+    // Three stands for none of the three.
+    assert_eq!(told.decided, [3, 2, 3, 2, 3, 2, 3]);
+    told.observed.sort_by_key(|(port, rule, ..)| (*port, *rule));
+    let [blocked, permitted] =
+        [(Action::Block, 30), (Action::Permit, 0)].map(|(action, rule_id)| Decision { action, rule_id });
+    let seen = |port, rule, name: &str, decision| (port, rule, name.as_bytes().to_vec(), decision);
+    let expected = [
+        seen(1, 0, "bad.example", blocked),
+        seen(1, 1, "bad.example", blocked),
+        seen(2, 1, "good.example", permitted),
+        seen(3, 0, "bad.example", blocked),
+        seen(3, 1, "bad.example", blocked),
+        seen(4, 1, "good.example", permitted),
+        seen(5, 0, "www.bad.example", blocked),
+        seen(5, 1, "www.bad.example", blocked),
+    ];
+    assert_eq!(told.observed, expected);
+    let named = |port, at: usize, rule, name: &str| (port, packets[at].len(), rule, name.as_bytes().to_vec());
+    let expected = [named(1, 1, 30, "bad.example"), named(4, 4, 0, "good.example"), named(5, 5, 30, "www.bad.example")];
+    assert_eq!(told.named, expected);
+}
+
+#[test]
+fn packets_that_are_looked_up_again_get_what_the_other_policy_decides() {
+    let policy = Policy::new(compile(&by_name(), Action::Permit).unwrap()).unwrap();
+    let packets = with_names();
+    let captured = || packets.iter().map(|bytes| packet(bytes));
+    let mut verdicts = vec![untouched(); packets.len()];
+    classify(&Policy::block_everything([0_u8; 0]), 1, captured(), &mut verdicts).unwrap();
+    let again = |which: std::ops::Range<usize>, text: Option<&NameText>| {
+        let mut seen = Vec::new();
+        let captured = captured().skip(which.start);
+        look_up_again(&policy, captured, &verdicts[which], text, |packet, verdict, decision, rule| {
+            let flow = &verdict.flow;
+            let name = String::from_utf8(name(flow, packet.bytes).to_vec()).unwrap();
+            seen.push((flow.source_port, name, decision.rule_id, rule));
+        });
+        seen
+    };
+    let said = |port, name: &str, id, rule| (port, name.to_owned(), id, rule);
+    // The names of the others are not known any more.
+    let expected =
+        [said(68, "", 0, 3), said(2, "good.example", 0, 3), said(3, "bad.example", 30, 2), said(68, "", 0, 3)];
+    assert_eq!(again(0..packets.len(), None), expected);
+    assert_eq!(again(1..3, None), expected[1..2]);
+    for (at, host, id, rule) in [(1, "bad.example", 30, 2), (4, "good.example", 0, 3), (5, "www.bad.example", 30, 2)] {
+        let (mut flow, mut text) = (Flow::default(), None);
+        let length = packets[at].len() as u32;
+        parse_with_name(link_type::RAW, &packets[at], length, &mut flow, &mut text).unwrap();
+        assert!(flow.has(flags::NAME_ASSEMBLED));
+        assert_eq!(again(at..at + 1, text.as_ref()), [said(at as u16, host, id, rule)]);
     }
 }
 

@@ -226,3 +226,42 @@ impl<B: AsRef<[u8]>> Policy<B> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::compile::{Conditions, Rule, compile};
+
+    fn policy(rules: &[Rule]) -> Policy<Vec<u8>> {
+        Policy::new(compile(rules, Action::Permit).expect("it compiles")).expect("it is valid")
+    }
+
+    fn of(ip_version: u8, inner: bool) -> Rule {
+        let conditions = Conditions { ip_version: Some(ip_version), inner, ..Conditions::default() };
+        Rule { id: 1, action: RuleAction::Block, conditions }
+    }
+
+    #[test]
+    fn only_for_rules_about_them_are_packets_in_tunnels_looked_up() {
+        let outside = [of(4, false), of(6, false)];
+        assert!(!policy(&[]).looks_inside());
+        assert!(!policy(&outside).looks_inside());
+        for version in [4, 6] {
+            assert!(policy(&[of(version, true)]).looks_inside());
+            assert!(policy(&[&outside[..], &[of(version, true)]].concat()).looks_inside());
+        }
+    }
+
+    #[test]
+    fn an_entry_that_does_not_care_is_for_packets_in_tunnels_as_well() {
+        let mut table = policy(&[of(4, false)]).into_bytes();
+        let layout = Policy::new(table.as_slice()).expect("it is valid").layout;
+        // The mask of the properties is the sixth word of an entry, which here asks for no tunnel.
+        let mask = layout.entries4 as usize + 5 * table::size::WORD;
+        let bytes = table.get_mut(mask..).and_then(<[u8]>::first_chunk_mut).expect("there is an entry");
+        *bytes = (u32::from_le_bytes(*bytes) & !key::meta::INNER).to_le_bytes();
+        assert!(Policy::new(table).expect("it is valid").looks_inside());
+    }
+}

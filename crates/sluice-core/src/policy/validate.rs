@@ -241,11 +241,7 @@ fn nodes(table: &Table<'_>) -> Result<(), TableError> {
         };
         let right_kind =
             index >= roots || node.is_ipv6() == root::is_ipv6(index.checked_rem(per_forest).unwrap_or(index));
-        if !right_kind
-            || found.is_none()
-            || (index < roots && node.work() > MAX_WORK)
-            || node.pending() as usize > MAX_PENDING
-        {
+        if !right_kind || found.is_none() || node.work() > MAX_WORK || node.pending() as usize > MAX_PENDING {
             return Err(TableError::BadNode(index));
         }
     }
