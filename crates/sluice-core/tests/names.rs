@@ -75,7 +75,9 @@ fn two_questions_are_malformed_but_in_multicast_dns() {
         let flow = over_udp((4000, port), &message);
         assert_eq!((flow.flags & SAID, flow.name_kind), (flags::MALFORMED | flags::NAME_MISSING, name_kind::DNS));
     }
-    assert_eq!(over_udp((5353, 5353), &message).flags & SAID, flags::NAME_MISSING, "RFC 6762, 5.3");
+    for ports in [(5353, 5353), (4000, 5353), (5353, 4000)] {
+        assert_eq!(over_udp(ports, &message).flags & SAID, flags::NAME_MISSING, "{ports:?}: RFC 6762, 5.3");
+    }
 }
 
 fn in_stream(message: &[u8]) -> Vec<u8> {
@@ -93,7 +95,9 @@ fn the_question_of_dns_over_tcp_is_found_in_the_first_segment() {
         let said = (cut.flags & (flags::DNS | SAID), cut.name_kind);
         assert_eq!(said, (flags::NAME_MISSING, name_kind::NONE), "{length} bytes, and the next segment goes on");
     }
-    assert_eq!(over_tcp((4000, 53), &[0, 3, 1, 2, 3]).0.flags & SAID, 0, "nothing that has a name is so short");
+    for short in [&[0, 3, 1, 2, 3][..], &[0, 3, 1]] {
+        assert_eq!(over_tcp((4000, 53), short).0.flags & SAID, 0, "nothing that has a name is so short");
+    }
 }
 
 #[test]
@@ -119,6 +123,15 @@ fn a_question_over_tcp_that_cannot_be_is_malformed_where_all_else_is_dns() {
     two[5] = 2;
     let (flow, name) = over_tcp((4000, 53), &in_stream(&two));
     assert_eq!((flow.flags & SAID, name.len()), (flags::MALFORMED | flags::NAME_MISSING, 16));
+    let said = |stream: &[u8]| over_tcp((4000, 53), stream).0.flags & SAID;
+    let end = in_stream(&query()[..14]);
+    assert_eq!(said(&end), flags::MALFORMED | flags::NAME_MISSING, "the message ends in its question");
+    // Where something else is not DNS, these may be the bytes of anything.
+    assert_eq!(said(&in_stream(&message)[..20]), 0, "a bad question in a message that goes on");
+    message[5] = 2;
+    assert_eq!(said(&in_stream(&message)), 0, "a bad question of two");
+    two[7] = 1;
+    assert_eq!(said(&in_stream(&two)), 0, "a query with an answer");
     let middle = [0x5A; 1400];
     assert_eq!(over_tcp((53, 4000), &middle).0.flags & SAID, 0, "the middle of a long answer");
 }
@@ -150,6 +163,29 @@ fn bytes_that_are_tls_and_dns_at_once_are_malformed() {
     let (flow, _) = over_tcp((CLIENT, 53), &hello);
     assert!(flow.has(flags::MALFORMED));
     assert!(!over_tcp((CLIENT, 443), &hello).0.has(flags::DNS));
+}
+
+#[test]
+fn a_datagram_that_is_dns_and_something_else_is_what_its_port_says_or_malformed() {
+    // The id and the flags are the version of a draft of QUIC.
+    let mut message = query();
+    message[..4].copy_from_slice(&[0xC0, 0xFF, 0, 0]);
+    for ports in [(4000, 53), (53, 4789)] {
+        let (flow, name) = with_name(&ipv4(17, &udp(ports, &message)));
+        assert_eq!((name.as_str(), flow.flags & SAID), ("\x03www\x07example\x03com", 0), "{ports:?}");
+    }
+    // The number of the record says that there is one question, and its length that this is about the root.
+    let length = |padding: usize| {
+        let extensions = [server_name(b"good.example"), extension(21, &vec![0; padding])].concat();
+        let body = dtls_body(&[], &extensions);
+        in_record(&fragment(1, 0, &body, 0..body.len()))
+    };
+    let mut hello = length(256 - (length(0).len() - 13));
+    hello[5] = 1;
+    assert_eq!(hello[11..13], [1, 0]);
+    let on = |port| with_name(&ipv4(17, &udp((CLIENT, port), &hello)));
+    assert_eq!((on(4433).1.as_str(), on(4433).0.flags & SAID), ("good.example", 0));
+    assert_eq!((on(53).1.as_str(), on(53).0.flags & SAID), ("good.example", flags::MALFORMED));
 }
 
 // TLS

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use common::packets::{
     DESTINATION, SOURCE, WRONG, ethernet, ipv4, ipv4_with, ipv6, ipv6_of, ports, query, tcp, udp, whole,
 };
-use sluice_core::{UnknownLinkType, parse};
+use sluice_core::{UnknownLinkType, parse, parse_headers_into};
 use sluice_npi::{Flow, flags, link_type, name_kind};
 
 // Link types
@@ -87,7 +87,27 @@ fn linux_cooked_headers_of_both_versions_carry_an_ether_type() {
 #[test]
 fn an_unknown_link_type_is_an_error() {
     assert_eq!(parse(147, &[0; 60], 60), Err(UnknownLinkType(147)));
-    assert!(UnknownLinkType(147).to_string().contains("147"));
+    let said = "link type 147 is not supported: it has to be one of 0, 1, 9, 50, 101, 108, 113, 127, 228, 229 and 276";
+    assert_eq!(UnknownLinkType(147).to_string(), said);
+}
+
+#[test]
+fn a_packet_is_read_as_what_its_link_type_and_its_ether_type_say() {
+    // From 8.0.69.0 to 0.40.0.1: bytes that are an EtherType, and the beginning of another header, to Ethernet.
+    let segment = tcp((1, 2), 0x02, &[]);
+    let mut packet = ipv4(253, &[&[0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2], segment.as_slice()].concat());
+    packet[12..20].copy_from_slice(&[0x08, 0, 0x45, 0, 0, 40, 0, 1]);
+    let of_frame = whole(link_type::ETHERNET, &packet);
+    assert_eq!((of_frame.protocol, of_frame.source_address[0], ports(&of_frame)), (6, 10, Some((1, 2))));
+    let flow = whole(link_type::RAW, &packet);
+    assert_eq!((flow.protocol, flow.source_address[0], ports(&flow)), (253, 8, None));
+    let mut of_headers = Flow::default();
+    parse_headers_into(link_type::RAW, &packet, packet.len() as u32, &mut of_headers).unwrap();
+    assert_eq!(of_headers, flow);
+    for ether_type in [0x0801, 0x86DC, 0x86DE, 0x88B5] {
+        let flow = whole(link_type::ETHERNET, &ethernet(ether_type, &ipv6(17, &udp((1, 2), b"x"))));
+        assert_eq!((flow.ether_type, flow.ip_version, ports(&flow)), (ether_type, 0, None));
+    }
 }
 
 #[test]
