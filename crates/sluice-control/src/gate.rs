@@ -43,7 +43,7 @@ pub mod settings {
 /// The bits of [`GateStatus::flags`].
 pub mod flags {
     /// The filters are there: packets are judged.
-    pub const ENABLED: u32 = 1 << 0;
+    pub const ENABLED: u32 = 1;
     /// A Sluice is attached.
     pub const ATTACHED: u32 = 1 << 1;
     /// While none is, packets are blocked.

@@ -16,7 +16,7 @@ pub const fn header_of<T>() -> Header {
 /// The bits of [`PolicyRequest::flags`].
 pub mod policy_flags {
     /// Persist the policy, or that there is none: the driver starts with it the next time.
-    pub const PERSIST: u32 = 1 << 0;
+    pub const PERSIST: u32 = 1;
     /// All bits that mean something.
     pub const ALL: u32 = PERSIST;
 }
@@ -53,7 +53,7 @@ pub struct PolicyAnswer {
 /// The bits of [`Status::flags`].
 pub mod status_flags {
     /// The policy in force is persisted: the driver starts with it the next time. Not set when there is no policy.
-    pub const PERSISTED: u32 = 1 << 0;
+    pub const PERSISTED: u32 = 1;
     /// When the driver started there was a persisted policy, but it could not be read or was damaged, and so it was not
     /// put in force. Cleared when another one has been persisted, or it has been removed.
     pub const PERSISTED_DAMAGED: u32 = 1 << 1;

@@ -6,7 +6,7 @@ pub const MAX_VLANS: usize = 4;
 /// The bits of [`Flow::flags`].
 pub mod flags {
     /// `source_address` and `destination_address` are valid; `ip_version` says how long they are.
-    pub const ADDRESSES: u32 = 1 << 0;
+    pub const ADDRESSES: u32 = 1;
     /// `protocol` is valid.
     pub const PROTOCOL: u32 = 1 << 1;
     /// `source_port` and `destination_port` are valid.

@@ -178,6 +178,16 @@ fn packets_go_in_and_verdicts_come_out() {
 }
 
 #[test]
+fn a_packet_has_what_it_was_made_of() {
+    let all = [direction::UNSPECIFIED, direction::INBOUND, direction::OUTBOUND];
+    for (link_type, direction) in [link_type::RAW, link_type::ETHERNET].into_iter().flat_map(|l| all.map(|d| (l, d))) {
+        let packet = PacketRef::new(link_type, direction, &[1, 2, 3], 1500).unwrap();
+        assert_eq!((packet.link_type(), packet.direction()), (link_type, direction));
+        assert_eq!((packet.bytes(), packet.wire_length()), (&[1, 2, 3][..], 1500));
+    }
+}
+
+#[test]
 fn a_batch_of_the_wrong_size_or_link_type_is_refused() {
     with_both(|_, client| {
         let sluice = client.providers().next().unwrap();

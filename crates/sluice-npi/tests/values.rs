@@ -44,6 +44,11 @@ fn every_flag_is_a_bit_of_its_own() {
         flags::ECH,
         flags::NAME_ASSEMBLED,
         flags::NAME_PENDING,
+        flags::INNER,
+        flags::TUNNEL,
+        flags::TUNNEL_UNREAD,
+        flags::ANSWER,
+        flags::ANSWER_UNREAD,
     ];
     for (bit, flag) in all.into_iter().enumerate() {
         assert_eq!(flag.trailing_zeros() as usize, bit);

@@ -18,7 +18,7 @@ use crate::sync::{AtomicUsize, Ordering};
 use super::Entry;
 
 const OPEN: usize = 1 << (usize::BITS - 1);
-const COMPLETED: usize = 1 << 0;
+const COMPLETED: usize = 1;
 const CALL: usize = 1 << 1;
 
 /// One word of a guard.
