@@ -483,3 +483,19 @@ wire!(BatchEntry { link_type: u16, direction: u16, captured_length: u32, wire_le
 wire!(BatchAnswer { header: Header, count: u32, reserved: u64 });
 wire!(ProbeStatus { header: Header, providers_total: u32, providers_listed: u32, reserved: u32 });
 wire!(ProviderStatus { module_id: ModuleId, reserved: u32, generation: u64, statistics: Statistics });
+
+#[cfg(all(test, feature = "nmr"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_is_named_by_the_bytes_of_its_identifier_in_memory() {
+        let guid =
+            wdk_nmr::GUID { Data1: 0x0403_0201, Data2: 0x0605, Data3: 0x0807, Data4: [9, 10, 11, 12, 13, 14, 15, 16] };
+        let value = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+        assert_eq!(ModuleId::from(wdk_nmr::ModuleId::Guid(guid)), ModuleId { kind: module_id_kind::GUID, value });
+        let luid = wdk_nmr::ModuleId::IfLuid(0x0807_0605_0403_0201);
+        let value = [1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(ModuleId::from(luid), ModuleId { kind: module_id_kind::IF_LUID, value });
+    }
+}

@@ -317,6 +317,9 @@ fn the_codes_are_those_that_devioctl_h_makes() {
     assert_eq!(code::SLUICE_DRY_RUN_READ, 0x0012_602A);
     assert_eq!(code::PROBE_CLASSIFY, 0x0012_6040);
     assert_eq!(code::PROBE_STATUS, 0x0012_6044);
+    assert_eq!(code::GATE_STATUS, 0x0012_6080);
+    assert_eq!(code::GATE_ENABLE, 0x0012_A084);
+    assert_eq!(code::GATE_DISABLE, 0x0012_A088);
 }
 
 #[test]

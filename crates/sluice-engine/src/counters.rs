@@ -279,9 +279,16 @@ mod tests {
 
     #[test]
     fn counters_of_many_rules_are_shared_by_many_processors() {
-        for (rules, processors, sets) in
-            [(200_001, 4, (8, 1)), (200_001, 64, (0, 10)), (16_000, 64, (128, 1)), (MOST_RULE_COUNTERS, 2, (0, 1))]
-        {
+        // Eight sets of this many rules take all of the memory, and leave none for the shared one.
+        let eighth = MOST_RULE_COUNTERS / 8 / 8 - APART;
+        for (rules, processors, sets) in [
+            (200_001, 4, (8, 1)),
+            (200_001, 64, (0, 10)),
+            (16_000, 64, (128, 1)),
+            (MOST_RULE_COUNTERS, 2, (0, 1)),
+            (eighth - 1, 4, (0, 4)),
+            (eighth, 4, (0, 4)),
+        ] {
             let counters = RuleCounters::try_new(rules, processors).unwrap();
             assert_eq!((counters.own_sets, counters.shared_sets), sets, "{rules} rules, {processors} processors");
             assert!(counters.counters.len() * 8 <= MOST_RULE_COUNTERS.max((rules + APART) * 8));

@@ -76,3 +76,21 @@ fn number(state: BindingState) -> u32 {
         _ => slot_state::FREE,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_have_the_numbers_that_the_header_of_a_slot_has() {
+        // As debug/wdk_nmr.js shows them.
+        let states = [
+            BindingState::Attaching,
+            BindingState::Attached,
+            BindingState::Unusable,
+            BindingState::Draining,
+            BindingState::Detached,
+        ];
+        assert_eq!(states.map(number), [1, 2, 3, 4, 5]);
+    }
+}

@@ -68,9 +68,7 @@ impl Log {
     #[inline(never)]
     pub(crate) fn read(&self, from: u64, list: &mut List<'_, PacketRecord>, pause: impl Fn()) -> (u64, u64) {
         let count = self.count.load(Relaxed);
-        if from > count {
-            return (count, 0);
-        }
+        let from = from.min(count);
         let mut next = from.max(count.saturating_sub(self.records.len() as u64));
         let mut lost = next.saturating_sub(from);
         while next < count && list.has_room() {
@@ -265,5 +263,78 @@ pub(crate) fn record(
         module_id: of.module_id,
         flow: *flow,
         name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::cell::Cell;
+
+    use sluice_control::message::module_id_kind;
+    use sluice_npi::{action, direction, link_type};
+
+    use super::*;
+
+    fn packet(matched: u64) -> PacketRecord {
+        PacketRecord {
+            time: 1,
+            generation: 2,
+            matched,
+            rule_id: 3,
+            decided_by: 4,
+            action: action::BLOCK,
+            dry_run_action: action::PERMIT,
+            link_type: link_type::RAW,
+            direction: direction::INBOUND,
+            wire_length: 60,
+            reserved: 0,
+            module_id: ModuleId { kind: module_id_kind::GUID, value: [5; 16] },
+            flow: Flow::default(),
+            name: [0; MAX_RECORDED_NAME],
+        }
+    }
+
+    #[test]
+    fn a_record_gives_way_to_later_ones_alone_and_to_none_while_it_is_written() {
+        let slot = Slot::default();
+        slot.write(7, &packet(7));
+        slot.write(3, &packet(3));
+        assert_eq!((slot.read(7), slot.read(3)), (Some(packet(7)), None), "a writer that comes late");
+        slot.write(8, &packet(8));
+        assert_eq!((slot.read(7), slot.read(8)), (None, Some(packet(8))));
+
+        slot.state.store(Slot::being_written(9), Relaxed);
+        slot.write(10, &packet(10));
+        assert_eq!(slot.state.load(Relaxed), Slot::being_written(9), "the writer of 9 has not come to its end");
+        assert_eq!((slot.read(9), slot.read(10)), (None, None));
+    }
+
+    #[test]
+    fn a_reader_waits_only_for_what_may_still_come() {
+        let slot = Slot::default();
+        let waits = Cell::new(0);
+        let read = |number| {
+            waits.set(0);
+            let record = slot.read_when_written(number, &|| waits.set(waits.get() + 1));
+            (record, waits.get())
+        };
+        slot.write(7, &packet(7));
+        assert_eq!(read(7), (Some(packet(7)), 0), "it is there");
+        assert_eq!(read(6), (None, 0), "it was there, or never will be");
+        assert_eq!(read(8), (None, PATIENCE), "it may be on its way");
+        let pause = || slot.write(8, &packet(8));
+        assert_eq!(slot.read_when_written(8, &pause), Some(packet(8)), "it comes");
+    }
+
+    #[test]
+    fn a_packet_of_each_pair_of_rules_is_kept_and_only_the_first() {
+        let samples = Samples::try_new().unwrap();
+        for (kind, matched) in [((1, 9), 1), ((2, 9), 2), ((1, 8), 3), ((1, 9), 4), ((2, 9), 5)] {
+            samples.offer(kind, || packet(matched));
+        }
+        let mut kept: Vec<u64> =
+            samples.0.iter().filter_map(|slot| slot.read(0)).map(|record| record.matched).collect();
+        kept.sort_unstable();
+        assert_eq!(kept, [1, 2, 3]);
     }
 }

@@ -5,7 +5,10 @@ use std::sync::atomic::Ordering;
 use nmr_registrar::Session;
 use sluice_control::code;
 use sluice_control::message::policy_flags::PERSIST;
-use sluice_control::status::STATUS_SUCCESS;
+use sluice_control::settings::OnPolicyError;
+use sluice_control::status::{STATUS_INSUFFICIENT_RESOURCES, STATUS_SUCCESS};
+use sluice_engine::{DEFAULT_TABLE_LIMIT, Engine};
+use wdk_nmr::{GUID, ModuleId, Provider, Refusal};
 
 use crate::host::{Host, attach, blocking, classify, clear, load, passive, request, start_on};
 
@@ -34,6 +37,18 @@ fn a_client_is_told_of_when_it_comes_and_when_it_is_gone() {
     one(&host, &["Detached", &name, "attached_ms: 2500", "detaching_ms: 0", "packets: 2"]);
     engine.deregister(passive()).unwrap();
     assert_eq!(host.take_events(), Vec::<String>::new());
+}
+
+#[test]
+fn a_client_that_is_refused_is_told_of_with_the_reason() {
+    let host = Host::default();
+    let engine = Engine::start(host.clone(), DEFAULT_TABLE_LIMIT, OnPolicyError::DoNotStart).unwrap();
+    let module_id = ModuleId::Guid(GUID { Data1: 0xABCD, ..GUID::default() });
+    for (module_id, said) in [(Some(module_id), "Some(Guid("), (None, "None")] {
+        engine.refused(module_id, Refusal::INSUFFICIENT_RESOURCES);
+        let status = format!("status: {STATUS_INSUFFICIENT_RESOURCES}");
+        one(&host, &["Refused", &format!("module_id: {said}"), &status]);
+    }
 }
 
 #[test]

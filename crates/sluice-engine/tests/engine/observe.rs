@@ -162,6 +162,28 @@ fn a_rule_that_logs_much_is_limited_and_what_is_overwritten_is_counted() {
 }
 
 #[test]
+fn rules_that_log_much_together_are_limited_to_a_thousand_packets_at_once() {
+    let _session = Session::new();
+    let host = Host::default();
+    let engine = start_on(&host);
+    let client = attach("client");
+    let rules: Vec<_> = (1..=101)
+        .map(|port| {
+            let conditions = Conditions { destination_ports: vec![port..=port], ..Conditions::default() };
+            Rule { id: port.into(), action: RuleAction::Log, conditions }
+        })
+        .collect();
+    assert_eq!(load(&engine, &compile(&rules, Action::Permit).unwrap(), 0), STATUS_SUCCESS);
+    host.now_ms.store(1_000_000, Ordering::Relaxed);
+    let ports: Vec<u16> = (1..=101).flat_map(|port| [port; 10]).collect();
+    classify(&client, &ports).unwrap();
+    assert_eq!(log(&engine, 0, 0).1.len(), 0);
+    assert_eq!(log(&engine, u64::MAX, 0).0.next, 1000, "of 1010, none of which its rule would hold back");
+    client.deregister(passive()).unwrap();
+    engine.deregister(passive()).unwrap();
+}
+
+#[test]
 fn a_dry_run_sees_names_that_are_spread_over_packets() {
     let _session = Session::new();
     let engine = start_assembling(DEFAULT_ASSEMBLY_MEMORY);
