@@ -7,7 +7,8 @@ use common::packets::{
     server_name, tcp, udp, whole, with_name,
 };
 use common::quic::{Initial, VERSION_1, VERSION_2, crypto};
-use sluice_core::{parse, parse_into};
+use sluice_core::stream::{Beginning, read_handshake, read_stream};
+use sluice_core::{NameText, parse, parse_into};
 use sluice_npi::{Flow, flags, link_type, name_kind};
 
 /// What is wrong, and whether a name is missing.
@@ -865,4 +866,63 @@ fn an_initial_is_found_among_the_packets_of_a_datagram() {
     assert_quic(&[initial.as_slice(), &[0; 100]].concat(), "bad.example", 0);
     let without_fixed_bit = [&[initial[0] & !0x40], &initial[1..]].concat();
     assert_quic(&without_fixed_bit, "", 0);
+}
+
+// Streams, put together from several packets
+
+/// What a segment says by itself, which may be wrong for its stream.
+fn segment() -> Flow {
+    Flow {
+        flags: SEGMENT | flags::NAME_MISSING | flags::ECH | flags::NAME_ASSEMBLED | flags::DNS,
+        protocol: 6,
+        name_kind: name_kind::DNS,
+        name_length: 5,
+        name_offset: 3,
+        dns_type: 9,
+        ..Flow::default()
+    }
+}
+
+/// Those of its flags that do not depend on the payload.
+const SEGMENT: u32 = flags::ADDRESSES | flags::PROTOCOL | flags::PORTS | flags::TCP_FLAGS | flags::FRAGMENT;
+
+/// What is read of a stream: the flow has to be as it was if that is nothing.
+fn beginning(read: fn(&[u8], &mut Flow, &mut Option<NameText>) -> Beginning, bytes: &[u8]) -> (Beginning, String, u32) {
+    let (mut flow, mut name) = (segment(), None);
+    let beginning = read(bytes, &mut flow, &mut name);
+    if beginning != Beginning::Read {
+        assert_eq!(flow, segment());
+        return (beginning, String::new(), 0);
+    }
+    let text = name.filter(|_| flow.has(flags::NAME_ASSEMBLED)).map_or(Vec::new(), |name| name.as_bytes().to_vec());
+    assert_eq!((flow.name_offset, usize::from(flow.name_length), flow.flags & SEGMENT), (0, text.len(), SEGMENT));
+    assert!(text.is_empty() == (flow.name_kind == name_kind::NONE) && (flow.dns_type == 0 || flow.has(flags::DNS)));
+    (beginning, String::from_utf8(text).unwrap(), flow.flags & !SEGMENT)
+}
+
+#[test]
+fn a_stream_has_the_name_that_its_segments_have_together() {
+    let named = hello(&[server_name(b"bad.example"), extension(0xFE0D, b"x")].concat());
+    let two_records = [record(22, &named[..60]), record(22, &named[60..])].concat();
+    let request = b"GET / HTTP/1.1\r\nHost: bad.example\r\n\r\n".to_vec();
+    let whole = |read, bytes: &[u8], said| {
+        assert_eq!(beginning(read, bytes), (Beginning::Read, "bad.example".into(), said | flags::NAME_ASSEMBLED));
+        let ends = (0..bytes.len()).map(|length| beginning(read, &bytes[..length]).0);
+        let states: Vec<_> = ends.skip_while(|state| *state != Beginning::Short).collect();
+        let short = states.iter().take_while(|state| **state == Beginning::Short).count();
+        assert!(short > 10 && states[short..].iter().all(|state| *state == Beginning::Read), "{states:?}");
+    };
+    whole(read_stream, &record(22, &named), flags::ECH);
+    whole(read_stream, &two_records, flags::ECH);
+    whole(read_stream, &request, 0);
+    whole(read_handshake, &named, flags::ECH);
+    let nameless = hello(&extension(21, &[0; 9]));
+    for (read, bytes) in
+        [(read_stream as fn(&[u8], &mut _, &mut _) -> _, record(22, &nameless)), (read_handshake, nameless)]
+    {
+        assert_eq!(beginning(read, &bytes), (Beginning::Read, String::new(), flags::NAME_MISSING));
+    }
+    assert_eq!(beginning(read_stream, b"220 mail.example ready\r\n").0, Beginning::Other);
+    let other = beginning(read_handshake, &[2, 0, 0, 1, 0]);
+    assert_eq!(other, (Beginning::Read, String::new(), flags::MALFORMED | flags::NAME_MISSING), "a ServerHello");
 }

@@ -82,6 +82,15 @@ fn linux_cooked_headers_of_both_versions_carry_an_ether_type() {
     }
     let netlink = [&[0, 0, 0x03, 0x38, 0, 6, 1, 2, 3, 4, 5, 6, 0, 0, 0x08, 0x00], ip.as_slice()].concat();
     assert_eq!(whole(link_type::LINUX_SLL, &netlink).ip_version, 0, "a netlink family is no EtherType");
+    let snap = [&[0xAA, 0xAA, 3, 0, 0, 0, 0x08, 0x00], ip.as_slice()].concat();
+    let of = |protocol: u16| {
+        let header = [&[0, 0, 0, 1, 0, 6, 1, 2, 3, 4, 5, 6, 0, 0][..], &protocol.to_be_bytes()].concat();
+        whole(link_type::LINUX_SLL, &[header, snap.clone()].concat())
+    };
+    assert_eq!(ports(&of(4)), Some((1, 2)), "802.2 LLC");
+    let length = of(snap.len() as u16);
+    assert_eq!((ports(&length), length.flags & WRONG), (None, 0), "a number of Linux, and no length");
+    assert_eq!([of(0x05FF), of(0x0600)].map(|flow| flow.ether_type), [0, 0x0600]);
 }
 
 #[test]
@@ -105,8 +114,10 @@ fn a_packet_is_read_as_what_its_link_type_and_its_ether_type_say() {
     parse_headers_into(link_type::RAW, &packet, packet.len() as u32, &mut of_headers).unwrap();
     assert_eq!(of_headers, flow);
     for ether_type in [0x0801, 0x86DC, 0x86DE, 0x88B5] {
-        let flow = whole(link_type::ETHERNET, &ethernet(ether_type, &ipv6(17, &udp((1, 2), b"x"))));
-        assert_eq!((flow.ether_type, flow.ip_version, ports(&flow)), (ether_type, 0, None));
+        for packet in [ipv6(17, &udp((1, 2), b"x")), ipv4(6, &segment)] {
+            let flow = whole(link_type::ETHERNET, &ethernet(ether_type, &packet));
+            assert_eq!((flow.ether_type, flow.ip_version, ports(&flow)), (ether_type, 0, None));
+        }
     }
 }
 
@@ -117,6 +128,10 @@ fn vlan_tags_are_listed_outermost_first_and_counted() {
     let flow = whole(link_type::ETHERNET, &packet);
     assert_eq!((flow.vlan_count, flow.vlan_ids), (2, [100, 5, 0, 0]));
     assert_eq!((flow.ether_type, ports(&flow)), (0x0800, Some((1, 2))));
+
+    let v6 = [&[0x00, 0x05, 0x86, 0xDD], ipv6(17, &udp((1, 2), b"x")).as_slice()].concat();
+    let flow = whole(link_type::ETHERNET, &ethernet(0x88A8, &[&[0xE0, 0x64, 0x81, 0x00], v6.as_slice()].concat()));
+    assert_eq!((flow.vlan_count, flow.ether_type, ports(&flow)), (2, 0x86DD, Some((1, 2))));
 
     let mut six = Vec::new();
     for id in 1..=6_u8 {
@@ -269,6 +284,9 @@ fn encapsulations_that_say_nothing_of_ip_are_left_alone() {
     let with = |header: &[u8]| [header, v4.as_slice()].concat();
     for (what, number, payload, wrong) in [
         ("MACsec, encrypted", 0x88E5, with(&[0x0C, 0, 0, 0, 0, 1, 8, 0]), 0),
+        ("MACsec that says that it is encrypted", 0x88E5, with(&[0x08, 0, 0, 0, 0, 1, 8, 0]), 0),
+        ("MACsec that says that it is changed", 0x88E5, with(&[0x04, 0, 0, 0, 0, 1, 8, 0]), 0),
+        ("another version of MACsec", 0x88E5, with(&[0x80, 0, 0, 0, 0, 1, 8, 0]), 0),
         ("MPLS with a control word", 0x8847, with(&[0, 1, 0x11, 64, 0, 0, 0, 0]), 0),
         ("MPLS with what is longer than the frame", 0x8847, vec![0, 1, 0x11, 64, 0x45, 0, 5, 0, 1], 0),
         ("another version of NSH", 0x894F, with(&[0x40, 2, 2, 1, 0, 0, 0, 1]), 0),
@@ -283,6 +301,21 @@ fn encapsulations_that_say_nothing_of_ip_are_left_alone() {
         let flow = whole(link_type::ETHERNET, &ethernet(number, &payload));
         assert_eq!((flow.ip_version, flow.flags & WRONG, flow.ether_type), (0, wrong, number), "{what}");
     }
+}
+
+#[test]
+fn an_explicit_null_says_which_version_of_ip_follows_even_where_it_does_not() {
+    let of = |label: u8, packet: &[u8]| {
+        whole(link_type::ETHERNET, &ethernet(0x8847, &[&[0, 0, label << 4 | 1, 64], packet].concat()))
+    };
+    let (v4, v6) = (ipv4(17, &udp((7, 9), b"x")), ipv6(17, &udp((7, 9), b"x")));
+    for (label, version, right, wrong) in [(0, 4, &v4, &v6), (2, 6, &v6, &v4)] {
+        assert_eq!((of(label, right).ip_version, ports(&of(label, right))), (version, Some((7, 9))));
+        assert_eq!(of(label, &[wrong.as_slice(), &[0; 20]].concat()).flags & WRONG, flags::MALFORMED, "IPv{version}");
+        let cut = of(label, &right[..right.len() - 1]);
+        assert_eq!((cut.ip_version, cut.flags & WRONG), (version, flags::MALFORMED), "IPv{version} that is too short");
+    }
+    assert_eq!(of(3, &v6[..v6.len() - 1]).ip_version, 0, "under another label, that is not taken for IP");
 }
 
 #[test]
@@ -409,6 +442,25 @@ fn an_ipv4_total_length_of_0_is_that_of_segmentation_offload() {
     packet[2..4].fill(0);
     let flow = whole(link_type::RAW, &packet);
     assert_eq!((flow.flags & WRONG, ports(&flow), flow.payload_length), (0, Some((1, 2)), 3));
+    let mut packet = ipv4_with(6, &[1, 1, 1, 0], 0, &tcp((1, 2), 2, b"abc"));
+    packet[2..4].fill(0);
+    let flow = whole(link_type::RAW, &packet);
+    assert_eq!((flow.flags & WRONG, ports(&flow), flow.payload_length), (0, Some((1, 2)), 3), "with options");
+    let flow = whole(link_type::RAW, &ipv6_of(6, 0, &tcp((1, 2), 2, b"abc")));
+    assert_eq!((flow.flags & WRONG, ports(&flow), flow.payload_length), (0, Some((1, 2)), 3), "IPv6");
+}
+
+#[test]
+fn what_is_behind_the_length_of_a_packet_is_not_read() {
+    let datagram = udp((1, 2), b"x");
+    for packet in [ipv4(17, &datagram), ipv4_with(17, &[1, 1, 1, 0], 0, &datagram), ipv6(17, &datagram)] {
+        let flow = whole(link_type::RAW, &[packet.as_slice(), &[0xEE; 9]].concat());
+        assert_eq!((flow.flags & WRONG, ports(&flow), flow.payload_length), (0, Some((1, 2)), 1));
+    }
+    let mut packet = ipv4_with(17, &[1, 1, 1, 0], 0, &datagram);
+    packet[2..4].copy_from_slice(&[0, 23]);
+    let flow = whole(link_type::RAW, &packet);
+    assert_eq!((flow.flags & WRONG, ports(&flow)), (flags::MALFORMED, None), "it ends in its options");
 }
 
 #[test]
@@ -440,6 +492,10 @@ fn a_first_fragment_without_the_whole_header_is_malformed() {
     assert_eq!(ports(&flow), Some((1, 2)), "what could be read is given");
     let flow = whole(link_type::RAW, &ipv4_with(6, &[], 1, &[0; 20]));
     assert!(flow.has(flags::MALFORMED), "offset 1 overwrites the TCP flags");
+    for (protocol, offset) in [(6, 2), (17, 1)] {
+        let flow = whole(link_type::RAW, &ipv4_with(protocol, &[], offset, &[0; 20]));
+        assert_eq!(flow.flags & WRONG, 0, "protocol {protocol} at {offset} overwrites nothing");
+    }
 }
 
 #[test]
@@ -656,4 +712,7 @@ fn addresses_are_in_network_order() {
     assert_eq!(Ipv4Addr::from(*flow.source_address.first_chunk::<4>().unwrap()), Ipv4Addr::new(192, 0, 2, 1));
     let flow = whole(link_type::RAW, &ipv6(17, &udp((1, 2), b"x")));
     assert_eq!(Ipv6Addr::from(flow.destination_address), "2001:db8::2".parse::<Ipv6Addr>().unwrap());
+    assert_eq!(flow.flags, flags::ADDRESSES | flags::PROTOCOL | flags::PORTS);
+    let flow = whole(link_type::ETHERNET, &ethernet(0x88A8, &[&[0, 1, 0x86, 0xDD], &ipv6(59, &[])[..]].concat()));
+    assert_eq!(flow.flags, flags::ETHER_TYPE | flags::ADDRESSES | flags::PROTOCOL);
 }

@@ -229,10 +229,14 @@ impl<B: AsRef<[u8]>> Policy<B> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
     use alloc::vec::Vec;
+    use core::net::{Ipv4Addr, Ipv6Addr};
+
+    use sluice_npi::flags;
 
     use super::*;
-    use crate::compile::{Conditions, Rule, compile};
+    use crate::compile::{Conditions, Prefix, Rule, TcpFlags, compile};
 
     fn policy(rules: &[Rule]) -> Policy<Vec<u8>> {
         Policy::new(compile(rules, Action::Permit).expect("it compiles")).expect("it is valid")
@@ -263,5 +267,81 @@ mod tests {
         let bytes = table.get_mut(mask..).and_then(<[u8]>::first_chunk_mut).expect("there is an entry");
         *bytes = (u32::from_le_bytes(*bytes) & !key::meta::INNER).to_le_bytes();
         assert!(Policy::new(table).expect("it is valid").looks_inside());
+    }
+
+    /// A TCP segment from port 1 to port 81.
+    fn segment(ip_version: u8, source: [u8; 4], destination: [u8; 4]) -> Flow {
+        let mut flow = Flow {
+            flags: flags::ADDRESSES | flags::PROTOCOL | flags::PORTS | flags::TCP_FLAGS,
+            ip_version,
+            protocol: 6,
+            source_port: 1,
+            destination_port: 81,
+            tcp_flags: 0x02,
+            ..Flow::default()
+        };
+        flow.source_address[..4].copy_from_slice(&source);
+        flow.destination_address[..4].copy_from_slice(&destination);
+        flow
+    }
+
+    /// A rule that counts segments from a network of 16 bits to one of 32, from port 1 to the ports from 80 on.
+    fn counting(version: u8, source: [u8; 4], last_port: u16) -> Rule {
+        let prefix = |[a, b, c, d]: [u8; 4], length| {
+            let address = match version {
+                4 => Ipv4Addr::new(a, b, c, d).into(),
+                _ => Ipv6Addr::from(u128::from(u32::from_be_bytes([a, b, c, d])) << 96).into(),
+            };
+            Prefix { address, length }
+        };
+        let conditions = Conditions {
+            sources: vec![prefix(source, 16)],
+            destinations: vec![prefix([0x20, 0x01, 0x0D, 0xB8], 32)],
+            protocols: vec![6],
+            source_ports: vec![1..=1],
+            destination_ports: vec![80..=last_port],
+            tcp_flags: Some(TcpFlags { mask: 0x12, value: 0x02 }),
+            ..Conditions::default()
+        };
+        Rule { id: 1, action: RuleAction::Count, conditions }
+    }
+
+    #[test]
+    fn packets_that_no_rule_which_observes_can_match_are_told_by_what_those_have_in_common() {
+        let block = of(4, false);
+        let of = counting;
+        let there = [0x20, 0x01, 0x0D, 0xB8];
+        for version in [4, 6] {
+            let here = segment(version, [10, 0, 3, 4], there);
+            // What the ports and the sources of both have in common are their first bits.
+            let both = policy(&[of(version, [10, 0, 0, 0], 81), of(version, [10, 1, 0, 0], 83)]);
+            let one = policy(&[of(version, [10, 0, 0, 0], 81)]);
+            let is_in = |flow: &Flow| (one.may_observe(flow), both.may_observe(flow));
+            assert_eq!(is_in(&here), (true, true));
+            assert_eq!(is_in(&Flow { destination_port: 80, tcp_flags: 0xEF, ..here }), (true, true));
+            assert_eq!(is_in(&Flow { destination_port: 82, ..here }), (false, true));
+            assert_eq!(is_in(&segment(version, [10, 1, 0, 0], there)), (false, true));
+            for outside in [
+                segment(version, [10, 2, 0, 0], there),
+                segment(version, [11, 0, 0, 0], there),
+                segment(version, [10, 0, 0, 0], [0x20, 0x01, 0x0D, 0xB9]),
+                Flow { destination_port: 84, ..here },
+                Flow { destination_port: 79, ..here },
+                Flow { source_port: 0, ..here },
+                Flow { protocol: 7, ..here },
+                Flow { protocol: 4, ..here },
+                Flow { tcp_flags: 0x12, ..here },
+                Flow { tcp_flags: 0, ..here },
+                Flow { flags: here.flags | flags::INNER, ..here },
+                Flow { flags: here.flags & !flags::PORTS, ..here },
+            ] {
+                assert_eq!(is_in(&outside), (false, false), "{outside:?}");
+            }
+        }
+        assert!(!policy(&[]).may_observe(&segment(4, [0; 4], [0; 4])));
+        assert!(!policy(&[of(4, [10, 0, 0, 0], 81)]).may_observe(&Flow::default()));
+        let both = [of(4, [10, 0, 0, 0], 81), of(6, [10, 0, 0, 0], 81)];
+        assert!(policy(&both).may_observe(&segment(4, [10, 0, 3, 4], there)));
+        assert!(policy(&both).observes() && !policy(&[block]).observes());
     }
 }
