@@ -192,6 +192,7 @@ impl Tuple {
         }
         let hash =
             source.wrapping_mul(FACTORS[0]) ^ destination.wrapping_mul(FACTORS[1]) ^ rest.wrapping_mul(FACTORS[2]);
-        (hash >> 32) as u32 >> (32_u32.wrapping_sub(self.bits()) & 31)
+        // 64 bits wide, so that no bits at all are 0: the one child that there is.
+        ((hash >> 32) >> (32_u32.wrapping_sub(self.bits()) & 63)) as u32
     }
 }

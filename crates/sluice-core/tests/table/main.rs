@@ -5,6 +5,7 @@
 
 mod conditions;
 mod fields;
+mod hashes;
 mod limits;
 mod raw;
 mod sample;

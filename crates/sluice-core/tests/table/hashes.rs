@@ -1,0 +1,106 @@
+//! A node that hashes sends a packet to the child that docs/policy-table.md says, computed here from that page.
+
+use fastrand::Rng;
+use sluice_core::{Direction, Policy};
+use sluice_npi::{Flow, flags};
+
+use super::raw::{HASH, IPV6, REMAINDER, Raw, empty_leaf, entry4, entry6, inner, leaf};
+
+/// A packet of either version with anything in the parts that are hashed.
+fn packet(rng: &mut Rng, ip_version: u8) -> Flow {
+    let mut flow = Flow {
+        flags: flags::ADDRESSES | flags::PROTOCOL | flags::PORTS,
+        ip_version,
+        protocol: rng.u8(..),
+        source_port: rng.u16(..),
+        destination_port: rng.u16(..),
+        ..Flow::default()
+    };
+    let size = if ip_version == 4 { 4 } else { 16 };
+    flow.source_address[..size].fill_with(|| rng.u8(..));
+    flow.destination_address[..size].fill_with(|| rng.u8(..));
+    flow
+}
+
+/// The highest `bits` bits of the hash of a packet: of its addresses without their low bits, and of those of source
+/// port, destination port and protocol whose bit is set in `parts`, in this order.
+fn child(flow: &Flow, shifts: [u32; 2], bits: u32, parts: u32) -> u32 {
+    let [source, destination] = [(flow.source_address, shifts[0]), (flow.destination_address, shifts[1])];
+    let part = |(address, shift): ([u8; 16], u32)| {
+        if flow.ip_version == 4 {
+            return u64::from(u32::from_be_bytes(address[..4].try_into().unwrap())).checked_shr(shift).unwrap();
+        }
+        let address = u128::from_be_bytes(address).checked_shr(shift).unwrap_or(0);
+        (address as u64) ^ ((address >> 64) as u64).rotate_left(29)
+    };
+    let of = |bit: u32, value: u64| if parts & bit == 0 { 0 } else { value };
+    let rest = of(1, u64::from(flow.source_port) << 16)
+        + of(2, flow.destination_port.into())
+        + of(4, u64::from(flow.protocol) << 32);
+    let hash = part(source).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        ^ part(destination).wrapping_mul(0xC2B2_AE3D_27D4_EB4F)
+        ^ rest.wrapping_mul(0x1656_67B1_9E37_79F9);
+    hash.checked_shr(64 - bits).map_or(0, |child| child as u32)
+}
+
+/// A table whose root for this IP version hashes, with a rule for each child: its number, counted from 1. If there is a
+/// remainder, the last rule is in it.
+fn policy(ip_version: u8, control: u32, children: u32) -> Policy<Vec<u8>> {
+    let mut raw = Raw::empty();
+    let (root, ipv6) = if ip_version == 4 { (0, 0) } else { (1, IPV6) };
+    let leaf_of = |index: u32| leaf(ipv6, index, 1, index, 0);
+    let remainder = u32::from(control & REMAINDER != 0);
+    let count = children + remainder;
+    raw.rules = (1..=count).map(|id| [id, 0]).collect();
+    if ip_version == 4 {
+        raw.entries4 = (0..count).map(|rule| entry4(rule, 1)).collect();
+    } else {
+        raw.entries6 = (0..count).map(|rule| entry6(rule, 1)).collect();
+    }
+    raw.nodes = vec![empty_leaf(0), empty_leaf(IPV6), empty_leaf(0)];
+    raw.nodes[root] = inner(3, 0, control | HASH | ipv6, 3 + 2 * remainder, remainder);
+    raw.nodes.extend((0..remainder).map(|_| leaf_of(children)));
+    raw.nodes.extend((0..children).map(leaf_of));
+    // Every entry but the last is followed by one of a later rule.
+    for index in 0..count {
+        let run = count - index;
+        if ip_version == 4 {
+            raw.entries4[index as usize][7] = run | 32 << 20 | 32 << 26;
+        } else {
+            raw.entries6[index as usize][13] = run;
+        }
+    }
+    Policy::new(raw.bytes()).unwrap()
+}
+
+fn rule_for(policy: &Policy<Vec<u8>>, flow: &Flow) -> u32 {
+    policy.classify(Direction::Inbound, 1, &[], flow).rule_id
+}
+
+#[test]
+fn a_packet_goes_to_the_child_that_its_hash_names() {
+    let rng = &mut Rng::with_seed(1);
+    for _ in 0..400 {
+        let ip_version = [4, 6][rng.usize(..2)];
+        let most = if ip_version == 4 { 32 } else { 128 };
+        let shifts = [0, 0].map(|_: u32| [0, most, rng.u32(0..=most)][rng.usize(..3)]);
+        let (bits, parts) = (rng.u32(1..8), rng.u32(..8));
+        let policy = policy(ip_version, shifts[0] | shifts[1] << 8 | bits << 16 | parts << 21, 1 << bits);
+        for _ in 0..8 {
+            let flow = packet(rng, ip_version);
+            let expected = 1 + child(&flow, shifts, bits, parts);
+            assert_eq!(rule_for(&policy, &flow), expected, "{shifts:?} {bits} {parts:b} {flow:?}");
+        }
+    }
+}
+
+#[test]
+fn a_hash_without_bits_names_the_one_child_that_there_is() {
+    let rng = &mut Rng::with_seed(1);
+    for ip_version in [4, 6] {
+        let policy = policy(ip_version, REMAINDER | 7 << 21, 1);
+        for _ in 0..100 {
+            assert_eq!(rule_for(&policy, &packet(rng, ip_version)), 1);
+        }
+    }
+}
