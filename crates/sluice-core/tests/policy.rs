@@ -489,6 +489,51 @@ fn a_suffix_matches_at_label_boundaries_only() {
     assert!(matched(name_kind::DNS, b"\x03www\x07example\x03com"));
     assert!(!matched(name_kind::DNS, b"\x0bexample.com"), "a dot inside a label is no boundary");
     assert!(!matched(name_kind::DNS, b"\x0fwww.example.com"));
+    assert!(matched(name_kind::DNS, b"\x03w.w\x07example\x03com"), "that label alone is no host's");
+}
+
+#[test]
+fn names_of_every_length_are_found_in_any_case() {
+    let longest = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
+    assert_eq!(longest.len(), 253);
+    // Each name is one letter shorter than the one before it, and ends in the same.
+    for start in 0..252 {
+        let name = &longest[start..];
+        if name.starts_with('.') {
+            continue;
+        }
+        let rules = [conditions(Conditions { names: vec![name.into()], ..Conditions::default() })];
+        let policy = Policy::new(compile(&rules, Action::Block).unwrap()).unwrap();
+        let other = format!("{}x", &name[..name.len() - 1]);
+        for (name, expected) in [(name, 1), (&name.to_uppercase(), 1), (&other, 0)] {
+            assert_eq!(rule_for(&policy, name, 443), expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_word_of_an_ipv6_address_counts() {
+    let of = |address: u128| Prefix { address: Ipv6Addr::from(address).into(), length: 128 };
+    let [source, destination] = [0x2001_0DB8_1122_3344_5566_7788_99AA_BBCC, 0xFD00_A1A2_B3B4_C5C6_D7D8_E9EA_F1F2_0304];
+    let rules = [conditions(Conditions {
+        sources: vec![of(source)],
+        destinations: vec![of(destination)],
+        ..Conditions::default()
+    })];
+    let policy = Policy::new(compile(&rules, Action::Block).unwrap()).unwrap();
+    let rule_for = |source: u128, destination: u128| {
+        let [source_address, destination_address] = [source, destination].map(u128::to_be_bytes);
+        let flow =
+            Flow { flags: flags::ADDRESSES, ip_version: 6, source_address, destination_address, ..Flow::default() };
+        policy.classify(Direction::Inbound, link_type::RAW, &[], &flow).rule_id
+    };
+    assert_eq!(rule_for(source, destination), 1);
+    for bit in 0..128 {
+        let other = 1 << bit;
+        assert_eq!(rule_for(source ^ other, destination), 0, "bit {bit} of the source");
+        assert_eq!(rule_for(source, destination ^ other), 0, "bit {bit} of the destination");
+        assert_eq!(rule_for(source ^ other, destination ^ other), 0, "bit {bit} of both");
+    }
 }
 
 #[test]

@@ -183,6 +183,40 @@ fn addresses_are_in_a_range_on_their_side_and_those_of_the_other_ip_version_are_
     of_version(16, 6, 4, [10, 11], &words, &probes);
 }
 
+/// Whether an entry with these ports and properties, and without addresses, matches a packet of each IP version.
+fn matches(first_ports: u32, last_ports: u32, [value, mask]: [u32; 2], flow: &Flow) -> bool {
+    let mut raw = Raw { rules: vec![[1, 0]], ..Raw::empty() };
+    raw.entries4 = vec![entry4(0, 1)];
+    raw.entries6 = vec![entry6(0, 1)];
+    raw.entries4[0][2..6].copy_from_slice(&[first_ports, last_ports, value, mask]);
+    raw.entries6[0][8..12].copy_from_slice(&[first_ports, last_ports, value, mask]);
+    raw.nodes = vec![leaf(0, 0, 1, 0, 0), leaf(IPV6, 0, 1, 0, 0), leaf(0, 0, 1, 0, 0)];
+    let policy = Policy::new(raw.bytes()).unwrap();
+    let [v4, v6] = [4, 6]
+        .map(|ip_version| policy.classify(Direction::Inbound, 1, &[], &Flow { ip_version, ..*flow }).rule_id == 1);
+    assert_eq!(v4, v6, "{flow:?}");
+    v4
+}
+
+#[test]
+fn an_entry_matches_where_each_port_is_in_its_range_and_every_property_is_as_it_has_to_be() {
+    let any = [0, 0];
+    for source_port in 0..12 {
+        for destination_port in 0..12 {
+            let flow = Flow { source_port, destination_port, ..Flow::default() };
+            let [source, destination] = [(3..=5), (7..=7)];
+            let expected = source.contains(&source_port) && destination.contains(&destination_port);
+            assert_eq!(matches(3 << 16 | 7, 5 << 16 | 7, any, &flow), expected, "{flow:?}");
+            assert!(!matches(9 << 16, 2 << 16 | 0xFFFF, any, &flow), "a range that ends before it starts");
+            assert!(!matches(9, 0xFFFF_0002, any, &flow), "a range that ends before it starts");
+        }
+    }
+    // What is wrong in two ways does not become right.
+    let wrong = Flow { source_port: 2, ..Flow::default() };
+    assert!(!matches(3 << 16, u32::MAX, [1, 1], &wrong));
+    assert!(matches(3 << 16, u32::MAX, [1, 1], &Flow { source_port: 3, flags: 1, ..Flow::default() }));
+}
+
 #[test]
 fn all_conditions_of_a_list_have_to_hold() {
     let asked = Asked::of(&[&[3 | 1 << 8, 0x0800], &[8 | 2 << 8, 1, 2, 5, 6], &[13 | 1 << 8, 1 << 20, 0]]);
