@@ -1,7 +1,5 @@
 //! All that sluice.sys does with packets: it reads them, and says what the policy decides.
 
-use core::slice;
-
 use sluice_npi::{Flow, Header, Verdict, flags, link_type};
 
 use crate::policy::search::LANES;
@@ -79,7 +77,8 @@ pub fn classify_observed<'packet, B: AsRef<[u8]>>(
     loop {
         let side_by_side = packets.clone();
         let mut count = 0_usize;
-        for (verdict, packet) in verdicts.iter_mut().zip(&mut packets).take(LANES) {
+        let places = verdicts.len().min(LANES);
+        for (verdict, packet) in verdicts.get_mut(..places).unwrap_or_default().iter_mut().zip(&mut packets) {
             parse_with_name(packet.link_type, packet.bytes, packet.wire_length, &mut verdict.flow, &mut name)?;
             observer.parsed(&packet, &mut verdict.flow, &mut name);
             count = count.wrapping_add(1);
@@ -111,6 +110,9 @@ pub fn classify_observed<'packet, B: AsRef<[u8]>>(
             && let Some(packet) = side_by_side.take(count).last()
         {
             observer.named(&packet, verdict, name);
+        }
+        if later.is_empty() {
+            return Ok(());
         }
         verdicts = later;
     }
@@ -256,10 +258,7 @@ fn look_inside<'packet, B: AsRef<[u8]>>(
 /// The rule that decides on one packet. Its frame is not there while the packet is read.
 #[inline(never)]
 fn find_rule<B: AsRef<[u8]>>(policy: &Policy<B>, packet: &ParsedPacket<'_>) -> u32 {
-    let mut rules = [NO_RULE; LANES];
-    policy.find_batch(slice::from_ref(packet), &mut rules);
-    let [rule, ..] = rules;
-    rule
+    policy.find(packet)
 }
 
 /// Calls `then` with the innermost packet in a tunnel, if there is one. Its bytes are those of the whole packet, or of
@@ -284,18 +283,40 @@ fn find_rules<'packet, B: AsRef<[u8]>>(
     name: Option<&NameText>,
     rules: &mut [u32; LANES],
 ) {
+    if let ([verdict], Some(packet)) = (verdicts, packets.clone().next()) {
+        rules[0] = find_rule(policy, &parsed(&packet, verdict, name));
+    } else {
+        find_batch(policy, packets.clone(), verdicts, name, rules);
+    }
+    if policy.looks_inside() && verdicts.iter().any(|verdict| verdict.flow.has(flags::TUNNEL)) {
+        look_inside(policy, packets, verdicts, rules);
+    }
+}
+
+/// Does that for several packets side by side.
+#[inline(never)]
+fn find_batch<'packet, B: AsRef<[u8]>>(
+    policy: &Policy<B>,
+    packets: impl Iterator<Item = CapturedPacket<'packet>>,
+    verdicts: &[Verdict],
+    name: Option<&NameText>,
+    rules: &mut [u32; LANES],
+) {
     let Some(first) = verdicts.first() else {
         return;
     };
     let nothing = ParsedPacket { direction: Direction::Unspecified, link_type: 0, bytes: &[], flow: &first.flow };
-    let mut parsed = [nothing; LANES];
-    for ((parsed, packet), verdict) in parsed.iter_mut().zip(packets.clone()).zip(verdicts) {
-        let CapturedPacket { direction, link_type, bytes, .. } = packet;
-        let flow = &verdict.flow;
-        *parsed = ParsedPacket { direction, link_type, bytes: named_in(bytes, flow, name), flow };
+    let mut all = [nothing; LANES];
+    for ((place, packet), verdict) in all.iter_mut().zip(packets).zip(verdicts) {
+        *place = parsed(&packet, verdict, name);
     }
-    policy.find_batch(parsed.get(..verdicts.len()).unwrap_or_default(), rules);
-    if policy.looks_inside() && verdicts.iter().any(|verdict| verdict.flow.has(flags::TUNNEL)) {
-        look_inside(policy, packets, verdicts, rules);
-    }
+    policy.find_batch(all.get(..verdicts.len()).unwrap_or_default(), rules);
+}
+
+/// A packet as it is looked up.
+#[inline]
+fn parsed<'a>(packet: &CapturedPacket<'a>, verdict: &'a Verdict, name: Option<&'a NameText>) -> ParsedPacket<'a> {
+    let CapturedPacket { direction, link_type, bytes, .. } = *packet;
+    let flow = &verdict.flow;
+    ParsedPacket { direction, link_type, bytes: named_in(bytes, flow, name), flow }
 }

@@ -162,6 +162,14 @@ fn the_short_cut_agrees_with_the_layers_on_every_ether_type_protocol_and_data_of
             agree(&frame);
         }
     }
+    for [hardware, protocol] in [[0, 0], [6, 4], [6, 16], [7, 4], [255, 255]] {
+        for length in [40, 41, 42, 43, 44, 65, 66, 67, 1041, 1042] {
+            let mut frame = vec![0; length];
+            frame[12..14].copy_from_slice(&[0x08, 0x06]);
+            frame[18..20].copy_from_slice(&[hardware, protocol]);
+            agree(&frame);
+        }
+    }
     let datagram = |version: u8, protocol: u8, data_offset: u8, rest: usize, length: usize| {
         let mut frame = vec![0x11; 14 + rest];
         let start = if version == 4 { 34 } else { 54 };

@@ -6,7 +6,7 @@ use sluice_npi::{Flow, flags, name_kind};
 
 use super::hello::{Fault, Hello};
 use super::name::Found;
-use super::{Ends, Parser, dns, dtls, http, quic, tls};
+use super::{Ends, Parser, dns, dtls, http, quic, tls, tunnel};
 use crate::protocol;
 
 /// What a payload that starts with this byte may be.
@@ -17,12 +17,14 @@ mod start {
     pub(super) const OVER_UDP: u8 = 2;
     /// QUIC on the port of HTTPS alone.
     pub(super) const ON_HTTPS: u8 = 4;
+    /// Whatever the ports say, even if there is none.
+    pub(super) const ON_ITS_PORT: u8 = 8;
 }
 
 /// The bits of [`start`] for each first byte. Type 23, of which most records of TLS are, has none.
 #[allow(clippy::indexing_slicing, reason = "an index that is wrong does not compile")]
 const STARTS: [u8; 256] = {
-    let mut starts = [0; 256];
+    let mut starts = [start::ON_ITS_PORT; 256];
     let mut first = 0;
     while first < 256 {
         let byte = first as u8;
@@ -38,7 +40,7 @@ const STARTS: [u8; 256] = {
         first += 1;
     }
     // What stands for an empty payload.
-    assert!(starts[0] == 0 && starts[23] == 0);
+    assert!(starts[0] == start::ON_ITS_PORT && starts[23] == start::ON_ITS_PORT);
     starts
 };
 
@@ -57,6 +59,56 @@ pub(super) fn may_be_known(packet: &[u8], flow: &Flow) -> bool {
     let known = STARTS.get(usize::from(first)).is_some_and(|starts| starts & asked != 0);
     known | dns::is_port(ports[0]) | dns::is_port(ports[1])
 }
+
+/// Whether [`may_be_known`] holds, or a port is that of a tunnel, on either side.
+///
+/// The same question in fewer steps, for packets that a processor cannot foresee anyway.
+#[inline]
+pub(super) fn may_have_more(packet: &[u8], flow: &Flow) -> bool {
+    let first = packet.get(flow.payload_offset as usize).copied().unwrap_or(0);
+    let first = select_unpredictable(flow.payload_length == 0, 0, first);
+    let by_port = Port::starts(flow.source_port) | Port::starts(flow.destination_port);
+    let over_tcp = by_port & start::ON_ITS_PORT | start::OVER_TCP;
+    let asked = select_unpredictable(flow.protocol == protocol::TCP, over_tcp, by_port | start::OVER_UDP);
+    STARTS.get(usize::from(first)).is_some_and(|starts| starts & asked != 0)
+}
+
+/// A port that says something of the payload, and what: bits of [`start`].
+#[derive(Clone, Copy)]
+struct Port {
+    number: u16,
+    starts: u8,
+}
+
+impl Port {
+    /// 4 bits in which these ports differ.
+    const fn folded(number: u16) -> usize {
+        ((number as u32).wrapping_mul(0x6EC9_D287) >> 28) as usize
+    }
+
+    #[inline(always)]
+    fn starts(number: u16) -> u8 {
+        let port = PORTS.get(Self::folded(number)).copied().unwrap_or(Self { number: 0, starts: 0 });
+        select_unpredictable(port.number == number, port.starts, 0)
+    }
+}
+
+/// Each of these ports at its place.
+#[allow(clippy::indexing_slicing, reason = "an index that is wrong does not compile")]
+const PORTS: [Port; 16] = {
+    const fn with(mut ports: [Port; 16], numbers: &[u16], starts: u8) -> [Port; 16] {
+        let mut rest = numbers;
+        while let [number, behind @ ..] = rest {
+            assert!(ports[Port::folded(*number)].number == 0);
+            ports[Port::folded(*number)] = Port { number: *number, starts };
+            rest = behind;
+        }
+        ports
+    }
+    let ports = [Port { number: 0, starts: 0 }; 16];
+    let ports = with(ports, &[quic::HTTPS], start::ON_HTTPS);
+    with(with(ports, &dns::PORTS, start::ON_ITS_PORT), &tunnel::PORTS, start::ON_ITS_PORT)
+};
 
 impl<'packet> Parser<'packet, '_> {
     /// Looks into the payload of a flow whose headers were read.

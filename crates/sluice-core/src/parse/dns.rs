@@ -24,6 +24,9 @@ const CUT: u8 = 0x02;
 /// The port of multicast DNS, whose messages may have several questions (RFC 6762, 5.3).
 const MULTICAST: u16 = 5353;
 
+/// Those of DNS, multicast DNS and LLMNR.
+pub(super) const PORTS: [u16; 3] = [53, MULTICAST, 5355];
+
 /// DNS, multicast DNS (RFC 6762) and LLMNR (RFC 4795).
 #[inline]
 pub(super) fn is_port(port: u16) -> bool {

@@ -95,7 +95,31 @@ pub fn parse(link_type: u16, packet: &[u8], wire_length: u32) -> Result<Flow, Un
 /// As [`parse`]; `flow` then is [`Flow::default`].
 #[inline(always)]
 pub fn parse_into(link_type: u16, packet: &[u8], wire_length: u32, flow: &mut Flow) -> Result<(), UnknownLinkType> {
-    parse_with_name(link_type, packet, wire_length, flow, &mut None)
+    if link_type == link_type::ETHERNET && plain::tcp(packet, flow) {
+        if application::may_be_known(packet, flow) {
+            application_alone(packet, Ends::Packet, flow);
+        }
+        return Ok(());
+    }
+    other_alone(packet, flow, wire_length, link_type)
+}
+
+/// Reads a packet that is not a plain frame with TCP.
+#[inline(never)]
+fn other_alone(packet: &[u8], flow: &mut Flow, wire_length: u32, link_type: u16) -> Result<(), UnknownLinkType> {
+    let ends = other(packet, flow, wire_length, link_type)?;
+    if application::may_have_more(packet, flow) {
+        application_alone(packet, ends, flow);
+    }
+    Ok(())
+}
+
+/// Looks into a payload whose name nobody wants to see. There is room for one here, not where the usual packets come
+/// by.
+#[cold]
+#[inline(never)]
+fn application_alone(packet: &[u8], ends: Ends, flow: &mut Flow) {
+    application(packet, ends, flow, &mut None);
 }
 
 /// Does what [`parse_into`] does, and writes to `name` the text of a name that had to be put together; then the flow
@@ -151,15 +175,14 @@ fn other_with_payload(
     link_type: u16,
 ) -> Result<Option<Ends>, UnknownLinkType> {
     let ends = other(packet, flow, wire_length, link_type)?;
-    let may_have_more = application::may_be_known(packet, flow) | tunnel::is_port(flow.destination_port);
-    Ok(may_have_more.then_some(ends))
+    Ok(application::may_have_more(packet, flow).then_some(ends))
 }
 
 /// Reads the headers of a packet that is not a plain frame with TCP, and says why its payload ends where it does.
 #[inline]
 fn other(packet: &[u8], flow: &mut Flow, wire_length: u32, link_type: u16) -> Result<Ends, UnknownLinkType> {
     if link_type == link_type::ETHERNET {
-        ethernet(packet, flow, wire_length)
+        Ok(ethernet(packet, flow, wire_length))
     } else {
         layers(packet, flow, wire_length, link_type)
     }
@@ -170,37 +193,62 @@ fn other(packet: &[u8], flow: &mut Flow, wire_length: u32, link_type: u16) -> Re
 /// Each kind of frame is a function of its own, and called at the end, so that none waits for registers to be saved
 /// that another needs, or for a second guess.
 #[inline(never)]
-fn ethernet(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Result<Ends, UnknownLinkType> {
+fn ethernet(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Ends {
     match plain::ether_type_of(frame) {
         ether_type::VLAN => tagged_frame(frame, flow, wire_length),
         ..ether_type::FIRST => frame_with_length(frame, flow, wire_length),
-        _ if plain::untagged(frame, flow) => Ok(Ends::Packet),
+        _ if plain::untagged(frame, flow) => Ends::Packet,
         _ => other_frame(frame, flow, wire_length),
     }
 }
 
 #[inline(never)]
-fn tagged_frame(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Result<Ends, UnknownLinkType> {
+fn tagged_frame(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Ends {
     if plain::tagged(frame, flow) {
-        return Ok(Ends::Packet);
+        return Ends::Packet;
     }
-    layers(frame, flow, wire_length, link_type::ETHERNET)
+    frame_layers(frame, flow, wire_length)
 }
 
 #[inline(never)]
-fn frame_with_length(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Result<Ends, UnknownLinkType> {
+fn frame_with_length(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Ends {
     if plain::with_length(frame, flow) {
-        return Ok(Ends::Packet);
+        return Ends::Packet;
     }
-    layers(frame, flow, wire_length, link_type::ETHERNET)
+    frame_layers(frame, flow, wire_length)
 }
 
 #[inline(never)]
-fn other_frame(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Result<Ends, UnknownLinkType> {
-    if plain::ether_type_of(frame) == ether_type::IPV6 && plain::ipv6(frame, 0, flow) {
-        return Ok(Ends::Packet);
+fn other_frame(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Ends {
+    match plain::ether_type_of(frame) {
+        ether_type::IPV6 => ipv6_frame(frame, flow, wire_length),
+        ether_type::IPV4 => icmp_frame(frame, flow, wire_length),
+        ether_type::ARP if plain::arp(frame, flow) => Ends::Packet,
+        _ => frame_layers(frame, flow, wire_length),
     }
-    layers(frame, flow, wire_length, link_type::ETHERNET)
+}
+
+#[inline(never)]
+fn ipv6_frame(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Ends {
+    if plain::ipv6(frame, 0, flow) {
+        return Ends::Packet;
+    }
+    icmp_frame(frame, flow, wire_length)
+}
+
+#[inline(never)]
+fn icmp_frame(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Ends {
+    if plain::icmp(frame, flow) {
+        return Ends::Packet;
+    }
+    frame_layers(frame, flow, wire_length)
+}
+
+/// Goes through the headers of an Ethernet frame layer by layer, and into tunnels that are known by their protocol.
+#[inline(never)]
+fn frame_layers(frame: &[u8], flow: &mut Flow, wire_length: u32) -> Ends {
+    // This link type is known.
+    layers(frame, flow, wire_length, link_type::ETHERNET).unwrap_or(Ends::Packet)
 }
 
 /// Goes through the headers layer by layer, and into tunnels that are known by their protocol.

@@ -1,8 +1,8 @@
 //! The straight way through the most common frames: Ethernet with at most one VLAN tag, and in it
 //!
 //! - IPv4 without options and fragments or IPv6 without extension headers, carrying TCP, UDP or a protocol of which
-//!   nothing is read, complete and without contradictions;
-//! - or something behind which nothing is read.
+//!   nothing is read, complete and without contradictions; without a tag also ICMP;
+//! - or something behind which nothing is read, or ARP.
 //!
 //! Next to nothing of that can be foreseen by a processor, and a wrong guess costs as much as 100 instructions. So it
 //! has to guess once, whether the frame is plain; everything else is arithmetic, with [`Shape`] for what differs
@@ -115,14 +115,21 @@ pub(super) fn ipv6(frame: &[u8], tag: u32, flow: &mut Flow) -> bool {
     let Some((h, behind)) = frame.split_first_chunk::<54>() else {
         return false;
     };
-    let (Some(transport), Some(shape)) = (behind.first_chunk(), SHAPES.get(usize::from(h[20]))) else {
+    let Some(transport) = behind.first_chunk() else {
         return false;
     };
-    let length = u32::from(be16([h[18], h[19]]));
-    if h[14] >> 4 != 6 || length as usize > behind.len() {
+    SHAPES.get(usize::from(h[20])).is_some_and(|shape| read_ipv6(h, transport, behind.len(), tag, shape, flow))
+}
+
+/// Reads what is behind the EtherType in a frame of which `h` and `transport` are the first bytes, with `length` bytes
+/// behind the header of IPv6.
+#[inline(always)]
+fn read_ipv6(h: &[u8; 54], transport: &[u8; 20], length: usize, tag: u32, shape: &Shape, flow: &mut Flow) -> bool {
+    let payload = u32::from(be16([h[18], h[19]]));
+    if h[14] >> 4 != 6 || payload as usize > length {
         return false;
     }
-    let Some(transport) = Transport::read(transport, length.wrapping_add(IPV4), shape) else {
+    let Some(transport) = Transport::read(transport, payload.wrapping_add(IPV4), shape) else {
         return false;
     };
     *flow = Flow {
@@ -134,6 +141,43 @@ pub(super) fn ipv6(frame: &[u8], tag: u32, flow: &mut Flow) -> bool {
     copy(&mut flow.source_address, h.get(22..38));
     copy(&mut flow.destination_address, h.get(38..54));
     true
+}
+
+/// Does the same for a plain frame with ICMP over IPv4, or with ICMPv6.
+#[inline]
+pub(super) fn icmp(frame: &[u8], flow: &mut Flow) -> bool {
+    let Some((h, behind)) = frame.split_first_chunk::<LOOKED_AT>() else {
+        return false;
+    };
+    let [kind, code] = match (ether_type_of(frame), h[23], h[20], behind.first_chunk()) {
+        (ether_type::IPV4, protocol::ICMP, ..) if read_ipv4(h, frame.len(), 0, ether_type::IPV4, &ICMP, flow) => {
+            [h[34], h[35]]
+        }
+        (ether_type::IPV6, _, protocol::ICMPV6, Some(transport))
+            if read_ipv6(h, transport, behind.len(), 0, &ICMPV6, flow) =>
+        {
+            [transport[0], transport[1]]
+        }
+        _ => return false,
+    };
+    // The shape has ports there.
+    (flow.source_port, flow.destination_port) = (0, 0);
+    (flow.icmp_type, flow.icmp_code) = (kind, code);
+    true
+}
+
+/// Does the same for a plain frame with ARP, of which nothing is read but that it is long enough.
+#[inline]
+pub(super) fn arp(frame: &[u8], flow: &mut Flow) -> bool {
+    let Some((header, addresses)) = frame.split_first_chunk::<22>() else {
+        return false;
+    };
+    let pair = usize::from(header[18]).wrapping_add(usize::from(header[19]));
+    let is_plain = addresses.len() >= pair.wrapping_mul(2);
+    if is_plain {
+        *flow = Flow { flags: flags::ETHER_TYPE, ether_type: ether_type::ARP, ..Flow::default() };
+    }
+    is_plain
 }
 
 /// Does the same for a plain frame with a length instead of an EtherType. Nothing is read of it.
@@ -250,6 +294,13 @@ const UDP: Shape = Shape {
     length: u32::MAX,
     ..OTHER
 };
+
+/// The shape of ICMP, with type and code where ports are.
+const ICMP: Shape =
+    Shape { flags: OTHER.flags | flags::ICMP, protocol: protocol::ICMP, ports: -1, headers: IPV4 + 8, ..OTHER };
+
+/// The shape of ICMPv6, whose header is shorter.
+const ICMPV6: Shape = Shape { protocol: protocol::ICMPV6, headers: IPV4 + 4, ..ICMP };
 
 /// The shape of protocols of which nothing is read. One byte has to be there, for the header to be somewhere.
 const OTHER: Shape = Shape {

@@ -10,7 +10,7 @@ use super::initial::{self, Derivation, Initials, Packet, Refused};
 use super::{Ends, Parser};
 
 /// The port on which every version is believed; elsewhere only known versions are.
-const HTTPS: u16 = 443;
+pub(super) const HTTPS: u16 = 443;
 
 /// The longest connection id of the known versions (RFC 9000, 17.2).
 const MAX_CONNECTION_ID: u8 = 20;

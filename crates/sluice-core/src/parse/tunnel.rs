@@ -23,10 +23,13 @@ mod port {
     pub(super) const GENEVE: u16 = 6081;
 }
 
+/// All of them.
+pub(super) const PORTS: [u16; 4] = [port::VXLAN, port::VXLAN_GPE, port::OLD_VXLAN, port::GENEVE];
+
 /// Whether this destination port of UDP is that of a tunnel.
 #[inline]
 pub(super) fn is_port(number: u16) -> bool {
-    matches!(number, port::VXLAN | port::VXLAN_GPE | port::OLD_VXLAN | port::GENEVE)
+    PORTS.contains(&number)
 }
 
 /// Whether this protocol is that of a tunnel.

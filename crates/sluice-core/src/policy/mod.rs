@@ -191,6 +191,12 @@ impl<B: AsRef<[u8]>> Policy<B> {
         }
     }
 
+    /// The index of the rule that decides on the packet, or [`NO_RULE`].
+    #[inline]
+    pub(crate) fn find(&self, packet: &ParsedPacket<'_>) -> u32 {
+        search::first_rule(&self.table(), packet)
+    }
+
     /// Writes to `found` the index of the rule that decides on each of up to [`LANES`] packets, or [`NO_RULE`].
     #[inline]
     pub(crate) fn find_batch(&self, packets: &[ParsedPacket<'_>], found: &mut [u32; LANES]) {
