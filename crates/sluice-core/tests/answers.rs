@@ -253,6 +253,42 @@ fn answers_that_go_on_elsewhere_are_unread() {
     assert_eq!(flags_of(&over_udp(&strange)), UNREAD | flags::MALFORMED | flags::NAME_MISSING);
 }
 
+/// Only the segment with which an answer begins can say so: nothing shows that the next one goes on with it.
+#[test]
+fn a_policy_can_fail_closed_on_answers_over_tcp_wherever_their_segment_ends() {
+    let unread = Conditions { answer: Some(Content::Unread), ..Conditions::default() };
+    let stream = with_length(&response(&[alias("a.example"), alias("bad.example")]));
+    let before = with_length(&response(&[alias("a.example")]));
+    for end in 1..stream.len() {
+        let packets = [over_tcp(&stream[..end]), over_tcp(&[&before, &stream[..end]].concat())];
+        assert_eq!(decided(&[blocks(1, unread.clone())], &packets), [1, 1], "{end} bytes");
+    }
+    assert_eq!(decided(&[blocks(1, unread.clone())], &[over_tcp(&stream), over_tcp(&before)]), [0, 0]);
+    // A query is no answer, nor is an answer without one.
+    let mut query = with_length(&response_with([1, 0], &[]));
+    for is_query in [true, false] {
+        for end in 1..query.len() {
+            let packet =
+                if is_query { ipv4(6, &tcp((40_000, 53), 0x18, &query[..end])) } else { over_tcp(&query[..end]) };
+            let may_be_one = !is_query && end < 10;
+            assert_eq!(flags_of(&packet) & UNREAD, if may_be_one { UNREAD } else { 0 }, "{end} bytes");
+        }
+        query[4] |= 0x80;
+    }
+    // Behind another question, and behind the last message that is looked at.
+    let mut other = response(&[alias("a.example")]);
+    other[13] ^= 1;
+    let other = with_length(&other);
+    assert_eq!(flags_of(&over_tcp(&[&before[..], &other, &stream].concat())), UNREAD | flags::NAME_MISSING);
+    assert_eq!(flags_of(&over_tcp(&[&before[..], &other].concat())), flags::ANSWER | flags::NAME_MISSING);
+    assert_eq!(flags_of(&over_tcp(&before.repeat(16))), flags::ANSWER);
+    assert_eq!(flags_of(&over_tcp(&[before.repeat(16), stream].concat())), UNREAD | flags::NAME_MISSING);
+    // With a question that cannot be.
+    let mut strange = before.clone();
+    strange[14] = 0x80;
+    assert_eq!(flags_of(&over_tcp(&strange)), UNREAD | flags::MALFORMED | flags::NAME_MISSING);
+}
+
 #[test]
 fn more_than_is_looked_at_is_unread() {
     let addresses = |count: usize| vec![record(1, &[192, 0, 2, 1]); count];

@@ -183,6 +183,7 @@ impl<'packet> Parser<'packet, '_> {
         for _ in 0..MAX_MESSAGES {
             let Some((length, behind)) = rest.split_first_chunk::<2>() else {
                 if !rest.is_empty() && !is_other {
+                    self.unread_answers(&[]);
                     self.name_behind_end();
                 }
                 return;
@@ -195,11 +196,15 @@ impl<'packet> Parser<'packet, '_> {
                 None if is_whole && !is_believed => return,
                 None if is_whole => {}
                 None if is_other || length < SHORTEST => return,
-                None => return self.name_behind_end(),
+                None => {
+                    self.unread_answers(bytes);
+                    return self.name_behind_end();
+                }
                 Some((_, message)) if message.questions == 0 => {}
                 Some((Ok(_), message)) if is_other => {
                     // What the receiver takes it for cannot be seen here.
                     if message.questions == 1 {
+                        self.unread_answers(bytes);
                         self.malformed();
                     }
                     return;
@@ -215,15 +220,20 @@ impl<'packet> Parser<'packet, '_> {
                     }
                     self.answers(bytes, is_whole);
                     if first.is_some_and(|name| !name.eq_ignore_ascii_case(question.name)) {
+                        if !next.is_empty() {
+                            self.unread_answers(&[]);
+                        }
                         return self.name_missing();
                     }
                 }
                 Some((Err(_), _)) if is_other => return,
                 Some((Err(Fault::Short), message)) if !is_whole && (is_believed || message.questions == 1) => {
+                    self.unread_answers(bytes);
                     return self.name_behind_end();
                 }
                 Some((Err(_), message)) => {
                     if is_believed || is_whole && message.is_plain && message.questions == 1 {
+                        self.unread_answers(bytes);
                         self.name_missing();
                         self.malformed();
                     }
@@ -233,7 +243,24 @@ impl<'packet> Parser<'packet, '_> {
             rest = next;
         }
         if !rest.is_empty() && !is_other {
+            self.unread_answers(&[]);
             self.name_missing();
+        }
+    }
+
+    /// A message of a stream is not read to its end. It starts like this; nothing is known of its start if that is
+    /// empty, or if there are more. Where it may be an answer, its answers are unread: nothing shows that the next
+    /// segment goes on with them.
+    #[cold]
+    fn unread_answers(&mut self, start: &[u8]) {
+        let may_be_answer = match start {
+            [_, _, flags, ..] if flags & (RESPONSE | OPCODE) != RESPONSE => false,
+            [_, _, _, _, _, _, high, low, ..] => [*high, *low] != [0; 2],
+            [_, _, _, ..] => true,
+            _ => is_port(self.flow.source_port),
+        };
+        if may_be_answer {
+            self.set(flags::ANSWER | flags::ANSWER_UNREAD);
         }
     }
 }
