@@ -3,9 +3,10 @@
 //! [`sample`] has a record of each kind that docs/policy-table.md describes. [`fields`] describes every bit of these
 //! records: what it may be, and what is said otherwise. [`limits`] has the tables that sit exactly on each limit.
 
+mod children;
 mod conditions;
 mod fields;
-mod hashes;
+
 mod limits;
 mod raw;
 mod sample;
