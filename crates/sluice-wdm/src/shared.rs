@@ -110,6 +110,7 @@ mod tests {
         let mut shared = SharedBytes::new(&mut memory[..4]);
         assert_eq!((shared.first(), shared.first::<5>()), (Some([1, 2, 3, 4]), None));
         assert_eq!(shared.to_vec().unwrap(), [1, 2, 3, 4]);
+        assert_eq!((shared.len(), shared.is_empty(), shared.behind(4).is_empty()), (4, false, true));
         assert!(shared.behind(2).write(&[7, 8]) && !shared.behind(2).write(&[9; 3]));
         assert!(shared.behind(9).is_empty() && shared.behind(9).write(&[]));
         assert_eq!(memory, [1, 2, 7, 8, 5]);

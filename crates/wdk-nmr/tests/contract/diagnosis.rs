@@ -1,6 +1,7 @@
 //! What can be seen of a registration, through the API and in memory.
 
 use core::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use nmr_registrar::Session;
 use wdk_nmr::header::{
@@ -35,6 +36,29 @@ fn a_hanging_unload_can_be_explained() {
     drop(peer);
     deregistering.wait(passive()).unwrap();
     provider.deregister(passive()).unwrap();
+}
+
+#[test]
+fn a_binding_is_seen_while_its_attach_callback_runs() {
+    let _session = Session::new();
+    let log = Log::default();
+    let client = Arc::new(Mutex::new(Some(use_it(TestClient::new(&log)))));
+    let states = |client: &Mutex<Option<_>>| -> Vec<BindingState> {
+        let client = client.lock().unwrap();
+        let client: &ClientRegistration<TestClient, Program> = client.as_ref().unwrap();
+        client.bindings().map(|binding| binding.state).collect()
+    };
+    let mut raw = Raw::new();
+    let in_callback = client.clone();
+    raw.attach_as_provider = Box::new(move |_| {
+        assert_eq!(states(&in_callback), [BindingState::Attaching]);
+        (STATUS_SUCCESS, core::ptr::null())
+    });
+    raw.register_provider();
+    assert_eq!(states(&client), [BindingState::Attached]);
+    let client = client.lock().unwrap().take().unwrap();
+    client.deregister(passive()).unwrap();
+    raw.deregister();
 }
 
 #[test]
