@@ -371,6 +371,11 @@ fn wifi_frames_with_data_are_read() {
     assert!(found(&padded));
     let words = [&[0, 0, 13, 0, 2, 0, 0, 0x80, 0, 0, 0, 0, 0x20], frame([0x88, 0x01], 28).as_slice()].concat();
     assert!(found(&words), "a second word of fields");
+    let words =
+        [&[0, 0, 17, 0, 2, 0, 0, 0x80, 0, 0, 0, 0x80, 0, 0, 0, 0, 0x20], frame([0x88, 0x01], 28).as_slice()].concat();
+    assert!(found(&words), "and a third one");
+    let not_padded = [&[0, 0, 9, 0, 2, 0, 0, 0, 0xDF], frame([0x88, 0x01], 26).as_slice()].concat();
+    assert!(found(&not_padded), "flags that say something else");
     let mut aggregate = frame([0x88, 0x01], 26);
     aggregate[24] = 0x80;
     let mut fragment = frame([0x08, 0x01], 24);
@@ -703,6 +708,14 @@ fn tcp_and_udp_lengths_that_cannot_be_are_malformed() {
         datagram[4..6].copy_from_slice(&length.to_be_bytes());
         let flow = whole(link_type::RAW, &ipv4(17, &datagram));
         assert!(flow.has(flags::MALFORMED | flags::PORTS), "{length}");
+        assert_eq!(flow.payload_length, if length == 7 { 0 } else { 1 }, "{length}");
+    }
+    // What UDP-Lite has there is how much of the datagram its checksum is about.
+    for (coverage, wrong) in [(0_u16, 0), (1, 1), (7, 1), (8, 0), (9, 0), (10, 1)] {
+        let mut datagram = udp((1, 2), b"x");
+        datagram[4..6].copy_from_slice(&coverage.to_be_bytes());
+        let flow = whole(link_type::RAW, &ipv4(136, &datagram));
+        assert_eq!((flow.flags & WRONG, flow.payload_length), (wrong * flags::MALFORMED, 1), "{coverage}");
     }
 }
 

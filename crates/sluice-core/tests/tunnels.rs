@@ -163,6 +163,12 @@ fn a_tunnel_that_cannot_be_read_says_so() {
             "ERSPAN of another version",
             gre(&[0x10, 0, 0x88, 0xBE, 0, 0, 0, 1], &[&[0x30, 0, 0, 0, 0, 0, 0, 0], &frame[..]].concat()),
         ),
+        (
+            "ERSPAN III that carries no frame",
+            gre(&[0x10, 0, 0x22, 0xEB, 0, 0, 0, 1], &[&[0x20, 1][..], &[0; 8], &[4, 0], &frame].concat()),
+        ),
+        ("PPTP without a key", gre(&[0x10, 1, 0x88, 0x0B, 0, 30, 0, 7, 0, 0, 0, 1, 0xFF, 3, 0, 0x21], &v4)),
+        ("PPTP with a checksum", gre(&[0xB0, 1, 0x88, 0x0B, 0, 30, 0, 7, 0, 0, 0, 1, 0xFF, 3, 0, 0x21], &v4)),
         ("VXLAN without its mark", over(4789, &[&[0; 8], &frame])),
         (
             "VXLAN that says what follows, on the port of that which does not",
