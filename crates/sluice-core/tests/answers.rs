@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::packets::{ipv4, ipv4_with, tcp, udp, whole};
+use common::packets::{client_hello, extension, ipv4, ipv4_with, tcp, udp, whole};
 use sluice_core::compile::{Conditions, Content, ErrorKind, Rule, compile};
 use sluice_core::{Action, CapturedPacket, Decision, Direction, Observer, Policy, RuleAction};
 use sluice_core::{classify, classify_observed, parse};
@@ -283,6 +283,11 @@ fn a_policy_can_fail_closed_on_answers_over_tcp_wherever_their_segment_ends() {
     assert_eq!(flags_of(&over_tcp(&[&before[..], &other].concat())), flags::ANSWER | flags::NAME_MISSING);
     assert_eq!(flags_of(&over_tcp(&before.repeat(16))), flags::ANSWER);
     assert_eq!(flags_of(&over_tcp(&[before.repeat(16), stream].concat())), UNREAD | flags::NAME_MISSING);
+    // In what can be a hello of TLS as well: the length of its record has the bit of an answer.
+    let mut hello = client_hello(&extension(21, &[0; 305]));
+    hello[14..21].copy_from_slice(&[1, b'a', 0, 0, 1, 0, 1]);
+    assert_eq!(hello[3..10], [0x01, 0x84, 1, 0, 1, 0x80, 3]);
+    assert_eq!(flags_of(&over_tcp(&hello)), UNREAD | flags::MALFORMED | flags::NAME_MISSING);
     // With a question that cannot be.
     let mut strange = before.clone();
     strange[14] = 0x80;
