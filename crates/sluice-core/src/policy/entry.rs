@@ -6,7 +6,7 @@
 #[cfg(feature = "compile")]
 use super::key::parts_of;
 use super::key::{Key, Key4, Key6, address};
-use super::table::{ENTRY_HAS_EXTRA, Table, root, size, words};
+use super::table::{ENTRY_HAS_EXTRA, Table, halves, root, size, words};
 
 /// What both kinds of entries have: everything but the addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,15 +29,20 @@ impl Common {
     pub(crate) fn rule_index(&self) -> u32 {
         self.rule & !ENTRY_HAS_EXTRA
     }
+}
 
-    /// 0 if ports and properties are as they should be.
-    #[inline]
-    fn mismatch(&self, key: &impl Key) -> u32 {
-        let parts = |ports: u32| [ports as u16, (ports >> 16) as u16];
-        let [ports, first, last] = [key.ports(), self.first_ports, self.last_ports].map(parts);
-        let out_of_range = (ports[0] < first[0]) | (ports[0] > last[0]) | (ports[1] < first[1]) | (ports[1] > last[1]);
-        u32::from(out_of_range) | (key.properties() ^ self.meta_value) & self.meta_mask
-    }
+/// 0 if ports and properties are as they should be, by the bytes that [`Common`] starts with.
+#[inline]
+fn mismatch(bytes: &[u8; 16], key: &impl Key) -> u32 {
+    // Ports are read by themselves, not cut out of words: a processor compares them where they are.
+    let [first_destination, first_source, last_destination, last_source, ..] = halves::<8, _>(bytes);
+    let [_, _, meta_value, meta_mask] = words(bytes);
+    let [source, destination] = [(key.ports() >> 16) as u16, key.ports() as u16];
+    let out_of_range = (destination < first_destination)
+        | (destination > last_destination)
+        | (source < first_source)
+        | (source > last_source);
+    u32::from(out_of_range) | (key.properties() ^ meta_value) & meta_mask
 }
 
 /// An entry of an IPv4 tree, or of the tree for packets that are not IP.
@@ -73,9 +78,14 @@ pub(crate) trait Entry: Sized {
 
     /// Those of entry `index`.
     fn bytes<'table>(table: &Table<'table>, index: u32) -> Option<&'table Self::Bytes>;
+    /// Those of `count` entries from `index` on.
+    fn run<'table>(table: &Table<'table>, index: u32, count: u32) -> Option<&'table [Self::Bytes]>;
     fn read(bytes: &Self::Bytes) -> Self;
     fn common(&self) -> &Common;
-    fn matches(&self, key: &Self::Key) -> bool;
+    /// Whether the entry with these bytes is as `key` is, but for extra conditions of its rule.
+    fn matches(bytes: &Self::Bytes, key: &Self::Key) -> bool;
+    /// The word with the rule of the entry with these bytes, see [`Common::rule`].
+    fn rule(bytes: &Self::Bytes) -> u32;
     /// The first 32 bits of source and destination, each with those that count.
     fn first_words(&self) -> [(u32, u32); 2];
     /// Whether all bits outside of values are 0, and all values within their limits.
@@ -92,6 +102,11 @@ impl Entry for Entry4 {
     #[inline]
     fn bytes<'table>(table: &Table<'table>, index: u32) -> Option<&'table Self::Bytes> {
         table.record(table.layout.entries4, index)
+    }
+
+    #[inline]
+    fn run<'table>(table: &Table<'table>, index: u32, count: u32) -> Option<&'table [Self::Bytes]> {
+        table.records(table.layout.entries4, index, count)
     }
 
     #[inline]
@@ -112,10 +127,17 @@ impl Entry for Entry4 {
     }
 
     #[inline]
-    fn matches(&self, key: &Key4) -> bool {
-        let source = u64::from(key.source() ^ self.source) >> (self.source_shift & 63);
-        let destination = u64::from(key.destination() ^ self.destination) >> (self.destination_shift & 63);
-        source | destination | u64::from(self.common.mismatch(key)) == 0
+    fn matches(b: &Self::Bytes, key: &Key4) -> bool {
+        let [source, destination, .., shape] = words::<8, _>(b);
+        let source = u64::from(key.source() ^ source) >> (shape >> 20 & 63);
+        let destination = u64::from(key.destination() ^ destination) >> (shape >> 26);
+        source | destination | u64::from(mismatch(part::<8, _, _>(b), key)) == 0
+    }
+
+    #[inline]
+    fn rule(b: &Self::Bytes) -> u32 {
+        let [.., rule, _] = words::<8, _>(b);
+        rule
     }
 
     fn first_words(&self) -> [(u32, u32); 2] {
@@ -158,6 +180,11 @@ impl Entry for Entry6 {
     }
 
     #[inline]
+    fn run<'table>(table: &Table<'table>, index: u32, count: u32) -> Option<&'table [Self::Bytes]> {
+        table.records(table.layout.entries6, index, count)
+    }
+
+    #[inline]
     fn read(b: &Self::Bytes) -> Self {
         let [s0, s1, s2, s3, d0, d1, d2, d3, first_ports, last_ports, meta_value, meta_mask, rule, run, shifts, _] =
             words(b);
@@ -176,10 +203,17 @@ impl Entry for Entry6 {
     }
 
     #[inline]
-    fn matches(&self, key: &Key6) -> bool {
-        let source = (key.source() ^ self.source).checked_shr(self.source_shift);
-        let destination = (key.destination() ^ self.destination).checked_shr(self.destination_shift);
-        source.unwrap_or(0) | destination.unwrap_or(0) | u128::from(self.common.mismatch(key)) == 0
+    fn matches(b: &Self::Bytes, key: &Key6) -> bool {
+        let entry = Self::read(b);
+        let source = (key.source() ^ entry.source).checked_shr(entry.source_shift);
+        let destination = (key.destination() ^ entry.destination).checked_shr(entry.destination_shift);
+        let rest = mismatch(part::<32, _, _>(b), key);
+        source.unwrap_or(0) | destination.unwrap_or(0) | u128::from(rest) == 0
+    }
+
+    #[inline]
+    fn rule(b: &Self::Bytes) -> u32 {
+        Self::read(b).common.rule
     }
 
     fn first_words(&self) -> [(u32, u32); 2] {
@@ -221,6 +255,14 @@ impl Entry for Entry6 {
             0,
         ])
     }
+}
+
+/// The bytes from `START` on.
+#[inline]
+fn part<const START: usize, const ALL: usize, const SIZE: usize>(bytes: &[u8; ALL]) -> &[u8; SIZE] {
+    const { assert!(START + SIZE <= ALL) };
+    let (_, rest) = bytes.split_at(START);
+    rest.first_chunk().unwrap_or(&[0; SIZE])
 }
 
 fn low_bits_are_zero(address: u128, count: u32) -> bool {

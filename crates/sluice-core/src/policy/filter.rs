@@ -6,7 +6,7 @@
 //! branches, so that a processor has nothing to foresee wrongly (bit vectors: Lakshman and Stiliadis, SIGCOMM 1998).
 
 use super::key::Key;
-use super::table::{MAX_LEAF, size};
+use super::table::{MAX_LEAF, halves, size};
 
 /// How many windows a filter has.
 pub(crate) const WINDOWS: usize = 8;
@@ -62,9 +62,9 @@ impl<'table> Filter<'table> {
     fn read(bytes: &'table [u8]) -> Option<Self> {
         let (heads, rest) = bytes.first_chunk::<SPAN>()?.split_first_chunk::<HEADS>()?;
         let (places, heads) = heads.split_first_chunk()?;
-        let (masks, heads) = heads.split_first_chunk()?;
-        let (scales, heads) = heads.split_first_chunk()?;
-        let (starts, _) = heads.split_first_chunk()?;
+        let (masks, heads) = heads.split_first_chunk::<{ WINDOWS * 2 }>()?;
+        let (scales, heads) = heads.split_first_chunk::<{ WINDOWS * 2 }>()?;
+        let (starts, _) = heads.split_first_chunk::<{ WINDOWS * 2 }>()?;
         Some(Self {
             places: *places,
             masks: halves(masks),
@@ -98,24 +98,18 @@ impl<'table> Filter<'table> {
 }
 
 /// The entries of the first group that may match. Bits behind the last entry mean nothing.
-#[inline]
+#[inline(always)]
 pub(crate) fn first_group(filter: &[u8], key: &impl Key) -> u128 {
-    Filter::read(filter).map_or(0, |filter| filter.in_all(filter.rows(key), 0))
+    match Filter::read(filter) {
+        Some(filter) => filter.in_all(filter.rows(key), 0),
+        None => 0,
+    }
 }
 
 /// Where the set for `value` starts, the bits of a window in their place.
 #[inline]
 fn row(value: u16, scale: u16, start: u16) -> usize {
     (usize::from(value).wrapping_mul(scale.into()) >> SCALE_SHIFT).wrapping_add(start.into())
-}
-
-#[inline]
-fn halves(bytes: &[u8; WINDOWS * 2]) -> [u16; WINDOWS] {
-    let mut halves = [0; WINDOWS];
-    for (half, bytes) in halves.iter_mut().zip(bytes.as_chunks().0) {
-        *half = u16::from_le_bytes(*bytes);
-    }
-    halves
 }
 
 /// The sets that a filter has for one packet, for a leaf of several groups.

@@ -81,6 +81,19 @@ impl Node {
         if self.control & Self::TUPLE == 0 { None } else { Some(Tuple(self.control)) }
     }
 
+    /// Whether this is a hash table, and what it does not hold is in a remainder.
+    #[inline]
+    pub(crate) const fn is_table(&self) -> bool {
+        const TABLE: u32 = Node::TUPLE | Node::REMAINDER;
+        self.control & (Self::LEAF | TABLE) == TABLE
+    }
+
+    /// Which child of a hash table a packet with `key` goes to, see [`child`](Self::child).
+    #[inline]
+    pub(crate) fn table_child(&self, key: &impl Key) -> u32 {
+        key.child(Tuple(self.control))
+    }
+
     /// Which child a packet with `key` goes to, counted from the first that is no remainder.
     #[inline]
     pub(crate) fn child(&self, key: &impl Key) -> u32 {
@@ -174,22 +187,23 @@ impl Tuple {
         self.0 >> 16 & 0x1F
     }
 
+    /// Which bits of protocol and ports belong to it: those of the protocol from bit 32 on, those of the ports below.
+    #[inline]
+    fn part_mask(self) -> u64 {
+        const S: u64 = 0xFFFF_0000;
+        const D: u64 = 0xFFFF;
+        const P: u64 = 0xFF << 32;
+        const MASKS: [u64; 8] = [0, S, D, D | S, P, P | S, P | D, P | D | S];
+        let parts = self.0 >> Self::SOURCE_PORT.trailing_zeros() & 7;
+        MASKS.get(parts as usize).copied().unwrap_or(0)
+    }
+
     /// The child for these parts of a key, of which the addresses are without the bits that are left out.
     #[inline]
-    pub(crate) const fn child(self, source: u64, destination: u64, ports: u32, protocol: u32) -> u32 {
+    pub(crate) fn child(self, source: u64, destination: u64, ports: u32, protocol: u32) -> u32 {
         // Odd numbers without a pattern. The high bits of a product depend on all bits of its factors.
         const FACTORS: [u64; 3] = [0x9E37_79B9_7F4A_7C15, 0xC2B2_AE3D_27D4_EB4F, 0x1656_67B1_9E37_79F9];
-        let mut rest = 0;
-        if self.0 & Self::SOURCE_PORT != 0 {
-            rest |= ports & 0xFFFF_0000;
-        }
-        if self.0 & Self::DESTINATION_PORT != 0 {
-            rest |= ports & 0xFFFF;
-        }
-        let mut rest = rest as u64;
-        if self.0 & Self::PROTOCOL != 0 {
-            rest |= (protocol as u64) << 32;
-        }
+        let rest = ((protocol as u64) << 32 | ports as u64) & self.part_mask();
         let hash =
             source.wrapping_mul(FACTORS[0]) ^ destination.wrapping_mul(FACTORS[1]) ^ rest.wrapping_mul(FACTORS[2]);
         // 64 bits wide, so that no bits at all are 0: the one child that there is.

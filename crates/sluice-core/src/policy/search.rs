@@ -44,11 +44,18 @@ impl ParsedPacket<'_> {
 /// The index of the first rule that matches, or [`NO_RULE`].
 #[inline]
 pub(crate) fn first_rule(table: &Table<'_>, packet: &ParsedPacket<'_>) -> u32 {
-    #[inline]
+    #[inline(always)]
     fn of<E: Entry>(table: &Table<'_>, packet: &ParsedPacket<'_>) -> u32 {
-        let mut lane = Lane::<E>::IDLE;
-        lane.start(table, packet.root(), packet);
-        lane.finish(table, packet)
+        let key = E::Key::new(packet.direction, packet.flow);
+        let root = packet.root();
+        let best = match table.node(root) {
+            Some(node) if node.is_table() => in_tables::<E>(table, &node, Child::of(table, &node, &key), &key, packet),
+            _ => {
+                let way = Way::down(table, root, &key);
+                finish::<E>(table, packet, &key, way, way.first_candidates(table, &key))
+            }
+        };
+        by_name::<E>(table, packet, &key, best)
     }
     if packet.is_ipv6() { of::<Entry6>(table, packet) } else { of::<Entry4>(table, packet) }
 }
@@ -69,49 +76,173 @@ pub(crate) fn first_rules(table: &Table<'_>, packets: &[ParsedPacket<'_>], found
     }
 }
 
-#[inline(never)]
 fn side_by_side<E: Entry>(table: &Table<'_>, root: u32, packets: &[ParsedPacket<'_>], found: &mut [u32; LANES]) {
+    match table.node(root) {
+        Some(node) if node.is_table() => in_tables_side_by_side::<E>(table, &node, packets, found),
+        _ => in_cuts_side_by_side::<E>(table, root, packets, found),
+    }
+}
+
+#[inline(never)]
+fn in_tables_side_by_side<E: Entry>(
+    table: &Table<'_>,
+    node: &Node,
+    packets: &[ParsedPacket<'_>],
+    found: &mut [u32; LANES],
+) {
+    let mut lanes = [(E::Key::ZERO, Child::NONE); LANES];
+    for ((key, child), packet) in lanes.iter_mut().zip(packets) {
+        *key = E::Key::new(packet.direction, packet.flow);
+        *child = Child::of(table, node, key);
+    }
+    for (((key, child), packet), found) in lanes.iter().zip(packets).zip(found) {
+        let best = in_tables::<E>(table, node, *child, key, packet);
+        *found = by_name::<E>(table, packet, key, best);
+    }
+}
+
+#[inline(never)]
+fn in_cuts_side_by_side<E: Entry>(
+    table: &Table<'_>,
+    root: u32,
+    packets: &[ParsedPacket<'_>],
+    found: &mut [u32; LANES],
+) {
     let mut lanes = [const { Lane::<E>::IDLE }; LANES];
     for (lane, packet) in lanes.iter_mut().zip(packets) {
         lane.start(table, root, packet);
     }
     for ((lane, packet), found) in lanes.iter_mut().zip(packets).zip(found) {
-        *found = lane.finish(table, packet);
+        let best = finish::<E>(table, packet, &lane.key, lane.way, lane.candidates);
+        *found = by_name::<E>(table, packet, &lane.key, best);
     }
 }
 
-/// A packet on its way: where it has come to, what may match there, and what it put off.
+/// A packet on its way.
 struct Lane<E: Entry> {
     key: E::Key,
-    leaf: Node,
+    way: Way,
     candidates: u128,
-    walk: Walk,
 }
 
 impl<E: Entry> Lane<E> {
-    const IDLE: Self = Self { key: E::Key::ZERO, leaf: Node::EMPTY, candidates: 0, walk: Walk::ENDED };
+    const IDLE: Self = Self { key: E::Key::ZERO, way: Way { node: Node::EMPTY, put_off: 0 }, candidates: 0 };
 
     /// Goes down from `root` to a leaf and looks at its filter.
     #[inline(always)]
     fn start(&mut self, table: &Table<'_>, root: u32, packet: &ParsedPacket<'_>) {
         // In place: a processor stalls on a copy of what it has just written in parts.
         self.key = E::Key::new(packet.direction, packet.flow);
-        self.leaf = self.walk.descend(table, root, &self.key, NO_RULE).unwrap_or(Node::EMPTY);
-        self.candidates = first_candidates(table, &self.leaf, &self.key);
+        self.way = Way::down(table, root, &self.key);
+        self.candidates = self.way.first_candidates(table, &self.key);
+    }
+}
+
+/// How far a packet has come down a tree without a list of what was put off on the way.
+#[derive(Clone, Copy)]
+struct Way {
+    /// A leaf; or a node that would put off a second one.
+    node: Node,
+    /// The node that was put off, or 0: that is a root, which never is.
+    put_off: u32,
+}
+
+impl Way {
+    #[inline(always)]
+    fn down(table: &Table<'_>, root: u32, key: &impl Key) -> Self {
+        let mut way = Self { node: table.node(root).unwrap_or(Node::EMPTY), put_off: 0 };
+        while !way.node.is_leaf() {
+            let mut child = way.node.base.wrapping_add(way.node.child(key));
+            if way.node.has_remainder() {
+                if way.put_off != 0 {
+                    return way;
+                }
+                way.put_off = way.node.base;
+                child = child.wrapping_add(1);
+            }
+            way.node = table.node(child).unwrap_or(Node::EMPTY);
+        }
+        way
     }
 
-    /// Looks at the entries there, at what was put off, and at the rules that name the packet's host.
     #[inline(always)]
-    fn finish(&mut self, table: &Table<'_>, packet: &ParsedPacket<'_>) -> u32 {
-        let mut best = search_leaf::<E>(table, &self.leaf, self.candidates, &self.key, packet, NO_RULE);
-        if let Some(next) = self.walk.next_before(table, best) {
-            best = search_rest::<E>(table, next, &mut self.walk, &self.key, packet, best);
+    fn first_candidates(&self, table: &Table<'_>, key: &impl Key) -> u128 {
+        if self.node.is_leaf() { first_candidates(table, &self.node, key) } else { 0 }
+    }
+}
+
+/// Looks at the rules that name the packet's host.
+#[inline(always)]
+fn by_name<E: Entry>(table: &Table<'_>, packet: &ParsedPacket<'_>, key: &E::Key, best: u32) -> u32 {
+    let flow = packet.flow;
+    if table.layout.counts.suffixes != 0 && flow.name_length != 0 && flow.ip_version != 0 {
+        return names::first_rule::<E>(table, key, packet, best);
+    }
+    best
+}
+
+/// The child of a hash table that a packet goes to. Its memory is on its way.
+#[derive(Clone, Copy)]
+struct Child {
+    index: u32,
+    first_rule: u32,
+}
+
+impl Child {
+    const NONE: Self = Self { index: 0, first_rule: NO_RULE };
+
+    #[inline(always)]
+    fn of(table: &Table<'_>, node: &Node, key: &impl Key) -> Self {
+        let index = node.base.wrapping_add(node.table_child(key)).wrapping_add(1);
+        match table.node(index) {
+            Some(child) => Self { index, first_rule: child.first_rule },
+            None => Self::NONE,
         }
-        let flow = packet.flow;
-        if table.layout.counts.suffixes != 0 && flow.name_length != 0 && flow.ip_version != 0 {
-            best = names::first_rule::<E>(table, &self.key, packet, best);
+    }
+}
+
+/// The first rule that matches in a hash table, of which `child` is known, in those behind it, and in what comes behind
+/// them; or [`NO_RULE`].
+///
+/// A walk finds the same. Here nothing is put off, as what a table leaves to others is where the next turn starts.
+#[inline(always)]
+fn in_tables<E: Entry>(table: &Table<'_>, node: &Node, child: Child, key: &E::Key, packet: &ParsedPacket<'_>) -> u32 {
+    let (mut rest, mut child, mut best) = (node.base, child, NO_RULE);
+    loop {
+        if child.first_rule < best {
+            let Some(node) = table.node(child.index) else {
+                return best;
+            };
+            best = if node.is_leaf() && node.filter().is_none() {
+                in_entries::<E>(table, &node, key, packet, best)
+            } else {
+                search_node::<E>(table, node, key, packet, best)
+            };
         }
-        best
+        let Some(node) = table.node(rest) else {
+            return best;
+        };
+        if node.first_rule >= best {
+            return best;
+        }
+        if !node.is_table() {
+            return search_node::<E>(table, node, key, packet, best);
+        }
+        (rest, child) = (node.base, Child::of(table, &node, key));
+    }
+}
+
+/// Looks at the entries of the leaf that a packet has come to, and at what was put off.
+#[inline(always)]
+fn finish<E: Entry>(table: &Table<'_>, packet: &ParsedPacket<'_>, key: &E::Key, way: Way, candidates: u128) -> u32 {
+    let best = if way.node.is_leaf() {
+        search_leaf::<E>(table, &way.node, candidates, key, packet, NO_RULE)
+    } else {
+        search_node::<E>(table, way.node, key, packet, NO_RULE)
+    };
+    match table.node(way.put_off) {
+        Some(node) if way.put_off != 0 && node.first_rule < best => search_node::<E>(table, node, key, packet, best),
+        _ => best,
     }
 }
 
@@ -123,20 +254,16 @@ pub(crate) fn search<E: Entry>(
     packet: &ParsedPacket<'_>,
     best: u32,
 ) -> u32 {
-    let mut walk = Walk::ENDED;
-    search_rest::<E>(table, root, &mut walk, key, packet, best)
+    match table.node(root) {
+        Some(node) => search_node::<E>(table, node, key, packet, best),
+        None => best,
+    }
 }
 
-/// The first rule before `best` that matches below `node` or on the rest of a walk; else `best`.
+/// The same below a node that was read.
 #[inline(never)]
-fn search_rest<E: Entry>(
-    table: &Table<'_>,
-    node: u32,
-    walk: &mut Walk,
-    key: &E::Key,
-    packet: &ParsedPacket<'_>,
-    mut best: u32,
-) -> u32 {
+fn search_node<E: Entry>(table: &Table<'_>, node: Node, key: &E::Key, packet: &ParsedPacket<'_>, mut best: u32) -> u32 {
+    let mut walk = Walk::ENDED;
     let mut next = Some(node);
     while let Some(node) = next {
         if let Some(leaf) = walk.descend(table, node, key, best) {
@@ -233,11 +360,13 @@ fn all_in_tree<E: Entry>(
     found: &mut dyn FnMut(u32),
 ) {
     let mut walk = Walk::ENDED;
-    walk.put_off(root);
-    while let Some(next) = walk.next() {
-        if let Some(leaf) = walk.descend(table, next, key, before) {
+    let mut next = Some(root);
+    while let Some(node) = next {
+        let leaf = table.node(node).and_then(|node| walk.descend(table, node, key, before));
+        if let Some(leaf) = leaf {
             all_in_leaf::<E>(table, &leaf, key, packet, before, found);
         }
+        next = walk.next();
     }
 }
 
@@ -268,7 +397,7 @@ fn all_in_leaf<E: Entry>(
             if rule >= before {
                 return;
             }
-            if entry.matches(key) && (common.rule & ENTRY_HAS_EXTRA == 0 || extra_matches(table, rule, packet)) {
+            if E::matches(bytes, key) && (common.rule & ENTRY_HAS_EXTRA == 0 || extra_matches(table, rule, packet)) {
                 found(rule);
             }
             candidates &= candidates.wrapping_sub(1);
@@ -276,12 +405,12 @@ fn all_in_leaf<E: Entry>(
     }
 }
 
-/// Which entries of the first group of a leaf may match.
+/// Which entries of the first group of a leaf with a filter may match.
 #[inline(always)]
 fn first_candidates(table: &Table<'_>, leaf: &Node, key: &impl Key) -> u128 {
-    match leaf.filter() {
-        Some(index) => table.filter(index).map_or(0, |filter| first_group(filter, key)),
-        None => u128::MAX,
+    match leaf.filter().and_then(|index| table.filter(index)) {
+        Some(filter) => first_group(filter, key),
+        None => 0,
     }
 }
 
@@ -295,11 +424,49 @@ fn search_leaf<E: Entry>(
     packet: &ParsedPacket<'_>,
     best: u32,
 ) -> u32 {
-    match first_of::<E>(table, leaf.base, leaf.entry_count(), candidates, key, packet, best) {
+    let count = leaf.entry_count();
+    if leaf.filter().is_none() {
+        return in_entries::<E>(table, leaf, key, packet, best);
+    }
+    match first_of::<E>(table, leaf.base, count, candidates, key, packet, best) {
         Some(best) => best,
-        None if leaf.entry_count() > GROUP => more_groups::<E>(table, leaf, key, packet, best),
+        None if count > GROUP => more_groups::<E>(table, leaf, key, packet, best),
         None => best,
     }
+}
+
+/// The first rule before `best` that matches in a leaf without a filter; else `best`.
+#[inline(always)]
+fn in_entries<E: Entry>(table: &Table<'_>, leaf: &Node, key: &E::Key, packet: &ParsedPacket<'_>, best: u32) -> u32 {
+    let Some(entries) = E::run(table, leaf.base, leaf.entry_count()) else {
+        return best;
+    };
+    for entry in entries {
+        if let Some(rule) = decides::<E>(table, entry, key, packet, best) {
+            return rule;
+        }
+    }
+    best
+}
+
+/// The rule of an entry if it matches, or `best` if that comes first.
+#[inline(always)]
+fn decides<E: Entry>(
+    table: &Table<'_>,
+    entry: &E::Bytes,
+    key: &E::Key,
+    packet: &ParsedPacket<'_>,
+    best: u32,
+) -> Option<u32> {
+    if !E::matches(entry, key) {
+        return None;
+    }
+    let word = E::rule(entry);
+    let rule = word & !ENTRY_HAS_EXTRA;
+    if rule >= best {
+        return Some(best);
+    }
+    (word & ENTRY_HAS_EXTRA == 0 || extra_matches(table, rule, packet)).then_some(rule)
 }
 
 /// Searches a leaf from its second group on.
@@ -343,19 +510,18 @@ impl Walk {
 
     /// The next node that was put off in which there may be a rule before `best`.
     #[inline]
-    fn next_before(&mut self, table: &Table<'_>, best: u32) -> Option<u32> {
+    fn next_before(&mut self, table: &Table<'_>, best: u32) -> Option<Node> {
         loop {
-            let next = self.next()?;
-            if table.node(next)?.first_rule < best {
+            let next = table.node(self.next()?)?;
+            if next.first_rule < best {
                 return Some(next);
             }
         }
     }
 
-    /// Goes down from node `index` to a leaf, unless no rule there comes before `best`.
+    /// Goes down from `node` to a leaf, unless no rule there comes before `best`.
     #[inline(always)]
-    fn descend(&mut self, table: &Table<'_>, index: u32, key: &impl Key, best: u32) -> Option<Node> {
-        let mut node = table.node(index)?;
+    fn descend(&mut self, table: &Table<'_>, mut node: Node, key: &impl Key, best: u32) -> Option<Node> {
         while node.first_rule < best {
             if node.is_leaf() {
                 return Some(node);
@@ -388,16 +554,10 @@ fn first_of<E: Entry>(
         if index >= count {
             return None;
         }
-        let entry = E::read(E::bytes(table, base.wrapping_add(index))?);
-        if entry.matches(key) {
-            let common = entry.common();
-            let rule = common.rule_index();
-            if rule >= best {
-                return Some(best);
-            }
-            if common.rule & ENTRY_HAS_EXTRA == 0 || extra_matches(table, rule, packet) {
-                return Some(rule);
-            }
+        let entry = E::bytes(table, base.wrapping_add(index))?;
+        let found = decides::<E>(table, entry, key, packet, best);
+        if found.is_some() {
+            return found;
         }
         candidates &= candidates.wrapping_sub(1);
     }

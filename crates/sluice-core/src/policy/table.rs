@@ -71,6 +71,17 @@ pub(crate) fn words<const WORDS: usize, const BYTES: usize>(record: &[u8; BYTES]
     words
 }
 
+/// The same in halves of words.
+#[inline]
+pub(crate) fn halves<const HALVES: usize, const BYTES: usize>(record: &[u8; BYTES]) -> [u16; HALVES] {
+    const { assert!(HALVES * 2 == BYTES) };
+    let mut halves = [0; HALVES];
+    for (half, bytes) in halves.iter_mut().zip(record.as_chunks().0) {
+        *half = u16::from_le_bytes(*bytes);
+    }
+    halves
+}
+
 /// How many records each section has, in the order of the header and of the sections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -182,6 +193,19 @@ impl<'table> Table<'table> {
         // Sections start at multiples of SIZE, so that one comparison is enough.
         const { assert!(SIZE.is_power_of_two() && SIZE <= ALIGNMENT) };
         self.bytes.as_chunks().0.get(((start >> SIZE.trailing_zeros()) as usize).wrapping_add(index as usize))
+    }
+
+    /// `count` records from `index` on.
+    #[inline]
+    pub(crate) fn records<const SIZE: usize>(
+        &self,
+        start: u32,
+        index: u32,
+        count: u32,
+    ) -> Option<&'table [[u8; SIZE]]> {
+        const { assert!(SIZE.is_power_of_two() && SIZE <= ALIGNMENT) };
+        let first = ((start >> SIZE.trailing_zeros()) as usize).wrapping_add(index as usize);
+        self.bytes.as_chunks().0.get(first..first.wrapping_add(count as usize))
     }
 
     #[inline]

@@ -1,6 +1,9 @@
 //! Tables that sit exactly on a limit, which are taken, and those one step beyond it.
 
-use sluice_core::{MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE, TableError};
+use sluice_core::{
+    Action, Decision, Direction, MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE, ParsedPacket, Policy, TableError,
+};
+use sluice_npi::{Flow, link_type};
 
 use super::of_header;
 use super::raw::{HASH, IPV6, REMAINDER, Raw, empty_leaf, entry4, hash, homes, inner, leaf, window, windows};
@@ -81,6 +84,45 @@ fn a_search_visits_16384_records_at_most() {
 fn sixteen_subtrees_wait_at_most() {
     assert_eq!(chain(16, 1, 1), Ok(()));
     assert_eq!(chain(17, 1, 1), Err(TableError::BadNode(0)));
+}
+
+/// A chain as deep as can be whose leaves have an entry each, for a rule and a port of its own.
+#[test]
+fn every_subtree_that_waits_is_searched() {
+    let rules: u32 = 17;
+    // The rules come first in the last leaf, in the first one, or anywhere.
+    let orders: [fn(u32) -> u32; 3] = [|leaf| 16 - leaf, |leaf| leaf, |leaf| leaf * 5 % 17];
+    for rule_of in orders {
+        let mut raw = Raw { rules: (1..=rules).map(|id| [id, 0]).collect(), ..Raw::empty() };
+        raw.entries4 = (0..rules)
+            .map(|leaf| {
+                let [.., shape] = entry4(0, 1);
+                [0, 0, leaf, 0xFFFF_0000 | leaf, 0, 0, rule_of(leaf), shape]
+            })
+            .collect();
+        let first_from = |leaf: u32| (leaf..rules).map(rule_of).min().unwrap();
+        let node = |index: u32| {
+            let left = rules - 1 - index;
+            inner(3 + 2 * index, first_from(index), windows(0, 0) | REMAINDER, left * 3 + 2, left)
+        };
+        let leaf_of = |index: u32| leaf(0, index, 1, rule_of(index), 0);
+        raw.nodes[0] = node(0);
+        for index in 1..rules - 1 {
+            raw.nodes.extend([leaf_of(index - 1), node(index)]);
+        }
+        raw.nodes.extend([leaf_of(rules - 2), leaf_of(rules - 1)]);
+        let policy = Policy::new(raw.bytes()).unwrap();
+        let flow = |port| Flow { ip_version: 4, destination_port: port, ..Flow::default() };
+        let flows: Vec<Flow> = (0..20_u16).map(flow).collect();
+        let packet = |flow| ParsedPacket { direction: Direction::Inbound, link_type: link_type::RAW, bytes: &[], flow };
+        let packets: Vec<ParsedPacket<'_>> = flows.iter().map(packet).collect();
+        let expected: Vec<u32> = (0..20_u32).map(|port| if port < rules { rule_of(port) + 1 } else { 0 }).collect();
+        let found = packets.iter().map(|p| policy.classify(p.direction, p.link_type, &[], p.flow).rule_id);
+        assert_eq!(found.collect::<Vec<u32>>(), expected);
+        let mut decisions = [Decision { action: Action::Permit, rule_id: u32::MAX }; 20];
+        policy.classify_batch(&packets, &mut decisions);
+        assert_eq!(decisions.map(|decision| decision.rule_id).as_slice(), expected);
+    }
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl<E: Entry> Replay<'_, E> {
     /// The first rule in a leaf that matches, or [`NO_RULE`], and what the search for it costs.
     fn leaf(&self, node: &Node, key: &E::Key) -> (u32, u64) {
         let entries = &self.entries[node.base as usize..][..node.entry_count() as usize];
-        let found = entries.iter().position(|entry| entry.matches(key));
+        let found = entries.iter().position(|entry| E::matches(&entry.write(), key));
         let looked_at = found.map_or(entries.len(), |at| at + 1) as u64;
         let model = self.model;
         let cost = if entries.len() <= UNFILTERED {
