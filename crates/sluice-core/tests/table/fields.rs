@@ -309,6 +309,9 @@ fn extra_conditions_are_well_formed() {
     assert_eq!(only(&[0, 13 | 1 << 8, 0x08_0000, 0x10_0000, 0]), bad, "a flag that does not count");
     assert_eq!(only(&[0, 13 | 1 << 8, 0, 0, 0]), bad, "no flag that counts");
     assert_eq!(only(&[0, 13 | 2 << 8, 8, 8, 16, 16, 0]), bad, "two sets of flags");
+    assert_eq!(only(&[0, 1 | 1 << 8, 1, 2 | 1 << 8, 5 | 7 << 16, 0]), Ok(()), "two kinds");
+    assert_eq!(only(&[0, 2 | 1 << 8, 5 | 7 << 16, 1 | 1 << 8, 1, 0]), bad, "kinds out of order");
+    assert_eq!(only(&[0, 1 | 1 << 8, 1, 1 | 1 << 8, 101, 0]), bad, "a kind twice");
     assert_eq!(only(&[0, 0]), bad, "a list without conditions");
     assert_eq!(only(&[0, 1 | 1 << 8, 1, 1 << 8]), bad, "an end that counts");
     assert_eq!(only(&[0, 1 | 1 << 8, 1]), bad, "an item is the last word");
