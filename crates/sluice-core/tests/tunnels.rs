@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::packets::{client_hello, ethernet, ipv4, ipv4_with, ipv6, ports, query, server_name, tcp, udp, whole};
+use common::packets::{
+    client_hello, ethernet, ipv4, ipv4_with, ipv6, name, ports, query, server_name, tcp, udp, whole,
+};
 use sluice_core::compile::{Conditions, Content, Rule, compile};
 use sluice_core::{Action, CapturedPacket, Decision, Direction, Observer, Policy, RuleAction};
 use sluice_core::{classify, classify_observed, parse_inner};
@@ -276,18 +278,16 @@ fn the_first_rule_decides_whichever_header_it_means() {
     assert_eq!(verdicts(&[outer(1), inner(2)], &packet), [(action::PERMIT, 1)]);
 }
 
+/// A TLS hello in two records: its name has to be put together.
+fn in_two_records(hello: &[u8]) -> Vec<u8> {
+    [&hello[..1], &[3, 1, 0, 20], &hello[5..25], &[22, 3, 1], &((hello.len() - 25) as u16).to_be_bytes(), &hello[25..]]
+        .concat()
+}
+
 #[test]
 fn names_in_tunnels_are_judged_by_rules_on_the_inner_packet_alone() {
     let hello = client_hello(&server_name(b"bad.example"));
-    let split = [
-        &hello[..1],
-        &[3, 1, 0, 20],
-        &hello[5..25],
-        &[22, 3, 1],
-        &((hello.len() - 25) as u16).to_be_bytes(),
-        &hello[25..],
-    ]
-    .concat();
+    let split = in_two_records(&hello);
     let names = |inner| Conditions { names: vec!["bad.example".into()], inner, ..Conditions::default() };
     for payload in [hello.clone(), split] {
         let packets: Vec<_> = tunnels(&ipv4(6, &tcp((1, 443), 0x18, &payload)))
@@ -344,4 +344,26 @@ fn rules_that_observe_see_the_inner_packet_with_its_flow() {
     assert_eq!(verdict[0].rule_id, 3);
     seen.0.sort_unstable();
     assert_eq!(seen.0, [(0, 445, true), (1, 4789, false)]);
+}
+
+#[test]
+fn rules_that_observe_see_the_name_of_an_inner_packet_that_was_put_together() {
+    struct Seen(Vec<Vec<u8>>);
+    impl Observer for Seen {
+        fn decided(&mut self, _: u32) {}
+        fn observed(&mut self, _: u32, packet: &CapturedPacket<'_>, flow: &Flow, _: Decision) {
+            self.0.push(name(flow, packet.bytes).to_vec());
+        }
+    }
+    let conditions = Conditions { names: vec!["bad.example".into()], inner: true, ..Conditions::default() };
+    let rules = [rule(1, RuleAction::Log, conditions)];
+    let policy = Policy::new(compile(&rules, Action::Permit).expect("it compiles")).expect("it is valid");
+    let hello = client_hello(&server_name(b"bad.example"));
+    for payload in [&hello, &in_two_records(&hello)] {
+        let packet = vxlan(&ethernet(0x0800, &ipv4(6, &tcp((1, 443), 0x18, payload))));
+        let mut seen = Seen(Vec::new());
+        let mut verdict = [Verdict::default()];
+        classify_observed(&policy, 1, [captured(&packet)].into_iter(), &mut verdict, &mut seen).expect("it is known");
+        assert_eq!(seen.0, [b"bad.example"]);
+    }
 }
