@@ -577,6 +577,17 @@ fn a_request_that_the_segment_cuts_has_its_host_or_says_that_it_is_missing() {
 }
 
 #[test]
+fn a_request_that_the_capture_cuts_is_truncated_where_its_host_may_still_come() {
+    let said = |head: &str, captured: usize| {
+        let packet = ipv4(6, &tcp((CLIENT, 80), 0x18, &[head.as_bytes(), &[b'x'; 50]].concat()));
+        parse(link_type::RAW, &packet[..40 + captured], packet.len() as u32).unwrap().flags & SAID
+    };
+    let without_host = "GET / HTTP/1.1\r\nA: b\r\n\r\n";
+    assert_eq!(said(without_host, without_host.len()), flags::NAME_MISSING);
+    assert_eq!(said(without_host, without_host.len() - 2), flags::NAME_MISSING | flags::TRUNCATED);
+}
+
+#[test]
 fn any_token_is_a_method() {
     for method in ["PROPFIND", "REPORT", "MKCOL", "M-SEARCH", "get", "x", "!#$%&'*+-.^_`|~09", &"A".repeat(300)] {
         assert_http(&format!("{method} / HTTP/1.1\r\nHost: bad.example\r\n\r\n"), "bad.example", 0);
@@ -636,6 +647,8 @@ fn a_head_that_servers_have_to_refuse_is_malformed() {
     let both = flags::MALFORMED | flags::NAME_MISSING;
     assert_http(&head("Host: a.example\r\nHost: b.example"), "a.example", flags::MALFORMED);
     assert_http(&head("Host:\r\n bad.example"), "", both);
+    assert_http(&head("Host: a.example\r\nContent-Length: 5\r\nContent-Length: 5"), "a.example", 0);
+    assert_http(&head("Host: a.example\r\nContent-Length: 5\r\nContent-Length: 6"), "a.example", flags::MALFORMED);
     assert_http(&head(" Host: bad.example"), "bad.example", flags::MALFORMED);
     assert_http(&head("A: b\r\n\tc\r\nHost: bad.example"), "bad.example", flags::MALFORMED);
     assert_http(&head("Host : bad.example"), "bad.example", flags::MALFORMED);

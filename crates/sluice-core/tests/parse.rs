@@ -113,7 +113,7 @@ fn a_packet_is_read_as_what_its_link_type_and_its_ether_type_say() {
     let mut of_headers = Flow::default();
     parse_headers_into(link_type::RAW, &packet, packet.len() as u32, &mut of_headers).unwrap();
     assert_eq!(of_headers, flow);
-    for ether_type in [0x0801, 0x86DC, 0x86DE, 0x88B5] {
+    for ether_type in [0x0801, 0x0806, 0x86DC, 0x86DE, 0x88B5] {
         for packet in [ipv6(17, &udp((1, 2), b"x")), ipv4(6, &segment)] {
             let flow = whole(link_type::ETHERNET, &ethernet(ether_type, &packet));
             assert_eq!((flow.ether_type, flow.ip_version, ports(&flow)), (ether_type, 0, None));
@@ -637,6 +637,20 @@ fn a_jumbogram_is_read_by_the_length_in_its_option() {
     payload[4..8].copy_from_slice(&5000_u32.to_be_bytes());
     let small = whole(link_type::RAW, &ipv6_of(0, 0, &payload[..5000]));
     assert!(small.has(flags::MALFORMED | flags::PORTS), "a length that needs no option");
+
+    let fragment = |field: [u8; 2]| {
+        let mut payload = vec![44, 0, 0xC2, 4];
+        payload.extend(length.to_be_bytes());
+        payload.extend([17, 0, field[0], field[1], 0, 0, 0, 1]);
+        payload.extend(udp((1, 2), b""));
+        payload[20..22].fill(0);
+        payload.resize(length as usize, 0xAA);
+        whole(link_type::RAW, &ipv6_of(0, 0, &payload))
+    };
+    assert_eq!((ports(&fragment([0, 0])), fragment([0, 0]).flags & WRONG), (Some((1, 2)), 0), "an atomic fragment");
+    for field in [[0, 8], [0, 1], [0, 9]] {
+        assert!(fragment(field).has(flags::MALFORMED), "{field:?}: no jumbogram is a fragment");
+    }
 }
 
 #[test]

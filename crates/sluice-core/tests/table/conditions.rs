@@ -108,11 +108,11 @@ fn protocols_are_those_whose_bits_are_set() {
 
 #[test]
 fn icmp_types_are_those_that_are_listed_with_codes_in_their_range() {
-    let asked = Asked::of(&[&[7 | 4 << 8, 3 | 1 << 8 | 4 << 16, 3 | 6 << 8 | 6 << 16, 8, 255 | 2 << 8 | 255 << 16]]);
-    for icmp_type in [0, 2, 3, 4, 7, 8, 9, 254, 255] {
+    let asked = Asked::of(&[&[7 | 4 << 8, 3 | 1 << 8 | 4 << 16, 3 | 6 << 8 | 6 << 16, 8, 254 | 2 << 8 | 255 << 16]]);
+    for icmp_type in [0, 2, 3, 4, 7, 8, 9, 253, 254, 255] {
         for icmp_code in 0..=255 {
             let flow = Flow { icmp_type, icmp_code, flags: flags::ICMP, ..Flow::default() };
-            let expected = matches!((icmp_type, icmp_code), (3, 1..=4 | 6) | (8, 0) | (255, 2..));
+            let expected = matches!((icmp_type, icmp_code), (3, 1..=4 | 6) | (8, 0) | (254, 2..));
             asked.holds_if(expected, &flow);
             asked.holds_if(false, &Flow { flags: !flags::ICMP, ..flow });
         }
@@ -160,11 +160,14 @@ fn addresses_are_in_a_range_on_their_side_and_those_of_the_other_ip_version_are_
         matches!((address[0], address[size - 1]), (10, 5..=9 | 200) | (20..30, _) | (30, 0..=3))
     };
     let of_version = |size: usize, version: u8, other: u8, kinds: [u32; 2], words: &[u32], probes: &[[u8; 16]]| {
-        let [sources, destinations] = kinds.map(|kind| Asked::of(&[&[kind | 3 << 8], words]));
+        // Behind the addresses is a list that would be a range of them, and which holds.
+        let versions = [12 | 8 << 8, 0, 1, 2, 3, 4, 5, 6, 7];
+        let [sources, destinations] = kinds.map(|kind| Asked::of(&[&[kind | 3 << 8], words, &versions]));
         for address in probes {
             let elsewhere = [0xFF; 16];
             let [from, to] = [(*address, elsewhere), (elsewhere, *address)].map(|(source, destination)| Flow {
                 ip_version: version,
+                flags: flags::QUIC,
                 source_address: source,
                 destination_address: destination,
                 ..Flow::default()
