@@ -1,6 +1,7 @@
 //! Calls in a critical region: entered before a call is counted, left after it has ended, on the same thread.
 
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -122,14 +123,21 @@ fn r50_a_held_call_is_in_no_region_until_it_ends() {
     let log = Log::default();
     let provider = provide(TestProvider::new(&log));
     let (client, drops) = use_it::<Single>();
-    let held = client.providers().next().unwrap().hold();
+    let hold = || client.providers().next().unwrap().hold();
+    let (held, held_longer) = (hold(), hold());
     assert_eq!(depth(), 0, "no thread has the call any more");
+    assert_eq!(client.bindings().map(|binding| binding.calls).collect::<Vec<_>>(), [2]);
     let deregistering = provider.start_deregistering();
-    let other = thread::spawn(move || {
-        drop(held);
-        depth()
-    });
-    assert_eq!(other.join().unwrap(), 0);
+    let end = |held| {
+        let other = thread::spawn(move || {
+            drop(held);
+            depth()
+        });
+        assert_eq!(other.join().unwrap(), 0);
+    };
+    end(held);
+    assert_eq!(*drops.lock().unwrap(), [], "one call has not ended");
+    end(held_longer);
     assert_eq!(*drops.lock().unwrap(), [1], "the thread that ended it completed in a region");
     deregistering.wait(passive()).unwrap();
     client.deregister(passive()).unwrap();
@@ -151,10 +159,22 @@ fn at_dispatch_level_there_is_no_region() {
     drop(peer);
     assert_eq!(depth(), 0);
     let region = Region::<Kernel>::enter();
+    assert_eq!(format!("{region:?}"), "Region { entered: true, .. }");
     let peer = client.providers().next().unwrap();
     assert_eq!(depth(), 2, "regions nest");
     drop((region, peer));
     assert_eq!(depth(), 0);
     provider.deregister(passive()).unwrap();
     client.deregister(passive()).unwrap();
+}
+
+#[test]
+fn a_guard_in_regions_shows_the_guard_within() {
+    let mut place = MaybeUninit::<InCriticalRegion<Kernel, Single>>::uninit();
+    // SAFETY: a place for a guard.
+    unsafe { Guard::initialize(place.as_mut_ptr()) };
+    // SAFETY: it has just been filled.
+    let guard = unsafe { place.assume_init() };
+    let shown = format!("{guard:?}");
+    assert!(shown.starts_with("InCriticalRegion(Single("), "{shown}");
 }
