@@ -10,7 +10,7 @@ use crate::wire::{Wire, wire};
 /// The header of a message of type `T`.
 #[must_use]
 pub const fn header_of<T>() -> Header {
-    Header { version: crate::VERSION, ..Header::of::<T>() }
+    Header { version: crate::VERSION, size: Header::of::<T>().size }
 }
 
 /// The bits of [`PolicyRequest::flags`].

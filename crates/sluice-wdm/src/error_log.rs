@@ -91,6 +91,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_cut_and_says_so_and_no_string_is_lost() {
+        assert_eq!(ROOM, 100, "units, in 240 bytes of which 40 are taken");
         let long = "x".repeat(2 * ROOM);
         let strings =
             Strings::new(&[format_args!("12"), format_args!("{long}"), format_args!("lost"), format_args!("")]);

@@ -118,6 +118,7 @@ mod tests {
 
     #[test]
     fn an_object_name_is_as_long_as_a_counted_string_can_be() {
+        assert_eq!(MAX_UNITS, 32_767);
         assert_eq!(ObjectName::new(&[66; MAX_UNITS - 1], "x").unwrap().units().len(), MAX_UNITS);
         assert_eq!(ObjectName::new(&[66; MAX_UNITS], "x").unwrap_err(), STATUS_NAME_TOO_LONG);
         assert_eq!(ObjectName::with_prefix("x", &[66; MAX_UNITS]).unwrap_err(), STATUS_NAME_TOO_LONG);

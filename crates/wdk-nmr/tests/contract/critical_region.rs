@@ -169,6 +169,25 @@ fn at_dispatch_level_there_is_no_region() {
 }
 
 #[test]
+fn of_the_calls_at_dispatch_level_the_last_completes() {
+    let _session = Session::new();
+    let log = Log::default();
+    let provider = provide(TestProvider::new(&log));
+    let (client, drops) = use_it::<PerProcessor<Kernel, 1>>();
+    // SAFETY: one thread stands for the one processor.
+    let dispatch = unsafe { Dispatch::new() };
+    let enter = || client.providers().at_dispatch(dispatch).next().unwrap();
+    let (first, last) = (enter(), enter());
+    let deregistering = provider.start_deregistering();
+    drop(first);
+    assert_eq!(*drops.lock().unwrap(), [], "one call has not ended");
+    drop(last);
+    assert_eq!(*drops.lock().unwrap(), [0]);
+    deregistering.wait(passive()).unwrap();
+    client.deregister(passive()).unwrap();
+}
+
+#[test]
 fn a_guard_in_regions_shows_the_guard_within() {
     let mut place = MaybeUninit::<InCriticalRegion<Kernel, Single>>::uninit();
     // SAFETY: a place for a guard.
