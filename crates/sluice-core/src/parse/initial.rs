@@ -86,13 +86,20 @@ const LAST: &[u8] = &[1];
 /// The crate hkdf leaves a panic in code for ARM64, for keys that HMAC could not take; there are none.
 #[inline(never)]
 fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    let pad = |byte: u8| {
-        let mut block = [byte; 64];
-        block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
-        Sha256::new().chain_update(block)
-    };
-    let inner = parts.iter().fold(pad(0x36), |hash, part| hash.chain_update(part)).finalize();
-    pad(0x5C).chain_update(inner).finalize().into()
+    let inner = keyed(0x36, key, parts);
+    keyed(0x5C, key, &[&inner])
+}
+
+/// The hash of a key, padded and changed by `pad`, and of the parts behind it.
+// In a frame of its own, where one state of the hash takes the place of the other.
+#[inline(never)]
+fn keyed(pad: u8, key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    let mut block = [pad; 64];
+    block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+    let mut hash = Sha256::new();
+    hash.update(block);
+    parts.iter().for_each(|part| hash.update(part));
+    hash.finalize().into()
 }
 
 /// The first bytes of a block of keys.
