@@ -43,7 +43,7 @@ impl Offline {
     ) -> Result<Verdict, Failure> {
         let direction = Direction::from_number(packet.direction).unwrap_or_default();
         let RecordedPacket { link_type, wire_length, ref bytes, .. } = *packet;
-        let captured = CapturedPacket { direction, link_type, wire_length, bytes };
+        let captured = CapturedPacket { direction, link_type, wire_length, bytes, is_head: false };
         let mut verdict = Verdict::default();
         let mut observer = PacketObserver { offline: self, packet, observer };
         let packets = iter::once(captured);

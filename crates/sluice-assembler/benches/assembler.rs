@@ -55,8 +55,13 @@ fn read_and_follow(assembler: &Assembler, packet: &[u8]) -> Flow {
     let (mut flow, mut name) = (Flow::default(), None);
     let wire_length = packet.len() as u32;
     parse_with_name(link_type::RAW, packet, wire_length, &mut flow, &mut name).expect("it is known");
-    let captured =
-        CapturedPacket { direction: Direction::Unspecified, link_type: link_type::RAW, wire_length, bytes: packet };
+    let captured = CapturedPacket {
+        direction: Direction::Unspecified,
+        link_type: link_type::RAW,
+        wire_length,
+        bytes: packet,
+        is_head: false,
+    };
     assembler.follow(&captured, &mut flow, &mut name, || 0);
     flow
 }

@@ -93,30 +93,42 @@ impl Assembler {
         name: &mut Option<NameText>,
         now: impl FnOnce() -> u64,
     ) {
+        if let Some((index, tag)) = self.place_of(flow) {
+            self.look(index, &mut Looked { tag, now: now(), packet, flow, name });
+        }
+    }
+
+    /// Whether [`follow`](Self::follow) would look at the payload of a packet with this flow. If not, it does nothing
+    /// for the packet.
+    #[inline]
+    #[must_use]
+    pub fn follows(&self, flow: &Flow) -> bool {
+        self.place_of(flow).is_some()
+    }
+
+    /// The index of the group and the tag of the stream that a packet with this flow belongs to, or begins.
+    #[inline]
+    fn place_of(&self, flow: &Flow) -> Option<(usize, u16)> {
         if self.tags.is_empty() || !flow.has(flags::PORTS) || flow.has(flags::FRAGMENT) {
-            return;
+            return None;
         }
         let begins = match flow.protocol {
             protocol::TCP => {
                 let opens = flow.tcp_flags & (SYN | ACK) == SYN;
                 if !opens && flow.payload_length == 0 {
-                    return;
+                    return None;
                 }
                 opens || flow.has(flags::NAME_MISSING)
             }
             protocol::UDP if flow.has(flags::QUIC) => flow.has(flags::NAME_MISSING),
-            _ => return,
+            _ => return None,
         };
         let hash = self.key.hash(flow);
         let index = (u128::from(hash).wrapping_mul(self.tags.len() as u128) >> 64) as usize;
         // No stream has 0.
         let tag = hash as u16 | 1;
-        let Some(tags) = self.tags.get(index) else {
-            return;
-        };
-        if begins || has_tag(tags.load(Ordering::Relaxed), tag) {
-            self.look(index, &mut Looked { tag, now: now(), packet, flow, name });
-        }
+        let tags = self.tags.get(index)?;
+        (begins || has_tag(tags.load(Ordering::Relaxed), tag)).then_some((index, tag))
     }
 
     #[cold]
@@ -409,7 +421,7 @@ mod tests {
         let assembler = Assembler::try_new(GROUP_MEMORY, HashKey::new(1)).unwrap();
         let mut flow = Flow { flags: flags::PORTS, protocol: protocol::TCP, payload_length: 1, ..Flow::default() };
         let direction = sluice_core::Direction::Unspecified;
-        let packet = CapturedPacket { direction, link_type: 101, wire_length: 0, bytes: &[] };
+        let packet = CapturedPacket { direction, link_type: 101, wire_length: 0, bytes: &[], is_head: false };
         let mut looked = Looked { tag: 1, now: 0, packet: &packet, flow: &mut flow, name: &mut None };
         assembler.groups[0].try_with(|_| assembler.look(0, &mut looked));
         assert!(flow.has(flags::NAME_MISSING));

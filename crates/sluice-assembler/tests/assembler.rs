@@ -26,7 +26,7 @@ fn assembler() -> Assembler {
 
 fn captured(bytes: &[u8]) -> CapturedPacket<'_> {
     let (direction, wire_length) = (Direction::Unspecified, bytes.len() as u32);
-    CapturedPacket { direction, link_type: link_type::RAW, wire_length, bytes }
+    CapturedPacket { direction, link_type: link_type::RAW, wire_length, bytes, is_head: false }
 }
 
 /// What is said of a packet, and its name.

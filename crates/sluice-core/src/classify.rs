@@ -1,7 +1,8 @@
 //! All that sluice.sys does with packets: it reads them, and says what the policy decides.
 
-use sluice_npi::{Flow, Header, Verdict, flags, link_type};
+use sluice_npi::{Flow, Header, Verdict, action, flags, link_type};
 
+use crate::parse::parse_head;
 use crate::policy::search::LANES;
 use crate::policy::table::NO_RULE;
 use crate::{Decision, Direction, NameText, ParsedPacket, Policy, UnknownLinkType, parse_inner, parse_with_name};
@@ -17,6 +18,16 @@ pub struct CapturedPacket<'packet> {
     pub wire_length: u32,
     /// The bytes that were captured.
     pub bytes: &'packet [u8],
+    /// The bytes are those at the head of a packet that can be shown whole, if more of it would be looked at.
+    pub is_head: bool,
+}
+
+impl CapturedPacket<'_> {
+    /// Whether there is more of it to be shown.
+    #[inline]
+    fn lacks_its_rest(&self) -> bool {
+        self.is_head && self.bytes.len() < self.wire_length as usize
+    }
 }
 
 /// Reads `packets` and writes to `verdicts` what `policy` decides about them, whatever was there. `generation` is the
@@ -39,7 +50,7 @@ pub struct CapturedPacket<'packet> {
 /// // An IPv4 packet that carries UDP from port 68 to port 67.
 /// let bytes = [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, 0, 68, 0, 67, 0, 8, 0, 0];
 /// let (direction, link_type) = (Direction::Inbound, link_type::RAW);
-/// let packet = CapturedPacket { direction, link_type, wire_length: 28, bytes: &bytes };
+/// let packet = CapturedPacket { direction, link_type, wire_length: 28, bytes: &bytes, is_head: false };
 /// let mut verdicts = [Verdict::default(); 2];
 /// classify(&policy, 0, [packet, packet].into_iter(), &mut verdicts)?;
 /// assert!(verdicts.iter().all(|verdict| verdict.action == action::PERMIT && verdict.flow.destination_port == 67));
@@ -52,10 +63,14 @@ pub fn classify<'packet, B: AsRef<[u8]>>(
     packets: impl Iterator<Item = CapturedPacket<'packet>> + Clone,
     verdicts: &mut [Verdict],
 ) -> Result<(), UnknownLinkType> {
-    classify_observed(policy, generation, packets, verdicts, &mut ())
+    classify_observed(policy, generation, packets, verdicts, &mut ()).map(|_| ())
 }
 
-/// Does what [`classify`] does, and tells `observer` which rules the packets match.
+/// Does what [`classify`] does, and tells `observer` which rules the packets match. Gives the number of verdicts, at the
+/// end of `verdicts`, that are [undecided](flags::UNDECIDED).
+///
+/// There are none, unless there is a packet of which only the head is there, and more of it would be looked at. Then
+/// nothing is done for it and those behind it, as if there had been fewer packets.
 ///
 /// # Errors
 ///
@@ -67,7 +82,7 @@ pub fn classify_observed<'packet, B: AsRef<[u8]>>(
     packets: impl Iterator<Item = CapturedPacket<'packet>> + Clone,
     verdicts: &mut [Verdict],
     observer: &mut impl Observer,
-) -> Result<(), UnknownLinkType> {
+) -> Result<usize, UnknownLinkType> {
     if let Some(packet) = packets.clone().find(|packet| !link_type::is_known(packet.link_type)) {
         return Err(UnknownLinkType(packet.link_type));
     }
@@ -78,7 +93,18 @@ pub fn classify_observed<'packet, B: AsRef<[u8]>>(
         let side_by_side = packets.clone();
         let mut count = 0_usize;
         let places = verdicts.len().min(LANES);
+        let mut lacks_rest = false;
         for (verdict, packet) in verdicts.get_mut(..places).unwrap_or_default().iter_mut().zip(&mut packets) {
+            if packet.lacks_its_rest() {
+                let flow = &mut verdict.flow;
+                let is_read = parse_head(packet.link_type, packet.bytes, packet.wire_length, flow);
+                if !is_read || observer.looks_behind_head(flow) {
+                    lacks_rest = true;
+                    break;
+                }
+                count = count.wrapping_add(1);
+                continue;
+            }
             parse_with_name(packet.link_type, packet.bytes, packet.wire_length, &mut verdict.flow, &mut name)?;
             observer.parsed(&packet, &mut verdict.flow, &mut name);
             count = count.wrapping_add(1);
@@ -87,10 +113,10 @@ pub fn classify_observed<'packet, B: AsRef<[u8]>>(
                 break;
             }
         }
-        let (now, later) = match verdicts.split_at_mut_checked(count) {
-            Some(parts) if count != 0 => parts,
-            _ => return Ok(()),
-        };
+        let (now, later) = verdicts.split_at_mut_checked(count).unwrap_or_default();
+        if now.is_empty() && !lacks_rest {
+            return Ok(0);
+        }
         let mut rules = [NO_RULE; LANES];
         find_rules(policy, side_by_side.clone(), now, name.as_ref(), &mut rules);
         if policy.observes() && now.iter().any(|verdict| may_observe(policy, &verdict.flow)) {
@@ -112,10 +138,22 @@ pub fn classify_observed<'packet, B: AsRef<[u8]>>(
             observer.named(&packet, verdict, name);
         }
         if later.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         verdicts = later;
+        if lacks_rest {
+            leave_undecided(verdicts, generation);
+            return Ok(verdicts.len());
+        }
     }
+}
+
+/// Writes what packets get of which nothing was decided. A client that takes it for a decision blocks them.
+#[cold]
+#[inline(never)]
+fn leave_undecided(verdicts: &mut [Verdict], generation: u64) {
+    let flow = Flow { flags: flags::UNDECIDED, ..Flow::default() };
+    verdicts.fill(Verdict { action: action::BLOCK, generation, flow, ..Verdict::default() });
 }
 
 /// What the offset of a packet's name counts in: its bytes, or the text of a name that was put together.
@@ -166,6 +204,14 @@ pub trait Observer {
     #[inline]
     fn parsed(&mut self, packet: &CapturedPacket<'_>, flow: &mut Flow, name: &mut Option<NameText>) {
         let _ = (packet, flow, name);
+    }
+
+    /// Whether [`parsed`](Self::parsed) would look at the payload of a packet with this flow, of which only the head is
+    /// there. If not, it has nothing to do for the packet and is not called.
+    #[inline]
+    fn looks_behind_head(&mut self, flow: &Flow) -> bool {
+        let _ = flow;
+        false
     }
 
     /// The rule with this index decided on a packet; the number of rules stands for the default.
@@ -264,7 +310,7 @@ fn find_rule<B: AsRef<[u8]>>(policy: &Policy<B>, packet: &ParsedPacket<'_>) -> u
 /// Calls `then` with the innermost packet in a tunnel, if there is one. Its bytes are those of the whole packet, or of
 /// a name that was put together.
 fn with_inner(packet: &CapturedPacket<'_>, then: impl FnOnce(&ParsedPacket<'_>)) {
-    let CapturedPacket { direction, link_type, wire_length, bytes } = *packet;
+    let CapturedPacket { direction, link_type, wire_length, bytes, .. } = *packet;
     let mut flow = Flow::default();
     let mut name = None;
     if parse_inner(link_type, bytes, wire_length, &mut flow, &mut name) == Ok(true) {

@@ -75,7 +75,7 @@ fn names_in_answers(names: &[&str]) -> Conditions {
 
 fn captured(bytes: &[u8]) -> CapturedPacket<'_> {
     let (direction, wire_length) = (Direction::Inbound, bytes.len() as u32);
-    CapturedPacket { direction, link_type: link_type::RAW, wire_length, bytes }
+    CapturedPacket { direction, link_type: link_type::RAW, wire_length, bytes, is_head: false }
 }
 
 /// The id of the rule that decides on each packet.

@@ -36,7 +36,13 @@ fn policy() -> Policy<Vec<u8>> {
 }
 
 fn packet(bytes: &[u8]) -> CapturedPacket<'_> {
-    CapturedPacket { direction: Direction::Inbound, link_type: link_type::RAW, wire_length: bytes.len() as u32, bytes }
+    CapturedPacket {
+        direction: Direction::Inbound,
+        link_type: link_type::RAW,
+        wire_length: bytes.len() as u32,
+        bytes,
+        is_head: false,
+    }
 }
 
 /// What nobody writes.
@@ -257,5 +263,173 @@ fn a_rule_permits_and_blocks_as_actions_do_and_counting_and_logging_decide_nothi
     for (_, rule) in rules {
         assert!(rule.decision().is_none_or(|action| RuleAction::from(action) == rule));
         assert!(RuleAction::NAMES.contains(&(rule, rule.name())));
+    }
+}
+
+mod heads {
+    use std::iter::zip;
+
+    use super::common::packets::{client_hello, ethernet, ipv4, ipv4_with, ipv6, query, server_name, tcp, udp};
+    use super::*;
+    use sluice_core::{Decision, NameText, Observer, classify_observed};
+    use sluice_npi::{Flow, flags};
+
+    /// Bytes that begin nothing that names a host.
+    const DATA: [u8; 200] = [0x17; 200];
+
+    fn head(link_type: u16, packet: &[u8], length: usize) -> CapturedPacket<'_> {
+        let (direction, wire_length) = (Direction::Inbound, packet.len() as u32);
+        CapturedPacket { direction, link_type, wire_length, bytes: &packet[..length], is_head: true }
+    }
+
+    /// What is decided about one packet, if it is.
+    fn decided(shown: CapturedPacket<'_>) -> Option<Flow> {
+        let mut verdict = [untouched()];
+        let policy = Policy::permit_everything([0; 0]);
+        let undecided = classify_observed(&policy, 7, [shown].into_iter(), &mut verdict, &mut ()).unwrap();
+        assert_eq!(undecided == 1, verdict[0].flow.has(flags::UNDECIDED));
+        (undecided == 0).then_some(verdict[0].flow)
+    }
+
+    #[test]
+    fn a_packet_is_decided_by_its_headers_and_the_first_byte_of_its_payload() {
+        let with_timestamps = {
+            let mut segment = tcp((5000, 6000), 0x18, &[[0x01; 12].as_slice(), &DATA].concat());
+            segment[12] = 0x80;
+            segment
+        };
+        let plain = [tcp((5000, 6000), 0x18, &DATA), with_timestamps, udp((5000, 6000), &DATA), vec![0x17; 60]];
+        for (transport, (protocol, headers)) in zip(&plain, [(6, 20), (6, 32), (17, 8), (50, 0)]) {
+            let (v4, v6) = (ipv4(protocol, transport), ipv6(protocol, transport));
+            let shown = [
+                (link_type::IPV4, 20, v4.clone()),
+                (link_type::RAW, 20, v4.clone()),
+                (link_type::IPV6, 40, v6.clone()),
+                (link_type::RAW, 40, v6.clone()),
+                (link_type::ETHERNET, 34, ethernet(0x0800, &v4)),
+                (link_type::ETHERNET, 54, ethernet(0x86DD, &v6)),
+            ];
+            for (link, ip, packet) in shown {
+                let whole = parse(link, &packet, packet.len() as u32).unwrap();
+                // Twenty bytes behind the header of IP are there in every packet that is worth it.
+                let needed = (ip + headers + 1).max(ip + 20);
+                for length in 0..packet.len() {
+                    let expected = (length >= needed).then_some(whole);
+                    assert_eq!(decided(head(link, &packet, length)), expected, "{protocol}, {link}, {length} bytes");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_packet_whose_rest_would_be_looked_at_it_is_asked_for() {
+        let hello = client_hello(&server_name(b"bad.example"));
+        let long_name = [hello.clone(), vec![0; 60]].concat();
+        let (data, syn) = (tcp((5000, 6000), 0x18, &DATA), tcp((5000, 6000), 0x02, &DATA));
+        let mut quic = vec![0xC0, 0, 0, 0, 1];
+        quic.extend(DATA);
+        let mut zero_length = ipv4(6, &data);
+        zero_length[2..4].fill(0);
+        let mut short = ipv4(6, &data);
+        short[3] -= 1;
+        let mut too_long = ipv4(6, &data);
+        too_long[3] += 1;
+        let tagged = ethernet(0x8100, &[&[0, 7, 8, 0], ipv4(6, &data).as_slice()].concat());
+        let raw = link_type::RAW;
+        for (what, link, packet, is_decided) in [
+            ("data", raw, ipv4(6, &data), true),
+            ("an opening segment, which only an assembler asks for", raw, ipv4(6, &syn), true),
+            ("a trailer", raw, short, true),
+            ("a hello", raw, ipv4(6, &tcp((5000, 443), 0x18, &long_name)), false),
+            ("a request", raw, ipv4(6, &tcp((5000, 80), 0x18, &[b"GET /".as_slice(), &DATA].concat())), false),
+            ("another word", raw, ipv4(6, &tcp((5000, 80), 0x18, &[b"GET/ /".as_slice(), &DATA].concat())), true),
+            (
+                "a word behind lines",
+                raw,
+                ipv4(6, &tcp((5000, 80), 0x18, &[b"\r\n\r\nG\0".as_slice(), &DATA].concat())),
+                true,
+            ),
+            ("a word that is cut", raw, ipv4(6, &tcp((5000, 80), 0x18, &[b'A'; 200])), false),
+            (
+                "another word on the port of DNS",
+                raw,
+                ipv4(6, &tcp((53, 80), 0x18, &[b"A(".as_slice(), &DATA].concat())),
+                false,
+            ),
+            ("a question", raw, ipv4(17, &udp((5000, 53), &[query(), DATA.to_vec()].concat())), false),
+            ("a question over TCP", raw, ipv4(6, &tcp((5000, 53), 0x18, &DATA)), false),
+            ("QUIC", raw, ipv4(17, &udp((5000, 443), &quic)), false),
+            ("VXLAN", raw, ipv4(17, &udp((5000, 4789), &DATA)), false),
+            ("IP in IP", raw, ipv4(4, &ipv4(6, &data)), false),
+            ("a fragment", raw, ipv4_with(6, &[], 0x2000, &data), false),
+            ("options", raw, ipv4_with(6, &[1, 1, 1, 1], 0, &data), false),
+            ("an extension header", raw, ipv6(60, &[&[6, 0, 1, 4, 0, 0, 0, 0], data.as_slice()].concat()), false),
+            ("ICMP", raw, ipv4(1, &DATA), false),
+            ("SCTP", raw, ipv4(132, &DATA), false),
+            ("a length to be filled in", raw, zero_length, false),
+            ("a length beyond the end", raw, too_long, false),
+            ("a tag", link_type::ETHERNET, tagged, false),
+            ("no IP", link_type::ETHERNET, ethernet(0x88CC, &DATA), false),
+            ("another link type", link_type::NULL, [vec![2, 0, 0, 0], ipv4(6, &data)].concat(), false),
+        ] {
+            let flow = decided(head(link, &packet, 90));
+            assert_eq!(flow.is_some(), is_decided, "{what}");
+            let whole = CapturedPacket { bytes: &packet, ..head(link, &packet, 0) };
+            let expected = parse(link, &packet, packet.len() as u32).unwrap();
+            assert_eq!(decided(whole), Some(expected), "{what}, of which there is no more");
+            assert!(flow.is_none_or(|flow| flow == expected), "{what}");
+        }
+    }
+
+    /// Counts what it is told, and asks for the rest of packets to one port.
+    #[derive(Default)]
+    struct Seen {
+        parsed: usize,
+        decided: usize,
+        asked: usize,
+    }
+
+    impl Observer for Seen {
+        fn parsed(&mut self, _: &CapturedPacket<'_>, _: &mut Flow, _: &mut Option<NameText>) {
+            self.parsed += 1;
+        }
+
+        fn looks_behind_head(&mut self, flow: &Flow) -> bool {
+            self.asked += 1;
+            flow.destination_port == 99
+        }
+
+        fn decided(&mut self, _: u32) {
+            self.decided += 1;
+        }
+
+        fn observed(&mut self, _: u32, _: &CapturedPacket<'_>, _: &Flow, _: Decision) {}
+    }
+
+    #[test]
+    fn a_call_ends_before_the_first_packet_whose_rest_is_asked_for() {
+        let to = |port| ipv4(6, &tcp((5000, port), 0x18, &DATA));
+        let (blocked, asked_for, policy) = (to(7), to(99), policy());
+        for place in 0..40 {
+            let shown = (0..40).map(|index| match index {
+                _ if index == place => head(link_type::RAW, &asked_for, 60),
+                // Behind it a second one, and before and behind it whole packets.
+                _ if index == place + 1 => head(link_type::RAW, &asked_for, 60),
+                _ if index % 3 == 0 => packet(&blocked),
+                _ => head(link_type::RAW, &blocked, 60),
+            });
+            let mut verdicts = [untouched(); 40];
+            let mut seen = Seen::default();
+            let undecided = classify_observed(&policy, 7, shown, &mut verdicts, &mut seen).unwrap();
+            assert_eq!((undecided, seen.decided), (40 - place, place));
+            let whole = place.div_ceil(3);
+            assert_eq!((seen.parsed, seen.asked), (whole, place - whole + 1));
+            let flow = parse(link_type::RAW, &blocked, blocked.len() as u32).unwrap();
+            let expected = Verdict { action: action::BLOCK, rule_id: 7, generation: 7, flow, ..Verdict::default() };
+            assert!(verdicts[..place].iter().all(|verdict| *verdict == expected));
+            let flow = Flow { flags: flags::UNDECIDED, ..Flow::default() };
+            let expected = Verdict { action: action::BLOCK, generation: 7, flow, ..Verdict::default() };
+            assert!(verdicts[place..].iter().all(|verdict| *verdict == expected));
+        }
     }
 }

@@ -234,7 +234,7 @@ fn verdicts(rules: &[Rule], packets: &[Vec<u8>]) -> Vec<(u16, u32)> {
 
 fn captured(bytes: &[u8]) -> CapturedPacket<'_> {
     let (direction, wire_length) = (Direction::Inbound, bytes.len() as u32);
-    CapturedPacket { direction, link_type: link_type::RAW, wire_length, bytes }
+    CapturedPacket { direction, link_type: link_type::RAW, wire_length, bytes, is_head: false }
 }
 
 fn smb() -> Conditions {

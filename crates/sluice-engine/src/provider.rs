@@ -170,7 +170,8 @@ impl<M: Machine> SluiceProvider for Engine<M> {
             let tally = in_force.counters.at(place);
             let mut observer = CallObserver { engine: self, client, in_force, tally, processor: place.processor };
             let answered = call.answer(|packets, verdicts| {
-                judge(in_force, captured(packets), verdicts, &mut observer);
+                let undecided = judge(in_force, captured(packets), verdicts, &mut observer);
+                let verdicts = verdicts.get(..verdicts.len().saturating_sub(undecided)).unwrap_or_default();
                 verdicts.iter().for_each(|verdict| counts.add(verdict));
                 self.policy.read_dry_run(place.processor, |place, dry_run| {
                     let now = self.machine.uptime_ms();
@@ -210,6 +211,11 @@ impl<M: Machine> Observer for CallObserver<'_, M> {
     #[inline]
     fn parsed(&mut self, packet: &CapturedPacket<'_>, flow: &mut Flow, name: &mut Option<NameText>) {
         self.engine.assembler.follow(packet, flow, name, || self.engine.machine.uptime_ms());
+    }
+
+    #[inline]
+    fn looks_behind_head(&mut self, flow: &Flow) -> bool {
+        self.engine.assembler.follows(flow)
     }
 
     #[inline]
@@ -263,10 +269,11 @@ fn captured<'a>(packets: &'a [PacketRef<'a>]) -> impl Iterator<Item = CapturedPa
         link_type: packet.link_type(),
         wire_length: packet.wire_length(),
         bytes: packet.bytes(),
+        is_head: packet.is_head(),
     })
 }
 
-/// Writes the verdicts on packets, and tells `observer` of them.
+/// Writes the verdicts on packets, and tells `observer` of them. Gives the number of those at the end that are undecided.
 // In a frame of its own, which is gone before the policy that is being tried takes one of the same size.
 #[inline(never)]
 fn judge<'a>(
@@ -274,13 +281,14 @@ fn judge<'a>(
     packets: impl Iterator<Item = CapturedPacket<'a>> + Clone,
     verdicts: &mut [Verdict],
     observer: &mut impl Observer,
-) {
-    if classify_observed(&in_force.policy, in_force.generation, packets, verdicts, observer).is_err() {
+) -> usize {
+    classify_observed(&in_force.policy, in_force.generation, packets, verdicts, observer).unwrap_or_else(|_| {
         // A link type that was known a moment ago is not known now: the default decides, and nothing was read.
         let flow = Flow { flags: flags::MALFORMED, ..Flow::default() };
         let action = in_force.policy.default_action().number();
         verdicts.fill(Verdict { action, generation: in_force.generation, flow, ..Verdict::default() });
-    }
+        0
+    })
 }
 
 /// Tells every attached client which policy is in force. PASSIVE_LEVEL.

@@ -56,6 +56,7 @@ impl SluiceProvider for Rules {
                 link_type: packet.link_type(),
                 wire_length: packet.wire_length(),
                 bytes: packet.bytes(),
+                is_head: packet.is_head(),
             });
             sluice_core::classify(&self.0, 1, captured, verdicts).expect("a known link type");
         }))

@@ -101,11 +101,14 @@ typedef struct _SLUICE_HEADER {
 #define SLUICE_DIRECTION_INBOUND 1     /* towards this machine */
 #define SLUICE_DIRECTION_OUTBOUND 2    /* away from this machine */
 
+/* Added to SLUICE_PACKET.Direction: Data is the head of a packet that the client can show whole. See SLUICE_CLASSIFY. */
+#define SLUICE_DIRECTION_HEAD 0x8000
+
 /* A packet that a client wants classified. */
 typedef struct _SLUICE_PACKET {
     SLUICE_HEADER Header;
     UINT16 LinkType;       /* SLUICE_LINK_TYPE_* */
-    UINT16 Direction;      /* SLUICE_DIRECTION_* */
+    UINT16 Direction;      /* SLUICE_DIRECTION_*, with SLUICE_DIRECTION_HEAD or without */
     UINT32 CapturedLength; /* how many bytes Data points to */
     UINT32 WireLength;     /* how many bytes the packet has on the wire; at least CapturedLength */
     const UINT8 *Data;     /* contiguous, resident and unchanged during the call; NULL only if CapturedLength is 0 */
@@ -137,6 +140,7 @@ typedef struct _SLUICE_PACKET {
 #define SLUICE_FLOW_TUNNEL_UNREAD 0x00100000u  /* a tunnel whose innermost headers were not read to their end */
 #define SLUICE_FLOW_ANSWER 0x00200000u         /* a DNS message with a question and answers to it */
 #define SLUICE_FLOW_ANSWER_UNREAD 0x00400000u  /* its answers were not read to their end */
+#define SLUICE_FLOW_UNDECIDED 0x00800000u      /* nothing was decided: more of a packet has to be shown */
 
 /* SLUICE_FLOW.NameKind. A client of version 1 takes any other value for NONE. */
 #define SLUICE_NAME_KIND_NONE 0 /* there is no name */
@@ -161,7 +165,7 @@ typedef struct _SLUICE_FLOW {
     UINT32 NetworkOffset;             /* where the IP header lies */
     UINT32 TransportOffset;           /* where the transport header lies */
     UINT32 PayloadOffset;             /* where the payload of the transport protocol lies */
-    UINT32 PayloadLength;             /* how many bytes of payload were captured */
+    UINT32 PayloadLength;             /* how many bytes of payload were captured, or are behind a head */
     UINT8 SourceAddress[16];          /* network order; IPv4 in the first 4 bytes */
     UINT8 DestinationAddress[16];     /* network order; IPv4 in the first 4 bytes */
     UINT16 VlanIds[SLUICE_MAX_VLANS]; /* 12 bits each, outermost first */
@@ -213,6 +217,10 @@ typedef struct _SLUICE_STATISTICS {
  *           calls in progress: ClientDetachProvider answers STATUS_PENDING while there are any, and the last of them
  *           calls NmrClientDetachProviderComplete.
  * Policy    all packets of one call are judged by one policy.
+ * Heads     of a packet with SLUICE_DIRECTION_HEAD the client shows the first bytes, and can show all. Where that would
+ *           make a difference, the verdicts from this packet on have SLUICE_FLOW_UNDECIDED and SLUICE_ACTION_BLOCK, and
+ *           the call has done nothing for these packets: the client shows the first of them whole, without the flag,
+ *           and the others again, in order. A client that never sets the flag never sees such a verdict.
  *
  * Returns STATUS_SUCCESS with every verdict written; or STATUS_INVALID_PARAMETER with none written: a NULL or
  * misaligned pointer, a Count or a length out of range, a wrong header, an unknown link type or direction. A malformed

@@ -57,6 +57,10 @@ pub mod flags {
     pub const ANSWER: u32 = 1 << 21;
     /// Together with [`ANSWER`]: the answers were not read to their end, so that names in them may be missing.
     pub const ANSWER_UNREAD: u32 = 1 << 22;
+    /// Nothing was decided, nor is anything else in the verdict but its policy: the packet, or one before it in the
+    /// call, was shown by its [head](crate::direction::HEAD), and what lies behind that would be looked at. The action
+    /// is [`BLOCK`](crate::action::BLOCK).
+    pub const UNDECIDED: u32 = 1 << 23;
 }
 
 /// The values of [`Flow::name_kind`].
@@ -105,7 +109,7 @@ pub struct Flow {
     pub transport_offset: u32,
     /// Where the payload of the transport protocol lies.
     pub payload_offset: u32,
-    /// How many bytes of payload were captured.
+    /// How many bytes of payload were captured; of a packet that was shown by its head, how many there are.
     pub payload_length: u32,
     /// The source, in network order; an IPv4 address is in the first 4 bytes.
     pub source_address: [u8; 16],

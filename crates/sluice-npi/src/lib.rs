@@ -106,6 +106,10 @@ pub mod direction {
     pub const INBOUND: u16 = 1;
     /// Away from this machine.
     pub const OUTBOUND: u16 = 2;
+    /// Added to a direction: the bytes are the head of a packet that can be shown whole. If more of it would be looked
+    /// at, the verdicts from this packet on are [`UNDECIDED`](crate::flags::UNDECIDED), and the call has been one with
+    /// the packets before it.
+    pub const HEAD: u16 = 0x8000;
 }
 
 /// What to do with a packet.
@@ -124,7 +128,7 @@ pub struct Packet {
     pub header: Header,
     /// What the bytes start with: one of [`link_type`].
     pub link_type: u16,
-    /// One of [`direction`].
+    /// One of [`direction`], to which [`HEAD`](direction::HEAD) may be added.
     pub direction: u16,
     /// How many bytes `data` points to.
     pub captured_length: u32,

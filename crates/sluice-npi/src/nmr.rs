@@ -92,16 +92,30 @@ impl<'a> PacketRef<'a> {
         Some(Self { packet, bytes: PhantomData })
     }
 
+    /// The same packet, of which the bytes are the head and the rest can be shown: see
+    /// [`HEAD`](crate::direction::HEAD).
+    #[must_use]
+    pub const fn as_head(mut self) -> Self {
+        self.packet.direction |= direction::HEAD;
+        self
+    }
+
+    /// Whether the bytes are the head of a packet that can be shown whole.
+    #[must_use]
+    pub const fn is_head(&self) -> bool {
+        self.packet.direction & direction::HEAD != 0
+    }
+
     /// What the bytes start with: one of [`link_type`](crate::link_type), unless the client is mistaken.
     #[must_use]
     pub const fn link_type(&self) -> u16 {
         self.packet.link_type
     }
 
-    /// One of [`direction`](mod@direction).
+    /// One of [`direction`](mod@direction), without [`HEAD`](crate::direction::HEAD).
     #[must_use]
     pub const fn direction(&self) -> u16 {
-        self.packet.direction
+        self.packet.direction & !direction::HEAD
     }
 
     /// How many bytes the packet has on the wire.
@@ -124,7 +138,10 @@ impl<'a> PacketRef<'a> {
     /// Whether everything about the packet that can be seen from outside is as the contract says.
     fn is_valid(packet: &Packet) -> bool {
         packet.header == Header::of::<Packet>()
-            && matches!(packet.direction, direction::UNSPECIFIED | direction::INBOUND | direction::OUTBOUND)
+            && matches!(
+                packet.direction & !direction::HEAD,
+                direction::UNSPECIFIED | direction::INBOUND | direction::OUTBOUND
+            )
             && packet.captured_length <= packet.wire_length
             && (packet.captured_length == 0 || !packet.data.is_null())
     }

@@ -188,6 +188,16 @@ fn a_packet_has_what_it_was_made_of() {
 }
 
 #[test]
+fn a_head_is_the_same_packet_with_a_mark() {
+    for direction in [direction::UNSPECIFIED, direction::INBOUND, direction::OUTBOUND] {
+        let packet = PacketRef::new(link_type::ETHERNET, direction, &[1, 2], 1500).unwrap();
+        let head = packet.as_head();
+        assert_eq!((packet.is_head(), head.is_head(), head.as_head().is_head()), (false, true, true));
+        assert_eq!((head.direction(), head.wire_length(), head.bytes()), (direction, 1500, &[1, 2][..]));
+    }
+}
+
+#[test]
 fn a_batch_of_the_wrong_size_or_link_type_is_refused() {
     with_both(|_, client| {
         let sluice = client.providers().next().unwrap();
@@ -254,11 +264,18 @@ fn what_a_client_passes_is_checked_before_it_is_used() {
             Packet { header: Header { version: 2, ..good.header }, ..good },
             Packet { header: Header { size: 16, ..good.header }, ..good },
             Packet { direction: 3, ..good },
+            Packet { direction: direction::HEAD | 3, ..good },
+            Packet { direction: direction::HEAD >> 1, ..good },
+            Packet { direction: direction::HEAD, wire_length: 2, ..good },
             Packet { wire_length: 2, ..good },
             Packet { data: ptr::null(), ..good },
             Packet { link_type: link_type::RAW, ..good },
         ] {
             refuse([good, bad].as_ptr(), 2, place);
+        }
+        for direction in [direction::UNSPECIFIED, direction::INBOUND, direction::OUTBOUND] {
+            let head = Packet { direction: direction::HEAD | direction, ..good };
+            assert_eq!(classify(&raw const head, 1, &raw mut verdicts[1]), 0, "{direction}");
         }
         let empty = Packet { data: ptr::null(), captured_length: 0, ..good };
         assert_eq!(classify(&raw const empty, 1, &raw mut verdicts[1]), 0, "nothing captured needs no pointer");

@@ -53,7 +53,7 @@ fn follow(assembler: &Assembler, packet: &[u8]) -> (Flow, Vec<u8>) {
     let wire_length = packet.len() as u32;
     parse_with_name(link_type::RAW, packet, wire_length, &mut flow, &mut text).expect("it is known");
     let direction = Direction::Unspecified;
-    let captured = CapturedPacket { direction, link_type: link_type::RAW, wire_length, bytes: packet };
+    let captured = CapturedPacket { direction, link_type: link_type::RAW, wire_length, bytes: packet, is_head: false };
     assembler.follow(&captured, &mut flow, &mut text, || 0);
     assert!(!flow.has(flags::NAME_PENDING | flags::NAME_MISSING));
     assert!(!flow.has(flags::NAME_PENDING) || flow.name_kind == 0);

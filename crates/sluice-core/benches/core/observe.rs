@@ -93,7 +93,8 @@ fn through(
     let mut verdicts = vec![Verdict::default(); count];
     let (direction, link_type) = (Direction::Inbound, link_type::ETHERNET);
     for frames in frames.chunks(count) {
-        let packets = frames.iter().map(|bytes| CapturedPacket { direction, link_type, wire_length: 64, bytes });
+        let packets =
+            frames.iter().map(|bytes| CapturedPacket { direction, link_type, wire_length: 64, bytes, is_head: false });
         classify_observed(black_box(policy), 1, packets, &mut verdicts, observer).expect("the link type is known");
         assert!(!is_trying.is_some_and(|is_trying| is_trying.load(Relaxed)), "there is no dry run");
         _ = black_box(&mut verdicts);

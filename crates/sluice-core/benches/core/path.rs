@@ -40,7 +40,8 @@ pub(crate) fn bench() {
     let frames: Vec<[u8; 64]> = (0..8192).map(|_| tcp_frame(rng)).collect();
     let classify = |(policy, generation): &(Policy<Vec<u8>>, u64), frames: &[[u8; 64]], verdicts: &mut [Verdict]| {
         let (direction, link_type) = (Direction::Inbound, link_type::ETHERNET);
-        let packets = frames.iter().map(|bytes| CapturedPacket { direction, link_type, wire_length: 64, bytes });
+        let packets =
+            frames.iter().map(|bytes| CapturedPacket { direction, link_type, wire_length: 64, bytes, is_head: false });
         sluice_core::classify(policy, *generation, packets, verdicts).expect("the link type is known");
         _ = black_box(verdicts);
     };

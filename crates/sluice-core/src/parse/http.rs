@@ -21,6 +21,17 @@ pub(super) const fn may_start_with(first: u8) -> bool {
     first == b'\n' || is_space(first) || is_token_byte(first)
 }
 
+/// Whether a stream that starts like this does not begin with a request, whatever follows.
+pub(super) fn is_no_request(start: &[u8]) -> bool {
+    is_other_text(skip_empty_lines(start).0)
+}
+
+/// Most text is something else than a request, and its first word says so.
+fn is_other_text(head: &[u8]) -> bool {
+    let (_, behind) = split(head, |byte| !is_token_byte(byte));
+    behind.first().is_some_and(|byte| !is_space(*byte))
+}
+
 /// The characters of methods and field names (RFC 9110, 5.6.2).
 const fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
@@ -296,9 +307,7 @@ impl<'packet> Parser<'packet, '_> {
     /// Reads the host of the request that a stream begins with, and answers whether it begins with one.
     pub(super) fn http(&mut self, stream: &'packet [u8]) -> bool {
         let (head, is_indented) = skip_empty_lines(stream);
-        // Most text is something else, and its first word says so.
-        let (_, behind) = split(head, |byte| !is_token_byte(byte));
-        if behind.first().is_some_and(|byte| !is_space(*byte)) {
+        if is_other_text(head) {
             return false;
         }
         let mut lines = head;

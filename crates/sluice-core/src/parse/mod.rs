@@ -3,7 +3,7 @@
 //! Data goes down the layers: [`link`] finds the EtherType, behind whatever [`encapsulation`] there is, [`network`] the
 //! protocol behind the IP headers, [`transport`] the ports; [`plain`] does all three at once where nothing is out of
 //! the ordinary. Then [`application`] decides whether [`dns`], [`tls`], [`http`], [`dtls`] or [`quic`] look into the
-//! payload, and [`tunnel`] for packets in the packet. What each of them reads, checks and leaves alone, and every
+//! payload, and [`tunnel`] for packets in the packet. [`head`] reads packets whose rest is not there. What each of them reads, checks and leaves alone, and every
 //! limit, is in `docs/packets.md`.
 //!
 //! A layer gets the rest of the packet as a slice that starts with its header and ends where the layer around it ends.
@@ -14,6 +14,7 @@ mod application;
 mod dns;
 mod dtls;
 mod encapsulation;
+mod head;
 mod hello;
 mod http;
 mod initial;
@@ -31,6 +32,7 @@ mod wifi;
 use core::fmt;
 
 pub use answers::for_each_answer_name;
+pub(crate) use head::parse_head;
 pub use name::NameText;
 use sluice_npi::{Flow, flags, link_type};
 

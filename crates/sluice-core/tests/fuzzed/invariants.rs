@@ -1,7 +1,7 @@
 //! What holds for the flow of every packet.
 
-use sluice_core::{for_each_answer_name, protocol};
-use sluice_npi::{Flow, flags, link_type, name_kind};
+use sluice_core::{CapturedPacket, Direction, Policy, classify_observed, for_each_answer_name, protocol};
+use sluice_npi::{Flow, Verdict, action, flags, link_type, name_kind};
 
 use super::by_layers::by_layers;
 
@@ -39,10 +39,36 @@ pub(super) fn parse(link_type: u16, packet: &[u8], wire_length: u32) {
     assert!(!flow.has(flags::TRUNCATED) || wire_length as usize > packet.len());
     tunnel(link_type, packet, wire_length, &flow);
     headers_say_the_same(link_type, packet, wire_length, &flow);
+    heads_say_the_same(link_type, packet);
     if link_type == link_type::ETHERNET
         && let Some(by_layers) = by_layers(packet, wire_length)
     {
         assert_eq!(flow, by_layers, "the short cut and the layers");
+    }
+}
+
+/// Where packets are cut: around the ends of headers, and wherever.
+const CUTS: [usize; 16] = [0, 1, 20, 28, 39, 40, 41, 54, 55, 60, 61, 74, 75, 96, 128, 300];
+
+/// Who sees the head of a packet decides as one who sees all of it, or does not.
+fn heads_say_the_same(link_type: u16, packet: &[u8]) {
+    let policy = Policy::permit_everything([0_u8; 0]);
+    let wire_length = packet.len() as u32;
+    let whole = sluice_core::parse(link_type, packet, wire_length).expect("the link type is known");
+    for cut in CUTS.into_iter().chain([packet.len().saturating_sub(1)]).filter(|cut| *cut < packet.len()) {
+        let direction = Direction::Unspecified;
+        let head = CapturedPacket { direction, link_type, wire_length, bytes: &packet[..cut], is_head: true };
+        let mut verdict = [Verdict::default()];
+        let undecided = classify_observed(&policy, 7, [head].into_iter(), &mut verdict, &mut ());
+        let [Verdict { action, flow, generation, .. }] = verdict;
+        match undecided {
+            Ok(0) => assert_eq!((action, flow), (action::PERMIT, whole), "cut at {cut}"),
+            undecided => {
+                let nothing = Flow { flags: flags::UNDECIDED, ..Flow::default() };
+                assert_eq!((undecided, action, flow), (Ok(1), action::BLOCK, nothing), "cut at {cut}");
+            }
+        }
+        assert_eq!(generation, 7);
     }
 }
 

@@ -3,8 +3,12 @@
 mod dump;
 mod events;
 mod fuzzed;
+mod heads;
 mod host;
 mod observe;
+#[path = "../../../sluice-core/tests/common/packets.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs, reason = "other tests use more of it")]
+mod packets;
 mod persist;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -39,7 +39,12 @@ fn parts<T: Wire, Item: Wire>(answer: &[u8]) -> (T, Vec<Item>) {
 }
 
 /// The counters of a policy from rule `first` on, with room for `room` of them.
-fn counters(engine: &Started, policy: u32, first: u32, room: usize) -> Option<(CountersAnswer, Vec<RuleCounter>)> {
+pub(crate) fn counters(
+    engine: &Started,
+    policy: u32,
+    first: u32,
+    room: usize,
+) -> Option<(CountersAnswer, Vec<RuleCounter>)> {
     let message = bytes_of(&CountersRequest { header: header_of::<CountersRequest>(), policy, first, reserved: 0 });
     let room = CountersAnswer::SIZE + room * RuleCounter::SIZE;
     let (status, answer) = request(engine, code::SLUICE_RULE_COUNTERS, &message, room);
@@ -52,7 +57,7 @@ fn packets(engine: &Started) -> (Vec<(u32, u64)>, u64) {
     (rules.iter().map(|rule| (rule.id, rule.packets)).collect(), fixed.default_packets)
 }
 
-fn log(engine: &Started, next: u64, room: usize) -> (LogAnswer, Vec<PacketRecord>) {
+pub(crate) fn log(engine: &Started, next: u64, room: usize) -> (LogAnswer, Vec<PacketRecord>) {
     let message = bytes_of(&LogRequest { header: header_of::<LogRequest>(), reserved: 0, next });
     let (status, answer) =
         request(engine, code::SLUICE_LOG_READ, &message, LogAnswer::SIZE + room * PacketRecord::SIZE);
@@ -62,12 +67,12 @@ fn log(engine: &Started, next: u64, room: usize) -> (LogAnswer, Vec<PacketRecord
     (fixed, records)
 }
 
-fn dry_run(engine: &Started) -> Option<(DryRunStatus, Vec<PacketRecord>)> {
+pub(crate) fn dry_run(engine: &Started) -> Option<(DryRunStatus, Vec<PacketRecord>)> {
     let (status, answer) = request(engine, code::SLUICE_DRY_RUN_STATUS, &[], 1 << 16);
     (status == STATUS_SUCCESS).then(|| parts(&answer))
 }
 
-fn change(engine: &Started, code: u32, table: &[u8], flags: u32) -> i32 {
+pub(crate) fn change(engine: &Started, code: u32, table: &[u8], flags: u32) -> i32 {
     request(engine, code, &policy_message(table, flags), 16).0
 }
 
