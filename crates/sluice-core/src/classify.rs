@@ -66,8 +66,8 @@ pub fn classify<'packet, B: AsRef<[u8]>>(
     classify_observed(policy, generation, packets, verdicts, &mut ()).map(|_| ())
 }
 
-/// Does what [`classify`] does, and tells `observer` which rules the packets match. Gives the number of verdicts, at the
-/// end of `verdicts`, that are [undecided](flags::UNDECIDED).
+/// Does what [`classify`] does, and tells `observer` which rules the packets match. Gives the number of verdicts, at
+/// the end of `verdicts`, that are [undecided](flags::UNDECIDED).
 ///
 /// There are none, unless there is a packet of which only the head is there, and more of it would be looked at. Then
 /// nothing is done for it and those behind it, as if there had been fewer packets.

@@ -273,7 +273,8 @@ fn captured<'a>(packets: &'a [PacketRef<'a>]) -> impl Iterator<Item = CapturedPa
     })
 }
 
-/// Writes the verdicts on packets, and tells `observer` of them. Gives the number of those at the end that are undecided.
+/// Writes the verdicts on packets, and tells `observer` of them. Gives the number of those that are undecided, at the
+/// end.
 // In a frame of its own, which is gone before the policy that is being tried takes one of the same size.
 #[inline(never)]
 fn judge<'a>(

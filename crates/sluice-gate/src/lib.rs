@@ -32,7 +32,7 @@ mod settings;
 
 pub use callouts::{Callouts, Decide};
 pub use gate::{Gate, StartError};
-pub use judge::{GATHERED, PACKETS};
+pub use judge::{GATHERED, HEAD, PACKETS, SHORT};
 pub use settings::{Judged, Rejected, Settings, Treatment};
 use wdk_nmr::{Guard, Resident};
 

@@ -101,7 +101,7 @@ typedef struct _SLUICE_HEADER {
 #define SLUICE_DIRECTION_INBOUND 1     /* towards this machine */
 #define SLUICE_DIRECTION_OUTBOUND 2    /* away from this machine */
 
-/* Added to SLUICE_PACKET.Direction: Data is the head of a packet that the client can show whole. See SLUICE_CLASSIFY. */
+/* Added to SLUICE_PACKET.Direction: Data is the head of a packet that can be shown whole. See SLUICE_CLASSIFY. */
 #define SLUICE_DIRECTION_HEAD 0x8000
 
 /* A packet that a client wants classified. */

@@ -107,6 +107,7 @@ impl<'a> Packets<'a> {
 impl<'a> Iterator for Packets<'a> {
     type Item = Packet<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Packet<'a>> {
         while self.buffer.is_null() {
             // SAFETY: the lists stay for `'a`, as the maker of this value promised; `list` is one of them or NULL.
@@ -134,6 +135,7 @@ impl<'a> Packet<'a> {
     /// # Errors
     ///
     /// [`Malformed::LengthOverflow`].
+    #[inline]
     pub fn wire_length(&self) -> Result<u32, Malformed> {
         // SAFETY: both members of the union begin with these 32 bits.
         let data_length = unsafe { self.buffer.DataLength.DataLength };
@@ -163,6 +165,7 @@ impl<'a> Packet<'a> {
     /// # Errors
     ///
     /// All of [`Malformed`] that concerns one packet. What it has taken of `room` is not given back.
+    #[inline]
     pub fn bytes_sharing<'g>(&self, room: &mut &'g mut [u8], most: usize) -> Result<Bytes<'g>, Malformed>
     where
         'a: 'g,
@@ -177,6 +180,7 @@ impl<'a> Packet<'a> {
     }
 
     /// The bytes, brought together in what `room` gives for so many, which is asked only if they lie apart.
+    #[inline]
     fn gathered<'g>(&self, room: impl FnOnce(usize) -> &'g mut [u8]) -> Result<Bytes<'g>, Malformed>
     where
         'a: 'g,
@@ -189,17 +193,15 @@ impl<'a> Packet<'a> {
             return Ok(Bytes { data: part.bytes()?, wire_length });
         }
         let gather = room(length);
-        let wanted = length.min(gather.len());
-        let mut copied = 0_usize;
+        let gather = if gather.len() > length { gather.get_mut(..length).unwrap_or_default() } else { gather };
+        let mut rest = &mut *gather;
         let mut left = length;
         loop {
-            let count = part.length.min(wanted.saturating_sub(copied));
-            let place = gather.get_mut(copied..).and_then(|rest| rest.get_mut(..count));
-            if let Some(place) = place.filter(|_| count > 0)
-                && let Some(source) = part.bytes()?.get(..count)
-            {
-                place.copy_from_slice(source);
-                copied = copied.saturating_add(count);
+            let count = part.length.min(rest.len());
+            if count > 0 {
+                let (place, behind) = rest.split_at_mut_checked(count).unwrap_or_default();
+                copy(place, part.bytes()?.get(..count).unwrap_or_default());
+                rest = behind;
             }
             left = left.saturating_sub(part.length);
             if left == 0 {
@@ -207,7 +209,7 @@ impl<'a> Packet<'a> {
             }
             part = chain.next_part(left)?;
         }
-        Ok(Bytes { data: gather.get(..copied).unwrap_or_default(), wire_length })
+        Ok(Bytes { data: gather, wire_length })
     }
 }
 
@@ -215,6 +217,30 @@ impl fmt::Debug for Packet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Packet").field("wire_length", &self.wire_length()).finish_non_exhaustive()
     }
+}
+
+/// Copies bytes to a place for as many. Most parts of packets are headers: too few bytes to call a function for.
+#[inline(always)]
+fn copy(to: &mut [u8], from: &[u8]) {
+    let is_done = match to.len() {
+        8..16 => copy_ends::<8>(to, from),
+        16..32 => copy_ends::<16>(to, from),
+        32..64 => copy_ends::<32>(to, from),
+        64..=128 => copy_ends::<64>(to, from),
+        _ => None,
+    };
+    if is_done.is_none() && to.len() == from.len() {
+        to.copy_from_slice(from);
+    }
+}
+
+/// Copies the first and the last `N` of at most twice as many bytes. `None` if there are not as many.
+#[inline(always)]
+fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) -> Option<()> {
+    let (first, last) = (from.first_chunk::<N>()?, from.last_chunk::<N>()?);
+    *to.first_chunk_mut()? = *first;
+    *to.last_chunk_mut()? = *last;
+    Some(())
 }
 
 /// The bytes of a packet.
@@ -255,6 +281,7 @@ struct Chain<'a> {
 
 impl<'a> Chain<'a> {
     /// At `before_data` bytes before the data of `buffer`.
+    #[inline]
     fn at(buffer: &'a NET_BUFFER, before_data: u32) -> Result<Self, Malformed> {
         let data_offset = buffer.DataOffset;
         let offset =
@@ -263,6 +290,7 @@ impl<'a> Chain<'a> {
     }
 
     /// The next part that is contiguous and not empty, of at most `wanted` bytes. Of none wanted, an empty one.
+    #[inline]
     fn next_part(&mut self, wanted: usize) -> Result<Part<'a>, Malformed> {
         if wanted == 0 {
             return Ok(Part { mdl: None, offset: 0, length: 0, lifetime: PhantomData });
@@ -293,6 +321,7 @@ struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
+    #[inline]
     fn bytes(&self) -> Result<&'a [u8], Malformed> {
         let Some(mdl) = self.mdl else { return Ok(&[]) };
         let base = address(mdl).ok_or(Malformed::NotMapped)?;
@@ -305,6 +334,7 @@ impl<'a> Part<'a> {
 
 /// Where the bytes of an MDL are, mapped if they were not: what `MmGetSystemAddressForMdlSafe` does. No pool is
 /// allocated for that, and the mapping belongs to the MDL, whose owner takes it away.
+#[inline]
 fn address(mdl: NonNull<MDL>) -> Option<NonNull<u8>> {
     let mdl = mdl.as_ptr();
     // SAFETY: the MDL stays, as the maker of the packets promised.

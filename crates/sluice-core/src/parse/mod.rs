@@ -2,9 +2,9 @@
 //!
 //! Data goes down the layers: [`link`] finds the EtherType, behind whatever [`encapsulation`] there is, [`network`] the
 //! protocol behind the IP headers, [`transport`] the ports; [`plain`] does all three at once where nothing is out of
-//! the ordinary. Then [`application`] decides whether [`dns`], [`tls`], [`http`], [`dtls`] or [`quic`] look into the
-//! payload, and [`tunnel`] for packets in the packet. [`head`] reads packets whose rest is not there. What each of them reads, checks and leaves alone, and every
-//! limit, is in `docs/packets.md`.
+//! the ordinary, and [`head`] where the rest of a packet is not there. Then [`application`] decides whether [`dns`],
+//! [`tls`], [`http`], [`dtls`] or [`quic`] look into the payload, and [`tunnel`] for packets in the packet. What each
+//! of them reads, checks and leaves alone, and every limit, is in `docs/packets.md`.
 //!
 //! A layer gets the rest of the packet as a slice that starts with its header and ends where the layer around it ends.
 

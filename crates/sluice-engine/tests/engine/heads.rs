@@ -1,5 +1,5 @@
-//! A packet that is shown by its head is judged, counted, logged, tried and kept as one that is shown whole, wherever it
-//! is cut.
+//! A packet that is shown by its head is judged, counted, logged, tried and kept as one that is shown whole, wherever
+//! it is cut.
 
 use std::mem::MaybeUninit;
 

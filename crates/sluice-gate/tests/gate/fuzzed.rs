@@ -5,7 +5,7 @@ use wdk_wfp::Layer;
 use wdk_wfp_sys::FWP_CONDITION_FLAG_IS_LOOPBACK;
 use wfp_engine::{DISPATCH_LEVEL, PASSIVE_LEVEL, PacketList, Piece, irql};
 
-use crate::host::{BAD, Driver, GOOD, Machine, Sluice, frame_metadata, is_bad, metadata, show};
+use crate::host::{BAD, Driver, GOOD, LONG, Machine, Sluice, frame_metadata, is_bad, is_shown, metadata, show};
 
 const OF_PACKETS: [Layer; 6] = [
     Layer::InboundIpV4,
@@ -114,7 +114,9 @@ pub(crate) fn run(input: &[u8]) -> Done {
         };
         let is_blocked = expected.iter().any(|packet: &Vec<u8>| is_bad(packet))
             || expected_malformed > 0 && on_malformed == Treatment::Block;
-        assert_eq!((shown, malformed, verdict.passes), (expected, expected_malformed, !is_blocked));
+        let is_shown = shown.len() == expected.len() && shown.iter().zip(&expected).all(|(s, e)| is_shown(s, e));
+        assert!(is_shown, "{shown:x?} of {expected:x?}");
+        assert_eq!((malformed, verdict.passes), (expected_malformed, !is_blocked));
         done.malformed += malformed;
         *(if verdict.passes { &mut done.passed } else { &mut done.blocked }) += 1;
     }
@@ -127,16 +129,23 @@ pub(crate) fn run(input: &[u8]) -> Done {
 fn add_packet(bytes: &mut Bytes<'_>, list: &mut PacketList, before: u32) -> Option<Vec<u8>> {
     let headroom = bytes.below(20);
     let mut chain = vec![0xEE; headroom];
-    let length = bytes.below(120);
+    let length = bytes.below(120) << if bytes.once_in(3) { bytes.below(5) } else { 0 };
     chain.extend((0..length).map(|index| index as u8));
     if let Some(first) = chain.get_mut(headroom) {
         *first = if bytes.once_in(2) { 0x60 } else { 0x45 };
     }
-    let marker = if bytes.once_in(4) { BAD } else { GOOD };
+    let marker = match bytes.byte() % 8 {
+        0 | 1 => BAD,
+        2 | 3 => LONG,
+        _ => GOOD,
+    };
     for header in [20, 40] {
         if let Some(place) = chain.get_mut(headroom + header) {
             *place = marker;
         }
+    }
+    if let Some(last) = chain.last_mut().filter(|_| length > 41) {
+        *last = if bytes.once_in(2) { BAD } else { GOOD };
     }
     // The data begin behind the headers that have been taken off, and reach to the end; or wherever.
     let right = (headroom as u32).saturating_add(before);

@@ -1,5 +1,5 @@
 //! What the tests share: a host in the place of the kernel, a Sluice that blocks what begins with a certain byte behind
-//! its IP header, and packets.
+//! its IP header or asks for more, and packets.
 
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,10 +9,10 @@ use nmr_registrar::Session;
 use sluice_control::gate::{GateCounters, GateStatus};
 use sluice_control::wire::Wire;
 use sluice_control::{Buffered, Buffers, Completion, NTSTATUS, Request};
-use sluice_gate::{Callouts, Gate, Platform, Settings};
+use sluice_gate::{Callouts, GATHERED, Gate, HEAD, Platform, SHORT, Settings};
 use sluice_npi::{
     Answered, ClassifyCall, Header, Invalid, MAX_BATCH, ProviderCharacteristics, SluiceNpi, SluiceProvider, Statistics,
-    action, provider_dispatch,
+    action, flags, provider_dispatch,
 };
 use wdk_nmr::{
     ClientOffer, ModuleId, Passive, Provider, ProviderRegistration, ProviderTable, Refusal, RegistrationOptions,
@@ -26,6 +26,8 @@ use wfp_engine::{DISPATCH_LEVEL, Engine, Indication, PacketList, Piece, Verdict,
 pub(crate) const BAD: u8 = 0xBB;
 /// What stands there in others.
 pub(crate) const GOOD: u8 = 0x60;
+/// What stands there in a packet of which Sluice looks at the last byte, which is [`BAD`] if the packet is blocked.
+pub(crate) const LONG: u8 = 0xAA;
 
 /// The host.
 pub(crate) enum Host {}
@@ -68,7 +70,7 @@ pub(crate) fn passive() -> Passive<'static> {
 /// What Sluice was shown of a packet: link type, direction, wire length and bytes.
 pub(crate) type Shown = (u16, u16, u32, Vec<u8>);
 
-/// What Sluice was asked: the packets of each call.
+/// What Sluice was asked: the packets of each call that it decided about.
 pub(crate) type Calls = Arc<Mutex<Vec<Vec<Shown>>>>;
 
 /// A Sluice that notes what it is asked.
@@ -92,14 +94,21 @@ impl Provider for FakeSluice {
 impl SluiceProvider for FakeSluice {
     fn classify<'a>(&self, (): &(), call: ClassifyCall<'a>) -> Result<Answered<'a>, Invalid> {
         assert_eq!(irql::current(), DISPATCH_LEVEL, "a thread that is suspended here holds Sluice");
-        let noted = call
-            .packets()
+        let packets = call.packets();
+        let asked_for = packets.iter().position(|packet| packet.is_head() && asks(packet.bytes()));
+        let (decided, _) = packets.split_at(asked_for.unwrap_or(packets.len()));
+        let noted = decided
             .iter()
             .map(|packet| (packet.link_type(), packet.direction(), packet.wire_length(), packet.bytes().to_vec()));
         self.0.lock().unwrap().push(noted.collect());
-        Ok(call.answer(|packets, verdicts| {
-            for (packet, verdict) in packets.iter().zip(verdicts) {
+        Ok(call.answer(|_, verdicts| {
+            let (of_decided, undecided) = verdicts.split_at_mut(decided.len());
+            for (packet, verdict) in decided.iter().zip(of_decided) {
                 verdict.action = if is_bad(packet.bytes()) { action::BLOCK } else { action::PERMIT };
+            }
+            for verdict in undecided {
+                verdict.action = action::BLOCK;
+                verdict.flow.flags = flags::UNDECIDED;
             }
         }))
     }
@@ -111,10 +120,28 @@ impl SluiceProvider for FakeSluice {
     fn rejected(&self, (): &()) {}
 }
 
+/// What stands behind the IP header.
+fn marker(packet: &[u8]) -> Option<u8> {
+    let header = if packet.first().is_some_and(|first| first >> 4 == 6) { 40 } else { 20 };
+    packet.get(header).copied()
+}
+
+/// Whether Sluice asks for the rest of a packet with this head.
+pub(crate) fn asks(head: &[u8]) -> bool {
+    marker(head) == Some(LONG)
+}
+
 /// Whether Sluice blocks a packet: one that ends before it has said so passes.
 pub(crate) fn is_bad(packet: &[u8]) -> bool {
-    let header = if packet.first().is_some_and(|first| first >> 4 == 6) { 40 } else { 20 };
-    packet.get(header) == Some(&BAD)
+    let says_it = if asks(packet) { packet.last().copied() } else { marker(packet) };
+    says_it == Some(BAD)
+}
+
+/// What Sluice has to be shown of a packet that can be read, given all that it was shown: all of the packet, or its
+/// head if that lies apart and Sluice does not ask for more.
+pub(crate) fn is_shown(shown: &[u8], packet: &[u8]) -> bool {
+    let may_be_head = (SHORT + 1..=GATHERED).contains(&packet.len()) && !asks(packet);
+    shown == packet || may_be_head && shown == &packet[..HEAD]
 }
 
 pub(crate) struct Sluice {

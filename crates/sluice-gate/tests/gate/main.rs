@@ -17,15 +17,15 @@ use sluice_control::status::{
     STATUS_INVALID_PARAMETER, STATUS_REVISION_MISMATCH, STATUS_SUCCESS,
 };
 use sluice_control::wire::Wire;
-use sluice_gate::{GATHERED, Judged, PACKETS, Rejected, Settings, Treatment};
+use sluice_gate::{GATHERED, HEAD, Judged, PACKETS, Rejected, SHORT, Settings, Treatment};
 use sluice_npi::{Header, direction, link_type};
 use wdk_wfp::Layer;
 use wdk_wfp_sys::FWP_CONDITION_FLAG_IS_LOOPBACK;
 use wfp_engine::{DISPATCH_LEVEL, Engine, PASSIVE_LEVEL, PacketList, Piece, Verdict, irql};
 
 use crate::host::{
-    BAD, Driver, GOOD, Machine, Sluice, advance, cut, frame, frame_metadata, list, metadata, passive, send, show, v4,
-    v6,
+    BAD, Driver, GOOD, LONG, Machine, Sluice, advance, asks, cut, frame, frame_metadata, is_bad, list, metadata,
+    passive, send, show, v4, v6,
 };
 
 /// Where a test fails if nothing happens.
@@ -50,8 +50,14 @@ fn sluice_decides_about_packets_of_every_layer_wherever_they_are_cut() {
         (Layer::ForwardIpV6, v6_type, direction::UNSPECIFIED, None),
     ];
     for (layer, link_type, direction, header) in layers {
-        for marker in [GOOD, BAD] {
-            let packet = if link_type == v4_type { v4(marker, 60) } else { v6(marker, 60) };
+        let of = |marker, length| if link_type == v4_type { v4(marker, length) } else { v6(marker, length) };
+        let long = |last| {
+            let mut packet = of(LONG, 300);
+            *packet.last_mut().unwrap() = last;
+            packet
+        };
+        for packet in [of(GOOD, 60), of(BAD, 60), of(GOOD, 300), of(BAD, 300), long(GOOD), long(BAD)] {
+            let length = packet.len() as u32;
             for at in 0..=packet.len() {
                 // WinDivert #110: a list that is retreated to the header is reported (W13).
                 let list = PacketList::of(&cut(&packet, at), header.unwrap_or(0));
@@ -59,13 +65,56 @@ fn sluice_decides_about_packets_of_every_layer_wherever_they_are_cut() {
                 let raised = irql::raise(level);
                 let verdict = show(&machine.engine, layer, 0, &metadata(header), list.as_ptr());
                 drop(raised);
-                assert_eq!(verdict.passes, marker == GOOD, "{layer:?}, cut at {at}");
-                assert_eq!(sluice.take_calls(), [[(link_type, direction, 60, packet.clone())]]);
+                assert_eq!(verdict.passes, !is_bad(&packet), "{layer:?}, cut at {at}");
+                let shown = sluice.take_calls().concat();
+                // A long packet that lies apart is shown by its head, if Sluice does not ask for more.
+                let is_head = packet.len() > SHORT && !asks(&packet) && !(at == 0 || at == packet.len());
+                let bytes = if is_head { &packet[..HEAD] } else { &packet[..] };
+                assert_eq!(shown, [(link_type, direction, length, bytes.to_vec())], "{layer:?}, cut at {at}");
             }
         }
     }
     let counters = driver.counters();
-    assert_eq!((counters.permitted, counters.blocked), (2 * 3 * 61, 2 * 3 * 61));
+    assert_eq!((counters.permitted, counters.blocked), (6 * (61 + 2 * 301), 6 * (61 + 2 * 301)));
+    driver.stop();
+    sluice.stop();
+}
+
+#[test]
+fn packets_of_which_sluice_asks_for_the_rest_are_decided_in_order_and_once() {
+    let machine = Machine::new();
+    let sluice = Sluice::start();
+    let driver = Driver::enabled(Settings::default());
+    let number = |packet: &mut Vec<u8>, number: usize| packet[30..32].copy_from_slice(&(number as u16).to_be_bytes());
+    let mut expected = GateCounters::default();
+    // Where the packets are of which Sluice asks for more.
+    let patterns: [fn(usize) -> bool; 5] =
+        [|_| true, |place| place == 0, |place| place % 7 == 3, |place| place % PACKETS == 31, |place| place > 50];
+    for asks_at in patterns {
+        for is_blocked in [false, true] {
+            let packets: Vec<_> = (0..2 * PACKETS + 5)
+                .map(|place| {
+                    let mut packet = v4(if asks_at(place) { LONG } else { GOOD }, 1400 + place);
+                    number(&mut packet, place);
+                    *packet.last_mut().unwrap() = if is_blocked { BAD } else { GOOD };
+                    packet
+                })
+                .collect();
+            let bad = packets.iter().filter(|packet| is_bad(packet)).count() as u64;
+            assert_eq!(send(&machine.engine, &packets), bad == 0);
+            let shown: Vec<_> = sluice.take_calls().concat().into_iter().map(|(.., bytes)| bytes).collect();
+            assert_eq!(shown.len(), packets.len());
+            for (shown, packet) in shown.iter().zip(&packets) {
+                assert_eq!(shown, if asks(packet) { &packet[..] } else { &packet[..HEAD] });
+            }
+            expected.lists += 1;
+            expected.permitted += packets.len() as u64 - bad;
+            expected.blocked += bad;
+            expected.blocked_lists += u64::from(bad > 0);
+            expected.mixed_lists += u64::from(bad > 0 && bad < packets.len() as u64);
+        }
+    }
+    assert_eq!(driver.counters(), expected);
     driver.stop();
     sluice.stop();
 }
@@ -114,10 +163,10 @@ fn a_list_of_more_packets_than_one_call_takes_is_shown_whole() {
     assert!(!send(&machine.engine, &packets), "the last one is blocked");
     // Packets that have to be brought together, and together need more room than there is.
     sluice.take_calls();
-    let long = vec![v4(GOOD, 1500); PACKETS];
+    let long = vec![v4(LONG, 1500); PACKETS];
     assert!(send(&machine.engine, &long));
-    let calls = sluice.take_calls();
-    assert!(calls.len() > 1 && calls.concat().iter().all(|(.., bytes)| *bytes == long[0]));
+    let calls = sluice.take_calls().concat();
+    assert!(calls.len() == PACKETS && calls.iter().all(|(.., bytes)| *bytes == long[0]));
     driver.stop();
     sluice.stop();
 }
