@@ -114,7 +114,7 @@ fn a_packet_is_read_as_what_its_link_type_and_its_ether_type_say() {
     parse_headers_into(link_type::RAW, &packet, packet.len() as u32, &mut of_headers).unwrap();
     assert_eq!(of_headers, flow);
     for ether_type in [0x0801, 0x0806, 0x86DC, 0x86DE, 0x88B5] {
-        for packet in [ipv6(17, &udp((1, 2), b"x")), ipv4(6, &segment)] {
+        for packet in [ipv6(6, &segment), ipv4(6, &segment)] {
             let flow = whole(link_type::ETHERNET, &ethernet(ether_type, &packet));
             assert_eq!((flow.ether_type, flow.ip_version, ports(&flow)), (ether_type, 0, None));
         }
@@ -376,6 +376,8 @@ fn wifi_frames_with_data_are_read() {
     assert!(found(&words), "and a third one");
     let not_padded = [&[0, 0, 9, 0, 2, 0, 0, 0, 0xDF], frame([0x88, 0x01], 26).as_slice()].concat();
     assert!(found(&not_padded), "flags that say something else");
+    let not_flags = [&[0, 0, 9, 0, 4, 0, 0, 0, 0x20], frame([0x88, 0x01], 26).as_slice()].concat();
+    assert!(found(&not_flags), "a rate, and no flags");
     let mut aggregate = frame([0x88, 0x01], 26);
     aggregate[24] = 0x80;
     let mut fragment = frame([0x08, 0x01], 24);

@@ -348,6 +348,8 @@ mod tests {
         assert!(!policy(&[of(4, [10, 0, 0, 0], 81)]).may_observe(&Flow::default()));
         let both = [of(4, [10, 0, 0, 0], 81), of(6, [10, 0, 0, 0], 81)];
         assert!(policy(&both).may_observe(&segment(4, [10, 0, 3, 4], there)));
+        let decides_elsewhere = policy(&[of(4, [10, 0, 0, 0], 81), block.clone()]);
+        assert!(!decides_elsewhere.may_observe(&segment(4, [11, 0, 0, 0], there)), "a rule that decides is none");
         assert!(policy(&both).observes() && !policy(&[block]).observes());
     }
 }

@@ -106,7 +106,7 @@ impl Reach {
         }
     }
 
-    /// The box around both.
+    /// The box around both, in each of which there is something.
     fn with(self, other: Self) -> Self {
         Self {
             flags: self.flags.common(other.flags),
@@ -114,7 +114,7 @@ impl Reach {
             ports: self.ports.common(other.ports),
             source: self.source.common(other.source),
             destination: self.destination.common(other.destination),
-            nothing: self.nothing & other.nothing,
+            nothing: 0,
         }
     }
 
