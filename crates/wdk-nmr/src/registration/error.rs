@@ -69,3 +69,29 @@ impl fmt::Display for Leaked {
 }
 
 impl core::error::Error for Leaked {}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn driver_entry_returns_a_failure_whatever_nmr_has_returned() {
+        // STATUS_SUCCESS without a handle, STATUS_PENDING; what is a failure stays what it is.
+        for (status, answer) in [(0, 0xC000_0001), (0x103, 0xC000_0001), (-1, 0xFFFF_FFFF_u32)] {
+            assert_eq!(RegisterError::Status(status).status(), answer.cast_signed());
+        }
+        assert_eq!(RegisterError::OutOfMemory.status(), STATUS_INSUFFICIENT_RESOURCES);
+        assert_eq!(RegisterError::NoNpiId.status(), STATUS_INVALID_PARAMETER);
+    }
+
+    #[test]
+    fn a_status_is_said_as_people_look_it_up() {
+        let error = RegisterError::Status(STATUS_INVALID_PARAMETER);
+        assert_eq!(error.to_string(), "NMR refused the registration with status 0xc000000d");
+        let leaked = Leaked { status: STATUS_INSUFFICIENT_RESOURCES };
+        let expected = "NMR did not end the registration (status 0xc000009a); the driver stays loaded";
+        assert_eq!(leaked.to_string(), expected);
+    }
+}
