@@ -25,8 +25,7 @@ pub fn processor() -> usize {
 pub fn processors() -> usize {
     // SAFETY: the function takes a number and touches no memory of ours.
     let count = unsafe { KeQueryActiveProcessorCountEx(ALL_PROCESSOR_GROUPS as u16) };
-    // One is running this. Wine counts none where /sys is not mounted.
-    count.max(1) as usize
+    count as usize
 }
 
 /// How long the system has been running, without the time that it slept, in milliseconds. At any IRQL.
