@@ -335,6 +335,8 @@ fn gate_and_other_clients_are_attached_at_once(#[values(RUST)] clients: Clients)
     clients.start(&rig)?;
     let network = Network::of(&rig);
     let playing = network.start(Play { threads: 2, rounds: None, direction: "in", ..Play::once(CAPTURE) })?;
+    let error = network.state().expect_err("one job at a time");
+    assert!(error.to_string().starts_with("packets are being sent"), "{error:#}");
     wait_for_packets(&rig)?;
     assert_eq!(clients.verdicts(&rig)?, verdicts_offline(&rig, Some("demo.toml"))?);
     let status = sluicectl_ok(&rig, &["status", "--json"])?;

@@ -14,6 +14,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(5);
 /// The file that ends what is played.
 const STOP: &str = "wfp.stop";
+/// The file that is there while something is played.
+const PLAYING: &str = "wfp.playing";
 
 /// A machine whose drivers can see packets.
 #[derive(Clone, Copy)]
@@ -105,13 +107,14 @@ impl<'a> Network<'a> {
              loopback={loopback}\nthreads={threads}\nrounds={rounds}\nper_list={per_list}\n\
              unmapped={unmapped}\n"
         ))?;
+        fs::write(self.0.file(PLAYING), "").context("cannot write C:\\rig\\wfp.playing")?;
         Ok(Playing { network: self, is_stopped: false })
     }
 
     /// How many callouts are registered, and how many objects the engine has: providers, sublayers, callouts, filters.
     ///
     /// # Errors
-    /// The rig does not answer.
+    /// The rig does not answer, or packets are being sent.
     pub fn state(self) -> Result<[u64; 5]> {
         self.ask("job=state\n")?;
         let answer = self.answer()?;
@@ -126,13 +129,15 @@ impl<'a> Network<'a> {
     /// The next attempts to unregister a callout are answered with STATUS_DEVICE_BUSY.
     ///
     /// # Errors
-    /// The rig does not answer.
+    /// The rig does not answer, or packets are being sent.
     pub fn busy(self, times: usize) -> Result<()> {
         self.ask(&format!("job=busy\ntimes={times}\n"))?;
         self.answer().map(drop)
     }
 
     fn ask(self, job: &str) -> Result<()> {
+        // It does one job at a time, and the answer to this one would come when the packets have been sent.
+        ensure!(!self.0.file(PLAYING).exists(), "packets are being sent: stop that before something else is asked for");
         let (file, unfinished) = (self.0.file("wfp.job"), self.0.file("wfp.job.part"));
         fs::write(&unfinished, job)?;
         fs::rename(&unfinished, &file).context("cannot write C:\\rig\\wfp.job")
@@ -195,7 +200,9 @@ impl Playing<'_> {
     }
 
     fn collect(&self) -> Result<Played> {
-        let answer = self.network.answer()?;
+        let answer = self.network.answer();
+        fs::remove_file(self.network.0.file(PLAYING))?;
+        let answer = answer?;
         let mut packets = Vec::new();
         while let Some(line) = answer.get(&format!("packet.{}", packets.len())) {
             let numbers: Vec<u64> = line.split(' ').map(str::parse).collect::<Result<_, _>>()?;
