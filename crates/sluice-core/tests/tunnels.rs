@@ -280,8 +280,9 @@ fn the_first_rule_decides_whichever_header_it_means() {
 
 /// A TLS hello in two records: its name has to be put together.
 fn in_two_records(hello: &[u8]) -> Vec<u8> {
-    [&hello[..1], &[3, 1, 0, 20], &hello[5..25], &[22, 3, 1], &((hello.len() - 25) as u16).to_be_bytes(), &hello[25..]]
-        .concat()
+    let cut = hello.windows(3).position(|bytes| bytes == b"bad").expect("there is a name") + 3;
+    let [first, second] = [cut - 5, hello.len() - cut].map(|length| (length as u16).to_be_bytes());
+    [&hello[..3], &first, &hello[5..cut], &[22, 3, 1], &second, &hello[cut..]].concat()
 }
 
 #[test]
@@ -348,22 +349,22 @@ fn rules_that_observe_see_the_inner_packet_with_its_flow() {
 
 #[test]
 fn rules_that_observe_see_the_name_of_an_inner_packet_that_was_put_together() {
-    struct Seen(Vec<Vec<u8>>);
+    struct Seen(Vec<(bool, Vec<u8>)>);
     impl Observer for Seen {
         fn decided(&mut self, _: u32) {}
         fn observed(&mut self, _: u32, packet: &CapturedPacket<'_>, flow: &Flow, _: Decision) {
-            self.0.push(name(flow, packet.bytes).to_vec());
+            self.0.push((flow.has(flags::NAME_ASSEMBLED), name(flow, packet.bytes).to_vec()));
         }
     }
     let conditions = Conditions { names: vec!["bad.example".into()], inner: true, ..Conditions::default() };
     let rules = [rule(1, RuleAction::Log, conditions)];
     let policy = Policy::new(compile(&rules, Action::Permit).expect("it compiles")).expect("it is valid");
     let hello = client_hello(&server_name(b"bad.example"));
-    for payload in [&hello, &in_two_records(&hello)] {
+    for (payload, assembled) in [(&hello, false), (&in_two_records(&hello), true)] {
         let packet = vxlan(&ethernet(0x0800, &ipv4(6, &tcp((1, 443), 0x18, payload))));
         let mut seen = Seen(Vec::new());
         let mut verdict = [Verdict::default()];
         classify_observed(&policy, 1, [captured(&packet)].into_iter(), &mut verdict, &mut seen).expect("it is known");
-        assert_eq!(seen.0, [b"bad.example"]);
+        assert_eq!(seen.0, [(assembled, b"bad.example".to_vec())]);
     }
 }
