@@ -164,7 +164,9 @@ pub(crate) struct Tuple(pub(crate) u32);
 
 impl Tuple {
     pub(crate) const SOURCE_PORT: u32 = 1 << 21;
+    #[cfg(feature = "compile")]
     pub(crate) const DESTINATION_PORT: u32 = 1 << 22;
+    #[cfg(feature = "compile")]
     pub(crate) const PROTOCOL: u32 = 1 << 23;
 
     #[cfg(feature = "compile")]
