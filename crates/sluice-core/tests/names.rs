@@ -537,6 +537,34 @@ fn the_start_of_a_quic_header_that_the_capture_cuts_is_missing() {
     }
 }
 
+#[test]
+fn what_is_left_of_a_cut_quic_header_is_taken_for_one_as_far_as_it_can_be() {
+    const HTTPS: u16 = 443;
+    const OTHER: u16 = 8443;
+    for (start, port, may_be_one) in [
+        // The bit of a long header, and the one that is always set.
+        (&[0xC0][..], OTHER, true),
+        (&[0x80], OTHER, false),
+        (&[0x40], OTHER, false),
+        (&[0x80], HTTPS, true),
+        (&[0x40], HTTPS, false),
+        // What a record of DTLS may start with.
+        (&[0x15], HTTPS, false),
+        (&[0x15], OTHER, false),
+        // A version, and less than one.
+        (&[0xC0, 0x0A, 0x0A, 0x0A], OTHER, true),
+        (&[0xC0, 0x0A, 0x0A, 0x0A, 0x0A], OTHER, false),
+        (&[0xC0, 0x0A, 0x0A, 0x0A, 0x0A], HTTPS, true),
+        (&[0xC0, 0, 0, 0, 1], OTHER, true),
+    ] {
+        let packet = ipv4(17, &udp((CLIENT, port), &[start, &[0; 100]].concat()));
+        let mut flow = Flow::default();
+        parse_into(link_type::RAW, &packet[..28 + start.len()], packet.len() as u32, &mut flow).unwrap();
+        let expected = if may_be_one { flags::NAME_MISSING | flags::TRUNCATED } else { 0 };
+        assert_eq!(flow.flags & SAID, expected, "{start:x?} to port {port}");
+    }
+}
+
 // HTTP
 
 fn http(stream: &[u8]) -> (Flow, String) {

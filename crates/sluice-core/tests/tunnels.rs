@@ -221,6 +221,21 @@ fn a_tunnel_that_the_capture_or_a_fragment_cuts_is_read_as_far_as_it_goes() {
     assert!(inner.is_some_and(|inner| inner.has(flags::TRUNCATED) && !inner.has(flags::MALFORMED)));
 }
 
+#[test]
+fn an_inner_packet_that_fills_the_first_fragment_is_a_whole_one() {
+    let mut datagram = udp((1, 5000), &[0; 12]);
+    datagram[5] += 1;
+    for (behind, is_whole) in [(0, true), (8, true), (-1, false)] {
+        let inner_packet = ipv4(17, &datagram);
+        let mut payload = [&PLAIN_GRE, &inner_packet[..]].concat();
+        payload.resize(payload.len().strict_add_signed(behind), 0);
+        let (outer, inner) = both(&ipv4_with(47, &[], 0x2000, &payload));
+        let inner = inner.unwrap_or_else(|| panic!("{behind}"));
+        assert!(outer.has(flags::FRAGMENT), "{behind}");
+        assert_eq!(inner.has(flags::MALFORMED), is_whole, "{behind}");
+    }
+}
+
 fn rule(id: u32, action: RuleAction, conditions: Conditions) -> Rule {
     Rule { id, action, conditions }
 }

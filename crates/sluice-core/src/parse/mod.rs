@@ -403,11 +403,9 @@ impl<'packet, T> Parser<'packet, '_, T> {
     #[inline]
     fn limit(&mut self, rest: &'packet [u8], length: usize) -> &'packet [u8] {
         if let Some(layer) = rest.get(..length) {
-            if self.ends == Ends::Capture || layer.len() < rest.len() {
-                let end = self.packet.len().wrapping_sub(rest.len()).wrapping_add(length);
-                self.packet = self.packet.get(..end).unwrap_or(self.packet);
-                self.ends = Ends::Packet;
-            }
+            let end = self.packet.len().wrapping_sub(rest.len()).wrapping_add(length);
+            self.packet = self.packet.get(..end).unwrap_or(self.packet);
+            self.ends = Ends::Packet;
             return layer;
         }
         let behind = self.wire_length.saturating_sub(self.packet.len());

@@ -115,10 +115,10 @@ fn starts_long(datagram: &[u8]) -> bool {
     datagram.first().is_some_and(|first| first & LONG != 0)
 }
 
-/// Whether a datagram starts with the start of a long header of a known version, or with less that may be that.
-fn starts_known(datagram: &[u8]) -> bool {
+/// Whether a datagram, which starts as one of any version may, is of a known one, or has too little to be of another.
+fn may_be_of_known_version(datagram: &[u8]) -> bool {
     let version = datagram.split_first_chunk::<5>().map(|([_, version @ ..], _)| u32::from_be_bytes(*version));
-    datagram.first().is_some_and(|first| first & FIXED != 0) && version.is_none_or(is_known)
+    version.is_none_or(is_known)
 }
 
 /// Whether a datagram starts with a long header of a known version.
@@ -239,7 +239,7 @@ impl<'packet> Parser<'packet, '_> {
         let https = is_https([self.flow.source_port, self.flow.destination_port]);
         let Some(header) = Long::read(datagram) else {
             // A first fragment, or a capture, with no more than the start of a header.
-            if self.ends != Ends::Packet && (https || starts_known(datagram)) && starts_long(datagram) {
+            if self.ends != Ends::Packet && starts_long(datagram) && (https || may_be_of_known_version(datagram)) {
                 self.name_behind_end();
             }
             return;
