@@ -20,6 +20,8 @@ fn m20_an_offer_says_who_the_peer_is() {
         assert_eq!(client.module_id(), Ok(CLIENT_ID));
         assert_eq!((client.number(), client.version()), (80, 0));
         assert_eq!(client.characteristics(), Ok(&Characteristics::new(8)));
+        let shown = format!("{client:?}");
+        assert_eq!(shown, format!("Offer {{ module_id: {:?}, number: 80 }}", Ok::<_, StructureError>(CLIENT_ID)));
         Ok(())
     });
     let mut client = TestClient::new(&log);

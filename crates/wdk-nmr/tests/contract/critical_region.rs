@@ -187,6 +187,46 @@ fn of_the_calls_at_dispatch_level_the_last_completes() {
     client.deregister(passive()).unwrap();
 }
 
+/// Calls back at DISPATCH_LEVEL.
+struct CallsBack;
+
+impl CallsBack {
+    fn called(incoming: ClientCall<'_, Self>, number: u32) -> u32 {
+        // SAFETY: one thread stands for the one processor.
+        let provider = incoming.provider_at_dispatch(unsafe { Dispatch::new() }).expect("attached");
+        provider.call(|table, context| {
+            // SAFETY: the context came with the table.
+            unsafe { (table.call)(context, number) }
+        })
+    }
+}
+
+impl Client for CallsBack {
+    type Npi = Testing;
+    type Binding = ();
+    type Guard = PerProcessor<Kernel, 1>;
+
+    fn dispatch(&self) -> ClientTable<Self> {
+        client_table!(Self, Table { version: 1, size: Table::SIZE, call: fn Self::called })
+    }
+
+    fn attach(&self, _: &ProviderOffer<'_, Testing>) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_call_at_dispatch_level_may_be_answered_by_a_call_back() {
+    let _session = Session::new();
+    let log = Log::default();
+    let provider = provide(TestProvider::new(&log));
+    let options = RegistrationOptions::new(CLIENT_ID, Characteristics::new(8));
+    let client = ClientRegistration::register(CallsBack, options, Program::default(), passive()).unwrap();
+    assert_eq!(provider.clients().map(|client| call(&client, 3)).collect::<Vec<_>>(), [103]);
+    client.deregister(passive()).unwrap();
+    provider.deregister(passive()).unwrap();
+}
+
 #[test]
 fn a_guard_in_regions_shows_the_guard_within() {
     let mut place = MaybeUninit::<InCriticalRegion<Kernel, Single>>::uninit();
