@@ -400,6 +400,8 @@ macro_rules! field {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
     use super::*;
     use crate::structure::VersionAndSize;
 
@@ -459,6 +461,13 @@ mod tests {
     }
 
     #[test]
+    fn a_structure_is_handed_out_where_it_is() {
+        let own = table(3, 16);
+        let place = ptr::from_ref(&own).cast();
+        assert_eq!([Table::address_of(&own), Extensible::address_of(&own)], [place; 2]);
+    }
+
+    #[test]
     fn r33_an_optional_structure_may_be_null_and_nothing_else_that_is_wrong() {
         type Part = Optional<Table>;
         // SAFETY: NULL.
@@ -499,6 +508,7 @@ mod tests {
         let (old, new) = (table(2, 8), table(3, 16));
         let (old, new) = (view(&old), view(&new));
         assert_eq!((old.size(), new.size()), (8, 16));
+        assert_eq!(format!("{old:?}"), format!("StructureRef {{ start: {:?}, size: 8 }}", old.start));
         assert_eq!((old.get(crate::field!(Table, value)), new.get(crate::field!(Table, value))), (Some(&5), Some(&5)));
         assert!(old.get(crate::field!(Table, later)).is_none() && old.whole().is_none());
         let later = new.get(crate::field!(Table, later)).copied().flatten().expect("it is there");
