@@ -187,11 +187,20 @@ fn of_the_calls_at_dispatch_level_the_last_completes() {
     client.deregister(passive()).unwrap();
 }
 
-/// Calls back at DISPATCH_LEVEL.
+/// A module that answers a call by a call back, at DISPATCH_LEVEL.
 struct CallsBack;
 
 impl CallsBack {
-    fn called(incoming: ClientCall<'_, Self>, number: u32) -> u32 {
+    fn called_by_client(incoming: ProviderCall<'_, Self>, number: u32) -> u32 {
+        // SAFETY: one thread stands for the one processor.
+        let client = incoming.client_at_dispatch(unsafe { Dispatch::new() }).expect("attached");
+        client.call(|table, context| {
+            // SAFETY: the context came with the table.
+            unsafe { (table.call)(context, number) }
+        })
+    }
+
+    fn called_by_provider(incoming: ClientCall<'_, Self>, number: u32) -> u32 {
         // SAFETY: one thread stands for the one processor.
         let provider = incoming.provider_at_dispatch(unsafe { Dispatch::new() }).expect("attached");
         provider.call(|table, context| {
@@ -201,13 +210,27 @@ impl CallsBack {
     }
 }
 
+impl Provider for CallsBack {
+    type Npi = Testing;
+    type Binding = ();
+    type Guard = PerProcessor<Kernel, 1>;
+
+    fn dispatch(&self) -> ProviderTable<Self> {
+        provider_table!(Self, Table { version: 1, size: Table::SIZE, call: fn Self::called_by_client })
+    }
+
+    fn attach(&self, _: &ClientOffer<'_, Testing>) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
 impl Client for CallsBack {
     type Npi = Testing;
     type Binding = ();
     type Guard = PerProcessor<Kernel, 1>;
 
     fn dispatch(&self) -> ClientTable<Self> {
-        client_table!(Self, Table { version: 1, size: Table::SIZE, call: fn Self::called })
+        client_table!(Self, Table { version: 1, size: Table::SIZE, call: fn Self::called_by_provider })
     }
 
     fn attach(&self, _: &ProviderOffer<'_, Testing>) -> Result<(), Refusal> {
@@ -216,13 +239,20 @@ impl Client for CallsBack {
 }
 
 #[test]
-fn a_call_at_dispatch_level_may_be_answered_by_a_call_back() {
+fn a_call_may_be_answered_by_a_call_back_at_dispatch_level() {
     let _session = Session::new();
     let log = Log::default();
     let provider = provide(TestProvider::new(&log));
     let options = RegistrationOptions::new(CLIENT_ID, Characteristics::new(8));
     let client = ClientRegistration::register(CallsBack, options, Program::default(), passive()).unwrap();
     assert_eq!(provider.clients().map(|client| call(&client, 3)).collect::<Vec<_>>(), [103]);
+    client.deregister(passive()).unwrap();
+    provider.deregister(passive()).unwrap();
+
+    let options = RegistrationOptions::new(PROVIDER_ID, Characteristics::new(7));
+    let provider = ProviderRegistration::register(CallsBack, options, Program::default(), passive()).unwrap();
+    let client = crate::common::use_it(TestClient::new(&log));
+    assert_eq!(client.providers().map(|provider| call(&provider, 3)).collect::<Vec<_>>(), [1003]);
     client.deregister(passive()).unwrap();
     provider.deregister(passive()).unwrap();
 }
