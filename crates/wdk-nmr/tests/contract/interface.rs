@@ -259,6 +259,22 @@ fn r33_null_where_a_table_is_optional_and_anything_where_it_is_ignored() {
             Ok(())
         }
     }
+    struct WithTable;
+    impl Provider for WithTable {
+        type Npi = Loose;
+        type Binding = ();
+        type Guard = Single;
+        fn dispatch(&self) -> ProviderTable<Self> {
+            provider_table!(Self, Table {
+                version: 1,
+                size: Table::SIZE,
+                call: fn |_: ProviderCall<'_, Self>, number: u32| number + 1,
+            })
+        }
+        fn attach(&self, _: &ClientOffer<'_, Loose>) -> Result<(), Refusal> {
+            Ok(())
+        }
+    }
     let _session = Session::new();
     // A provider without a table, and one with.
     let options = RegistrationOptions::new(CLIENT_ID, ());
@@ -282,6 +298,12 @@ fn r33_null_where_a_table_is_optional_and_anything_where_it_is_ignored() {
     let (_, table) = *raw.peer.lock().unwrap();
     assert_eq!(table, 0, "no table of the provider's");
     assert_eq!(provider.clients().count(), 1, "whatever the client's table is");
+    raw.deregister();
+    provider.deregister(passive()).unwrap();
+    let provider = ProviderRegistration::register(WithTable, options, Program::default(), passive()).unwrap();
+    let mut raw = Raw::new();
+    raw.register_client();
+    assert_eq!(raw.call(3), 4);
     raw.deregister();
     provider.deregister(passive()).unwrap();
 }
