@@ -305,7 +305,7 @@ pub(crate) fn use_it(client: TestClient) -> Used {
 }
 
 /// Calls a peer.
-pub(crate) fn call<B: Send + Sync, G: Guard>(peer: &Peer<'_, B, Table, G>, number: u32) -> u32 {
+pub(crate) fn call<B: Send + Sync, G: Count>(peer: &Peer<'_, B, Table, G>, number: u32) -> u32 {
     peer.call(|table, context| {
         // SAFETY: the context came with the table.
         unsafe { (table.call)(context, number) }

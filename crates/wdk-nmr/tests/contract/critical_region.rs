@@ -194,19 +194,13 @@ impl CallsBack {
     fn called_by_client(incoming: ProviderCall<'_, Self>, number: u32) -> u32 {
         // SAFETY: one thread stands for the one processor.
         let client = incoming.client_at_dispatch(unsafe { Dispatch::new() }).expect("attached");
-        client.call(|table, context| {
-            // SAFETY: the context came with the table.
-            unsafe { (table.call)(context, number) }
-        })
+        call(&client, number)
     }
 
     fn called_by_provider(incoming: ClientCall<'_, Self>, number: u32) -> u32 {
         // SAFETY: one thread stands for the one processor.
         let provider = incoming.provider_at_dispatch(unsafe { Dispatch::new() }).expect("attached");
-        provider.call(|table, context| {
-            // SAFETY: the context came with the table.
-            unsafe { (table.call)(context, number) }
-        })
+        call(&provider, number)
     }
 }
 
