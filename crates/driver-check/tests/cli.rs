@@ -69,6 +69,12 @@ fn bad_arguments_say_what_was_expected() {
         (&["image", "--imports", list.path(), "x.sys"], "line 2: expected a module, a function and a build"),
         (&["image", "--allow", "speling", "x.sys"], "[possible values: format, machine"),
         (&["image", "--may-panic", "wdk::print", "x.sys"], "expected FUNCTION=CALLER"),
+        (&["image", "--may-panic", "=DriverEntry", "x.sys"], "expected FUNCTION=CALLER"),
+        (&["image", "--may-panic", "wdk::print=", "x.sys"], "expected FUNCTION=CALLER"),
+        (&["image", "--may-panic", "wdk::print=DriverEntry", "missing.sys"], "error: cannot read missing.sys"),
+        (&["image", "--stack-limit", "=4096", "x.sys"], "expected FUNCTION=BYTES"),
+        (&["image", "--stack-limit", "classify=many", "x.sys"], "expected FUNCTION=BYTES"),
+        (&["image", "--stack-limit", "classify=4096", "missing.sys"], "error: cannot read missing.sys"),
         (&["image", "--oldest-build", "22621", "x.sys"], "--imports <FILE>"),
         (&["image"], "<FILE>..."),
     ] {

@@ -99,6 +99,7 @@ fn arm64_target(instruction: u32, address: u32) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::Driver;
     use super::*;
 
     fn symbols(starts: &[u32]) -> Symbols {
@@ -113,6 +114,30 @@ mod tests {
         assert_eq!(back(&[0x0f, 0x84, 0xfa, 0xff, 0xff, 0xff]), [Transfer { at: 0x1000, to: 0x1000, returns: false }]);
         assert_eq!(arm64_target(0x97ff_ffff, 0x1000), Some(0xffc));
         assert_eq!(arm64_target(0x54ff_ffe0, 0x1000), Some(0xffc));
+    }
+
+    #[test]
+    fn calls_are_looked_for_in_executable_sections_alone() {
+        let mut driver = Driver { code: vec![0xe8, 0x7b, 0, 0, 0, 0xc3], ..Driver::new() };
+        let found = |driver: &Driver| {
+            let file = driver.image();
+            calls(&Image::parse("sluice.sys", &file).unwrap(), &symbols(&[0x1000, 0x1080]))
+        };
+        assert_eq!(found(&driver), [Call { from: 0x1000, to: 0x1080, returns: true }]);
+        driver.sections[0].flags &= !pe::IMAGE_SCN_MEM_EXECUTE;
+        assert_eq!(found(&driver), []);
+    }
+
+    #[test]
+    fn of_arm64_only_bl_comes_back() {
+        let transfers = |instruction: u32| arm64_transfers(&instruction.to_le_bytes(), 0x1000);
+        let to = |to, returns| [Transfer { at: 0x1000, to, returns }];
+        assert_eq!(transfers(0x9400_0002), to(0x1008, true), "bl");
+        assert_eq!(transfers(0x1400_0002), to(0x1008, false), "b");
+        assert_eq!(transfers(0x5400_0041), to(0x1008, false), "b.ne");
+        assert_eq!(transfers(0x3400_0043), to(0x1008, false), "cbz w3");
+        assert_eq!(transfers(0xb500_0043), to(0x1008, false), "cbnz x3");
+        assert_eq!(transfers(0xd65f_03c0), [], "ret");
     }
 
     #[test]

@@ -47,16 +47,33 @@ fn read(table: &[u8]) -> Option<BTreeMap<u32, String>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::Driver;
     use super::*;
 
     /// One block for codes 7 and 8, one for 20 without Unicode.
     const TABLE: &[u8] = b"\x02\0\0\0\x07\0\0\0\x08\0\0\0\x1c\0\0\0\x14\0\0\0\x14\0\0\0\x2c\0\0\0\
-        \x08\0\x01\0a\0\0\0\x08\0\x01\0b\0\0\0\x08\0\0\0cd\0\0";
+        \x08\0\x01\0a\0b\0\x08\0\x01\0b\0\0\0\x08\0\0\0cd\0\0";
 
     #[test]
     fn messages_are_read_by_their_codes() {
         let read = read(TABLE).unwrap();
-        assert_eq!(read, BTreeMap::from([(7, "a".into()), (8, "b".into()), (20, "cd".into())]));
+        assert_eq!(read, BTreeMap::from([(7, "ab".into()), (8, "b".into()), (20, "cd".into())]));
+    }
+
+    #[test]
+    fn messages_of_an_image_are_those_of_its_table() {
+        let file = std::env::temp_dir().join(format!("driver-check-messages-{}.sys", std::process::id()));
+        let read = |contents: &[u8]| {
+            fs::write(&file, contents).unwrap();
+            messages(&file)
+        };
+        let with = |table: &[u8]| read(&Driver { message_table: table.to_vec(), ..Driver::new() }.image());
+        assert_eq!(with(TABLE).unwrap(), BTreeMap::from([(7, "ab".into()), (8, "b".into()), (20, "cd".into())]));
+        assert_eq!(read(&Driver::new().image()).unwrap(), BTreeMap::new(), "no table");
+        assert_eq!(with(&TABLE[..9]).unwrap_err().to_string(), "the message table makes no sense");
+        assert_eq!(read(b"MZ but nothing else").unwrap_err().kind(), io::ErrorKind::InvalidData);
+        fs::remove_file(&file).unwrap();
+        assert_eq!(messages(&file).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

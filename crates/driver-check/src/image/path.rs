@@ -66,6 +66,7 @@ fn printable(bytes: &[u8], at: usize, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Driver, findings, one_finding};
+    use super::of_this_machine;
 
     #[test]
     fn a_path_of_some_machine_is_found_in_bytes_and_in_utf_16() {
@@ -73,9 +74,28 @@ mod tests {
         let driver = Driver { trailer, ..Driver::new() };
         assert!(one_finding(&driver).starts_with(r#"the image holds "C:\\Users\\jane\\sluice\\src\\lib.rs", a path"#));
 
-        let trailer = "/home/jane/x.rs\0".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (text, printed) in [("/home/jane/x.rs", "/home/jane/x.rs"), (r"D:\Users\jane", r"D:\\Users\\jane")] {
+            let trailer = format!("{text}\0").encode_utf16().flat_map(u16::to_le_bytes).collect();
+            let driver = Driver { trailer, ..Driver::new() };
+            let found = one_finding(&driver);
+            assert!(found.starts_with(&format!(r#"the image holds "{printed}", a path"#)), "{found}");
+        }
+    }
+
+    #[test]
+    fn folders_of_this_machine_are_those_of_its_user() {
+        let mut expected = Vec::new();
+        for name in ["HOME", "USERPROFILE", "CARGO_HOME", "RUSTUP_HOME"] {
+            expected.extend(std::env::var(name).ok().filter(|folder| folder.len() >= 4));
+        }
+        assert_eq!(of_this_machine(), expected);
+    }
+
+    #[test]
+    fn a_path_that_is_everywhere_is_not_looked_for() {
+        let trailer = br"D:\x d:\y".to_vec();
         let driver = Driver { trailer, ..Driver::new() };
-        assert!(one_finding(&driver).starts_with(r#"the image holds "/home/jane/x.rs", a path"#));
+        assert_eq!(findings(&driver.expecting_no(r"D:\")), Vec::<String>::new());
     }
 
     #[test]

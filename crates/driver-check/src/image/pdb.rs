@@ -153,6 +153,17 @@ mod tests {
     }
 
     #[test]
+    fn an_image_that_names_a_pdb_and_is_not_reproducible_is_found() {
+        let mut driver = Driver::new();
+        let file = driver.image();
+        let image = Image::parse("sluice.sys", &file).unwrap();
+        let (address, _) = image.directory(pe::IMAGE_DIRECTORY_ENTRY_DEBUG).unwrap();
+        // The first of the two entries.
+        driver.directories.push((pe::IMAGE_DIRECTORY_ENTRY_DEBUG, address, 28));
+        assert!(one_finding(&driver).starts_with("the image is not marked as reproducible"));
+    }
+
+    #[test]
     fn a_pdb_with_a_path_is_found() {
         let driver = Driver { pdb_name: r"D:\build\sluice.pdb", ..Driver::new() };
         assert!(one_finding(&driver).starts_with(r"the image names its PDB with a path, D:\build\sluice.pdb"));

@@ -206,6 +206,23 @@ mod tests {
     }
 
     #[test]
+    fn each_function_on_a_path_is_followed() {
+        let mut driver = driver(CALL);
+        // `judge` calls `mask` at 0x10c0, which has no frame.
+        driver.code[0x80..0x85].copy_from_slice(&[0xe8, 0x3b, 0, 0, 0]);
+        if let Ok(symbols) = &mut driver.symbols {
+            symbols.functions.push((0x10c0, "sluice::mask".into()));
+        }
+        for (function, bytes) in [("classify", 0x108 + 8 + 0x208 + 8 + 8), ("judge", 0x208 + 8 + 8), ("mask", 8)] {
+            driver.expectations.stack_limits = vec![StackLimit { function: function.into(), bytes }];
+            assert_eq!(findings(&driver), Vec::<String>::new());
+            driver.expectations.stack_limits[0].bytes -= 1;
+            let found = one_finding(&driver);
+            assert!(found.starts_with(&format!("sluice::{function} takes {bytes} bytes of stack")), "{found}");
+        }
+    }
+
+    #[test]
     fn a_jump_to_another_function_leaves_the_frame() {
         let mut driver = driver(JUMP);
         driver.expectations.stack_limits = vec![StackLimit { function: "classify".into(), bytes: 0x208 + 8 }];

@@ -27,6 +27,8 @@ pub(super) struct Driver {
     pub(super) version: version_resource::Version<'static>,
     /// A word to look for in the resource; the word so many bytes behind it; its new value.
     pub(super) patch_resource: Option<(u32, usize, u32)>,
+    /// In the place of the version resource, if there is anything.
+    pub(super) message_table: Vec<u8>,
     pub(super) pdb_name: &'static str,
     /// Data directories in the place of the right ones: index, address, size.
     pub(super) directories: Vec<(usize, u32, u32)>,
@@ -90,6 +92,7 @@ impl Driver {
                 copyright: "Copyright",
             },
             patch_resource: None,
+            message_table: Vec::new(),
             pdb_name: "sluice.pdb",
             directories: Vec::new(),
             trailer: Vec::new(),
@@ -231,7 +234,7 @@ impl Driver {
         data.0
     }
 
-    /// A resource directory with the version resource in it.
+    /// A resource directory with the version resource in it, or the table of messages.
     fn rsrc(&self) -> Vec<u8> {
         // The resource without the headers of the .res file.
         let mut resource = version_resource::res(&self.version, &[]).unwrap().split_off(64);
@@ -239,10 +242,14 @@ impl Driver {
             let at = resource.windows(4).position(|window| window == word.to_le_bytes()).unwrap() + offset;
             resource[at..at + 4].copy_from_slice(&value.to_le_bytes());
         }
+        let mut kind = 16;
+        if !self.message_table.is_empty() {
+            (kind, resource) = (11, self.message_table.clone());
+        }
         let mut data = Bytes(Vec::new());
         let subdirectory = 0x8000_0000;
-        // Type 16 at 0, name 1 at 24, language 0x409 at 48, the data entry at 72, the data at 88.
-        for (id, offset) in [(16, subdirectory | 24), (1, subdirectory | 48), (0x409, 72)] {
+        // The type at 0, name 1 at 24, language 0x409 at 48, the data entry at 72, the data at 88.
+        for (id, offset) in [(kind, subdirectory | 24), (1, subdirectory | 48), (0x409, 72)] {
             data.u32(&[0, 0, 0, 0x0001_0000, id, offset]);
         }
         data.u32(&[0x3000 + 88, u32::try_from(resource.len()).unwrap(), 0, 0]);

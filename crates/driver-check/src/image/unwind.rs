@@ -153,7 +153,52 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::Driver;
     use super::*;
+
+    /// The frames that a table describes. Both it and what it points to lie in the section at 0x1000, the table at its
+    /// beginning.
+    fn frames_of(driver: Driver, table: &[u32], more: &[u8]) -> Result<Vec<(u32, u32)>, String> {
+        let mut driver = driver;
+        driver.code = table.iter().copied().flat_map(u32::to_le_bytes).collect();
+        let size = u32::try_from(driver.code.len()).unwrap();
+        driver.code.extend(more);
+        driver.directories.push((pe::IMAGE_DIRECTORY_ENTRY_EXCEPTION, 0x1000, size));
+        let file = driver.image();
+        let frames = frames(&Image::parse("sluice.sys", &file).unwrap())?;
+        Ok(frames.iter().map(|frame| (frame.start, frame.size)).collect())
+    }
+
+    #[test]
+    fn an_x64_frame_of_a_part_has_that_of_its_function_in_it() {
+        // At 0x1018 three codes, of sub rsp, 108h and push rbx; at 0x1024 three more, push rsi, push rdi and push rbp,
+        // with the entry of the function behind them.
+        let function = [1, 0, 3, 0, 9, 1, 0x21, 0, 1, 0x30, 0, 0];
+        let part = [0x21, 0, 3, 0, 3, 0x60, 2, 0x70, 1, 0x50, 0, 0];
+        let parent = [0x1100_u32, 0x1180, 0x1018].into_iter().flat_map(u32::to_le_bytes);
+        let information: Vec<u8> = function.into_iter().chain(part).chain(parent).collect();
+        let table = [0x1180, 0x11c0, 0x1024, 0x1100, 0x1180, 0x1018];
+        let expected = vec![(0x1100, 0x108 + 8), (0x1180, 0x108 + 8 + 24)];
+        assert_eq!(frames_of(Driver::new(), &table, &information), Ok(expected));
+    }
+
+    #[test]
+    fn a_part_of_itself_makes_no_sense() {
+        let part =
+            [0x21, 0, 0, 0].into_iter().chain([0x1100_u32, 0x1180, 0x100c].into_iter().flat_map(u32::to_le_bytes));
+        let frames = frames_of(Driver::new(), &[0x1100, 0x1180, 0x100c], &part.collect::<Vec<u8>>());
+        assert_eq!(frames.unwrap_err(), "the entry for the function at 0x1100 makes no sense");
+    }
+
+    #[test]
+    fn an_arm64_entry_has_its_frame_in_it_or_points_to_it() {
+        // At 0x1018 one word of codes and no epilog: stp fp, lr, [sp, #-32]!; end.
+        let record: Vec<u8> = [1_u32 << 27, 0xe4e4_e483].into_iter().flat_map(u32::to_le_bytes).collect();
+        let table = [0x1100, 5 << 23 | 1, 0x1200, 7 << 23 | 3 << 13 | 2, 0x1300, 0x1018];
+        let expected = vec![(0x1100, 80), (0x1200, 112), (0x1300, 32)];
+        assert_eq!(frames_of(Driver::arm64(), &table, &record), Ok(expected));
+        assert!(frames_of(Driver::arm64(), &[0x1100, 5 << 23 | 3], &[]).is_err(), "no such entry");
+    }
 
     #[test]
     fn x64_codes_count_what_they_take() {
@@ -163,6 +208,9 @@ mod tests {
         assert_eq!(x64_codes(&[7, 0x01, 0x81, 0x00]), Some(0x408));
         assert_eq!(x64_codes(&[7, 0x11, 0x08, 0x04, 0, 0]), Some(0x408));
         assert_eq!(x64_codes(&[9, 0x34, 7, 0, 9, 0x68, 2, 0, 7, 0x03]), Some(0));
+        assert_eq!(x64_codes(&[9, 0x35, 7, 0, 0, 0, 9, 0x69, 2, 0, 0, 0, 1, 0x50]), Some(8), "far in the frame");
+        assert_eq!(x64_codes(&[0, 0x0a]), Some(40), "an interrupt");
+        assert_eq!(x64_codes(&[0, 0x1a]), Some(48), "one with an error code");
         assert_eq!(x64_codes(&[7, 0x01]), None, "a cut code");
         assert_eq!(x64_codes(&[7, 0x0f]), None, "a code that does not exist");
     }
@@ -192,9 +240,12 @@ mod tests {
         // stp fp, lr, [sp, #-32]!; sub sp, #64; end; an epilog, which is not counted.
         assert_eq!(arm64_codes(&[0x04, 0x83, 0xe4, 0x1f, 0xe4]), Some(96));
         assert_eq!(arm64_codes(&[0xc0, 0x41, 0xe4]), Some(0x410), "alloc_m");
+        assert_eq!(arm64_codes(&[0xc2, 0x41, 0xe4]), Some(0x2410), "alloc_m");
         assert_eq!(arm64_codes(&[0xe0, 0x00, 0x01, 0x00, 0xe4]), Some(0x1000), "alloc_l");
         assert_eq!(arm64_codes(&[0xe1, 0x26, 0xcc, 0x03, 0xd4, 0x01, 0xe5]), Some(48 + 32 + 16));
-        assert_eq!(arm64_codes(&[0xe7, 0x73, 0x01, 0xe7, 0x53, 0x01, 0xe4]), Some(32), "save_any_reg");
+        assert_eq!(arm64_codes(&[0xe7, 0x73, 0x01, 0xe7, 0x53, 0x02, 0xe4]), Some(32), "save_any_reg");
+        let within = [0x41, 0xc8, 1, 0xd0, 1, 0xd6, 1, 0xdc, 1, 0xe2, 1, 0xe4];
+        assert_eq!(arm64_codes(&within), Some(0), "registers saved within the frame, add_fp");
         assert_eq!(arm64_codes(&[0xe3]), None, "no end");
         assert_eq!(arm64_codes(&[0xdf, 0, 0xe4]), None, "a vector of the scalable kind");
     }

@@ -148,6 +148,15 @@ mod tests {
     }
 
     #[test]
+    fn a_version_of_which_one_half_is_zero_is_one() {
+        for number in [[0, 0, 0, 5], [0, 0, 6, 0], [0, 2, 0, 0], [1, 0, 0, 0]] {
+            let mut driver = Driver::new();
+            driver.version.number = number;
+            assert_eq!(findings(&driver), Vec::<String>::new(), "{number:?}");
+        }
+    }
+
+    #[test]
     fn a_text_that_is_missing_is_found() {
         let mut driver = Driver::new();
         driver.version.description = "";

@@ -68,7 +68,18 @@ impl Checker {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::finds;
+    use super::super::testing::{finds, found_after};
+
+    #[test]
+    fn directives_of_an_install_section_are_known() {
+        let with = |directive: &str| found_after("CopyFiles = ", &format!("{directive}\r\nCopyFiles = "));
+        for directive in ["LegacyUninstall = 1", "Include = other.inf", "Needs = Other"] {
+            assert_eq!(with(directive), Vec::<String>::new(), "{directive}");
+        }
+        let found = with("AddReg = Missing");
+        let expected = "1203: AddReg in [DefaultInstall.NTamd64] refers to [Missing], which does not exist";
+        assert!(found.len() == 1 && found[0].starts_with(expected), "{found:#?}");
+    }
 
     #[test]
     fn directives_that_are_legacy_or_unknown_are_found() {

@@ -181,6 +181,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_called_inx_may_still_have_what_is_to_be_filled_in() {
+        let found = |extension: &str| {
+            let name = format!("driver-check-stamp-{}.{extension}", std::process::id());
+            let file = std::env::temp_dir().join(name);
+            std::fs::write(&file, GOOD).unwrap();
+            let found = check_file(&file, &[]).unwrap();
+            std::fs::remove_file(&file).unwrap();
+            found.iter().map(|finding| finding.check).collect::<Vec<_>>()
+        };
+        assert_eq!(found("inx"), []);
+        assert_eq!(found("inf"), [Check::DriverVer, Check::Stamp]);
+    }
+
+    #[test]
     fn a_finding_names_its_number_its_check_and_its_source() {
         let found = found_after("CatalogFile = example.cat", "");
         let text = "1233: [Version] names no CatalogFile, so the package cannot be signed";
