@@ -195,7 +195,7 @@ impl Life {
                 (if ending { Outcome::Detach } else { Outcome::Attached }, None)
             }
             Self::Agreed(early) => {
-                *self = Self::detaching(Early { client: false, ..early });
+                *self = Self::detaching(early);
                 if let Some(part) = self.part(Side::Client) {
                     *part = Part::Disowned;
                 }

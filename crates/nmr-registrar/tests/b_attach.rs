@@ -171,6 +171,61 @@ fn r21_out_parameters_left_unset_on_success_are_reported() {
 }
 
 #[test]
+fn r21_one_out_parameter_left_unset_on_success_is_reported_and_the_other_reaches_the_client() {
+    for sets_context in [true, false] {
+        let session = Session::new();
+        let (npi, log) = (unique_npi(), Log::default());
+        let mut provider = provider("P", npi, &log).without_cleanup();
+        unsafe extern "system" fn detach(_: *mut c_void) -> NTSTATUS {
+            STATUS_SUCCESS
+        }
+        provider.provider.ProviderDetachClient = Some(detach);
+        provider.on_provider_attach = Box::new(move |offer| {
+            if sets_context {
+                // SAFETY: a variable of the registrar.
+                unsafe { offer.context_out.write(without_provenance_mut(0x1234)) };
+            } else {
+                // SAFETY: a variable of the registrar.
+                unsafe { offer.dispatch_out.write(without_provenance_mut(0x1234)) };
+            }
+            STATUS_SUCCESS
+        });
+        let provider = provider.registered();
+        let client = client("C", npi, &log).registered();
+        assert_eq!(session.expect_violation(21).place, Place::Callback(Callback::ProviderAttachClient));
+        let out = client.last_out.lock().unwrap().map(|(context, dispatch)| (context.0.addr(), dispatch.0.addr()));
+        assert_eq!(out, Some(if sets_context { (0x1234, 0) } else { (0, 0x1234) }));
+        client.end();
+        provider.end();
+    }
+}
+
+#[test]
+fn r21_a_client_without_a_variable_for_an_out_parameter_is_refused() {
+    for missing in [[true, false], [false, true], [true, true]] {
+        let session = Session::new();
+        let (npi, log) = (unique_npi(), Log::default());
+        let provider = provider("P", npi, &log).registered();
+        let mut client = client("C", npi, &log);
+        client.on_client_attach = Box::new(move |offer| {
+            let (mut context, mut dispatch) = (null_mut(), null());
+            let context = if missing[0] { null_mut() } else { &raw mut context };
+            let dispatch = if missing[1] { null_mut() } else { &raw mut dispatch };
+            // SAFETY: NULL or a variable of ours.
+            unsafe { NmrClientAttachProvider(offer.handle, null_mut(), null(), context, dispatch) }
+        });
+        let client = client.registered();
+        let violation = session.expect_violation(21);
+        assert_eq!(violation.place, Place::Function(Function::ClientAttachProvider));
+        assert_eq!(violation.found, "a pointer for the provider's context or dispatch is NULL");
+        // The refusal is not what a callback of the client returns without an attachment (R26).
+        assert_eq!(log.count(Callback::ProviderAttachClient), 0);
+        client.end();
+        provider.end();
+    }
+}
+
+#[test]
 fn r22_out_parameters_mean_nothing_after_a_failure() {
     let _session = Session::new();
     let log = Log::default();

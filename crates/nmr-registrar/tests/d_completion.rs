@@ -108,6 +108,24 @@ fn r43_a_call_inside_the_detach_callback_is_reported() {
 }
 
 #[test]
+fn r43_a_call_of_another_thread_while_the_detach_callback_runs_is_not_reported() {
+    for side in SIDES {
+        let _session = Session::new();
+        let log = Log::default();
+        let call = move |_: &Module, context: *mut std::ffi::c_void| {
+            // SAFETY: the default attach allocated it; it is freed in cleanup.
+            let handle = Pointer(unsafe { &*context.cast::<Binding>() }.handle());
+            let thread = std::thread::spawn(move || {
+                let Pointer(handle) = { handle };
+                registrar().calling(handle, side, || STATUS_SUCCESS)
+            });
+            thread.join().unwrap()
+        };
+        end(&pair(&log, side, call));
+    }
+}
+
+#[test]
 fn r44_success_while_a_call_is_in_progress_is_reported() {
     for side in SIDES {
         let session = Session::new();
@@ -239,6 +257,29 @@ fn a_delayed_cleanup_comes_after_the_complete_function_and_before_the_end_of_the
         modules[1].waited();
         assert_eq!(cleanups(&log), [1, 1]);
     }
+}
+
+#[test]
+fn a_delay_is_for_the_cleanup_of_its_number_and_function() {
+    let session = Session::new();
+    let log = Log::default();
+    let modules = pair(&log, Side::Client, |_, _| STATUS_PENDING);
+    let delay = session.delay(Function::ClientDetachProviderComplete, 1);
+    let other = session.delay(Function::ProviderDetachClientComplete, 0);
+    for (round, ran, is_reached) in [(0, 1, false), (1, 1, true)] {
+        let handle = modules[0].binding(round).handle();
+        modules[0].deregister();
+        complete(Side::Client, handle);
+        assert_eq!((cleanups(&log), delay.is_reached(), other.is_reached()), ([ran; 2], is_reached, false));
+        if round == 0 {
+            modules[0].waited();
+            assert_eq!(modules[0].register(), STATUS_SUCCESS);
+        }
+    }
+    delay.release();
+    assert_eq!(cleanups(&log), [2, 2]);
+    modules[1].deregister();
+    modules.iter().for_each(|module| module.waited());
 }
 
 #[test]

@@ -51,9 +51,11 @@ fn r63_wait_covers_cleanup_callbacks_and_attach_callbacks() {
     for callback in [Callback::ClientCleanupBindingContext, Callback::ProviderCleanupBindingContext] {
         let (client, provider) = attached_pair(&Log::default());
         let parked = session.pause(When::After, callback);
+        assert!(!parked.is_reached());
         std::thread::scope(|scope| {
             let deregistering = scope.spawn(|| client.deregister());
             parked.wait_until_reached();
+            assert!(parked.is_reached());
             provider.deregister();
             let waits = [&client, &provider].map(|module| scope.spawn(|| module.waited()));
             std::thread::sleep(Duration::from_millis(10));
@@ -360,6 +362,52 @@ fn lenient_mode_still_reports_what_windows_does_not_tolerate() {
     session.expect_violation(68);
     client.end();
     provider.end();
+}
+
+#[test]
+fn a_report_says_how_far_a_deregistration_is() {
+    let session = Session::new();
+    let log = Log::default();
+    let npi = unique_npi();
+    let provider = provider("P", npi, &log).detaching_with(STATUS_PENDING).registered();
+    let client = client("C", npi, &log).registered();
+    let is_told = |parts: &[&str]| {
+        let report = session.report().to_string();
+        assert!(parts.iter().all(|part| report.contains(part)), "no {parts:?} in {report}");
+    };
+    is_told(&["2 registrations, 1 bindings, 0 pending parts", ": registered for ", "attached, offered "]);
+    client.deregister();
+    is_told(&[": deregistering for ", "client done, provider pending, its detach began "]);
+    provider.binding(0).complete();
+    is_told(&[
+        "2 registrations, 0 bindings, 0 pending parts",
+        ": deregistered ",
+        " ago and not waited for, 0 bindings",
+    ]);
+    client.waited();
+    provider.end();
+}
+
+#[test]
+fn a_session_fails_its_test_with_what_was_broken_alone_and_with_what_is_left_alone() {
+    let client = client("C", unique_npi(), &Log::default());
+    let message = |broken: bool| {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let session = Session::new();
+            assert_eq!(client.register(), STATUS_SUCCESS);
+            if broken {
+                assert_eq!(client.wait(), STATUS_INVALID_PARAMETER);
+                client.end();
+            }
+            drop(session);
+        }));
+        client.handle.store(null_mut(), std::sync::atomic::Ordering::SeqCst);
+        *outcome.expect_err("the session must fail").downcast::<String>().expect("a formatted message")
+    };
+    let broken = message(true);
+    assert!(broken.contains("R62 broken") && !broken.contains("still alive"), "{broken}");
+    let left = message(false);
+    assert!(left.contains("still alive: 1 registrations") && !left.contains("broken"), "{left}");
 }
 
 #[test]

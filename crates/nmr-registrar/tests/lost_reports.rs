@@ -102,6 +102,61 @@ fn a_panic_inside_a_callback_is_read_with_the_violations_before_it() {
 }
 
 #[test]
+fn a_panic_after_a_callback_is_none_inside_of_it() {
+    if is("a_panic_after_a_callback_is_none_inside_of_it") {
+        let session = Session::new();
+        drop(attached_pair(&Log::default()));
+        drop(session);
+        panic!("the test's own assertion");
+    }
+    let output = run("a_panic_after_a_callback_is_none_inside_of_it");
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("the test's own assertion"), "{text}");
+    assert!(!errors.contains("a panic inside"), "{errors}");
+}
+
+#[test]
+fn a_violation_is_read_when_it_happens_unless_the_session_is_silent() {
+    let name = "a_violation_is_read_when_it_happens_unless_the_session_is_silent";
+    if is(name) {
+        for silent in [false, true] {
+            let session = Session::new();
+            if silent {
+                session.silence();
+            }
+            deregister(Side::Client, null_mut());
+            session.expect_violation(68);
+        }
+        // What the test has printed is shown because it fails.
+        panic!("the end");
+    }
+    let output = run(name);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(text.matches("nmr-registrar: R68 broken in NmrDeregisterClient").count(), 1, "{text}");
+}
+
+#[test]
+fn a_wait_without_a_limit_lasts_as_long_as_it_has_to_and_says_nothing() {
+    let session = Session::new();
+    registrar().set_slow_wait(None);
+    let log = Log::default();
+    let npi = unique_npi();
+    let provider = provider("P", npi, &log).detaching_with(STATUS_PENDING).registered();
+    let client = client("C", npi, &log).registered();
+    let handle = Pointer(provider.binding(0).handle());
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let Pointer(handle) = { handle };
+            std::thread::sleep(Duration::from_millis(50));
+            complete(Side::Provider, handle);
+        });
+        client.end();
+    });
+    provider.end();
+    assert_eq!(session.slow_waits().len(), 0);
+}
+
+#[test]
 fn a_slow_wait_is_read_while_it_lasts() {
     let slow = |set: &dyn Fn(Duration)| {
         set(Duration::from_millis(20));

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::Duration;
 
-use nmr_registrar::{DISPATCH_LEVEL, Event, Lock, Platform, Registrar, Side, Violation};
+use nmr_registrar::{DISPATCH_LEVEL, Event, Function, Lock, Platform, Registrar, Side, Violation};
 use wdk_nmr_sys::*;
 
 /// A spin lock that, like the kernel's, raises the IRQL while it is held.
@@ -233,6 +233,18 @@ fn come_and_go(side: Side) {
             assert_eq!(NMR.wait_for_provider_deregister_complete(handle), STATUS_SUCCESS);
         }
     }
+}
+
+#[test]
+fn a_platform_that_leaves_out_what_it_may_changes_nothing() {
+    let bare = Bare::default();
+    assert_eq!(bare.fault(Function::RegisterClient), None);
+    assert!(!bare.delays_cleanup(Function::ClientDetachProviderComplete, 1));
+    assert_eq!(bare.image(1), None);
+    assert!(bare.readable(1, 8));
+    let (here, mut there) = (thread::current().id(), None);
+    bare.elsewhere(&mut || there = Some(thread::current().id()));
+    assert_eq!(there, Some(here), "it has no other thread");
 }
 
 #[test]

@@ -124,8 +124,7 @@ impl Control {
 
     pub(crate) fn delays(&self, function: Function, binding: usize) -> bool {
         let mut delays = locked(&self.delays);
-        let waiting = |put: &Put| put.function == function && put.owed.is_none();
-        let Some(index) = delays.iter().position(|put| waiting(&locked(put))) else { return false };
+        let Some(index) = delays.iter().position(|put| locked(put).function == function) else { return false };
         let mut put = locked(&delays[index]);
         if put.after > 0 {
             put.after -= 1;

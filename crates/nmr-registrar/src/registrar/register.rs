@@ -157,3 +157,26 @@ unsafe fn wrong_fields(c: &Characteristics) -> Vec<String> {
     }
     wrong
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The last eight bytes have all bits set: what is only or-ed with them is lost.
+    #[test]
+    fn interfaces_that_are_counted_upwards_are_spread_over_the_shards() {
+        let npi = NPIID { Data1: 0x4E50_4931, Data2: 0x4E4D, Data3: 0x4950, Data4: [0xFF; 8] };
+        let counted: [fn(NPIID, u8) -> NPIID; 4] = [
+            |npi, number| NPIID { Data1: npi.Data1 + u32::from(number), ..npi },
+            |npi, number| NPIID { Data2: npi.Data2 + u16::from(number), ..npi },
+            |npi, number| NPIID { Data3: npi.Data3 + u16::from(number), ..npi },
+            |npi, number| NPIID { Data4: [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, number], ..npi },
+        ];
+        for (field, counted) in counted.into_iter().enumerate() {
+            let mut taken = [false; handle::MAX_SHARDS];
+            (0..64).for_each(|number| taken[shard_of(&counted(npi, number))] = true);
+            let taken = taken.iter().filter(|taken| **taken).count();
+            assert!(taken >= handle::MAX_SHARDS / 4, "{taken} shards for 64 values of field {field}");
+        }
+    }
+}
