@@ -145,6 +145,39 @@ fn r66_a_second_deregister_is_reported_strictly_and_tolerated_leniently() {
 }
 
 #[test]
+fn r66_a_second_wait_is_reported_strictly_and_both_end() {
+    for (strictness, reported) in [(Strictness::Strict, true), (Strictness::Lenient, false)] {
+        let session = Session::new();
+        session.set_strictness(strictness);
+        let log = Log::default();
+        let npi = unique_npi();
+        let provider = provider("P", npi, &log).detaching_with(STATUS_PENDING).registered();
+        let client = client("C", npi, &log).registered();
+        let handle = client.handle().addr();
+        client.deregister();
+        let waiters = || {
+            let report = session.report();
+            report.registrations.iter().find(|of| of.module.registration == handle).map(|of| of.waiters)
+        };
+        std::thread::scope(|scope| {
+            let waits = [1, 2].map(|count| {
+                let wait = scope.spawn(|| client.wait());
+                while waiters() != Some(count) {
+                    std::thread::yield_now();
+                }
+                wait
+            });
+            provider.binding(0).complete();
+            assert_eq!(waits.map(|wait| wait.join().unwrap()), [STATUS_SUCCESS; 2]);
+        });
+        client.handle.store(null_mut(), std::sync::atomic::Ordering::SeqCst);
+        let found = session.take_violation(66).map(|violation| violation.found);
+        assert_eq!(found.as_deref(), reported.then_some("another thread already waits for this registration"));
+        provider.end();
+    }
+}
+
+#[test]
 fn r66_a_handle_is_dead_after_its_wait() {
     let session = Session::new();
     for side in [Side::Client, Side::Provider] {

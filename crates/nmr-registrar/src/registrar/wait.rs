@@ -49,8 +49,8 @@ impl<P: Platform> Registrar<P> {
             if deregistering && inside.is_none() {
                 registration.waiters += 1;
             }
-            // Mostly there is nothing left to wait for.
-            let over = deregistering && inside.is_none() && shard.leave_if_drained(key);
+            // Mostly there is nothing left to wait for. Then it is deregistering, and has no binding to be inside of.
+            let over = shard.leave_if_drained(key);
             Some((module, changed, deregistering, inside, second, over))
         });
         let Some((module, changed, deregistering, inside, second, over)) = start else {
