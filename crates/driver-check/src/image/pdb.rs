@@ -63,7 +63,8 @@ impl Symbols {
         let mut symbols = global_symbols.iter();
         while let Some(symbol) = symbols.next()? {
             if let Ok(pdb::SymbolData::Public(public)) = symbol.parse()
-                && public.code
+                // Linkers say of code that it is a function, and nothing else.
+                && (public.code || public.function)
                 && let Some(address) = public.offset.to_rva(&address_map)
                 && !functions.iter().any(|(known, _)| *known == address.0)
             {
@@ -183,6 +184,103 @@ mod tests {
             symbols.age = 2;
         }
         assert!(one_finding(&driver).starts_with("the PDB beside the image is that of another build"));
+    }
+
+    fn words(words: &[u32]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_le_bytes()).collect()
+    }
+
+    fn halves(halves: &[u16]) -> Vec<u8> {
+        halves.iter().flat_map(|half| half.to_le_bytes()).collect()
+    }
+
+    /// A file of streams, in pages of 512 bytes: the header, two maps of free pages, which nobody reads, the list of the
+    /// directory's pages, the directory, and a page for each stream.
+    fn file_of(streams: &[Vec<u8>]) -> Vec<u8> {
+        let count = u32::try_from(streams.len()).unwrap();
+        let sizes: Vec<u32> = streams.iter().map(|stream| u32::try_from(stream.len()).unwrap()).collect();
+        let pages: Vec<u32> = (5..).zip(&sizes).filter(|(_, size)| **size != 0).map(|(page, _)| page).collect();
+        let directory = words(&[&[count][..], &sizes, &pages].concat());
+        let numbers = words(&[512, 1, 5 + count, u32::try_from(directory.len()).unwrap(), 0, 3]);
+        let header = [b"Microsoft C/C++ MSF 7.00\r\n\x1aDS\0\0\0", &numbers[..]].concat();
+        let mut file = Vec::new();
+        for page in [header, vec![], vec![], words(&[4]), directory].iter().chain(streams) {
+            assert!(page.len() <= 512, "{} bytes", page.len());
+            file.extend(page);
+            file.resize(file.len().next_multiple_of(512), 0);
+            if page.is_empty() {
+                file.resize(file.len() + 512, 0);
+            }
+        }
+        file
+    }
+
+    /// A record of a symbol, with its length in front and filled up to a multiple of four.
+    fn record(kind: u16, fields: &[u32], [offset, section]: [u32; 2], flags: &[u8], name: &str) -> Vec<u8> {
+        let mut record = [&halves(&[kind])[..], &words(fields), &words(&[offset])].concat();
+        record.extend(halves(&[u16::try_from(section).unwrap()]));
+        record.extend(flags);
+        record.extend(name.as_bytes());
+        record.push(0);
+        record.resize((record.len() + 2).next_multiple_of(4) - 2, 0);
+        [halves(&[u16::try_from(record.len()).unwrap()]), record].concat()
+    }
+
+    /// The PDB of an image with sections at 0x1000 and 0x3000. `age` is stated beside that of the whole file, which is 7.
+    fn written_by_hand(age: u32) -> Vec<u8> {
+        let public = |place, flags: u32, name| record(0x110e, &[flags], place, &[], name);
+        let procedure = |place, name| record(0x1110, &[0; 7], place, &[0], name);
+        let information = [words(&[20_000_404, 0, 7]), (1..=16).collect(), words(&[0])].concat();
+        let symbols = [words(&[4]), procedure([0x80, 1], "sluice::classify")].concat();
+        let size = u32::try_from(symbols.len()).unwrap();
+        // What a module contributes to the image is of no interest.
+        let module = |stream, size: u32| {
+            let fields = [words(&[0; 8]), halves(&[0, stream]), words(&[size, 0, 0, 0, 0, 0, 0])].concat();
+            [&fields[..], b"m\0o\0"].concat()
+        };
+        let modules = [module(5, size), module(0xffff, 0)].concat();
+        let mut streams = vec![0xffff_u16; 11];
+        streams[5] = 6;
+        let debug_information = [
+            words(&[u32::MAX, 19_990_903, age]),
+            halves(&[0xffff, 0, 0xffff, 0, 4, 0]),
+            words(&[u32::try_from(modules.len()).unwrap(), 0, 0, 0, 0, 0, 22, 0]),
+            halves(&[0, 0x8664]),
+            words(&[0]),
+            modules,
+            halves(&streams),
+        ]
+        .concat();
+        let publics = [
+            public([0x80, 1], 2, "_ZN6sluice8classify17h0123456789abcdefE"),
+            public([0x10, 1], 2, "_ZN6sluice5judge17h0123456789abcdefE"),
+            public([0, 2], 0, "TABLE"),
+            public([0, 9], 2, "nowhere"),
+            public([8, 2], 1, "DriverEntry"),
+        ]
+        .concat();
+        let section = |address| [vec![b'.'; 8], words(&[0x1000, address, 0, 0, 0, 0, 0, 0])].concat();
+        let sections = [section(0x1000), section(0x3000)].concat();
+        file_of(&[vec![], information, vec![], debug_information, publics, symbols, sections])
+    }
+
+    #[test]
+    fn functions_of_a_pdb_are_those_with_debug_information_and_all_other_public_code() {
+        let folder = std::env::temp_dir().join(format!("driver-check-symbols-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let read = |contents: &[u8]| {
+            std::fs::write(folder.join("sluice.pdb"), contents).unwrap();
+            Symbols::beside(&folder.join("sluice.sys")).unwrap()
+        };
+        let contents = written_by_hand(3);
+        let symbols = read(&contents);
+        let functions: Vec<(u32, &str)> = symbols.functions.iter().map(|(at, name)| (*at, name.as_str())).collect();
+        assert_eq!(functions, [(0x1010, "sluice::judge"), (0x1080, "sluice::classify"), (0x3008, "DriverEntry")]);
+        assert_eq!(symbols.guid, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
+        assert_eq!(symbols.age, 3);
+        assert!(symbols.contents == contents, "the whole file");
+        assert_eq!(read(&written_by_hand(0)).age, 7, "an old PDB has one age");
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
