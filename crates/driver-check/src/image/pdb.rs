@@ -194,8 +194,8 @@ mod tests {
         halves.iter().flat_map(|half| half.to_le_bytes()).collect()
     }
 
-    /// A file of streams, in pages of 512 bytes: the header, two maps of free pages, which nobody reads, the list of the
-    /// directory's pages, the directory, and a page for each stream.
+    /// A file of streams, in pages of 512 bytes: the header, two maps of free pages, which nobody reads, the list of
+    /// the directory's pages, the directory, and a page for each stream.
     fn file_of(streams: &[Vec<u8>]) -> Vec<u8> {
         let count = u32::try_from(streams.len()).unwrap();
         let sizes: Vec<u32> = streams.iter().map(|stream| u32::try_from(stream.len()).unwrap()).collect();
@@ -226,7 +226,8 @@ mod tests {
         [halves(&[u16::try_from(record.len()).unwrap()]), record].concat()
     }
 
-    /// The PDB of an image with sections at 0x1000 and 0x3000. `age` is stated beside that of the whole file, which is 7.
+    /// The PDB of an image with sections at 0x1000 and 0x3000. `age` is stated beside that of the whole file, which
+    /// is 7.
     fn written_by_hand(age: u32) -> Vec<u8> {
         let public = |place, flags: u32, name| record(0x110e, &[flags], place, &[], name);
         let procedure = |place, name| record(0x1110, &[0; 7], place, &[0], name);
