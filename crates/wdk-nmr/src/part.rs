@@ -506,8 +506,9 @@ mod tests {
     #[test]
     fn an_extensible_structure_has_the_fields_that_its_size_says() {
         let (old, new) = (table(2, 8), table(3, 16));
+        let whole = ptr::from_ref(&new);
         let (old, new) = (view(&old), view(&new));
-        assert_eq!((old.size(), new.size()), (8, 16));
+        assert_eq!((old.size(), new.size(), new.as_ptr()), (8, 16, whole));
         assert_eq!(format!("{old:?}"), format!("StructureRef {{ start: {:?}, size: 8 }}", old.start));
         assert_eq!((old.get(crate::field!(Table, value)), new.get(crate::field!(Table, value))), (Some(&5), Some(&5)));
         assert!(old.get(crate::field!(Table, later)).is_none() && old.whole().is_none());
