@@ -474,3 +474,20 @@ pub(crate) fn describe_binding(key: Key, binding: &Binding, now: Duration) -> Bi
         running: binding.running.iter().flatten().copied().collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_table_takes_no_more_until_an_entry_is_gone() {
+        let mut table = Table::new();
+        for slot in 0..handle::MAX_SLOTS as u32 {
+            assert_eq!(table.insert(()), Some((slot, 1)));
+        }
+        assert_eq!(table.insert(()), None);
+        table.remove(Key { shard: 0, slot: 7, generation: 1 });
+        assert_eq!(table.insert(()), Some((7, 2)));
+        assert_eq!(table.insert(()), None);
+    }
+}

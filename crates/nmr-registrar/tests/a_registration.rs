@@ -342,6 +342,24 @@ fn r12_what_cannot_work_is_refused() {
 }
 
 #[test]
+fn r10_characteristics_that_are_not_aligned_are_refused_and_not_read() {
+    let session = Session::new();
+    let (npi, log) = (unique_npi(), Log::default());
+    let (client, provider) = (client("C", npi, &log), provider("P", npi, &log));
+    let mut handle = null_mut();
+    let odd = (&raw const client.client).wrapping_byte_add(1);
+    // SAFETY: an odd address is recognised, the handle variable is ours.
+    assert_eq!(unsafe { NmrRegisterClient(odd, null_mut(), &raw mut handle) }, STATUS_INVALID_PARAMETER);
+    let expected = "the pointer to the characteristics is NULL or misaligned";
+    assert_eq!(session.expect_violation(10).found, expected);
+    let odd = (&raw const provider.provider).wrapping_byte_add(4);
+    // SAFETY: as above.
+    assert_eq!(unsafe { NmrRegisterProvider(odd, null_mut(), &raw mut handle) }, STATUS_INVALID_PARAMETER);
+    assert_eq!(session.expect_violation(10).found, expected);
+    assert!(session.report().is_empty());
+}
+
+#[test]
 fn r13_identical_registrations_are_independent() {
     let _session = Session::new();
     let log = Log::default();
