@@ -112,6 +112,7 @@ pub fn compile_by(model: &CostModel, rules: &[Rule], default_action: Action) -> 
     put(&mut table, layout.entries4, entries4.iter().map(Entry4::write));
     put(&mut table, layout.entries6, entries6.iter().map(Entry6::write));
     put(&mut table, layout.extra_words, extra_words.iter().map(|word| word.to_le_bytes()));
+    put(&mut table, layout.hints, name_table.hints.iter().copied());
     put(&mut table, layout.lines, name_table.lines.iter().copied());
     put(&mut table, layout.text, name_table.text.iter().map(|byte| [*byte]));
     put(&mut table, layout.filters, filters.iter().map(|word| word.to_le_bytes()));

@@ -12,8 +12,8 @@ use crate::policy::table::size;
 /// How many lines a suffix may take before the search for a number of them ends.
 const MOST_LINES: usize = 64;
 
-/// How much of a line is used in the mean: so little that most suffixes are in their first one.
-const IN_A_LINE: usize = 36;
+/// How much of a line is used in the mean: so little that most lists have room at the first attempt.
+const IN_A_LINE: usize = 40;
 
 /// How many suffixes are moved for one before there have to be more lines.
 const MOST_MOVES: usize = 500;
@@ -57,9 +57,10 @@ impl Suffixes {
     }
 }
 
-/// The sections of name suffixes: lines, and the texts of those that are too long for a line.
+/// The sections of name suffixes: hints, lines, and the texts of those that are too long for a line.
 #[derive(Default)]
 pub(super) struct NameTable {
+    pub(super) hints: Vec<[u8; size::HINT]>,
     pub(super) lines: Vec<[u8; size::LINE]>,
     pub(super) text: Vec<u8>,
 }
@@ -85,11 +86,11 @@ impl NameTable {
         Some(Self::written(texts, &places))
     }
 
-    /// `places` has for each line its first byte and the suffixes in it.
-    fn written(texts: &[(String, u32)], places: &[(u8, Vec<u32>)]) -> Self {
-        let mut table = Self { lines: Vec::with_capacity(places.len()), text: Vec::new() };
-        for (first_byte, suffixes) in places {
-            let mut bytes = vec![*first_byte];
+    /// `places` has for each line its hint and the suffixes in it.
+    fn written(texts: &[(String, u32)], places: &[(u32, Vec<u32>)]) -> Self {
+        let mut table = Self::default();
+        for (hint, suffixes) in places {
+            let mut bytes = Vec::with_capacity(size::LINE);
             for index in suffixes {
                 let (text, pair) = &texts[*index as usize];
                 bytes.extend([text.len() as u32 | pair << u8::BITS].map(u32::to_le_bytes).as_flattened());
@@ -103,6 +104,7 @@ impl NameTable {
             let mut line = [0; size::LINE];
             line[..bytes.len()].copy_from_slice(&bytes);
             table.lines.push(line);
+            table.hints.push(hint.to_le_bytes());
         }
         table
     }
@@ -126,30 +128,21 @@ struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    /// For each of `count` lines its first byte and the suffixes in it, if there is room for all.
-    fn of(suffixes: &'a [(u64, usize)], count: usize) -> Option<Vec<(u8, Vec<u32>)>> {
+    /// For each of `count` lines its hint and the suffixes in it, if there is room for all.
+    fn of(suffixes: &'a [(u64, usize)], count: usize) -> Option<Vec<(u32, Vec<u32>)>> {
         u32::try_from(count).ok()?;
-        let (lines, free) = (vec![Vec::new(); count], vec![size::LINE - 1; count]);
+        let (lines, free) = (vec![Vec::new(); count], vec![size::LINE; count]);
         let mut places = Self { suffixes, lines, free, random: 1 };
         (0..suffixes.len() as u32).try_for_each(|suffix| places.add(suffix))?;
-        // Some made room for others that have moved on since then.
-        for suffix in 0..suffixes.len() as u32 {
-            let [first, second] = places.homes(suffix);
-            if places.free[first] >= suffixes[suffix as usize].1 && !places.lines[first].contains(&suffix) {
-                places.take(suffix, second);
-                places.put(suffix, first);
-            }
-        }
-        let mut moved = vec![0; count];
+        let mut hints = vec![0; count];
         for (line, in_line) in places.lines.iter().enumerate() {
             for suffix in in_line {
                 let [first, _] = places.homes(*suffix);
-                if first != line {
-                    moved[first] |= names::moved(suffixes[*suffix as usize].0);
-                }
+                let [in_first, in_second] = names::hints(suffixes[*suffix as usize].0);
+                hints[first] |= if first == line { in_first } else { in_second };
             }
         }
-        Some(moved.into_iter().zip(places.lines).collect())
+        Some(hints.into_iter().zip(places.lines).collect())
     }
 
     fn homes(&self, suffix: u32) -> [usize; 2] {

@@ -84,6 +84,7 @@ impl<B> Policy<B> {
             entries4: 0,
             entries6: 0,
             extra_words: 0,
+            hints: 0,
             lines: 0,
             text: 0,
             filters: 0,

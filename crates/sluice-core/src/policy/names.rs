@@ -1,11 +1,11 @@
 //! Rules with host names: a hash table from name suffixes to trees of the rules that name them.
 //!
 //! Suffixes that the same rules name share a pair of trees, so that a long list of names takes little more than its
-//! text. The text of a suffix lies in the line of 64 bytes that its hash leads to: a lookup of a name that is in a long
-//! list waits for memory once.
+//! text. The text of a suffix lies in one of the two lines of 64 bytes that its hash leads to, and a few bits that stay
+//! in the caches for longer say in which: a lookup of a name that is in a long list waits for memory once, and one of a
+//! name that is not does not wait at all, mostly.
 //!
-//! Suffixes for the names in answers of DNS end in a mark, which no host name has, and so are never found by the name
-//! that a packet asks for.
+//! Suffixes for the names in answers of DNS end in a mark, and are never found by the name that a packet asks for.
 
 use sluice_npi::{Flow, name_kind};
 
@@ -16,9 +16,6 @@ use crate::parse::for_each_answer_name;
 
 /// What a suffix for the names in answers ends in.
 pub(crate) const IN_ANSWER: &str = "=";
-
-/// The same as a byte.
-const MARK: u8 = b'=';
 
 /// The longest text of a suffix.
 pub(crate) const MAX_SUFFIX: usize = MAX_NAME_LENGTH + IN_ANSWER.len();
@@ -53,13 +50,10 @@ fn dots(word: u64) -> u64 {
 }
 
 /// How many words have room for the longest name and a dot before it.
-const WORDS: usize = (MAX_SUFFIX + 1).div_ceil(WORD);
+const WORDS: usize = (MAX_NAME_LENGTH + 1).div_ceil(WORD);
 
 /// How many bytes they are.
 const ROOM: usize = WORDS * WORD;
-
-/// Where the dot before the longest name is.
-const FIRST_START: usize = ROOM - (MAX_SUFFIX + 1);
 
 /// A host name read from a packet, as rules have it: lower case, labels with dots between them, no dot at the end. It
 /// ends where its room ends, so that the words of all its suffixes are the same ones, and a dot stands before it, as
@@ -68,82 +62,90 @@ pub(crate) struct HostName {
     room: [[u8; WORD]; WORDS],
     /// Where the first dot is.
     start: usize,
+    /// A bit for each byte of the room: a suffix starts behind it.
+    dots: [u64; ROOM / u64::BITS as usize],
+    /// Whether it is the name in an answer.
+    in_answer: bool,
 }
 
 impl HostName {
-    const EMPTY: Self = Self { room: [[0; WORD]; WORDS], start: ROOM };
+    const EMPTY: Self =
+        Self { room: [[0; WORD]; WORDS], start: 0, dots: [0; ROOM / u64::BITS as usize], in_answer: false };
 
     /// Becomes the name that `flow` found in `packet`. `None` if it is longer than a name can be.
     fn read(&mut self, packet: &[u8], flow: &Flow) -> Option<()> {
         let start = usize::try_from(flow.name_offset).ok()?;
         let bytes = packet.get(start..)?.get(..usize::from(flow.name_length))?;
         if flow.name_kind == name_kind::DNS {
-            self.read_labels(bytes, &[])?;
+            self.read_labels(bytes)
         } else {
-            self.read_text(bytes.strip_suffix(b".").unwrap_or(bytes))?;
+            self.read_text(bytes.strip_suffix(b".").unwrap_or(bytes))
         }
-        // What looks like the mark of an answer becomes a byte that no rule has.
-        if let Some(last) = self.room.as_flattened_mut().last_mut().filter(|last| **last == MARK) {
-            *last = 0xFF;
-        }
-        Some(())
     }
 
-    /// Becomes the name in an answer that has these labels.
-    fn read_answer(&mut self, labels: &[u8]) -> Option<()> {
-        self.read_labels(labels, &[MARK])
-    }
-
-    /// Becomes a name of labels behind their lengths, with something at its end.
-    fn read_labels(&mut self, bytes: &[u8], end: &[u8]) -> Option<()> {
-        self.put(&[], bytes, end)?;
-        let labels_end = ROOM.checked_sub(end.len())?;
-        let mut labels = 0_u32;
-        let mut at = self.start;
-        while at < labels_end {
-            let length = self.room.as_flattened_mut().get_mut(at)?;
+    /// Becomes a name of labels behind their lengths.
+    fn read_labels(&mut self, bytes: &[u8]) -> Option<()> {
+        let has_dots = self.put(bytes, 0)?;
+        let mut at = 0_usize;
+        while let Some(length) = bytes.get(at) {
+            self.put_dot(self.start.wrapping_add(at))?;
             at = at.wrapping_add(usize::from(*length)).wrapping_add(1);
-            *length = b'.';
-            labels = labels.wrapping_add(1);
         }
-        if at != labels_end {
-            return None;
-        }
-        if self.make_lower_case() != labels {
+        if has_dots {
             self.hide_dots_in_labels(bytes);
         }
-        Some(())
+        (at == bytes.len()).then_some(())
     }
 
     /// Becomes a name of labels with dots between them.
     fn read_text(&mut self, text: &[u8]) -> Option<()> {
-        self.put(b".", text, &[])?;
-        self.make_lower_case();
+        self.put(text, 1)?;
+        self.put_dot(self.start)?;
+        for (word, index) in self.room.iter().zip(0_usize..).skip(self.start / WORD) {
+            // The highest bits of the bytes, side by side.
+            let side_by_side = (dots(u64::from_le_bytes(*word)) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+            let at = index.wrapping_mul(WORD);
+            *self.dots.get_mut(at / 64)? |= side_by_side << (at % 64);
+        }
         Some(())
     }
 
-    /// Becomes these bytes, as they are. `None` if there is no room for them.
-    fn put(&mut self, before: &[u8], bytes: &[u8], end: &[u8]) -> Option<()> {
-        self.room = [[0; WORD]; WORDS];
-        let mut place = self.room.as_flattened_mut();
-        for part in [end, bytes, before] {
-            let (rest, last) = place.split_at_mut_checked(place.len().checked_sub(part.len())?)?;
-            last.copy_from_slice(part);
-            place = rest;
+    /// Becomes these bytes in lower case, with room for `before` more at the start of them. Answers whether there are
+    /// dots. `None` if there is no room for them.
+    #[inline(always)]
+    fn put(&mut self, bytes: &[u8], before: usize) -> Option<bool> {
+        self.start = ROOM.checked_sub(bytes.len())?.checked_sub(before)?;
+        self.dots = [0; ROOM / u64::BITS as usize];
+        let (rest, words) = bytes.as_rchunks::<WORD>();
+        let mut found = 0;
+        let mut places = self.room.iter_mut().rev();
+        for (word, place) in words.iter().rev().zip(&mut places) {
+            let lower = to_lower_case(u64::from_le_bytes(*word));
+            found |= dots(lower);
+            *place = lower.to_le_bytes();
         }
-        self.start = place.len();
-        (self.start >= FIRST_START).then_some(())
+        if let Some(place) = places.next() {
+            let rest = match bytes.first_chunk() {
+                Some(first) => high_bytes(u64::from_le_bytes(*first), rest.len()),
+                None => rest.iter().fold(0, |word, byte| word >> 8 | u64::from(*byte) << 56),
+            };
+            let lower = to_lower_case(rest);
+            found |= dots(lower);
+            *place = lower.to_le_bytes();
+        }
+        Some(found != 0)
     }
 
-    /// Answers how many dots there are.
-    fn make_lower_case(&mut self) -> u32 {
-        let mut count = 0_u32;
-        for word in self.room.iter_mut().skip(self.start / WORD) {
-            let lower = to_lower_case(u64::from_le_bytes(*word));
-            *word = lower.to_le_bytes();
-            count = count.wrapping_add(dots(lower).count_ones());
-        }
-        count
+    /// Puts a dot there, behind which a suffix starts. By words: a processor stalls on a word of which it has just
+    /// written a part.
+    #[inline(always)]
+    fn put_dot(&mut self, at: usize) -> Option<()> {
+        let word = self.room.get_mut(at / WORD)?;
+        let shift = bits(at % WORD);
+        let others = u64::from_le_bytes(*word) & !(0xFF << shift);
+        *word = (others | u64::from(b'.') << shift).to_le_bytes();
+        *self.dots.get_mut(at / 64)? |= 1 << (at % 64);
+        Some(())
     }
 
     /// A dot inside a label is not a boundary. It becomes a byte that no rule has.
@@ -162,94 +164,113 @@ impl HostName {
         }
     }
 
-    /// Calls `each` with the hash and the length of every suffix, the shortest first.
-    #[inline]
+    /// Calls `each` with the hash and the length of every suffix, the longest first.
+    #[inline(always)]
     fn for_each_suffix(&self, mut each: impl FnMut(u64, usize)) {
-        let mut hash = SuffixHash::START;
-        let mut behind = 0_usize;
-        for word in self.room.iter().skip(self.start / WORD).rev() {
-            let word = u64::from_le_bytes(*word);
-            let mut dots = dots(word);
+        // Of the last words: none, one, two and so on.
+        let mut hashes = [SuffixHash(0); WORDS];
+        let mut hash = SuffixHash::of(self.in_answer);
+        let words = self.room.get(self.start / WORD..).unwrap_or_default();
+        for (word, place) in words.iter().rev().zip(&mut hashes) {
+            *place = hash;
+            hash = hash.push(u64::from_le_bytes(*word));
+        }
+        for (dots, base) in self.dots.iter().zip((0_usize..).step_by(64)) {
+            let mut dots = *dots;
             while dots != 0 {
-                let above = dots.leading_zeros();
-                // A byte that is a dot has its highest bit there; the suffix starts at the bit above.
-                let rest = word & !(u64::MAX >> above);
-                let length = behind.wrapping_add((above / u8::BITS) as usize);
-                each(hash.end(rest, length), length);
-                dots &= !(1_u64 << 63 >> above);
-            }
-            hash = hash.push(word);
-            behind = behind.wrapping_add(WORD);
-        }
-    }
-
-    /// Calls `each` with every suffix that the table has, the shortest first.
-    #[inline]
-    fn for_each_found<'table>(&self, table: &Table<'table>, mut each: impl FnMut(Suffix<'table>)) {
-        let mut waiting = [Lookup { hash: 0, length: 0, moved_from_line: 0 }; SIDE_BY_SIDE];
-        let mut count = 0_usize;
-        let mut look_up = |lookups: Option<&[Lookup]>| {
-            for lookup in lookups.unwrap_or_default() {
-                let text = self.room.as_flattened();
-                let text = text.len().checked_sub(lookup.length).and_then(|start| text.get(start..));
-                if let Some(suffix) = text.and_then(|text| lookup.find(table, text)) {
-                    each(suffix);
+                let start = base.wrapping_add(dots.trailing_zeros() as usize).wrapping_add(1);
+                let length = ROOM.wrapping_sub(start);
+                let words = length / WORD;
+                if let Some(hash) = hashes.get(words)
+                    && let Some(word) = self.room.get((WORDS - 1).wrapping_sub(words))
+                {
+                    let rest = u64::from_le_bytes(*word) & !(u64::MAX >> bits(length % WORD));
+                    each(hash.end(rest, length), length);
                 }
+                dots &= dots.wrapping_sub(1);
             }
-        };
-        self.for_each_suffix(|hash, length| {
-            if count == SIDE_BY_SIDE {
-                look_up(Some(&waiting));
-                count = 0;
-            }
-            if let Some(place) = waiting.get_mut(count) {
-                *place = Lookup::new(table, hash, length);
-            }
-            count = count.wrapping_add(1);
-        });
-        look_up(waiting.get(..count));
-    }
-}
-
-/// For how many suffixes of a name lines are read before one is looked at: while one is waited for, the others are on
-/// their way. Most names have fewer.
-const SIDE_BY_SIDE: usize = 4;
-
-/// A suffix that is looked for.
-#[derive(Clone, Copy)]
-struct Lookup {
-    hash: u64,
-    length: usize,
-    /// The first byte of its first line.
-    moved_from_line: u8,
-}
-
-impl Lookup {
-    #[inline]
-    fn new(table: &Table<'_>, hash: u64, length: usize) -> Self {
-        let [first, _] = homes(hash, table.layout.counts.lines);
-        Self { hash, length, moved_from_line: line(table, first).map_or(0, |[moved, ..]| *moved) }
-    }
-
-    /// The suffix in the table. `wanted` is its text.
-    #[inline]
-    fn find<'table>(&self, table: &Table<'table>, wanted: &[u8]) -> Option<Suffix<'table>> {
-        let [first, second] = homes(self.hash, table.layout.counts.lines);
-        let is_wanted = |suffix: &Suffix<'_>| suffix.length == wanted.len() && suffix.text(table) == Some(wanted);
-        let found = Suffixes::of(line(table, first)?).find(is_wanted);
-        if found.is_some() || self.moved_from_line & moved(self.hash) == 0 {
-            return found;
         }
-        Suffixes::of(line(table, second)?).find(is_wanted)
+    }
+
+    /// Calls `each` with every suffix that the table has, the longest first.
+    #[inline(always)]
+    fn for_each_found<'table>(&self, table: &Table<'table>, mut each: impl FnMut(Suffix<'table>)) {
+        self.for_each_suffix(|hash, length| {
+            if let Some(hint) = Hint::of(table, hash)
+                && let Some(start) = ROOM.checked_sub(length)
+                && let Some(text) = self.room.as_flattened().get(start..)
+                && let Some(suffix) = hint.find(table, hash, text, self.in_answer)
+            {
+                each(suffix);
+            }
+        });
     }
 }
 
-/// The hash of a text, read from its end in words, so that the hashes of all suffixes of a name come out on the way.
+/// The lowest `count` bytes of a word, fewer than eight, as its highest ones.
+#[inline]
+fn high_bytes(word: u64, count: usize) -> u64 {
+    // In two steps, as a shift by all bits is none.
+    word << 8 << bits((WORD - 1).wrapping_sub(count))
+}
+
+/// How many bits a part of a word has.
+#[inline]
+fn bits(bytes: usize) -> u32 {
+    (bytes as u32).wrapping_mul(u8::BITS) % u64::BITS
+}
+
+/// What is known of a suffix before a line is read: in which of its two lines it may be.
+///
+/// There are 32 bits for each line, about the suffixes for which it is the first: a Bloom filter of a few items. So a
+/// lookup of what is in no list reads no line, mostly, and that of another one the line that it is in.
+#[derive(Clone, Copy)]
+struct Hint {
+    in_first: bool,
+    in_second: bool,
+}
+
+impl Hint {
+    /// `None` if the suffix is in none of them.
+    #[inline(always)]
+    fn of(table: &Table<'_>, hash: u64) -> Option<Self> {
+        let [first, _] = homes(hash, table.layout.counts.lines);
+        let hint = table.word(table.layout.hints, first)?;
+        let [in_first, in_second] = hints(hash).map(|bits| hint & bits == bits);
+        (in_first || in_second).then_some(Self { in_first, in_second })
+    }
+
+    /// The suffix in the table. `wanted` is its text, without the mark.
+    fn find<'table>(self, table: &Table<'table>, hash: u64, wanted: &[u8], in_answer: bool) -> Option<Suffix<'table>> {
+        let [first, second] = homes(hash, table.layout.counts.lines);
+        // With the mark or without: of that length no other text is that name.
+        let length = wanted.len().wrapping_add(in_answer.into());
+        let is_wanted = |suffix: &Suffix<'_>| {
+            suffix.length == length && suffix.text(table).is_some_and(|text| name_of(text).0 == wanted)
+        };
+        let in_line = |index| Suffixes(line(table, index)?).find(is_wanted);
+        let found = if self.in_first { in_line(first) } else { None };
+        if found.is_some() || !self.in_second { found } else { in_line(second) }
+    }
+}
+
+/// The name in the text of a suffix, and whether it is for the names in answers.
+pub(crate) fn name_of(text: &[u8]) -> (&[u8], bool) {
+    match text.strip_suffix(IN_ANSWER.as_bytes()) {
+        Some(name) => (name, true),
+        None => (text, false),
+    }
+}
+
+/// The hash of a name, read from its end in words, so that the hashes of all suffixes of a name come out on the way.
 #[derive(Clone, Copy)]
 struct SuffixHash(u64);
 
 impl SuffixHash {
-    const START: Self = Self(0);
+    /// That of no words.
+    const fn of(in_answer: bool) -> Self {
+        Self(in_answer as u64)
+    }
 
     #[inline]
     fn push(self, word: u64) -> Self {
@@ -264,22 +285,36 @@ impl SuffixHash {
     }
 }
 
-/// The hash of a whole text.
+/// The hash of the text of a suffix.
 pub(crate) fn hash(text: &[u8]) -> u64 {
-    let (rest, words) = text.as_rchunks::<WORD>();
-    let hash = words.iter().rev().fold(SuffixHash::START, |hash, word| hash.push(u64::from_le_bytes(*word)));
+    let (name, in_answer) = name_of(text);
+    let (rest, words) = name.as_rchunks::<WORD>();
+    let start = SuffixHash::of(in_answer);
+    let hash = words.iter().rev().fold(start, |hash, word| hash.push(u64::from_le_bytes(*word)));
     let rest = rest.iter().fold(0_u64, |word, byte| word >> 8 | u64::from(*byte) << 56);
-    hash.end(rest, text.len())
+    hash.end(rest, name.len())
 }
 
-/// The lines where a suffix with this hash may be: the second one if there was no room in the first.
+/// The lines where a suffix with this hash may be.
 #[inline]
 pub(crate) fn homes(hash: u64, lines: u32) -> [u32; 2] {
     [hash >> 32, hash & u64::from(u32::MAX)].map(|half| (half.wrapping_mul(lines.into()) >> 32) as u32)
 }
 
+/// The bits that the hint of its first line has if a suffix with this hash is there, and those if it is in its second
+/// line. The first three are the same.
+#[inline]
+pub(crate) fn hints(hash: u64) -> [u32; 2] {
+    // Bits that say which lines it has would say nothing more.
+    let mixed = hash.wrapping_mul(0xC2B2_AE3D_27D4_EB4F) >> 44;
+    let bit = |shift: u32| 1_u32 << (mixed >> shift & 31);
+    let both = bit(0) | bit(5) | bit(10);
+    let last = bit(15);
+    [both | last, both | last.rotate_left(16)]
+}
+
 /// The longest text that lies in a line. So two of them always have room in one.
-pub(crate) const MAX_INLINE: usize = 27;
+pub(crate) const MAX_INLINE: usize = 28;
 
 /// What a suffix has before its text: the length and its pair of trees.
 pub(crate) const HEAD: usize = 4;
@@ -287,20 +322,13 @@ pub(crate) const HEAD: usize = 4;
 /// What a longer suffix has in place of its text: where that starts in the section of texts.
 pub(crate) const OFFSET: usize = 4;
 
-const _: () = assert!(2 * (HEAD + MAX_INLINE) < size::LINE && MAX_SUFFIX < 1 << u8::BITS);
-const _: () = assert!(matches!(IN_ANSWER.as_bytes(), [MARK]));
+const _: () = assert!(2 * (HEAD + MAX_INLINE) <= size::LINE && MAX_SUFFIX < 1 << u8::BITS);
+const _: () = assert!(IN_ANSWER.len() == 1);
 
 /// A line of a table.
 #[inline]
 pub(crate) fn line<'table>(table: &Table<'table>, index: u32) -> Option<&'table [u8; size::LINE]> {
     table.record(table.layout.lines, index)
-}
-
-/// The bit in the first byte of a line that says whether a suffix with this hash, for which that line is the first, may
-/// be in its second one. Where it is not set, nobody has to look there.
-#[inline]
-pub(crate) fn moved(hash: u64) -> u8 {
-    1 << (hash & 7)
 }
 
 /// A suffix in a line.
@@ -332,14 +360,6 @@ impl<'table> Suffix<'table> {
 /// The suffixes of a line, and afterwards what is behind the last one.
 pub(crate) struct Suffixes<'table>(pub(crate) &'table [u8]);
 
-impl<'table> Suffixes<'table> {
-    #[inline]
-    pub(crate) fn of(line: &'table [u8; size::LINE]) -> Self {
-        let [_, rest @ ..] = line;
-        Self(rest)
-    }
-}
-
 impl<'table> Iterator for Suffixes<'table> {
     type Item = Suffix<'table>;
 
@@ -357,7 +377,8 @@ impl<'table> Iterator for Suffixes<'table> {
 
 /// The suffix with this text.
 pub(crate) fn find<'table>(table: &Table<'table>, text: &[u8]) -> Option<Suffix<'table>> {
-    Lookup::new(table, hash(text), text.len()).find(table, text)
+    let (hash, (name, in_answer)) = (hash(text), name_of(text));
+    Hint::of(table, hash)?.find(table, hash, name, in_answer)
 }
 
 impl Suffix<'_> {
@@ -381,6 +402,8 @@ pub(crate) fn work(table: &Table<'_>, text: &[u8]) -> u32 {
     // IPv4 and IPv6 of each forest.
     let mut sums = [[0_u32; 2]; 2];
     let mut name = HostName::EMPTY;
+    let (text, in_answer) = name_of(text);
+    name.in_answer = in_answer;
     if name.read_text(text).is_some() {
         name.for_each_found(table, |suffix| {
             for (sums, forest) in sums.iter_mut().zip(forests) {
@@ -441,8 +464,9 @@ impl Roots {
         }
         self.of_name = seen;
         if table.layout.reads_answers {
+            name.in_answer = true;
             for_each_answer_name(packet.bytes, packet.flow, |labels| {
-                if name.read_answer(labels.as_bytes()).is_some() {
+                if name.read_labels(labels.as_bytes()).is_some() {
                     self.add(table, &name, &mut seen);
                 }
             });
@@ -505,7 +529,7 @@ mod tests {
             text.fill_with(|| if rng.u8(..8) == 0 { b'.' } else { rng.u8(b'a'..=b'z') });
             *text.last_mut().unwrap() = b'a';
             name.read_text(text).expect("there is room");
-            let starts = (0..length).rev().filter(|start| *start == 0 || text[start - 1] == b'.');
+            let starts = (0..length).filter(|start| *start == 0 || text[start - 1] == b'.');
             let mut expected = starts.map(|start| (hash(&text[start..]), length - start));
             name.for_each_suffix(|hash, length| assert_eq!(Some((hash, length)), expected.next()));
             assert_eq!(expected.next(), None, "{}", text.escape_ascii());

@@ -10,7 +10,7 @@ use crate::RuleAction;
 pub(crate) const MAGIC: u32 = u32::from_le_bytes(*b"SLPT");
 
 /// The version of the layout.
-pub(crate) const VERSION: u32 = 6;
+pub(crate) const VERSION: u32 = 7;
 
 /// Sections start at multiples of this, so that records do not straddle cache lines.
 pub(crate) const ALIGNMENT: usize = 64;
@@ -56,6 +56,7 @@ pub(crate) mod size {
     pub(crate) const NODE: usize = 16;
     pub(crate) const ENTRY4: usize = 32;
     pub(crate) const ENTRY6: usize = 64;
+    pub(crate) const HINT: usize = 4;
     pub(crate) const LINE: usize = 64;
     pub(crate) const WORD: usize = 4;
 }
@@ -95,7 +96,7 @@ pub(crate) struct Counts {
     pub(crate) extra_words: u32,
     /// Distinct name suffixes.
     pub(crate) suffixes: u32,
-    /// [Lines](super::names) of the hash table of suffixes.
+    /// [Lines](super::names) of the hash table of suffixes, and hints, one for each.
     pub(crate) lines: u32,
     /// Bytes of the texts of long suffixes.
     pub(crate) text_bytes: u32,
@@ -136,6 +137,7 @@ pub(crate) struct Layout {
     pub(crate) entries4: u32,
     pub(crate) entries6: u32,
     pub(crate) extra_words: u32,
+    pub(crate) hints: u32,
     pub(crate) lines: u32,
     pub(crate) text: u32,
     pub(crate) filters: u32,
@@ -165,6 +167,7 @@ impl Layout {
             entries4: section(counts.entries4, size::ENTRY4)?,
             entries6: section(counts.entries6, size::ENTRY6)?,
             extra_words: section(counts.extra_words, size::WORD)?,
+            hints: section(counts.lines, size::HINT)?,
             lines: section(counts.lines, size::LINE)?,
             text: section(counts.text_bytes, 1)?,
             filters: section(counts.filter_words, size::WORD)?,

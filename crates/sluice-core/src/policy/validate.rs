@@ -7,7 +7,6 @@ use core::fmt;
 
 use super::entry::{Entry, Entry4, Entry6};
 use super::key::{Key, Key4, Key6, meta};
-use super::names::IN_ANSWER;
 use super::node::{Node, Window};
 use super::reach::Reach;
 use super::table::{
@@ -157,7 +156,8 @@ fn padding(table: &Table<'_>) -> Result<(), TableError> {
         (l.nodes, l.counts.nodes, size::NODE, l.entries4),
         (l.entries4, l.counts.entries4, size::ENTRY4, l.entries6),
         (l.entries6, l.counts.entries6, size::ENTRY6, l.extra_words),
-        (l.extra_words, l.counts.extra_words, size::WORD, l.lines),
+        (l.extra_words, l.counts.extra_words, size::WORD, l.hints),
+        (l.hints, l.counts.lines, size::HINT, l.lines),
         (l.lines, l.counts.lines, size::LINE, l.text),
         (l.text, l.counts.text_bytes, 1, l.filters),
         (l.filters, l.counts.filter_words, size::WORD, l.end),
@@ -321,7 +321,7 @@ fn suffixes(table: &Table<'_>) -> Result<bool, TableError> {
     let mut reads_answers = false;
     for index in 0..counts.lines {
         let error = TableError::BadSuffix(index);
-        let mut in_line = names::Suffixes::of(names::line(table, index).ok_or(error)?);
+        let mut in_line = names::Suffixes(names::line(table, index).ok_or(error)?);
         for suffix in &mut in_line {
             if let Some(offset) = suffix.offset() {
                 let length = u32::try_from(suffix.length).map_err(|_| error)?;
@@ -332,9 +332,8 @@ fn suffixes(table: &Table<'_>) -> Result<bool, TableError> {
                 text_end = end;
             }
             let text = suffix.text(table).ok_or(error)?;
-            let name = text.strip_suffix(IN_ANSWER.as_bytes());
-            reads_answers |= name.is_some();
-            let name = name.unwrap_or(text);
+            let (name, in_answer) = names::name_of(text);
+            reads_answers |= in_answer;
             let is_canonical = (1..=MAX_NAME_LENGTH).contains(&name.len())
                 && name.iter().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase());
             let is_found = names::find(table, text).is_some_and(|found| found.is_at(&suffix));

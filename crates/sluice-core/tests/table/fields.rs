@@ -2,7 +2,7 @@
 
 use sluice_core::{Policy, TableError};
 
-use super::raw::{HAS_EXTRA, LEAF, LOG, NO_RULE, REMAINDER, Raw, Section, hash, homes, moved, used};
+use super::raw::{HAS_EXTRA, LEAF, LOG, NO_RULE, REMAINDER, Raw, Section, hash, hints, homes, used};
 use super::sample::sample;
 
 /// Some bits of a word of the sample.
@@ -29,7 +29,7 @@ fn record_size(section: Section) -> usize {
         Section::Rules => 8,
         Section::Nodes => 16,
         Section::Entries4 => 32,
-        Section::ExtraWords | Section::Filters => 4,
+        Section::ExtraWords | Section::Hints | Section::Filters => 4,
         Section::Text => 1,
     }
 }
@@ -365,13 +365,13 @@ fn the_heads_of_a_filter_are_checked_and_its_sets_are_free() {
     }
 }
 
-/// Whether each suffix is in lower case, and in a line where a lookup of it looks.
+/// Whether each suffix is in lower case, and in a line where the hint sends a lookup of it.
 fn are_found(raw: &Raw) -> bool {
     raw.lines.iter().enumerate().all(|(line, bytes)| {
         suffixes(bytes).into_iter().all(|at| {
             let length = usize::from(bytes[at]);
             let rest = &bytes[at + 4..];
-            let text = if length <= 27 {
+            let text = if length <= 28 {
                 &rest[..length]
             } else {
                 &raw.text[u32::from_le_bytes(rest[..4].try_into().unwrap()) as usize..][..length]
@@ -379,20 +379,25 @@ fn are_found(raw: &Raw) -> bool {
             let name = std::str::from_utf8(text).unwrap_or(" ");
             let [first, second] = homes(hash(text), raw.lines.len());
             name.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase())
-                && (line == first || line == second && raw.lines[first][0] & moved(name) != 0)
+                && [first, second]
+                    .into_iter()
+                    .zip(hints(hash(text)))
+                    .any(|(home, bits)| home == line && raw.hints[first] & bits == bits)
         })
     })
 }
 
 /// Where the suffixes of a line start.
 fn suffixes(line: &[u8; 64]) -> Vec<usize> {
-    (1..64)
+    (0..64)
         .filter(|at| used(line) > *at && used(&std::array::from_fn(|i| if i < *at { line[i] } else { 0 })) == *at)
         .collect()
 }
 
 #[test]
 fn every_bit_of_the_lines_and_the_texts_counts() {
+    // Hints that send a lookup to both lines of everything.
+    let sample = || Raw { hints: vec![u32::MAX; super::sample::LINES as usize], ..sample() };
     let raw = sample();
     assert_eq!(raw.lines.len(), super::sample::LINES as usize);
     assert!(are_found(&raw));
@@ -414,14 +419,37 @@ fn every_bit_of_the_lines_and_the_texts_counts() {
         let in_text = |at: usize| {
             starts
                 .iter()
-                .any(|start| bytes[*start] <= 27 && (start + 4..start + 4 + usize::from(bytes[*start])).contains(&at))
+                .any(|start| bytes[*start] <= 28 && (start + 4..start + 4 + usize::from(bytes[*start])).contains(&at))
         };
-        // Whatever the first byte says, nothing but where it sends a lookup is right.
-        for bit in 8..8 * 64 {
+        for bit in 0..8 * 64 {
             let mut other = sample();
             other.lines[line][bit / 8] ^= 1 << (bit % 8);
             is_right(&other, &format!("line {line}"), bit, in_text(bit / 8));
         }
     }
     assert!(still_right > 10, "{still_right}");
+}
+
+#[test]
+fn a_hint_has_every_bit_that_its_suffixes_need_and_may_have_more() {
+    let raw = sample();
+    let mut refused = 0;
+    for bit in 0..32 * raw.hints.len() {
+        let mut other = sample();
+        other.hints[bit / 32] ^= 1 << (bit % 32);
+        let said = other.validate();
+        let is_more = other.hints[bit / 32] > raw.hints[bit / 32];
+        // That a suffix of another line is not found is seen there.
+        let line = other.lines.iter().enumerate().position(|(line, bytes)| {
+            !are_found(&Raw {
+                lines: (0..raw.lines.len()).map(|at| if at == line { *bytes } else { [0; 64] }).collect(),
+                ..other.clone()
+            })
+        });
+        let bad = line.map_or(Ok(()), |line| Err(TableError::BadSuffix(u32::try_from(line).unwrap())));
+        assert_eq!(said, bad, "bit {bit}");
+        assert_eq!(said.is_ok(), is_more, "bit {bit}: the sample has no bit that nothing needs");
+        refused += usize::from(said.is_err());
+    }
+    assert!(refused >= 8, "{refused}: three suffixes, each of which needs three or four bits");
 }

@@ -213,7 +213,7 @@ fn a_name_has_253_bytes_at_most() {
 }
 
 #[test]
-fn a_text_of_27_bytes_lies_in_a_line_and_one_more_does_not() {
+fn a_text_of_28_bytes_lies_in_a_line_and_one_more_does_not() {
     let table = |length: usize| {
         let mut raw = Raw { tree_pairs: 1, ..Raw::empty() };
         raw.nodes.extend([empty_leaf(0), empty_leaf(IPV6)]);
@@ -221,7 +221,7 @@ fn a_text_of_27_bytes_lies_in_a_line_and_one_more_does_not() {
         assert_eq!(raw.validate(), Ok(()));
         raw.text.len()
     };
-    assert_eq!([table(27), table(28)], [0, 28]);
+    assert_eq!([table(28), table(29)], [0, 29]);
 }
 
 /// A table with these two names, the IPv4 root of whose trees claims `work` records, in the forest that observes or in

@@ -54,6 +54,7 @@ fn the_page_describes_the_sections_of_the_sample() {
         ("IPv4 entries", "32"),
         ("IPv6 entries", "64"),
         ("extra words", "4"),
+        ("hints", "4"),
         ("lines", "64"),
         ("text", "1"),
         ("filter words", "4"),
@@ -73,7 +74,7 @@ fn a_header_that_is_cut_off_or_another_files_is_no_table() {
         other[byte] ^= 0x20;
         refused(&other, TableError::NotATable);
     }
-    for version in [0, 5, 7, u32::MAX] {
+    for version in [0, 6, 8, u32::MAX] {
         let mut other = table.clone();
         other[4..8].copy_from_slice(&version.to_le_bytes());
         refused(&other, TableError::UnknownVersion(version));
@@ -108,13 +109,23 @@ fn gaps_and_unused_bytes_are_zero() {
     let raw = sample();
     let (table, starts) = raw.bytes_and_starts();
     let counts = raw.counts();
-    // Suffixes have no section of their own: they are in the lines.
-    let sizes = [8, 16, 32, 64, 4, 0, 64, 1, 4];
-    let sections = counts.iter().zip(sizes).filter(|(_, size)| *size != 0);
+    let [rules, nodes, entries4, entries6, extra_words, _suffixes, lines, text, filter_words, ..] = counts;
+    // Suffixes have no section of their own: they are in the lines. Hints have no count of their own.
+    let sections = [
+        (rules, 8),
+        (nodes, 16),
+        (entries4, 32),
+        (entries6, 64),
+        (extra_words, 4),
+        (lines, 4),
+        (lines, 64),
+        (text, 1),
+        (filter_words, 4),
+    ];
     let mut gaps = 0;
     let ends = starts.iter().skip(2).map(|(_, start)| *start).chain([table.len()]);
     for (((section, start), end), (count, size)) in starts.iter().skip(1).zip(ends).zip(sections) {
-        for byte in start + *count as usize * size..end {
+        for byte in start + count as usize * size..end {
             let mut other = table.clone();
             other[byte] = 1;
             let said = sluice_core::Policy::new(other).map(drop);
@@ -166,7 +177,7 @@ fn counts_belong_to_the_records() {
 
 #[test]
 fn a_table_without_suffixes_has_no_lines() {
-    let raw = Raw { lines: vec![[0; 64]], ..Raw::empty() };
+    let raw = Raw { hints: vec![0], lines: vec![[0; 64]], ..Raw::empty() };
     assert_eq!(raw.validate(), Err(TableError::CountOutOfRange));
 }
 
@@ -291,7 +302,19 @@ fn every_suffix_is_where_a_lookup_finds_it() {
     let mut names = (0..)
         .map(|number| format!("a-name-{number:08}"))
         .filter(|name| matches!(raw::homes(raw::hash(name.as_bytes()), 16), [0, second] if second > 1));
-    let names: [String; 4] = std::array::from_fn(|_| names.next().unwrap());
+    let hints = |name: &str| raw::hints(raw::hash(name.as_bytes()));
+    let first: [String; 3] = std::array::from_fn(|_| names.next().unwrap());
+    let needed_by_first = first.iter().fold(0, |bits, name| bits | hints(name)[0]);
+    // The fourth has its bits for itself: neither those of the others nor its own for the first line say all of them.
+    let fourth = names
+        .find(|name| {
+            let [in_first, in_second] = hints(name);
+            in_second & !needed_by_first != 0 && in_first & !(needed_by_first | in_second) != 0
+        })
+        .unwrap();
+    let [_, in_second] = hints(&fourth);
+    let [a, b, c] = first;
+    let names = [a, b, c, fourth];
     let second = raw::homes(raw::hash(names[3].as_bytes()), 16)[1];
     let table = || {
         let mut raw = Raw { tree_pairs: 1, ..Raw::empty() };
@@ -299,24 +322,19 @@ fn every_suffix_is_where_a_lookup_finds_it() {
         raw.name(&names.each_ref().map(String::as_str), 16);
         raw
     };
-    assert_eq!(table().lines[0][0], raw::moved(&names[3]), "one is in its second line");
+    assert_eq!(table().hints[0], needed_by_first | in_second);
     assert_eq!(table().validate(), Ok(()));
     let changed = |change: &dyn Fn(&mut Raw)| {
         let mut raw = table();
         change(&mut raw);
         raw.validate()
     };
-    let clear = |raw: &mut Raw, line: usize| {
-        let moved = raw.lines[line][0];
-        raw.lines[line] = [0; 64];
-        raw.lines[line][0] = moved;
-    };
     let of_line = |line: usize| Err(TableError::BadSuffix(u32::try_from(line).unwrap()));
-    assert_eq!(changed(&|raw| raw.lines[0][0] ^= raw::moved(&names[3])), of_line(second), "nobody looks there");
-    assert_eq!(changed(&|raw| raw.lines[0][0] = 0xFF), Ok(()), "more may be looked for there");
-    assert_eq!(changed(&|raw| clear(raw, second)), of_line(16), "it is nowhere");
+    assert_eq!(changed(&|raw| raw.hints[0] = needed_by_first), of_line(second), "nobody looks there");
+    assert_eq!(changed(&|raw| raw.hints[0] = u32::MAX), Ok(()), "more may be looked for there");
+    assert_eq!(changed(&|raw| raw.lines[second] = [0; 64]), of_line(16), "it is nowhere");
     let in_another = |raw: &mut Raw| {
-        clear(raw, second);
+        raw.lines[second] = [0; 64];
         let record = raw.record(&names[3]);
         raw.add(1, &record);
     };
@@ -347,7 +365,7 @@ fn suffixes_are_in_lower_case() {
 
 #[test]
 fn texts_that_no_line_has_room_for_follow_each_other() {
-    let names = ["a".repeat(28), "b".repeat(253)];
+    let names = ["a".repeat(29), "b".repeat(253)];
     let table = || {
         let mut raw = Raw { tree_pairs: 1, ..Raw::empty() };
         raw.nodes.extend([empty_leaf(0), empty_leaf(IPV6)]);
@@ -355,19 +373,19 @@ fn texts_that_no_line_has_room_for_follow_each_other() {
         raw
     };
     assert_eq!(table().validate(), Ok(()));
-    assert_eq!(table().text.len(), 28 + 253);
+    assert_eq!(table().text.len(), 29 + 253);
     let changed = |change: fn(&mut Raw)| {
         let mut raw = table();
         change(&mut raw);
         raw.validate()
     };
-    // Two records of eight bytes behind the first byte, the offset in the second half of each.
+    // Two records of eight bytes, the offset in the second half of each.
     let bad = Err(TableError::BadSuffix(0));
-    assert_eq!(changed(|raw| raw.lines[0][5] = 1), bad, "the first starts later");
-    assert_eq!(changed(|raw| raw.lines[0][13] -= 1), bad, "the second starts earlier");
-    assert_eq!(changed(|raw| raw.lines[0][9] = 254), bad, "it ends behind the section");
+    assert_eq!(changed(|raw| raw.lines[0][4] = 1), bad, "the first starts later");
+    assert_eq!(changed(|raw| raw.lines[0][12] -= 1), bad, "the second starts earlier");
+    assert_eq!(changed(|raw| raw.lines[0][8] = 254), bad, "it ends behind the section");
     assert_eq!(changed(|raw| raw.text[0] = b'A'), bad, "another text");
-    assert_eq!(changed(|raw| raw.lines[0][2] = 1), bad, "a pair of trees that is not there");
+    assert_eq!(changed(|raw| raw.lines[0][1] = 1), bad, "a pair of trees that is not there");
     assert_eq!(changed(|raw| raw.lines[0][63] = 1), bad, "something behind the last suffix");
     assert_eq!(changed(|raw| raw.text.push(b'c')), Err(TableError::BadSuffix(1)), "a text of none");
 }
@@ -379,7 +397,7 @@ fn a_refusal_says_what_is_wrong_and_where() {
         said(TableError::NotATable),
         "not a policy table: it does not start with \"SLPT\" and a header of 64 bytes"
     );
-    assert_eq!(said(TableError::UnknownVersion(9)), "policy table of version 9; only version 6 is known");
+    assert_eq!(said(TableError::UnknownVersion(9)), "policy table of version 9; only version 7 is known");
     let size = |expected| said(TableError::WrongSize { expected, actual: 65 });
     assert_eq!(size(Some(64)), "policy table of 65 bytes whose header says 64");
     assert_eq!(size(None), "policy table of 65 bytes whose header asks for more than is allowed");

@@ -27,6 +27,7 @@ pub(crate) enum Section {
     Entries4,
     Entries6,
     ExtraWords,
+    Hints,
     Lines,
     Text,
     Filters,
@@ -41,6 +42,8 @@ pub(crate) struct Raw {
     pub(crate) entries6: Vec<[u32; 16]>,
     pub(crate) extra_words: Vec<u32>,
     pub(crate) suffixes: u32,
+    /// One for each line.
+    pub(crate) hints: Vec<u32>,
     pub(crate) lines: Vec<[u8; 64]>,
     pub(crate) text: Vec<u8>,
     pub(crate) filters: Vec<u32>,
@@ -59,6 +62,7 @@ impl Raw {
             entries6: Vec::new(),
             extra_words: Vec::new(),
             suffixes: 0,
+            hints: Vec::new(),
             lines: Vec::new(),
             text: Vec::new(),
             filters: Vec::new(),
@@ -101,6 +105,7 @@ impl Raw {
         section(Section::Entries4, le(self.entries4.as_flattened()));
         section(Section::Entries6, le(self.entries6.as_flattened()));
         section(Section::ExtraWords, le(&self.extra_words));
+        section(Section::Hints, le(&self.hints));
         section(Section::Lines, self.lines.as_flattened().to_vec());
         section(Section::Text, self.text.clone());
         section(Section::Filters, le(&self.filters));
@@ -120,6 +125,7 @@ impl Raw {
 
     /// Adds the names of suffixes, of the first pair of trees, to as many lines: each to its first one that has room.
     pub(crate) fn name(&mut self, names: &[&str], lines: usize) {
+        self.hints = vec![0; lines];
         self.lines = vec![[0; 64]; lines];
         for name in names {
             self.suffixes += 1;
@@ -127,16 +133,15 @@ impl Raw {
             let record = self.record(name);
             let line = homes.into_iter().find(|line| used(&self.lines[*line]) + record.len() <= 64).unwrap();
             self.add(line, &record);
-            if line != homes[0] {
-                self.lines[homes[0]][0] |= moved(name);
-            }
+            let [in_first, in_second] = hints(hash(name.as_bytes()));
+            self.hints[homes[0]] |= if line == homes[0] { in_first } else { in_second };
         }
     }
 
     /// A suffix as a line has it. A text that is too long for a line is added to those.
     pub(crate) fn record(&mut self, name: &str) -> Vec<u8> {
         let mut record = vec![u8::try_from(name.len()).unwrap(), 0, 0, 0];
-        if name.len() <= 27 {
+        if name.len() <= 28 {
             record.extend(name.bytes());
         } else {
             record.extend(u32::try_from(self.text.len()).unwrap().to_le_bytes());
@@ -154,9 +159,9 @@ impl Raw {
 
 /// How many bytes of a line are used.
 pub(crate) fn used(line: &[u8; 64]) -> usize {
-    let mut end = 1;
+    let mut end = 0;
     while end < 64 && line[end] != 0 {
-        end += 4 + if line[end] <= 27 { usize::from(line[end]) } else { 4 };
+        end += 4 + if line[end] <= 28 { usize::from(line[end]) } else { 4 };
     }
     end
 }
@@ -164,20 +169,22 @@ pub(crate) fn used(line: &[u8; 64]) -> usize {
 /// A header of these words.
 pub(crate) fn header(size: u32, action: u32, counts: [u32; 11]) -> [u8; 64] {
     let mut header = [0; 64];
-    let words = [u32::from_le_bytes(*b"SLPT"), 6, size, action].into_iter().chain(counts);
+    let words = [u32::from_le_bytes(*b"SLPT"), 7, size, action].into_iter().chain(counts);
     for (to, word) in header.chunks_exact_mut(4).zip(words) {
         to.copy_from_slice(&word.to_le_bytes());
     }
     header
 }
 
-/// The hash of a text: words of eight bytes from its end, and then what is left of it, with the length.
+/// The hash of a text, without the sign for answers: words of eight bytes from its end, and then what is left of it,
+/// with the length.
 pub(crate) fn hash(text: &[u8]) -> u64 {
+    let (text, start) = text.strip_suffix(b"=").map_or((text, 0), |name| (name, 1));
     let mix = |hash: u64, word: u64| {
         let product = (hash ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         product ^ (product >> 32)
     };
-    let mut hash = 0;
+    let mut hash = start;
     let mut end = text.len();
     while end >= 8 {
         hash = mix(hash, u64::from_le_bytes(text[end - 8..end].try_into().unwrap()));
@@ -189,9 +196,12 @@ pub(crate) fn hash(text: &[u8]) -> u64 {
     mix(hash, u64::from_le_bytes(last))
 }
 
-/// The bit of its first line that says that a suffix may be in the second one.
-pub(crate) fn moved(name: &str) -> u8 {
-    1 << (hash(name.as_bytes()) & 7)
+/// The bits of the hint for its first line that say that a suffix may be there, and those for its second line.
+pub(crate) fn hints(hash: u64) -> [u32; 2] {
+    let mixed = hash.wrapping_mul(0xC2B2_AE3D_27D4_EB4F) >> 44;
+    let number = |index: u32| (mixed >> (5 * index)) as u32 & 31;
+    let common = 1 << number(0) | 1 << number(1) | 1 << number(2);
+    [common | 1 << number(3), common | 1 << (number(3) ^ 16)]
 }
 
 /// The two lines in which a suffix may be.
