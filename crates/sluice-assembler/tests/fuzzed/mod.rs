@@ -9,12 +9,15 @@
 mod choices;
 #[path = "../../../sluice-core/tests/common/packets.rs"]
 mod packets;
+#[path = "../../../sluice-core/tests/common/quic.rs"]
+mod quic;
 
 use choices::Choices;
-use packets::{client_hello, extension, ipv4, query, server_name, tcp};
+use packets::{client_hello, extension, hello, ipv4, query, server_name, tcp, udp};
+use quic::{Initial, crypto};
 use sluice_assembler::{Assembler, GROUP_MEMORY, HashKey, LENGTH};
-use sluice_core::stream::{Beginning, read_stream};
-use sluice_core::{CapturedPacket, Direction, parse_with_name};
+use sluice_core::stream::{Beginning, read_handshake, read_stream};
+use sluice_core::{CapturedPacket, Direction, NameText, parse_with_name};
 use sluice_npi::{Flow, flags, link_type};
 
 const SYN: u8 = 0x02;
@@ -81,17 +84,74 @@ impl Receiver {
         }
     }
 
-    /// The name, if the stream can be read so far.
-    fn name(&self) -> Option<Vec<u8>> {
+    /// The name, if `read` can read the stream so far.
+    fn name(&self, read: fn(&[u8], &mut Flow, &mut Option<NameText>) -> Beginning) -> Option<Vec<u8>> {
         let stream: Vec<u8> = self.bytes.iter().map_while(|byte| *byte).collect();
         let mut name = None;
-        let read = read_stream(&stream, &mut { self.flow }, &mut name);
+        let read = read(&stream, &mut { self.flow }, &mut name);
         (read == Beginning::Read).then(|| name.map_or(Vec::new(), |name| name.as_bytes().to_vec()))
+    }
+}
+
+/// The same for a hello in the datagrams of a QUIC connection, among those of another and of no connection at all.
+fn run_quic(choices: &mut Choices<'_>) {
+    let padding = vec![9; usize::from(choices.byte()) * 4];
+    let message = hello(&[extension(51, &padding), server_name(b"bad.example")].concat());
+    let assembler = Assembler::try_new(GROUP_MEMORY, HashKey::new(choices.byte().into())).expect("there is memory");
+    let mut receiver = Receiver { bytes: vec![None; LENGTH], flow: Flow::default() };
+    let (mut is_named, mut is_said, mut is_changed) = (false, false, false);
+    for number in 0..6 {
+        if choices.is_used_up() {
+            return;
+        }
+        let kind = choices.byte();
+        let mut frames = Vec::new();
+        let mut parts = Vec::new();
+        for _ in 0..=choices.byte() % 3 {
+            let start = (usize::from(choices.byte()) * 7).min(message.len());
+            let end = (start + 1 + usize::from(choices.byte()) * 5).min(message.len());
+            let mut part = message[start..end].to_vec();
+            if (0xD0..0xE0).contains(&kind) {
+                is_changed = true;
+                part.iter_mut().take(1).for_each(|byte| *byte ^= kind & 15);
+            }
+            frames.extend(crypto(start, &part));
+            parts.push((start, part));
+        }
+        // As many as a sample takes.
+        frames.extend([0; 4]);
+        let is_other = kind >= 0xF0;
+        let destination = if is_other { vec![9; 8] } else { vec![7; 8] };
+        let mut datagram = Initial { number, frames, destination, ..Initial::default() }.encrypted();
+        if (0xE0..0xF0).contains(&kind) {
+            // One that nobody can decrypt.
+            datagram.iter_mut().rev().take(1).for_each(|byte| *byte ^= 0x55);
+        }
+        // The other connection has a port of its own, or the same.
+        let port = if kind >= 0xF8 { 49153 } else { 49152 };
+        let (flow, name) = follow(&assembler, &ipv4(17, &udp((port, 443), &datagram)));
+        if kind >= 0xE0 {
+            continue;
+        }
+        receiver.flow = flow;
+        parts.iter().for_each(|(start, part)| receiver.put(*start, part));
+        // A packet may have what is read of a hello by itself, and not all of it.
+        is_said |= flow.flags & (flags::NAME_MISSING | flags::MALFORMED) != 0 || name == b"bad.example";
+        if let Some(taken) = receiver.name(read_handshake).filter(|_| !is_named) {
+            is_named = true;
+            let text = name.escape_ascii();
+            assert!(is_said || is_changed || name == taken, "{text} where the receiver has {}", taken.escape_ascii());
+        }
     }
 }
 
 pub fn run(data: &[u8]) {
     let mut choices = Choices::new(data);
+    // Those of QUIC came later, for inputs whose second byte is 0xE0 or more.
+    if data.get(1).is_some_and(|kind| *kind >= 0xE0) {
+        _ = [choices.byte(), choices.byte()];
+        return run_quic(&mut choices);
+    }
     let (stream, port) = beginning(&mut choices);
     let assembler = Assembler::try_new(GROUP_MEMORY, HashKey::new(choices.byte().into())).expect("there is memory");
     let first = u32::from_be_bytes([choices.byte(), choices.byte(), choices.byte(), 0]).wrapping_sub(200);
@@ -134,7 +194,7 @@ pub fn run(data: &[u8]) {
         let (flow, name) = follow(&assembler, &segment(ports, ACK, number, &payload));
         receiver.put(start, &payload);
         is_said |= flow.flags & (flags::NAME_MISSING | flags::MALFORMED) != 0;
-        if let Some(taken) = receiver.name().filter(|_| !is_named) {
+        if let Some(taken) = receiver.name(read_stream).filter(|_| !is_named) {
             is_named = true;
             let text = name.escape_ascii();
             // Without its SYN, a part that comes before the beginning is not known to be one.

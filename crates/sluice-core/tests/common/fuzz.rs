@@ -47,7 +47,7 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
         .map(|file| file.expect("the folder can be read").path())
         .collect();
     files.sort();
-    assert!(files.len() > 100, "only {} inputs in {}", files.len(), folder.display());
+    assert!(files.len() > 50, "only {} inputs in {}", files.len(), folder.display());
     files.iter().map(|file| fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))).collect()
 }
 

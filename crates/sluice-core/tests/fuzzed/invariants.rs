@@ -1,6 +1,8 @@
 //! What holds for the flow of every packet.
 
-use sluice_core::{CapturedPacket, Direction, Policy, classify_observed, for_each_answer_name, protocol};
+use sluice_core::{
+    CapturedPacket, Direction, Policy, classify_observed, for_each_answer_name, parse_with_name, protocol,
+};
 use sluice_npi::{Flow, Verdict, action, flags, link_type, name_kind};
 
 use super::by_layers::by_layers;
@@ -37,6 +39,9 @@ pub(super) fn parse(link_type: u16, packet: &[u8], wire_length: u32) {
     assert!(!flow.has(flags::LATER_FRAGMENT) || flow.has(flags::FRAGMENT));
     assert!(!flow.has(flags::LATER_FRAGMENT | flags::PORTS));
     assert!(!flow.has(flags::TRUNCATED) || wire_length as usize > packet.len());
+    let mut with_name = Flow { reserved: [1; 3], ..Flow::default() };
+    parse_with_name(link_type, packet, wire_length, &mut with_name, &mut None).expect("the link type is known");
+    assert_eq!(flow, with_name);
     tunnel(link_type, packet, wire_length, &flow);
     headers_say_the_same(link_type, packet, wire_length, &flow);
     heads_say_the_same(link_type, packet);

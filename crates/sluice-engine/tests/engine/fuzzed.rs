@@ -4,12 +4,14 @@
 use nmr_registrar::Session;
 use sluice_control::message::{
     BatchAnswer, BatchEntry, BatchRequest, CountersRequest, LogRequest, PolicyAnswer, PolicyRequest, ProviderStatus,
-    header_of,
+    header_of, status_flags,
 };
 use sluice_control::probe::{Batch, Operations, dispatch};
+use sluice_control::settings::OnPolicyError;
 use sluice_control::status::{STATUS_DEVICE_NOT_READY, STATUS_INVALID_PARAMETER, STATUS_SUCCESS};
 use sluice_control::wire::Wire;
 use sluice_control::{Completion, List, NTSTATUS, Request, RequestHandler, code};
+use sluice_engine::{DEFAULT_TABLE_LIMIT, Engine};
 use sluice_npi::{CallSluice, PacketRef, Verdict};
 
 use crate::host::{Fault, Host, Registered, Started, attach, blocking, logging, passive, start_on, status};
@@ -98,7 +100,7 @@ const OTHER_CODES: [u32; 3] = [code::GATE_STATUS, code::GATE_ENABLE, code::GATE_
 pub(crate) fn run(input: &[u8]) -> Done {
     let _session = Session::new();
     let host = Host::default();
-    let engine = start_on(&host);
+    let mut engine = start_on(&host);
     let client = attach("fuzzed");
     let mut bytes = Bytes(input);
     let mut done = Done::default();
@@ -110,6 +112,10 @@ pub(crate) fn run(input: &[u8]) -> Done {
         let code = match bytes.byte() {
             choice @ 0..240 => CODES[usize::from(choice) % CODES.len()],
             choice @ 240..243 => OTHER_CODES[usize::from(choice - 240)],
+            243 => {
+                engine = restart(engine, &host, &mut bytes);
+                continue;
+            }
             _ => bytes.word(),
         };
         let request = request(code, &mut bytes);
@@ -122,6 +128,36 @@ pub(crate) fn run(input: &[u8]) -> Done {
     client.deregister(passive()).unwrap();
     engine.deregister(passive()).unwrap();
     done
+}
+
+/// Stops the driver and starts it again, now and then with a file that somebody has damaged.
+fn restart(engine: Started, host: &Host, bytes: &mut Bytes<'_>) -> Started {
+    engine.deregister(passive()).unwrap();
+    let right = host.disk.persisted.lock().unwrap().clone();
+    let mut is_damaged = false;
+    *host.disk.fault.lock().unwrap() = None;
+    if let Some(file) = host.disk.persisted.lock().unwrap().as_mut() {
+        let (what, place) = (bytes.byte(), usize::from(bytes.byte()));
+        is_damaged = what < 96;
+        match what {
+            0..32 => *host.disk.fault.lock().unwrap() = Some(Fault::Read),
+            32..64 => file.truncate(place.min(file.len() - 1)),
+            64..96 => {
+                let place = place % file.len();
+                file[place] ^= bytes.byte() | 1;
+            }
+            _ => {}
+        }
+    }
+    let reaction = if bytes.byte() < 128 { OnPolicyError::Permit } else { OnPolicyError::Block };
+    let engine = Engine::start(host.clone(), DEFAULT_TABLE_LIMIT, reaction).expect("without its policy");
+    let engine = crate::host::run(engine);
+    let is_table = right.as_ref().is_some_and(|file| file.starts_with(b"SLPT"));
+    *host.disk.persisted.lock().unwrap() = right;
+    let flags = status(&engine).0.flags;
+    assert_eq!(flags & status_flags::PERSISTED != 0, is_table && !is_damaged);
+    assert_eq!(flags & status_flags::PERSISTED_DAMAGED != 0, is_damaged);
+    engine
 }
 
 /// A request that is right as far as it goes, with some bytes changed; or any bytes.

@@ -1,5 +1,11 @@
-//! Lists of packets that bytes say, as NDIS could never make them, beside what has to become of them.
+//! Lists of packets that bytes say, as NDIS could never make them, beside what has to become of them; between them,
+//! requests to the device.
 
+use sluice_control::code;
+use sluice_control::gate::{GateEnable, GateStatus, MAX_SECONDS, flags};
+use sluice_control::message::header_of;
+use sluice_control::status::STATUS_SUCCESS;
+use sluice_control::wire::Wire;
 use sluice_gate::{Judged, Settings, Treatment};
 use wdk_wfp::Layer;
 use wdk_wfp_sys::FWP_CONDITION_FLAG_IS_LOOPBACK;
@@ -73,7 +79,11 @@ pub(crate) fn run(input: &[u8]) -> Done {
     };
     let driver = Driver::enabled(Settings { on_malformed, judged, ..Settings::default() });
     let mut done = Done::default();
+    let mut is_enabled = true;
     while !bytes.0.is_empty() {
+        if bytes.once_in(8) {
+            request(&mut bytes, &driver, &mut is_enabled);
+        }
         let layer = layers[bytes.below(layers.len())];
         let header = match bytes.byte() {
             0..16 => None,
@@ -104,7 +114,7 @@ pub(crate) fn run(input: &[u8]) -> Done {
         let malformed = driver.counters().malformed - malformed_before;
         let shown: Vec<_> = sluice.take_calls().concat().into_iter().map(|(.., bytes)| bytes).collect();
 
-        let (expected, expected_malformed) = if is_loopback {
+        let (expected, expected_malformed) = if is_loopback || !is_enabled {
             (Vec::new(), 0)
         } else if is_null || before.is_none() || packets.is_empty() {
             (Vec::new(), 1)
@@ -123,6 +133,45 @@ pub(crate) fn run(input: &[u8]) -> Done {
     driver.stop();
     sluice.stop();
     done
+}
+
+/// Sends a request to the device, which is right or almost.
+fn request(bytes: &mut Bytes<'_>, driver: &Driver, is_enabled: &mut bool) {
+    let code = match bytes.byte() % 8 {
+        0 | 1 => code::GATE_STATUS,
+        2..5 => code::GATE_ENABLE,
+        5 | 6 => code::GATE_DISABLE,
+        _ => code::SLUICE_STATUS,
+    };
+    let mut input = Vec::new();
+    let mut is_right = code != code::SLUICE_STATUS;
+    if code == code::GATE_ENABLE {
+        let seconds = if bytes.once_in(4) { u32::from(bytes.byte()) << bytes.below(25) } else { 0 };
+        let message = GateEnable { header: header_of::<GateEnable>(), seconds };
+        input = vec![0; GateEnable::SIZE];
+        message.write(&mut input.as_mut_slice()).expect("it has room");
+        if bytes.once_in(4) {
+            let place = bytes.below(8);
+            input[place] = bytes.byte();
+        }
+        let (header, seconds) = input.split_at(4);
+        let seconds = u32::from_le_bytes(seconds.try_into().expect("four bytes"));
+        is_right = header == [1, 0, 8, 0] && seconds <= MAX_SECONDS;
+    }
+    if bytes.once_in(8) {
+        input.push(0);
+        is_right = false;
+    }
+    let room = if bytes.once_in(8) { bytes.below(GateStatus::SIZE) } else { GateStatus::SIZE };
+    is_right &= room == GateStatus::SIZE;
+    let (status, answer) = driver.request(code, &input, room);
+    assert_eq!((status == STATUS_SUCCESS, answer.is_some()), (is_right, is_right), "{code:x} {input:?} {room}");
+    if is_right && code != code::GATE_STATUS {
+        *is_enabled = code == code::GATE_ENABLE;
+    }
+    if let Some(answer) = answer {
+        assert_eq!(answer.flags & flags::ENABLED != 0, *is_enabled);
+    }
 }
 
 /// Adds a packet, and says what Sluice has to be shown of it.
