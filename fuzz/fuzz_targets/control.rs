@@ -1,6 +1,6 @@
 //! Arbitrary codes and buffers against the dispatchers of both devices, with the real engine behind them. The
 //! interpreter of the bytes is shared with `crates/sluice-engine/tests/engine`, which runs it with a random generator.
-#![no_main]
+#![cfg_attr(feature = "fuzzer", no_main)]
 
 #[path = "../../crates/sluice-engine/tests/engine/fuzzed.rs"]
 mod fuzzed;
@@ -8,6 +8,6 @@ mod fuzzed;
 #[path = "../../crates/sluice-engine/tests/engine/host.rs"]
 mod host;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+sluice_fuzz::target!(|data| {
     fuzzed::run(data);
 });

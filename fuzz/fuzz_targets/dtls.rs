@@ -1,6 +1,6 @@
-#![no_main]
+#![cfg_attr(feature = "fuzzer", no_main)]
 
 #[path = "../../crates/sluice-core/tests/fuzzed/mod.rs"]
 mod fuzzed;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzzed::dtls::run(data));
+sluice_fuzz::target!(|data| fuzzed::dtls::run(data));

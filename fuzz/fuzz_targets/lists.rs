@@ -1,6 +1,6 @@
 //! Lists of packets as NDIS could never make them against gate.sys, with a filter engine and a Sluice for tests. The
 //! interpreter of the bytes is shared with `crates/sluice-gate/tests/gate`, which runs it with a random generator.
-#![no_main]
+#![cfg_attr(feature = "fuzzer", no_main)]
 
 #[path = "../../crates/sluice-gate/tests/gate/fuzzed.rs"]
 mod fuzzed;
@@ -8,6 +8,6 @@ mod fuzzed;
 #[path = "../../crates/sluice-gate/tests/gate/host.rs"]
 mod host;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+sluice_fuzz::target!(|data| {
     fuzzed::run(data);
 });

@@ -44,7 +44,17 @@ impl Part {
         match self {
             Self::Prefixes => &["rig/x64/prefixes", "rig/arm64/prefixes"],
             Self::Incremental => &["debug/incremental", "release/incremental", "models/incremental"],
-            Self::Tools => &["sanitize", "models", "loom", "llvm-cov-target", "coverage", "release", "fuzz"],
+            Self::Tools => &[
+                "sanitize",
+                "models",
+                "loom",
+                "llvm-cov-target",
+                "coverage",
+                "release",
+                "fuzz",
+                "fuzz-coverage",
+                "fuzz-edges",
+            ],
             Self::Machines => &["machines"],
             Self::Host => &["debug", "release", "tests", "doc"],
             Self::Drivers => &["drivers", "rig", "signed", "dist"],

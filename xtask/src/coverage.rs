@@ -1,7 +1,10 @@
-//! `cargo xtask coverage`: what the host tests reach, line by line, with cargo-llvm-cov.
+//! `cargo xtask coverage`: what the host tests reach, line by line, with cargo-llvm-cov; with `--fuzz`, what the
+//! corpora of the fuzz targets reach ([`fuzz`]).
 //!
 //! It needs the profile tools of the LLVM that rustc was built with: the component llvm-tools of the tool chain, or
 //! Debian's packages of the same version.
+
+mod fuzz;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,21 +20,30 @@ pub(crate) struct Arguments {
     /// The packages whose tests are run [default: all that a host can test]
     #[arg(value_name = "PACKAGE")]
     packages: Vec<String>,
+    /// What the inputs in fuzz/corpus reach, instead: an error if they miss a line that fuzz/unreached.txt does not
+    /// explain
+    #[arg(long, conflicts_with = "packages")]
+    fuzz: bool,
+    /// First remove the inputs that reach nothing that others do not reach
+    #[arg(long, requires = "fuzz")]
+    minimise: bool,
 }
 
 /// `cargo xtask coverage`.
 ///
 /// # Errors
-/// A tool is missing; the error says which, and how to install it. Or a test fails.
+/// A tool is missing; the error says which, and how to install it. Or a test fails, or a corpus misses lines.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    if !succeeds(&mut cargo(&["llvm-cov", "--version"])) {
-        bail!("cargo-llvm-cov is not installed; `cargo install --locked cargo-llvm-cov` installs it");
-    }
     let rustc = |arguments: &[&str]| output(Command::new("rustc").args(arguments).current_dir(layout::root()));
     let sysroot = PathBuf::from(rustc(&["--print", "sysroot"])?.trim_end());
     let version = rustc(&["--version", "--verbose"])?;
     let tools = tools(&sysroot, Path::new("/usr/lib"), &version)?;
-
+    if arguments.fuzz {
+        return fuzz::run(&tools, host(&version)?, arguments.minimise);
+    }
+    if !succeeds(&mut cargo(&["llvm-cov", "--version"])) {
+        bail!("cargo-llvm-cov is not installed; `cargo install --locked cargo-llvm-cov` installs it");
+    }
     let pages = layout::root().join("target/coverage");
     let mut command = cargo(&["llvm-cov", "--html", "--output-dir"]);
     command.arg(&pages).env("LLVM_COV", tools.join("llvm-cov")).env("LLVM_PROFDATA", tools.join("llvm-profdata"));
@@ -43,14 +55,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// The triple of the host of the rustc that says `version` of itself.
+fn host(version: &str) -> Result<&str> {
+    version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc does not name its host")
+}
+
 /// The folder of llvm-cov and llvm-profdata for the rustc that says `version` of itself.
 ///
 /// # Errors
 /// They are not installed.
 fn tools(sysroot: &Path, lib: &Path, version: &str) -> Result<PathBuf> {
-    let line = |start: &str| version.lines().find_map(|line| line.strip_prefix(start));
-    let host = line("host: ").context("rustc does not name its host")?;
-    let llvm = line("LLVM version: ").context("rustc does not name its LLVM")?;
+    let host = host(version)?;
+    let llvm = version.lines().find_map(|line| line.strip_prefix("LLVM version: "));
+    let llvm = llvm.context("rustc does not name its LLVM")?;
     let major = llvm.split('.').next().unwrap_or(llvm);
     let folders = [sysroot.join("lib/rustlib").join(host).join("bin"), lib.join(format!("llvm-{major}/bin"))];
     let has_both = |folder: &PathBuf| folder.join("llvm-cov").is_file() && folder.join("llvm-profdata").is_file();
