@@ -272,6 +272,11 @@ mod tests {
         assert_eq!([0, 1, 2, 3].map(|index| counters.sum(index)), [5, 0, 5, 0]);
         counters.reset();
         assert_eq!(counters.sum(0), 0);
+        // The place of number 5 is the first that has no set of its own.
+        let five = RuleCounters { own_sets: 5, ..RuleCounters::try_new(3, 3).unwrap() };
+        assert_eq!(own(2).map(OwnPlace::of_value), Some(5));
+        assert!(!five.at(Place { processor: 2, own: own(2) }).is_own);
+        assert!(five.at(Place { processor: 1, own: own(1) }).is_own);
         let none = RuleCounters::default();
         none.at(Place { processor: 0, own: own(0) }).add(0);
         assert_eq!(none.sum(0), 0);
