@@ -250,6 +250,33 @@ fn a_client_hello_whose_lengths_contradict_each_other_is_malformed() {
 }
 
 #[test]
+fn a_client_hello_with_a_part_of_a_length_that_none_has_is_malformed() {
+    let extensions = server_name(b"bad.example");
+    let assert_said = |session_id: &[u8], cipher_suites: &[u8], methods: &[u8], said: u32| {
+        let mut hello = [&[3, 3], [7; 32].as_slice(), &[session_id.len() as u8], session_id].concat();
+        hello.extend((cipher_suites.len() as u16).to_be_bytes());
+        hello.extend([cipher_suites, &[methods.len() as u8], methods].concat());
+        hello.extend((extensions.len() as u16).to_be_bytes());
+        hello.extend(&extensions);
+        let length = (hello.len() as u16).to_be_bytes();
+        assert_tls(&record(22, &[&[1, 0], length.as_slice(), &hello].concat()), "bad.example", said);
+    };
+    assert_said(&[8; 32], &[0x13, 1], &[0], 0);
+    assert_said(&[], &[0x13, 1, 0x13, 2], &[0, 1], 0);
+    assert_said(&[8; 33], &[0x13, 1], &[0], flags::MALFORMED);
+    for cipher_suites in [&[][..], &[0x13], &[0x13, 1, 0x13]] {
+        assert_said(&[8; 32], cipher_suites, &[0], flags::MALFORMED);
+    }
+    assert_said(&[8; 32], &[0x13, 1], &[], flags::MALFORMED);
+    // A later part that is right makes none before it right.
+    assert_said(&[8; 33], &[0x13], &[0], flags::MALFORMED);
+    // The list of names: nothing behind it, and something in it.
+    let list = server_name(b"bad.example")[4..].to_vec();
+    assert_tls(&client_hello(&extension(0, &[list.as_slice(), &[0]].concat())), "bad.example", flags::MALFORMED);
+    assert_tls(&client_hello(&extension(0, &[0, 0])), "", flags::MALFORMED | flags::NAME_MISSING);
+}
+
+#[test]
 fn a_client_hello_without_a_server_name_says_that_none_is_there() {
     assert_tls(&client_hello(&[]), "", flags::NAME_MISSING);
     assert_tls(&client_hello(&extension(43, &[2, 3, 4])), "", flags::NAME_MISSING);
@@ -710,6 +737,9 @@ fn a_host_in_the_body_is_none_and_a_second_request_is_said_to_be_there() {
     assert_http(&post("Transfer-Encoding: chunked", &chunks[..9]), "good.example", 0);
     assert_http(&post("Transfer-Encoding: chunked", &[chunks, "P"].concat()), "good.example", flags::NAME_MISSING);
     assert_http(&post("Transfer-Encoding: chunked\r\nContent-Length: 5", "12345"), "good.example", flags::MALFORMED);
+    // An empty line in a chunk ends nothing, and neither does the first line of a trailer.
+    assert_http(&post("Transfer-Encoding: chunked", "2\r\n\r\n\r\n0\r\n\r\n"), "good.example", 0);
+    assert_http(&post("Transfer-Encoding: chunked", "0\r\nA: a\r\nB: b\r\n\r\n"), "good.example", 0);
 }
 
 // QUIC

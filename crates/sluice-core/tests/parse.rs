@@ -522,6 +522,9 @@ fn an_authentication_header_in_ipv4_is_skipped() {
     assert_eq!((flow.protocol, ports(&flow), flow.flags & WRONG), (17, Some((1, 2)), 0));
     ah[1] = 0;
     assert!(whole(link_type::RAW, &ipv4(51, &ah)).has(flags::MALFORMED), "shorter than its fixed part");
+    let shortest = [&[17, 1], [0; 10].as_slice(), &udp((1, 2), b"x")].concat();
+    let flow = whole(link_type::RAW, &ipv4(51, &shortest));
+    assert_eq!((flow.protocol, ports(&flow), flow.flags & WRONG), (17, Some((1, 2)), 0));
 }
 
 // Truncated and malformed
@@ -633,6 +636,16 @@ fn a_jumbogram_is_read_by_the_length_in_its_option() {
     let flow = whole(link_type::RAW, &ipv6_of(0, 0, &payload));
     assert_eq!((ports(&flow), flow.protocol, flow.flags & WRONG), (Some((1, 2)), 17, 0));
     assert_eq!(flow.payload_length, length - 16);
+
+    // Behind another option (PadN), and of the first length that needs one.
+    let mut padded = vec![17, 1, 1, 0, 0xC2, 4, 0, 1, 0, 0, 1, 4, 0, 0, 0, 0];
+    padded.extend(udp((1, 2), b""));
+    padded[20..22].fill(0);
+    padded.resize(65_536, 0xAA);
+    let flow = whole(link_type::RAW, &ipv6_of(0, 0, &padded));
+    assert_eq!((ports(&flow), flow.flags & WRONG, flow.payload_length), (Some((1, 2)), 0, 65_536 - 24));
+    padded[6..10].copy_from_slice(&65_535_u32.to_be_bytes());
+    assert!(whole(link_type::RAW, &ipv6_of(0, 0, &padded)).has(flags::MALFORMED), "65,535 bytes need no option");
 
     let short = whole(link_type::RAW, &ipv6_of(0, 0, &payload[..5000]));
     assert!(short.has(flags::MALFORMED | flags::PORTS), "longer than the packet");

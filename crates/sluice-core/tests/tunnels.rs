@@ -66,6 +66,10 @@ fn tunnels(v4: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         ("GRE with MPLS", gre(&[0, 0, 0x88, 0x47], &[&[0, 0, 0x11, 64], v4].concat())),
         ("GRE with Cisco MetaData", gre(&[0, 0, 0x89, 9], &[&[8, 0, 1, 1, 0, 1, 0, 0], v4].concat())),
         ("PPTP", gre(&pptp, &[&[0xFF, 3, 0, 0x21], v4].concat())),
+        (
+            "PPTP that acknowledges nothing",
+            gre(&[0x30, 1, 0x88, 0x0B, 0, 30, 0, 7, 0, 0, 0, 1], &[&[0, 0x21], v4].concat()),
+        ),
         ("ERSPAN I", gre(&[0, 0, 0x88, 0xBE], &frame)),
         ("ERSPAN II", gre(&[0x10, 0, 0x88, 0xBE, 0, 0, 0, 1], &[&[0x10, 1, 0, 5, 0, 0, 0, 0], &frame[..]].concat())),
         ("ERSPAN III", gre(&[0x10, 0, 0x22, 0xEB, 0, 0, 0, 1], &[&[0x20, 1][..], &[0; 10], &frame].concat())),
@@ -155,6 +159,9 @@ fn a_tunnel_that_cannot_be_read_says_so() {
         ("GRE that is cut", ipv4(47, &[0, 0, 8])),
         ("GRE without its key", ipv4(47, &[0x20, 0, 8, 0, 0, 0])),
         ("GRE with routes", gre(&[0x40, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0], &v4)),
+        ("GRE with routes, and none there", gre(&[0x40, 0, 8, 0], &v4)),
+        ("GRE with a strict route", gre(&[0x08, 0, 8, 0], &v4)),
+        ("GRE with something that keeps alive", gre(&[0, 0, 0, 0], &[1])),
         ("GRE of another version", gre(&[0, 2, 8, 0], &v4)),
         ("GRE with a number that is no EtherType", gre(&[0, 0, 0, 0xFE], &v4)),
         (
