@@ -182,13 +182,20 @@ impl<B: AsRef<[u8]>> Policy<B> {
     /// of `decisions` are written as there are packets, or all of them if there are more packets.
     #[inline]
     pub fn classify_batch(&self, packets: &[ParsedPacket<'_>], decisions: &mut [Decision]) {
-        for (packets, decisions) in packets.chunks(LANES).zip(decisions.chunks_mut(LANES)) {
+        // There is no place for a decision about more.
+        let packets = packets.get(..decisions.len()).unwrap_or(packets);
+        let (several, rest) = packets.as_chunks();
+        let (of_several, of_rest) = decisions.get_mut(..packets.len()).unwrap_or_default().as_chunks_mut::<LANES>();
+        let table = self.table();
+        for (packets, decisions) in several.iter().zip(of_several) {
             let mut found = [NO_RULE; LANES];
-            // There is no place for a decision about more.
-            self.find_batch(packets.get(..decisions.len()).unwrap_or(packets), &mut found);
-            for ((decision, _), rule) in decisions.iter_mut().zip(packets).zip(found) {
+            search::first_rules(&table, packets, &mut found);
+            for (decision, rule) in decisions.iter_mut().zip(found) {
                 *decision = self.decision(rule);
             }
+        }
+        for (packet, decision) in rest.iter().zip(of_rest) {
+            *decision = self.decision(search::first_rule(&table, packet));
         }
     }
 
@@ -201,21 +208,9 @@ impl<B: AsRef<[u8]>> Policy<B> {
     /// Writes to `found` the index of the rule that decides on each of up to [`LANES`] packets, or [`NO_RULE`].
     #[inline]
     pub(crate) fn find_batch(&self, packets: &[ParsedPacket<'_>], found: &mut [u32; LANES]) {
-        let table = self.table();
-        let mut rest = packets;
-        let mut places = found.iter_mut();
-        while let [first, ..] = rest {
-            let is_like_first = |packet: &&ParsedPacket<'_>| packet.flow.ip_version == first.flow.ip_version;
-            let count = rest.iter().take(LANES).take_while(is_like_first).count();
-            let Some((alike, behind)) = rest.split_at_checked(count) else {
-                return;
-            };
-            let mut found = [NO_RULE; LANES];
-            search::first_rules(&table, alike, &mut found);
-            for ((_, rule), place) in alike.iter().zip(found).zip(&mut places) {
-                *place = rule;
-            }
-            rest = behind;
+        match packets.first_chunk() {
+            Some(packets) => search::first_rules(&self.table(), packets, found),
+            None => search::one_by_one(&self.table(), packets, found),
         }
     }
 

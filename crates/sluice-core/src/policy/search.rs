@@ -63,20 +63,30 @@ pub(crate) fn first_rule(table: &Table<'_>, packet: &ParsedPacket<'_>) -> u32 {
 /// How many packets are looked up side by side.
 pub(crate) const LANES: usize = 4;
 
-/// Does what [`first_rule`] does for up to [`LANES`] packets of the same IP version: first all start, then each
-/// finishes. While one waits for memory, the memory of the others is on its way; and where a processor takes a
-/// wrong turn, it has less to do again.
+/// Does what [`first_rule`] does for several packets: first all start, then each finishes. While one waits for memory,
+/// the memory of the others is on its way; and where a processor takes a wrong turn, it has less to do again. Those
+/// that are not of the same IP version are looked up one by one.
 #[inline]
-pub(crate) fn first_rules(table: &Table<'_>, packets: &[ParsedPacket<'_>], found: &mut [u32; LANES]) {
-    match packets {
-        [] => {}
-        [packet] => found[0] = first_rule(table, packet),
-        [first, ..] if first.is_ipv6() => side_by_side::<Entry6>(table, first.root(), packets, found),
-        [first, ..] => side_by_side::<Entry4>(table, first.root(), packets, found),
+pub(crate) fn first_rules(table: &Table<'_>, packets: &[ParsedPacket<'_>; LANES], found: &mut [u32; LANES]) {
+    let [first, others @ ..] = packets;
+    if others.iter().fold(false, |differ, other| differ | (other.flow.ip_version != first.flow.ip_version)) {
+        one_by_one(table, packets, found);
+    } else if first.is_ipv6() {
+        side_by_side::<Entry6>(table, first.root(), packets, found);
+    } else {
+        side_by_side::<Entry4>(table, first.root(), packets, found);
     }
 }
 
-fn side_by_side<E: Entry>(table: &Table<'_>, root: u32, packets: &[ParsedPacket<'_>], found: &mut [u32; LANES]) {
+/// The same for up to [`LANES`] packets of any kind.
+#[inline(never)]
+pub(crate) fn one_by_one(table: &Table<'_>, packets: &[ParsedPacket<'_>], found: &mut [u32; LANES]) {
+    for (packet, found) in packets.iter().zip(found) {
+        *found = first_rule(table, packet);
+    }
+}
+
+fn side_by_side<E: Entry>(table: &Table<'_>, root: u32, packets: &[ParsedPacket<'_>; LANES], found: &mut [u32; LANES]) {
     match table.node(root) {
         Some(node) if node.is_table() => in_tables_side_by_side::<E>(table, &node, packets, found),
         _ => in_cuts_side_by_side::<E>(table, root, packets, found),
@@ -87,7 +97,7 @@ fn side_by_side<E: Entry>(table: &Table<'_>, root: u32, packets: &[ParsedPacket<
 fn in_tables_side_by_side<E: Entry>(
     table: &Table<'_>,
     node: &Node,
-    packets: &[ParsedPacket<'_>],
+    packets: &[ParsedPacket<'_>; LANES],
     found: &mut [u32; LANES],
 ) {
     let mut lanes = [(E::Key::ZERO, Child::NONE); LANES];
@@ -105,7 +115,7 @@ fn in_tables_side_by_side<E: Entry>(
 fn in_cuts_side_by_side<E: Entry>(
     table: &Table<'_>,
     root: u32,
-    packets: &[ParsedPacket<'_>],
+    packets: &[ParsedPacket<'_>; LANES],
     found: &mut [u32; LANES],
 ) {
     let mut lanes = [const { Lane::<E>::IDLE }; LANES];
