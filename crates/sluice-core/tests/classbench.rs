@@ -3,7 +3,7 @@
 mod common;
 
 use common::classbench;
-use sluice_core::compile::{CostModel, compile, compile_by};
+use sluice_core::compile::{CostModel, TreeKind, compile, compile_by};
 use sluice_core::{Action, Decision, Direction, ParsedPacket, Policy};
 use sluice_npi::{Flow, link_type};
 
@@ -49,8 +49,7 @@ fn children_with_the_same_entries_are_one_node_only_if_they_are_leaves() {
         doubling: 30,
         not_cut: 64,
         entries_per_child_bits: 1,
-        miss: 12,
-        tables: false,
+        trees: TreeKind::Cheaper,
         space: 8,
     };
     let Some(set) = classbench::folder().and_then(|folder| classbench::load(&folder, "fw1_10k")) else {

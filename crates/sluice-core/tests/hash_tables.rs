@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use common::linear;
 use fastrand::Rng;
-use sluice_core::compile::{Conditions, CostModel, Prefix, Rule, compile, compile_by};
+use sluice_core::compile::{Conditions, CostModel, Prefix, Rule, TreeKind, compile, compile_by};
 use sluice_core::{Action, Decision, Direction, ParsedPacket, Policy, RuleAction, protocol};
 use sluice_npi::{Flow, flags, link_type};
 
@@ -114,10 +114,9 @@ fn agree(is_ipv6: bool) {
     }
     let table = compile(&rules, Action::Block).expect("the rules compile");
     assert!(starts_with_a_hash_table(&table, is_ipv6));
-    // If only groups of entries cost something, both ways to build a tree cost the same, and it is made by cuts; if
-    // copies cost too much as well, these leave much to remainders.
-    let free = CostModel { node: 0, leaf: 0, entry: 0, filter: 0, more_groups: 0, miss: 0, ..CostModel::default() };
-    let without_copies = CostModel { each_group: 100, growth: 1 << 20, not_cut: 8, ..free };
+    // Cuts, and as copies cost too much, they leave much to remainders.
+    let free = CostModel { node: 0, leaf: 0, entry: 0, filter: 0, more_groups: 0, ..CostModel::default() };
+    let without_copies = CostModel { each_group: 100, growth: 1 << 20, not_cut: 8, trees: TreeKind::Cuts, ..free };
     let cut = compile_by(&without_copies, &rules, Action::Block).expect("the rules compile");
     assert!(!starts_with_a_hash_table(&cut, is_ipv6));
     for table in [table, cut] {

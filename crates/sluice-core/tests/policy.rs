@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use common::linear;
 use fastrand::Rng;
 use sluice_core::compile::{
-    CompileError, Conditions, Content, CostModel, ErrorKind, Fragment, Icmp, Prefix, Rule, TcpFlags, compile,
+    CompileError, Conditions, Content, CostModel, ErrorKind, Fragment, Icmp, Prefix, Rule, TcpFlags, TreeKind, compile,
     compile_by,
 };
 use sluice_core::{Action, Decision, Direction, ParsedPacket, Policy, RuleAction, TableError};
@@ -390,8 +390,7 @@ fn model(rng: &mut Rng) -> CostModel {
         doubling,
         not_cut: [0, 1, 4, 16, 64, 100, 256, 1024][rng.usize(0..8)],
         entries_per_child_bits: rng.u32(0..4),
-        miss: [0, 12, 1000][rng.usize(0..3)],
-        tables: rng.bool(),
+        trees: [TreeKind::Cuts, TreeKind::Tables, TreeKind::Cheaper][rng.usize(0..3)],
         space: [0, 1, 8, 8, 30][rng.usize(0..5)],
     }
 }

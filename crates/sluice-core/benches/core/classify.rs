@@ -122,7 +122,9 @@ pub(crate) fn bench(only: Option<&str>) {
             let [one, batch, linear] = measure(flows.len(), [&mut ours, &mut batches, &mut linear]);
             assert_eq!(batch_sum, sum, "a batch finds the same rules");
             // Apart from the others, whose memory it would take away.
-            let (policy6, flows6) = with_ipv6(rules, &flows);
+            let (rules6, flows6) = as_ipv6(rules, &flows);
+            let table6 = compile(&rules6, Action::Block).expect("the rules compile");
+            let policy6 = Policy::new(table6).expect("what the compiler makes is valid");
             let mut sum6 = 0;
             let mut ipv6 = || {
                 sum6 = flows6.iter().map(|flow| u64::from(decide(&policy6, flow))).sum::<u64>();
@@ -177,7 +179,7 @@ fn better(ratios: &[f64], target: Option<f64>) -> Ratio<'static> {
 }
 
 /// The same with IPv4 addresses in the upper half of IPv6 ones, where those of networks are.
-fn with_ipv6(mut rules: Vec<Rule>, flows: &[Flow]) -> (Policy<Vec<u8>>, Vec<Flow>) {
+pub(crate) fn as_ipv6(mut rules: Vec<Rule>, flows: &[Flow]) -> (Vec<Rule>, Vec<Flow>) {
     let in_ipv6 = |address: [u8; 4]| {
         let mut in_ipv6 = [0; 16];
         in_ipv6[..4].copy_from_slice(&[0x20, 0x01, 0x0D, 0xB8]);
@@ -197,21 +199,20 @@ fn with_ipv6(mut rules: Vec<Rule>, flows: &[Flow]) -> (Policy<Vec<u8>>, Vec<Flow
             [flow.source_address, flow.destination_address].map(|[a, b, c, d, ..]| in_ipv6([a, b, c, d]));
         Flow { ip_version: 6, source_address, destination_address, ..*flow }
     };
-    let table = compile(&rules, Action::Block).expect("the rules compile");
-    (Policy::new(table).expect("what the compiler makes is valid"), flows.iter().map(flow6).collect())
+    (rules, flows.iter().map(flow6).collect())
 }
 
 #[inline(never)]
-fn decide(policy: &Policy<Vec<u8>>, flow: &Flow) -> u32 {
+pub(crate) fn decide(policy: &Policy<Vec<u8>>, flow: &Flow) -> u32 {
     policy.classify(Direction::Inbound, link_type::ETHERNET, &[], flow).rule_id
 }
 
 /// How many packets a call has, as with `Classify`.
-const BATCH: usize = 32;
+pub(crate) const BATCH: usize = 32;
 
 /// The sum of the ids of the rules that decide.
 #[inline(never)]
-fn decide_batch(policy: &Policy<Vec<u8>>, packets: &[ParsedPacket<'_>]) -> u64 {
+pub(crate) fn decide_batch(policy: &Policy<Vec<u8>>, packets: &[ParsedPacket<'_>]) -> u64 {
     let mut decisions = [Decision { action: Action::Block, rule_id: 0 }; BATCH];
     policy.classify_batch(packets, &mut decisions);
     decisions.iter().zip(packets).map(|(decision, _)| u64::from(decision.rule_id)).sum()

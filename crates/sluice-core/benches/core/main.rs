@@ -1,6 +1,6 @@
 //! Speed and size, against the peers, in one run:
-//! `cargo bench -p sluice-core [-- parse|classify|compile|reload|path|observe|names]`; `classify 10k` and `compile 10k`
-//! measure the sets of that size alone.
+//! `cargo bench -p sluice-core [-- parse|classify|instructions|compile|cross|reload|path|observe|names]`; a size behind
+//! `classify`, `instructions`, `compile` or `cross`, such as `10k`, measures the sets of that size alone.
 //!
 //! What counts are ratios, so the candidates take turns, round by round; benchmark frameworks measure one after the
 //! other. Ratios are those of the fastest rounds, in which nothing else ran. On a quiet machine the medians, which are
@@ -16,12 +16,15 @@ mod classify;
 #[path = "../../tests/common/mod.rs"]
 mod common;
 mod compile;
+mod cross;
+mod instructions;
 mod names;
 mod observe;
 mod parse;
 mod path;
 mod reload;
 mod rte_acl;
+mod shapes;
 
 use std::time::{Duration, Instant};
 
@@ -104,6 +107,10 @@ fn processor_time() -> Duration {
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
     let (only, size) = (arguments.next(), arguments.next());
+    if only.as_deref() == Some(instructions::LOOK_UP) {
+        let [size, name, calls] = [size, arguments.next(), arguments.next()].map(Option::unwrap_or_default);
+        return instructions::look_up(&size, &name, &calls);
+    }
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     if wanted("parse") {
         parse::bench();
@@ -111,8 +118,14 @@ fn main() {
     if wanted("classify") {
         classify::bench(size.as_deref());
     }
+    if wanted("instructions") {
+        instructions::bench(size.as_deref());
+    }
     if wanted("compile") {
         compile::bench(size.as_deref());
+    }
+    if wanted("cross") {
+        cross::bench(size.as_deref());
     }
     if wanted("reload") {
         reload::bench();

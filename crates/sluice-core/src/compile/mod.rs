@@ -39,10 +39,12 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::iter;
 
+use sluice_npi::Flow;
+
 pub use error::{CompileError, ErrorKind};
 pub use rule::{Conditions, Content, Fragment, Icmp, Prefix, Rule, TcpFlags};
 #[doc(hidden)]
-pub use tree::CostModel;
+pub use tree::{CostModel, TreeKind};
 
 use self::names::{NameTable, Suffixes};
 use crate::Action;
@@ -121,6 +123,19 @@ pub fn compile_by(model: &CostModel, rules: &[Rule], default_action: Action) -> 
         return Err(of_policy(ErrorKind::TooAlike));
     }
     Ok(table)
+}
+
+/// What it costs to look up the packets with these flows, all of them inbound, counted as the compiler counts it when
+/// it chooses a tree. The trees are those that [`compile_by`] makes of the rules that decide and name no
+/// hosts. `None` if there are none. For benchmarks.
+#[doc(hidden)]
+#[must_use]
+pub fn search_cost(model: &CostModel, rules: &[Rule], flows: &[Flow]) -> Option<u64> {
+    let [ipv4, ipv6, _] = Parts::of(rules).ok()?.deciding.trees;
+    let mut forest = tree::Forest::default();
+    forest.add_ipv4(ipv4.entries4);
+    forest.add_ipv6(ipv6.entries6);
+    forest.cost(model, flows)
 }
 
 /// An error that is not one rule's fault.

@@ -1,7 +1,8 @@
 //! What a search is expected to cost: of a leaf, and of a node that is cut in a certain way.
 //!
 //! Costs are in tenths of a nanosecond. They were measured on the ClassBench sets and adjusted by trial; only their
-//! ratios matter (`docs/performance.md`, section 2).
+//! ratios matter (`docs/performance.md`, section 2). They keep tables small, too: what a search meets in a tree that is
+//! there costs something else (see [`replay`](super::replay)).
 
 use alloc::vec::Vec;
 
@@ -29,7 +30,8 @@ pub struct CostModel {
     pub more_groups: u64,
     /// Each group.
     pub each_group: u64,
-    /// For as many copies as there are entries: larger tables miss the caches more often.
+    /// For as many copies as there are entries, where the tree has thousands of them: larger tables miss the caches
+    /// more often. Trees that the caches hold pay down to a quarter of it.
     pub growth: u64,
     /// For every doubling of the entries below a node, beyond one group.
     pub doubling: u64,
@@ -38,12 +40,22 @@ pub struct CostModel {
     /// How many entries a cut has a child for, as a power of two: fewer children leave large leaves, more are mostly
     /// empty.
     pub entries_per_child_bits: u32,
-    /// Waiting for a place in the tables that the last one led to, for each doubling of their size beyond 32 KiB.
-    pub miss: u64,
-    /// Whether hash tables come first, as long as they hold a good part of what is left.
-    pub tables: bool,
+    /// Which trees are made.
+    pub trees: TreeKind,
     /// How much space a tree may take, in entries for each entry. A node takes half the space of an IPv4 entry.
     pub space: usize,
+}
+
+/// Which trees are made of the entries of a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TreeKind {
+    /// Each node is cut in the way that is expected to cost least.
+    Cuts,
+    /// Hash tables come first, as long as they hold a good part of what is left.
+    Tables,
+    /// Of these two the one that costs the packets of a replay less; where that is much, cuts by another estimate are
+    /// tried as well.
+    Cheaper,
 }
 
 impl Default for CostModel {
@@ -60,8 +72,7 @@ impl Default for CostModel {
             // A leaf of two groups costs less than a node and a leaf of one.
             not_cut: 2 * GROUP as usize,
             entries_per_child_bits: 2,
-            miss: 12,
-            tables: false,
+            trees: TreeKind::Cheaper,
             space: 8,
         }
     }
@@ -80,6 +91,11 @@ const WEIGHT: i64 = 1 << 16;
 const LEAST_PROGRESS: usize = 20;
 
 impl CostModel {
+    /// What as many copies as there are entries cost in a tree of so many entries.
+    fn growth(&self, entries: usize) -> u64 {
+        self.growth * u64::from((entries >> 9).checked_ilog2().unwrap_or(0).clamp(1, 4)) / 4
+    }
+
     /// What a search among `count` entries is expected to cost.
     fn expected(&self, count: u64) -> u64 {
         if count <= ONE_GROUP {
@@ -128,12 +144,19 @@ impl Estimator {
 
     /// What a search of the node is expected to cost if it is cut like this, by the sample that was looked at last,
     /// which has one in `step` entries. `None` if that takes too much space or leads nowhere.
-    pub(super) fn estimate(&mut self, model: &CostModel, task: &Task, cut: &Cut, step: usize) -> Option<u64> {
+    pub(super) fn estimate(
+        &mut self,
+        model: &CostModel,
+        space: &Space,
+        task: &Task,
+        cut: &Cut,
+        step: usize,
+    ) -> Option<u64> {
         let [rows, columns] = cut.bits().map(|bits| 1_usize << bits);
         let (copied, remainder) = self.count(cut.copies, rows, columns);
         let sampled = self.covers.len();
-        let space = copied * step + remainder * step + rows * columns / 2;
-        if space > task.budget || remainder * LEAST_PROGRESS > sampled * (LEAST_PROGRESS - 1) {
+        let room = copied * step + remainder * step + rows * columns / 2;
+        if room > task.budget || remainder * LEAST_PROGRESS > sampled * (LEAST_PROGRESS - 1) {
             return None;
         }
         let (cost, entries) = self.sum(model, rows, columns, remainder, step);
@@ -141,7 +164,7 @@ impl Estimator {
         if entries / all * LEAST_PROGRESS as u128 > (task.entries.len() * (LEAST_PROGRESS - 1)) as u128 {
             return None;
         }
-        let growth = (copied + remainder).saturating_sub(sampled) as u64 * model.growth / sampled as u64;
+        let growth = (copied + remainder).saturating_sub(sampled) as u64 * model.growth(space.length) / sampled as u64;
         Some(model.node + (cost / all) as u64 + model.expected((remainder * step) as u64) + growth)
     }
 
@@ -204,5 +227,17 @@ impl Estimator {
             }
         }
         (cost, all_entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_cost_more_in_trees_that_the_caches_do_not_hold() {
+        let growth = |entries| CostModel { growth: 100, ..CostModel::default() }.growth(entries);
+        let sizes = [0, 511, 1023, 2047, 2048, 4095, 4096, 8191, 8192, 100_000];
+        assert_eq!(sizes.map(growth), [25, 25, 25, 25, 50, 50, 75, 75, 100, 100]);
     }
 }

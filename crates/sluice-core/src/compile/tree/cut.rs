@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Task;
-use super::cost::{CostModel, Estimator};
+use super::cost::{CostModel, Estimator, TreeKind};
 use super::space::{Slice, Space, Span};
 use super::tuple::Tuples;
 use crate::policy::node::Tuple;
@@ -136,7 +136,7 @@ impl<'a> Chooser<'a> {
             .saturating_sub(self.model.entries_per_child_bits)
             .min(task.budget.saturating_sub(count).max(1).ilog2())
             .clamp(1, MAX_BITS);
-        if self.model.tables
+        if self.model.trees == TreeKind::Tables
             && task.pending + 1 < MAX_PENDING
             && let Some(cut) = self.table(space, task)
         {
@@ -260,7 +260,7 @@ impl<'a> Chooser<'a> {
                 continue;
             }
             let cut = Cut { by, copies };
-            if let Some(cost) = self.estimator.estimate(self.model, task, &cut, self.step) {
+            if let Some(cost) = self.estimator.estimate(self.model, space, task, &cut, self.step) {
                 lowest = lowest.min(cost);
                 best.note(cost, cut);
             }
