@@ -98,8 +98,8 @@ fn ask(mut name: impl FnMut() -> String) -> Vec<Question> {
     iter::repeat_with(|| question(&name())).take(PACKETS).collect()
 }
 
-/// Reads lines of the table here and there, each of which says where the next one is: no lookup that has to read one can
-/// take less. Answers where it has come to.
+/// Reads lines of the table here and there, each of which says where the next one is: no lookup that has to read one
+/// takes less. Answers where it has come to.
 fn read_lines(table: &[u8], place: u64) -> u64 {
     let (lines, _) = table.as_chunks::<64>();
     (0..IN_A_ROUND).fold(place, |place, _| {

@@ -15,6 +15,9 @@ const MOST_LINES: usize = 64;
 /// How much of a line is used in the mean: so little that most lists have room at the first attempt.
 const IN_A_LINE: usize = 40;
 
+/// How many suffixes are in one in the mean, however short: so few that a hint says something.
+const SUFFIXES_IN_A_LINE: usize = 3;
+
 /// How many suffixes are moved for one before there have to be more lines.
 const MOST_MOVES: usize = 500;
 
@@ -75,7 +78,7 @@ impl NameTable {
         let hashes: Vec<(u64, usize)> = texts.iter().map(|(text, _)| (hash(text.as_bytes()), size_of(text))).collect();
         let total: usize = hashes.iter().map(|(_, size)| size).sum();
         let most = texts.len().saturating_mul(MOST_LINES);
-        let mut count = total.div_ceil(IN_A_LINE);
+        let mut count = total.div_ceil(IN_A_LINE).max(texts.len().div_ceil(SUFFIXES_IN_A_LINE));
         let places = loop {
             match Places::of(&hashes, count) {
                 Some(places) => break places,

@@ -6,7 +6,7 @@
 mod children;
 mod conditions;
 mod fields;
-
+mod hints;
 mod limits;
 mod raw;
 mod sample;
