@@ -49,6 +49,7 @@ fn every_flag_is_a_bit_of_its_own() {
         flags::TUNNEL_UNREAD,
         flags::ANSWER,
         flags::ANSWER_UNREAD,
+        flags::UNDECIDED,
     ];
     for (bit, flag) in all.into_iter().enumerate() {
         assert_eq!(flag.trailing_zeros() as usize, bit);
