@@ -316,6 +316,9 @@ fn an_explicit_null_says_which_version_of_ip_follows_even_where_it_does_not() {
         assert_eq!((cut.ip_version, cut.flags & WRONG), (version, flags::MALFORMED), "IPv{version} that is too short");
     }
     assert_eq!(of(3, &v6[..v6.len() - 1]).ip_version, 0, "under another label, that is not taken for IP");
+    assert_eq!((of(3, &v6).ip_version, ports(&of(3, &v6))), (6, Some((7, 9))), "and this is");
+    let nsh = whole(link_type::ETHERNET, &ethernet(0x894F, &[&[0, 2, 2, 2, 0, 0, 0, 0], v6.as_slice()].concat()));
+    assert_eq!((nsh.ip_version, ports(&nsh), nsh.flags & WRONG), (6, Some((7, 9)), 0), "NSH with IPv6");
 }
 
 #[test]
@@ -326,6 +329,8 @@ fn ppp_is_read_with_and_without_its_framing() {
         (link_type::PPP, with(&[0, 0x21], &v4)),
         (link_type::PPP, with(&[0xFF, 3, 0, 0x57], &v6)),
         (link_type::PPP, with(&[0x21], &v4)),
+        (link_type::PPP, with(&[2, 0x81, 0, 0, 0x11, 64], &v4)),
+        (link_type::PPP, with(&[2, 0x83, 0, 0, 0x11, 64], &v6)),
         (link_type::PPP_HDLC, with(&[0xFF, 3, 0, 0x21], &v4)),
         (link_type::PPP_HDLC, with(&[0x0F, 0, 8, 0], &v4)),
         (link_type::PPP_HDLC, with(&[0x8F, 0, 0x86, 0xDD], &v6)),
@@ -644,7 +649,10 @@ fn a_jumbogram_is_read_by_the_length_in_its_option() {
     padded.resize(65_536, 0xAA);
     let flow = whole(link_type::RAW, &ipv6_of(0, 0, &padded));
     assert_eq!((ports(&flow), flow.flags & WRONG, flow.payload_length), (Some((1, 2)), 0, 65_536 - 24));
-    padded[6..10].copy_from_slice(&65_535_u32.to_be_bytes());
+    padded[2..12].copy_from_slice(&[0, 0xC2, 4, 0, 1, 0, 0, 0, 0, 0]);
+    let flow = whole(link_type::RAW, &ipv6_of(0, 0, &padded));
+    assert_eq!((ports(&flow), flow.flags & WRONG, flow.payload_length), (Some((1, 2)), 0, 65_536 - 24), "Pad1");
+    padded[5..9].copy_from_slice(&65_535_u32.to_be_bytes());
     assert!(whole(link_type::RAW, &ipv6_of(0, 0, &padded)).has(flags::MALFORMED), "65,535 bytes need no option");
 
     let short = whole(link_type::RAW, &ipv6_of(0, 0, &payload[..5000]));
