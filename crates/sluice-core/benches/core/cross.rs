@@ -106,11 +106,13 @@ pub(crate) fn bench(only: Option<&str>) {
 /// Says what the sets of a kind came to.
 fn say(table: &str, kind: &str, list: &[[Excess; 2]]) {
     figure(table, kind, "sets", list.len());
-    let parts: [(&str, fn(&Excess) -> f64); 2] =
-        [("the better tree", |excess| excess.of_two), ("the best setting", |excess| excess.of_all)];
     for (what, at, target) in [("time", 0, Some(1.15)), ("counted", 1, None)] {
-        for (to, of) in parts {
-            let ratios: Vec<f64> = list.iter().map(|excess| of(&excess[at])).collect();
+        let excesses = list.iter().map(|both| both[at]);
+        let parts: [(&str, Vec<f64>); 2] = [
+            ("the better tree", excesses.clone().map(|excess| excess.of_two).collect()),
+            ("the best setting", excesses.map(|excess| excess.of_all).collect()),
+        ];
+        for (to, ratios) in parts {
             let worst = ratios.iter().copied().fold(0.0, f64::max);
             figure(table, kind, &format!("{what}, mean"), Ratio { ratio: mean(&ratios), to, target: None });
             figure(table, kind, &format!("{what}, worst"), Ratio { ratio: worst, to, target });
