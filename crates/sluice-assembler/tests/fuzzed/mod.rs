@@ -57,7 +57,9 @@ fn follow(assembler: &Assembler, packet: &[u8]) -> (Flow, Vec<u8>) {
     parse_with_name(link_type::RAW, packet, wire_length, &mut flow, &mut text).expect("it is known");
     let direction = Direction::Unspecified;
     let captured = CapturedPacket { direction, link_type: link_type::RAW, wire_length, bytes: packet, is_head: false };
+    let (before, follows) = (flow, assembler.follows(&flow));
     assembler.follow(&captured, &mut flow, &mut text, || 0);
+    assert!(follows || flow == before, "something is said of a packet that is not followed");
     assert!(!flow.has(flags::NAME_PENDING | flags::NAME_MISSING));
     assert!(!flow.has(flags::NAME_PENDING) || flow.name_kind == 0);
     let name = if flow.has(flags::NAME_ASSEMBLED) {
