@@ -136,10 +136,8 @@ fn a_violation_is_read_when_it_happens_unless_the_session_is_silent() {
     assert!(text.contains("nmr-registrar: R68 broken in NmrDeregisterClient"), "{text}");
 }
 
-#[test]
-fn a_wait_without_a_limit_lasts_as_long_as_it_has_to_and_says_nothing() {
-    let session = Session::new();
-    registrar().set_slow_wait(None);
+/// Ends a client and a provider, which takes so long to detach.
+fn detach_for(time: Duration) {
     let log = Log::default();
     let npi = unique_npi();
     let provider = provider("P", npi, &log).detaching_with(STATUS_PENDING).registered();
@@ -148,12 +146,19 @@ fn a_wait_without_a_limit_lasts_as_long_as_it_has_to_and_says_nothing() {
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let Pointer(handle) = { handle };
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(time);
             complete(Side::Provider, handle);
         });
         client.end();
     });
     provider.end();
+}
+
+#[test]
+fn a_wait_without_a_limit_lasts_as_long_as_it_has_to_and_says_nothing() {
+    let session = Session::new();
+    registrar().set_slow_wait(None);
+    detach_for(Duration::from_millis(50));
     assert_eq!(session.slow_waits().len(), 0);
 }
 
@@ -161,19 +166,7 @@ fn a_wait_without_a_limit_lasts_as_long_as_it_has_to_and_says_nothing() {
 fn a_slow_wait_is_read_while_it_lasts() {
     let slow = |set: &dyn Fn(Duration)| {
         set(Duration::from_millis(20));
-        let log = Log::default();
-        let npi = unique_npi();
-        let provider = provider("P", npi, &log).detaching_with(STATUS_PENDING).registered();
-        let client = client("C", npi, &log).registered();
-        let handle = Pointer(provider.binding(0).handle());
-        std::thread::scope(|scope| {
-            scope.spawn(move || {
-                let Pointer(handle) = { handle };
-                std::thread::sleep(Duration::from_millis(200));
-                complete(Side::Provider, handle);
-            });
-            client.end();
-        });
+        detach_for(Duration::from_millis(200));
     };
     if is("a_slow_wait_is_read_while_it_lasts") {
         // With a session, and then without one.
