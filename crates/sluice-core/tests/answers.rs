@@ -275,6 +275,10 @@ fn a_policy_can_fail_closed_on_answers_over_tcp_wherever_their_segment_ends() {
         }
         query[4] |= 0x80;
     }
+    // What has the bit of an answer may be one on its way to the port as well, up to the count of its answers.
+    for (end, said) in [(4, 0), (5, UNREAD), (9, UNREAD), (10, UNREAD)] {
+        assert_eq!(flags_of(&ipv4(6, &tcp((40_000, 53), 0x18, &stream[..end]))) & UNREAD, said, "{end} bytes");
+    }
     // Behind another question, and behind the last message that is looked at.
     let mut other = response(&[alias("a.example")]);
     other[13] ^= 1;

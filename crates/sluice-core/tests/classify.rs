@@ -361,6 +361,8 @@ mod heads {
             ("QUIC", raw, ipv4(17, &udp((5000, 443), &quic)), false),
             ("VXLAN", raw, ipv4(17, &udp((5000, 4789), &DATA)), false),
             ("IP in IP", raw, ipv4(4, &ipv4(6, &data)), false),
+            ("a datagram without a payload", raw, [ipv4(17, &udp((5000, 6000), &[])), DATA.to_vec()].concat(), true),
+            ("a protocol without a byte", raw, [ipv4(50, &[]), DATA.to_vec()].concat(), false),
             ("a fragment", raw, ipv4_with(6, &[], 0x2000, &data), false),
             ("options", raw, ipv4_with(6, &[1, 1, 1, 1], 0, &data), false),
             ("an extension header", raw, ipv6(60, &[&[6, 0, 1, 4, 0, 0, 0, 0], data.as_slice()].concat()), false),

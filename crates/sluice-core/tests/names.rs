@@ -7,7 +7,7 @@ use common::packets::{
     server_name, tcp, udp, whole, with_name,
 };
 use common::quic::{Initial, VERSION_1, VERSION_2, crypto};
-use sluice_core::stream::{Beginning, read_handshake, read_stream};
+use sluice_core::stream::{Beginning, read_crypto, read_handshake, read_stream};
 use sluice_core::{NameText, parse, parse_into};
 use sluice_npi::{Flow, flags, link_type, name_kind};
 
@@ -29,6 +29,9 @@ fn the_question_of_dns_over_udp_is_found() {
     }
     let elsewhere = over_udp((4000, 54), &query());
     assert!(!elsewhere.has(flags::DNS));
+    // Nothing is asked for.
+    let flow = over_udp((53, 4000), &[0; 12]);
+    assert_eq!((flow.flags & (SAID | flags::DNS), flow.name_kind), (0, name_kind::NONE));
 }
 
 #[test]
@@ -96,9 +99,13 @@ fn the_question_of_dns_over_tcp_is_found_in_the_first_segment() {
         let said = (cut.flags & (flags::DNS | SAID), cut.name_kind);
         assert_eq!(said, (flags::NAME_MISSING, name_kind::NONE), "{length} bytes, and the next segment goes on");
     }
-    for short in [&[0, 3, 1, 2, 3][..], &[0, 3, 1]] {
+    // A header, the root, type and class: 17 bytes.
+    for short in [&[0, 3, 1, 2, 3][..], &[0, 3, 1], &[0, 16, 1]] {
         assert_eq!(over_tcp((4000, 53), short).0.flags & SAID, 0, "nothing that has a name is so short");
     }
+    assert_eq!(over_tcp((4000, 53), &[0, 17, 1]).0.flags & SAID, flags::NAME_MISSING);
+    let (flow, name) = over_tcp((4000, 53), &[&[0, 3, 1, 2, 3], whole.as_slice()].concat());
+    assert_eq!((name.as_str(), flow.flags & (SAID | flags::DNS)), ("", 0), "what begins like this is something else");
 }
 
 #[test]
@@ -110,6 +117,8 @@ fn messages_one_behind_the_other_have_one_name_or_one_is_missing() {
     assert_eq!(said(&[first.as_slice(), &first].concat()), 0, "A and AAAA");
     assert_eq!(said(&[first.as_slice(), &in_stream(&other)].concat()), flags::NAME_MISSING);
     assert_eq!(said(&[first.as_slice(), &in_stream(&other)[..7]].concat()), flags::NAME_MISSING);
+    let behind_a_short_one = [first.as_slice(), &[0, 3, 1, 2, 3], &in_stream(&other)].concat();
+    assert_eq!(said(&behind_a_short_one), flags::NAME_MISSING);
     assert_eq!(said(&first.repeat(17)), flags::NAME_MISSING, "more messages than are looked at");
     let (flow, name) = over_tcp((4000, 53), &[in_stream(&[0; 12]).as_slice(), &first].concat());
     assert_eq!((name.as_str(), flow.flags & SAID), ("\x03www\x07example\x03com", 0), "behind one without a question");
@@ -164,6 +173,13 @@ fn bytes_that_are_tls_and_dns_at_once_are_malformed() {
     let (flow, _) = over_tcp((CLIENT, 53), &hello);
     assert!(flow.has(flags::MALFORMED));
     assert!(!over_tcp((CLIENT, 443), &hello).0.has(flags::DNS));
+
+    // To DNS, this has one question, whose labels of 63 and 19 bytes lead to one of 48 that the segment ends in.
+    let mut hello = client_hello(&[server_name(b"bad.e0.example"), extension(21, &[0; 200])].concat());
+    hello[14] = 63;
+    assert_eq!((hello[6..8].to_vec(), hello[78], hello[98]), (vec![0, 1], 19, 48));
+    let (flow, name) = over_tcp((CLIENT, 53), &hello[..120]);
+    assert_eq!((name.as_str(), flow.flags & SAID), ("bad.e0.example", 0));
 }
 
 #[test]
@@ -174,6 +190,14 @@ fn a_datagram_that_is_dns_and_something_else_is_what_its_port_says_or_malformed(
     for ports in [(4000, 53), (53, 4789)] {
         let (flow, name) = with_name(&ipv4(17, &udp(ports, &message)));
         assert_eq!((name.as_str(), flow.flags & SAID), ("\x03www\x07example\x03com", 0), "{ports:?}");
+    }
+    let without_question = [0xC0, 0xFF, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(over_udp((CLIENT, 53), &without_question).flags & (SAID | flags::QUIC), 0);
+    assert_eq!(over_udp((CLIENT, 443), &without_question).flags & flags::QUIC, flags::QUIC);
+    // No message, and no QUIC on a port that is not that of HTTPS: an unknown version, and one without the fixed bit.
+    for datagram in [long(7, 0xC0, &[0, 0xFF]), long(1, 0x80, &[0, 0xFF])] {
+        let flow = over_udp((CLIENT, 53), &datagram);
+        assert_eq!(flow.flags & (SAID | flags::QUIC), flags::MALFORMED | flags::NAME_MISSING, "{datagram:?}");
     }
     // The number of the record says that there is one question, and its length that this is about the root.
     let length = |padding: usize| {
@@ -187,6 +211,15 @@ fn a_datagram_that_is_dns_and_something_else_is_what_its_port_says_or_malformed(
     let on = |port| with_name(&ipv4(17, &udp((CLIENT, port), &hello)));
     assert_eq!((on(4433).1.as_str(), on(4433).0.flags & SAID), ("good.example", 0));
     assert_eq!((on(53).1.as_str(), on(53).0.flags & SAID), ("good.example", flags::MALFORMED));
+    // No question by the header, and a name that cannot be.
+    let without = [&hello[..5], &[0], &hello[6..]].concat();
+    let mut reserved = length(255 - (length(0).len() - 13));
+    reserved[5] = 1;
+    assert_eq!(reserved[11..13], [0, 255]);
+    for datagram in [without, reserved] {
+        let (flow, name) = with_name(&ipv4(17, &udp((CLIENT, 53), &datagram)));
+        assert_eq!((name.as_str(), flow.flags & SAID), ("good.example", 0));
+    }
 }
 
 // TLS
@@ -237,6 +270,7 @@ fn a_client_hello_whose_lengths_contradict_each_other_is_malformed() {
         assert_eq!(flow.name_kind, name_kind::NONE, "byte {at}");
     }
     assert_tls(&client_hello(&server_name(b"")), "", flags::MALFORMED | flags::NAME_MISSING);
+    assert_tls(&client_hello(&server_name(&[b'a'; 255])), &"a".repeat(255), 0);
     let long = vec![b'a'; 256];
     assert_tls(&client_hello(&server_name(&long)), "", flags::MALFORMED | flags::NAME_MISSING);
     // Nothing may come behind the extensions.
@@ -336,6 +370,12 @@ fn a_client_hello_is_read_behind_what_may_come_before_it() {
     }
     let encrypted = [change_cipher_spec.as_slice(), &record(22, &[1; 40])].concat();
     assert_tls(&encrypted, "", 0);
+    // Behind a record, only what may come before a hello goes on to one.
+    for start in [&[23][..], &[23, 3], &[23, 3, 3], &[23, 3, 3, 0]] {
+        assert_tls(&[change_cipher_spec.as_slice(), start].concat(), "", 0);
+    }
+    // The 1 is no ClientHello: the record is empty, and what follows is no record of a handshake.
+    assert_tls(&[empty.as_slice(), &record(1, &hello)].concat(), "", 0);
     assert_tls(&record(22, &[2, 0, 0, 77, 3, 3]), "", 0);
     assert_tls(&record(23, &hello), "", 0);
 }
@@ -354,6 +394,11 @@ fn a_client_hello_over_several_records_has_its_name() {
     }
     let bytes: Vec<u8> = message.iter().flat_map(|byte| record(22, &[*byte])).collect();
     assert_tls(&bytes, "bad.example", 0);
+    // The longest record (RFC 8446, 5.1).
+    let fill = 16_384 - hello(&[server_name(b"bad.example"), extension(21, &[])].concat()).len();
+    let longest = hello(&[extension(21, &vec![0; fill]), server_name(b"bad.example")].concat());
+    assert_eq!(longest.len(), 16_384);
+    assert_tls(&record(22, &longest), "bad.example", 0);
     let mut too_long = record(22, &message);
     too_long[3..5].copy_from_slice(&0x4001_u16.to_be_bytes());
     assert_tls(&too_long, "", flags::MALFORMED | flags::NAME_MISSING);
@@ -442,6 +487,10 @@ fn a_dtls_hello_in_fragments_has_its_name_or_says_that_it_is_missing() {
         }
         let expected = if cut >= name + 11 { ("bad.example", 0) } else { ("", flags::NAME_MISSING) };
         assert_dtls(&in_record(&first), expected.0, expected.1);
+        // Of another version, and longer than any: no more than a header is skipped.
+        for header in [[20, 3, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 50], [20, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 1]] {
+            assert_dtls(&[header.as_slice(), &in_record(&first), &in_record(&second)].concat(), "bad.example", 0);
+        }
         if cut != 0 && cut < body.len() {
             assert_dtls(&in_record(&second), "", flags::NAME_MISSING);
         }
@@ -472,6 +521,11 @@ fn a_dtls_hello_that_contradicts_itself_is_malformed() {
     let two_names = dtls_body(&[], &[server_name(b"bad.example"), server_name(b"not.example")].concat());
     let two_names = fragment(1, 0, &two_names, 0..two_names.len());
     assert_dtls(&in_record(&two_names), "bad.example", flags::MALFORMED);
+    // An extension that is longer than the list that it is in.
+    let mut longer = server_name(b"bad.example");
+    longer[3] += 1;
+    let longer = dtls_body(&[], &longer);
+    assert_dtls(&in_record(&fragment(1, 0, &longer, 0..longer.len())), "", CONTRADICTED);
     let many = [datagram_record(20, 0, &[1]).repeat(32), in_record(&whole)].concat();
     assert_dtls(&many, "", flags::NAME_MISSING);
 }
@@ -518,6 +572,12 @@ fn what_is_no_dtls_hello_says_nothing() {
         vec![22, 0xFE, 0xFD],
     ] {
         assert_dtls(&datagram, "", 0);
+    }
+    // The first byte of a message is enough to see that it is no hello.
+    let packet = ipv4(17, &udp((CLIENT, 4433), &in_record(&[2; 60])));
+    for (length, said) in [(13, flags::NAME_MISSING | flags::TRUNCATED), (14, 0)] {
+        let flow = parse(link_type::RAW, &packet[..28 + length], packet.len() as u32).unwrap();
+        assert_eq!(flow.flags & SAID, said, "{length} bytes");
     }
 }
 
@@ -625,8 +685,18 @@ fn a_request_that_the_segment_cuts_has_its_host_or_says_that_it_is_missing() {
     for start in ["PROPFIN", "M-SEARC", "GET http://bad.exampl", "CONNECT bad.examp", "OPTIONS *", "GET  /a HTT"] {
         assert_http(start, "", flags::NAME_MISSING);
     }
-    for other in ["a", "hello", "220 mail.example ESMTP", "SSH-2.0-x\r\n", "return a / b", "\r\n", "QUIT\r\n", "\n\r\n"]
-    {
+    for other in [
+        "a",
+        "GET(/",
+        "get example",
+        "hello",
+        "220 mail.example ESMTP",
+        "SSH-2.0-x\r\n",
+        "return a / b",
+        "\r\n",
+        "QUIT\r\n",
+        "\n\r\n",
+    ] {
         assert_http(other, "", 0);
     }
 }
@@ -755,8 +825,16 @@ fn long(version: u32, first: u8, rest: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_quic_long_header_is_recognised_by_its_version() {
-    for (version, port) in [(1, 4433), (VERSION_2, 4433), (0xFF00_001D, 4433), (0, 443), (0x1A2A_3A4A, 443)] {
-        let flow = over_udp((4000, port), &long(version, 0xC0, &[0, 0]));
+    for (version, ports) in [
+        (1, (4000, 4433)),
+        (VERSION_2, (4000, 4433)),
+        (0xFF00_001D, (4000, 4433)),
+        (0, (4000, 443)),
+        (0x1A2A_3A4A, (4000, 443)),
+        (0x1A2A_3A4A, (443, 4000)),
+        (0x1A2A_3A4A, (443, 443)),
+    ] {
+        let flow = over_udp(ports, &long(version, 0xC0, &[0, 0]));
         assert!(flow.has(flags::QUIC), "{version:#x}");
         assert_eq!(flow.quic_version, version);
     }
@@ -859,6 +937,11 @@ fn a_hello_that_a_datagram_does_not_hold_is_missing() {
     let other = Initial { destination: vec![9; 8], ..Initial::of(&crypto(0, &message)) };
     let two = [Initial::of(&[1; 30]).encrypted(), other.encrypted()].concat();
     assert_quic(&two, "", flags::NAME_MISSING);
+    // Of two connections, or versions, none is believed: the second packet belongs to neither (RFC 9000, 12.2).
+    for other in [other, Initial { version: VERSION_2, ..Initial::of(&crypto(0, &message)) }] {
+        let two = [Initial::of(&crypto(0, &message)).encrypted(), other.encrypted()].concat();
+        assert_quic(&two, "", flags::NAME_MISSING);
+    }
     assert_quic(&Initial::of(&[1; 30]).encrypted().repeat(5), "", flags::NAME_MISSING);
 }
 
@@ -936,8 +1019,46 @@ fn an_initial_is_found_among_the_packets_of_a_datagram() {
         assert!(missing(443, &before.repeat(9)), "more packets than are looked at");
     }
     assert_quic(&[initial.as_slice(), &[0; 100]].concat(), "bad.example", 0);
+    // Retry has no length, and is the rest of the datagram (RFC 9000, 17.2.5).
+    let initial = Initial { destination: vec![1, 2, 3, 4], ..Initial::of(&crypto(0, &hello(&server_name(b"a.b")))) };
+    let initial = initial.encrypted();
+    for (first, name) in [(0xF0, ""), (0xE0, "a.b")] {
+        assert_quic(&[long(1, first, &[2, 9, 9]).as_slice(), &initial].concat(), name, 0);
+    }
     let without_fixed_bit = [&[initial[0] & !0x40], &initial[1..]].concat();
     assert_quic(&without_fixed_bit, "", 0);
+}
+
+#[test]
+fn each_byte_of_the_handshake_is_given_with_its_place() {
+    let message = hello(&[server_name(b"bad.example"), extension(1, &[9; 300])].concat());
+    let (front, back) = message.split_at(99);
+    let frames = [crypto(50, &front[50..]), vec![1], crypto(0, &front[..50])].concat();
+    let first = Initial::of(&frames).encrypted();
+    let second = Initial { number: 1, ..Initial::of(&crypto(99, back)) }.encrypted();
+    let read = |datagram: &[u8]| {
+        let mut stream = vec![None; message.len()];
+        let opened = read_crypto(datagram, None, &mut |place, byte| {
+            assert_eq!(stream[place].replace(byte), None, "byte {place} is given once");
+        });
+        (opened.map(|opened| opened.is_whole), stream.into_iter().map_while(|byte| byte).collect::<Vec<u8>>())
+    };
+    let both = [first.as_slice(), &second].concat();
+    assert_eq!(read(&both), (Some(true), message.clone()));
+    assert_eq!(read(&both[..both.len() - 1]), (Some(false), front.to_vec()), "the second packet is cut");
+    let of_server = Initial { by_server: true, ..Initial::of(&frames) }.encrypted();
+    assert_eq!(read(&of_server), (None, Vec::new()), "of other keys");
+}
+
+#[test]
+fn no_datagram_is_longer_than_a_length_of_16_bits_says() {
+    let mut datagram = Initial::of(&crypto(0, &hello(&server_name(b"bad.example")))).encrypted();
+    for (length, is_read) in [(65_534, true), (65_535, true), (65_536, false)] {
+        datagram.resize(length, 0);
+        let mut count = 0;
+        assert_eq!(read_crypto(&datagram, None, &mut |_, _| count += 1).is_some(), is_read, "{length}");
+        assert_eq!(count != 0, is_read, "{length}");
+    }
 }
 
 // Streams, put together from several packets
@@ -998,4 +1119,18 @@ fn a_stream_has_the_name_that_its_segments_have_together() {
     assert_eq!(beginning(read_stream, b"220 mail.example ready\r\n").0, Beginning::Other);
     let other = beginning(read_handshake, &[2, 0, 0, 1, 0]);
     assert_eq!(other, (Beginning::Read, String::new(), flags::NAME_MISSING), "a ServerHello, which is malformed here");
+}
+
+#[test]
+fn the_longest_hello_that_servers_take_is_read() {
+    // OpenSSL takes a ClientHello of up to 131,396 bytes: all its lists as long as they can be.
+    let list = |count: usize| [&(count as u16).to_be_bytes()[..], &vec![0x13; count]].concat();
+    let extensions = [server_name(b"bad.example"), extension(21, &vec![0; 65_535 - 24])].concat();
+    let extensions = [&(extensions.len() as u16).to_be_bytes()[..], &extensions].concat();
+    let body = [&[3, 3], [7; 32].as_slice(), &[32], &[8; 32], &list(65_534), &[1, 0], &extensions].concat();
+    assert!((0x2_0000..=131_396).contains(&body.len()), "{}", body.len());
+    let mut hello = [&[1], &(body.len() as u32).to_be_bytes()[1..], &body].concat();
+    assert_eq!(beginning(read_handshake, &hello), (Beginning::Read, "bad.example".into(), flags::NAME_ASSEMBLED));
+    hello[1] = 3;
+    assert_eq!(beginning(read_handshake, &hello), (Beginning::Read, String::new(), flags::NAME_MISSING));
 }

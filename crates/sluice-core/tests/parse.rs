@@ -5,7 +5,7 @@ mod common;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use common::packets::{
-    DESTINATION, SOURCE, WRONG, ethernet, ipv4, ipv4_with, ipv6, ipv6_of, ports, query, tcp, udp, whole,
+    DESTINATION, SOURCE, WRONG, ethernet, ipv4, ipv4_with, ipv6, ipv6_of, ports, query, tcp, udp, whole, with_name,
 };
 use sluice_core::{UnknownLinkType, parse, parse_headers_into};
 use sluice_npi::{Flow, flags, link_type, name_kind};
@@ -68,7 +68,8 @@ fn loopback_headers_are_read_in_the_byte_order_of_their_kind() {
         let flow = whole(link, &packet);
         assert_eq!((flow.ip_version, flow.flags & WRONG, flow.network_offset), (version, 0, 4), "{link} {packet:?}");
     }
-    assert_eq!(whole(link_type::LOOP, &with([2, 0, 0, 0], &v4)).ip_version, 0, "that is family 0x02000000");
+    let other = whole(link_type::LOOP, &with([2, 0, 0, 0], &v4));
+    assert_eq!((other.ip_version, other.flags), (0, 0), "that is family 0x02000000, of which nothing is read");
 }
 
 #[test]
@@ -113,6 +114,7 @@ fn a_packet_is_read_as_what_its_link_type_and_its_ether_type_say() {
     let mut of_headers = Flow::default();
     parse_headers_into(link_type::RAW, &packet, packet.len() as u32, &mut of_headers).unwrap();
     assert_eq!(of_headers, flow);
+    assert_eq!(with_name(&packet).0, flow);
     for ether_type in [0x0801, 0x0806, 0x86DC, 0x86DE, 0x88B5] {
         for packet in [ipv6(6, &segment), ipv4(6, &segment)] {
             let flow = whole(link_type::ETHERNET, &ethernet(ether_type, &packet));
@@ -319,6 +321,12 @@ fn an_explicit_null_says_which_version_of_ip_follows_even_where_it_does_not() {
     assert_eq!((of(3, &v6).ip_version, ports(&of(3, &v6))), (6, Some((7, 9))), "and this is");
     let nsh = whole(link_type::ETHERNET, &ethernet(0x894F, &[&[0, 2, 2, 2, 0, 0, 0, 0], v6.as_slice()].concat()));
     assert_eq!((nsh.ip_version, ports(&nsh), nsh.flags & WRONG), (6, Some((7, 9)), 0), "NSH with IPv6");
+    // A control word, and an Ethernet frame behind it: 6 bytes show that this is no IP, however much is behind them.
+    let wire = ethernet(0x8847, &[&[0, 0, 0x31, 64], [0; 4].as_slice(), &ethernet(0x0800, &v4)].concat());
+    for (length, said) in [(23, flags::TRUNCATED), (24, 0), (25, 0)] {
+        let flow = parse(link_type::ETHERNET, &wire[..length], wire.len() as u32).unwrap();
+        assert_eq!((flow.ip_version, flow.flags & WRONG), (0, said), "{length} bytes");
+    }
 }
 
 #[test]
@@ -379,6 +387,8 @@ fn wifi_frames_with_data_are_read() {
     let words =
         [&[0, 0, 17, 0, 2, 0, 0, 0x80, 0, 0, 0, 0x80, 0, 0, 0, 0, 0x20], frame([0x88, 0x01], 28).as_slice()].concat();
     assert!(found(&words), "and a third one");
+    let more = [&[0, 0, 20, 0, 2, 0, 0, 0x80, 0, 0, 0, 0, 0x20], [0; 7].as_slice(), &frame([0x88, 0x01], 28)].concat();
+    assert!(found(&more), "a second word of fields, and more than the flags behind it");
     let not_padded = [&[0, 0, 9, 0, 2, 0, 0, 0, 0xDF], frame([0x88, 0x01], 26).as_slice()].concat();
     assert!(found(&not_padded), "flags that say something else");
     let not_flags = [&[0, 0, 9, 0, 4, 0, 0, 0, 0x20], frame([0x88, 0x01], 26).as_slice()].concat();
@@ -408,6 +418,8 @@ fn wifi_frames_with_data_are_read() {
 fn ipv4_options_are_skipped_and_checked() {
     let flow = whole(link_type::RAW, &ipv4_with(17, &[1, 1, 7, 4, 4, 0, 0, 0], 0, &udp((1, 2), b"x")));
     assert_eq!((flow.flags & WRONG, flow.transport_offset, ports(&flow)), (0, 28, Some((1, 2))));
+    let nothing_behind = whole(link_type::RAW, &ipv4_with(59, &[1, 1, 1, 0], 0, &[]));
+    assert_eq!((nothing_behind.flags & WRONG, nothing_behind.protocol), (0, 59));
     for options in [[7, 0, 0, 0], [7, 1, 0, 0], [7, 5, 0, 0], [1, 1, 1, 7]] {
         let flow = whole(link_type::RAW, &ipv4_with(17, &options, 0, &udp((1, 2), b"x")));
         assert!(flow.has(flags::MALFORMED | flags::PORTS), "{options:?}");
@@ -492,6 +504,10 @@ fn the_first_fragment_has_ports_and_later_ones_say_what_they_are() {
     let first = whole(link_type::RAW, &ipv4_with(17, &[], 0x2000, &datagram));
     assert!(first.has(flags::FRAGMENT) && !first.has(flags::LATER_FRAGMENT));
     assert_eq!((ports(&first), first.flags & flags::MALFORMED), (Some((53, 4000)), 0));
+    // All bits of the offset, and the one for more.
+    let packet = ethernet(0x0800, &ipv4_with(6, &[], 0x3FFF, &tcp((1, 2), 2, &[0; 12])));
+    let later = whole(link_type::ETHERNET, &packet);
+    assert_eq!((later.has(flags::FRAGMENT | flags::LATER_FRAGMENT), ports(&later)), (true, None));
     let later = whole(link_type::RAW, &ipv4_with(17, &[], 3, &[0; 5]));
     assert!(later.has(flags::FRAGMENT | flags::LATER_FRAGMENT | flags::PROTOCOL | flags::ADDRESSES));
     assert_eq!((ports(&later), later.flags & WRONG), (None, 0));
@@ -516,6 +532,12 @@ fn fragments_that_no_datagram_consists_of_are_malformed() {
     assert!(odd.has(flags::MALFORMED), "not a multiple of 8 bytes");
     let death = whole(link_type::RAW, &ipv4_with(1, &[], 0x1FFF, &[0; 100]));
     assert!(death.has(flags::MALFORMED), "ends behind 65,535");
+    // RFC 8200, 4.5: a payload of more than 65,535 bytes cannot be put together.
+    for (length, wrong) in [(7, 0), (8, flags::MALFORMED)] {
+        let last =
+            whole(link_type::RAW, &ipv6(44, &[&[58, 0, 0xFF, 0xF8, 0, 0, 0, 1], [0; 8].split_at(length).0].concat()));
+        assert_eq!((last.flags & WRONG, last.has(flags::LATER_FRAGMENT)), (wrong, true), "ends at {}", 65_528 + length);
+    }
 }
 
 #[test]
@@ -626,6 +648,10 @@ fn ipv6_fragments_are_told_apart() {
     let later = whole(link_type::RAW, &fragment(8, &[0; 9]));
     assert!(later.has(flags::FRAGMENT | flags::LATER_FRAGMENT) && ports(&later).is_none());
     assert_eq!(later.protocol, 17);
+    let behind_options =
+        [&[44, 0, 1, 4, 0, 0, 0, 0, 17, 0, 0, 1, 0, 0, 0, 1], udp((1, 2), &[0; 8]).as_slice()].concat();
+    let first = whole(link_type::RAW, &ipv6(60, &behind_options));
+    assert_eq!((ports(&first), first.flags & (WRONG | flags::FRAGMENT)), (Some((1, 2)), flags::FRAGMENT));
     let atomic = whole(link_type::RAW, &fragment(0, &udp((1, 2), b"x")));
     assert!(!atomic.has(flags::FRAGMENT) && ports(&atomic).is_some(), "RFC 6946");
 }
@@ -668,7 +694,10 @@ fn a_jumbogram_is_read_by_the_length_in_its_option() {
         payload.extend(udp((1, 2), b""));
         payload[20..22].fill(0);
         payload.resize(length as usize, 0xAA);
-        whole(link_type::RAW, &ipv6_of(0, 0, &payload))
+        let packet = ipv6_of(0, 0, &payload);
+        let captured = parse(link_type::RAW, &packet[..100], packet.len() as u32).unwrap();
+        assert_eq!(captured.flags & WRONG, u32::from(field != [0, 0]) * flags::MALFORMED, "{field:?}, 100 bytes of it");
+        whole(link_type::RAW, &packet)
     };
     assert_eq!((ports(&fragment([0, 0])), fragment([0, 0]).flags & WRONG), (Some((1, 2)), 0), "an atomic fragment");
     for field in [[0, 8], [0, 1], [0, 9]] {
@@ -683,6 +712,11 @@ fn a_hop_by_hop_header_behind_a_payload_length_of_0_is_walked_all_the_same() {
     let flow = whole(link_type::RAW, &ipv6_of(0, 0, &payload));
     assert!(flow.has(flags::MALFORMED), "no Jumbo Payload option");
     assert_eq!((flow.protocol, ports(&flow)), (17, Some((1, 2))));
+    let jumbo = ipv6_of(0, 0, &[[17, 0, 0xC2, 4, 0, 1, 0x11, 0x70], [0; 8]].concat());
+    for length in 40..48 {
+        let flow = parse(link_type::RAW, &jumbo[..length], 70_040).unwrap();
+        assert_eq!(flow.flags & WRONG, flags::TRUNCATED, "{length} bytes, and the option may come");
+    }
 }
 
 // Transport

@@ -2,9 +2,9 @@
 
 mod common;
 
-use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
+use std::{iter, mem, slice};
 
 use common::linear;
 use fastrand::Rng;
@@ -753,6 +753,43 @@ fn rules_with_too_many_combinations_are_refused_by_name() {
     assert_eq!((error.rule, error.kind), (Some(1), ErrorKind::RuleTooLarge(1_100_000)));
     let error = compile(&[rule(1, 90_000, 6), rule(2, 90_000, 6), rule(3, 1, 1)], Action::Permit).unwrap_err();
     assert_eq!((error.rule, error.kind), (Some(1), ErrorKind::TooManyCombinations));
+    // Up to 1,048,576 entries are taken, of one rule and of all: what is wrong then is the next rule.
+    let unreadable = Conditions { names: vec!["..".into()], ..Conditions::default() };
+    let unreadable = Rule { id: 9, action: RuleAction::Block, conditions: unreadable };
+    for rules in [vec![rule(1, 65_536, 16)], vec![rule(1, 65_536, 15), rule(2, 65_536, 1)]] {
+        let error = compile(&[rules.as_slice(), slice::from_ref(&unreadable)].concat(), Action::Permit).unwrap_err();
+        assert_eq!(error.rule, Some(rules.len()), "{:?}", error.kind);
+    }
+    // One without addresses has an entry for each port in IPv4 and in IPv6, and one more for all else: 15, and 17.
+    for (ports, refused) in [(7, 2), (8, 1)] {
+        let rules = [rule(1, 65_535, 16), rule(2, 0, ports), unreadable.clone()];
+        assert_eq!(compile(&rules, Action::Permit).unwrap_err().rule, Some(refused), "{ports} ports");
+    }
+}
+
+#[test]
+fn rules_that_name_the_same_hosts_in_too_many_combinations_are_refused_by_name() {
+    const NAMES: u32 = 16;
+    // One rule on all the names and on `sources` addresses, and one more on each name.
+    let rules = |action, sources: u32| {
+        let address = |number: u32| Prefix { address: (0x0A00_0000 + number * 2).to_be_bytes().into(), length: 32 };
+        let rule = |sources: u32, names: std::ops::Range<u32>| {
+            let names = names.map(|name| format!("{name}.example")).collect();
+            let conditions =
+                Conditions { names, sources: (0..sources).map(address).collect(), ..Conditions::default() };
+            Rule { id: 1, action, conditions }
+        };
+        let each = (0..NAMES).map(|name| rule(1, name..name + 1));
+        iter::once(rule(sources, 0..NAMES)).chain(each).collect::<Vec<_>>()
+    };
+    // 16 names of 65,535 + 1 entries are as many as are taken, of the rules that decide and of those that observe.
+    let most = rules(RuleAction::Block, 65_535);
+    for (rules, refused) in
+        [(rules(RuleAction::Block, 65_536), 0), ([most.clone(), rules(RuleAction::Count, 65_536)].concat(), most.len())]
+    {
+        let error = compile(&rules, Action::Permit).unwrap_err();
+        assert_eq!((error.rule, error.kind), (Some(refused), ErrorKind::TooManyOverlaps));
+    }
 }
 
 #[test]
