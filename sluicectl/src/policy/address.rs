@@ -63,10 +63,10 @@ fn range(first: &str, last: &str) -> Result<Vec<Prefix>, String> {
 
 /// The prefix of IPv4 for one of mapped addresses.
 pub(super) fn unmapped(prefix: &Prefix) -> Option<Prefix> {
-    let is_mapped = prefix.address.is_ipv6() && prefix.length >= MAPPED.1;
-    let low = bits(prefix.address).checked_sub(MAPPED.0).filter(|_| is_mapped)?;
+    // Those of IPv4 itself are smaller.
+    let low = bits(prefix.address).checked_sub(MAPPED.0)?;
     let address = Ipv4Addr::from_bits(u32::try_from(low).ok()?).into();
-    Some(Prefix { address, length: prefix.length - MAPPED.1 })
+    Some(Prefix { address, length: prefix.length.checked_sub(MAPPED.1)? })
 }
 
 /// The prefixes that cover the addresses of `included` that are not in `excluded`.
@@ -115,8 +115,12 @@ pub(super) fn merged(prefixes: &[Prefix], is_ipv4: bool) -> Vec<RangeInclusive<u
 
 fn addresses_of(prefix: &Prefix) -> RangeInclusive<u128> {
     let first = bits(prefix.address);
-    let free = u32::from(width(prefix.address) - prefix.length);
-    first..=first | 1_u128.checked_shl(free).map_or(u128::MAX, |bit| bit - 1)
+    first..=first | free_bits(u32::from(width(prefix.address) - prefix.length))
+}
+
+/// This many bits, from the last one on: those behind a prefix.
+fn free_bits(count: u32) -> u128 {
+    1_u128.checked_shl(count).map_or(u128::MAX, |bit| bit - 1)
 }
 
 /// What is in `from` and not in `minus`, both in order and merged.
@@ -145,10 +149,7 @@ fn cover(range: &RangeInclusive<u128>, width: u8, prefixes: &mut Vec<Prefix>) {
     loop {
         // The largest prefix that starts here and does not go beyond the end.
         let mut free = first.trailing_zeros().min(width.into());
-        while free > 0 && (free == 128 || last - first < (1_u128 << free) - 1) {
-            if free == 128 && first == 0 && last == u128::MAX {
-                break;
-            }
+        while last - first < free_bits(free) {
             free -= 1;
         }
         let address = if width == 32 {
@@ -157,7 +158,7 @@ fn cover(range: &RangeInclusive<u128>, width: u8, prefixes: &mut Vec<Prefix>) {
             IpAddr::from(Ipv6Addr::from_bits(first))
         };
         prefixes.push(Prefix { address, length: width - free as u8 });
-        let end = first | 1_u128.checked_shl(free).map_or(u128::MAX, |bit| bit - 1);
+        let end = first | free_bits(free);
         if end >= last {
             return;
         }

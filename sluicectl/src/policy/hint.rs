@@ -16,7 +16,7 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     candidates
         .into_iter()
         .map(|candidate| (strsim::osa_distance(&word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= most && *distance < candidate.len())
+        .filter(|(distance, _)| *distance <= most)
         .min()
         .map(|(_, candidate)| candidate)
 }
@@ -44,6 +44,15 @@ mod tests {
             ("port", None),
             ("up", None),
             ("xyz", None),
+            // Two edits away, in five letters and in six.
+            ("tcpxy", None),
+            ("udpip", None),
+            ("sourxx", Some("source")),
+            ("souxxx", None),
+            ("gr", None),
+            ("gree", Some("gre")),
+            ("grxe", Some("gre")),
+            ("", None),
         ] {
             assert_eq!(nearest(word, words), expected, "{word}");
         }
