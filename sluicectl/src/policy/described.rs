@@ -242,3 +242,189 @@ fn client_hello(name: &str) -> Vec<u8> {
     let handshake = [vec![1, 0], with_length(hello)].concat();
     [vec![22, 3, 1], with_length(handshake)].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "a.example";
+
+    fn described(protocol: u8) -> Described {
+        Described { protocol: Some(protocol), ..Described::default() }
+    }
+
+    /// The bytes of hexadecimal digits; `..` stands for 12 zeros.
+    fn hex(text: &str) -> Vec<u8> {
+        let digits = text.replace("..", &"00".repeat(12)).replace(' ', "");
+        let byte = |at: usize| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap();
+        (0..digits.len() / 2).map(byte).collect()
+    }
+
+    #[track_caller]
+    fn assert_is(described: &Described, link_type: u16, expected: &[u8]) {
+        let packet = packet(described).unwrap();
+        assert_eq!((packet.link_type, packet.wire_length as usize), (link_type, expected.len()), "{described:?}");
+        assert_eq!(packet.bytes, expected, "{described:?}");
+    }
+
+    /// A packet of IPv4 between addresses that are not given.
+    #[track_caller]
+    fn assert_has_payload(described: &Described, protocol: u8, payload: &[u8]) {
+        let length = u8::try_from(20 + payload.len()).unwrap();
+        let header = hex(&format!("4500 00{length:02x} 0000 0000 40{protocol:02x} 0000 00000000 00000000"));
+        assert_is(described, link_type::RAW, &[&header, payload].concat());
+    }
+
+    /// Headers of RFC 9293 (3.1), RFC 768, RFC 3828, RFC 9260 (3), RFC 4340 (5.1), RFC 792 and RFC 4443 (2.1).
+    #[test]
+    fn each_protocol_has_its_header() {
+        let ports = |protocol| Described { source_port: Some(1000), destination_port: Some(80), ..described(protocol) };
+        for (protocol, header) in [
+            (TCP, "03e8 0050 00000000 00000000 5018 0000 0000 0000"),
+            (UDP, "03e8 0050 0008 0000"),
+            (UDP_LITE, "03e8 0050 0008 0000"),
+            (SCTP, "03e8 0050 00000000 00000000"),
+            (DCCP, "03e8 0050 04 00 0000 01 00 0000 00000000"),
+        ] {
+            assert_has_payload(&ports(protocol), protocol, &hex(header));
+        }
+        let flags = Described { tcp_flags: Some(vec![2, 16, 2]), ..ports(TCP) };
+        assert_has_payload(&flags, TCP, &hex("03e8 0050 00000000 00000000 5012 0000 0000 0000"));
+        let no_flags = Described { tcp_flags: Some(vec![]), ..described(TCP) };
+        assert_has_payload(&no_flags, TCP, &hex("0000 0000 00000000 00000000 5000 0000 0000 0000"));
+        assert_has_payload(&described(ICMP), ICMP, &[0; 8]);
+        assert_has_payload(&described(47), 47, &[]);
+        let unreachable = Described { icmp: Some((3, 4)), ..Described::default() };
+        assert_has_payload(&unreachable, ICMP, &hex("0304 0000 00000000"));
+        assert_has_payload(&Described { protocol: Some(ICMP), ..unreachable }, ICMP, &hex("0304 0000 00000000"));
+    }
+
+    #[test]
+    fn a_malformed_packet_contradicts_itself_in_one_field() {
+        let malformed = |protocol| Described { malformed: true, ..described(protocol) };
+        // Four words of a header that has five; seven bytes of a datagram that has a header of eight.
+        assert_has_payload(&malformed(TCP), TCP, &hex("0000 0000 00000000 00000000 4018 0000 0000 0000"));
+        assert_has_payload(&malformed(UDP), UDP, &hex("0000 0000 0007 0000"));
+        // 19 bytes of a packet that has a header of 20; version 5 in a packet of version 6.
+        assert_is(&malformed(47), link_type::RAW, &hex("4500 0013 0000 0000 402f 0000 00000000 00000000"));
+        let ipv6 = |protocol| Described { destination: Some("::1".parse().unwrap()), ..malformed(protocol) };
+        assert_is(&ipv6(47), link_type::RAW, &hex("50000000 0000 2f40 .. 00000000 .. 00000001"));
+        let datagram = "60000000 0008 1140 .. 00000000 .. 00000001 0000 0000 0007 0000";
+        assert_is(&ipv6(UDP), link_type::RAW, &hex(datagram));
+    }
+
+    #[test]
+    fn addresses_are_those_of_their_version() {
+        let [source, destination] = ["192.0.2.7", "198.51.100.9"].map(|address| Some(address.parse().unwrap()));
+        let ipv4 = Described { source, destination, ..described(47) };
+        assert_is(&ipv4, link_type::RAW, &hex("4500 0014 0000 0000 402f 0000 c0000207 c6336409"));
+        let [source, destination] = ["2001:db8::7", "fe80::9"].map(|address| Some(address.parse().unwrap()));
+        let ipv6 = Described { source, destination, ..described(47) };
+        let header = "60000000 0000 2f40 20010db8 00000000 00000000 00000007 fe800000 00000000 00000000 00000009";
+        assert_is(&ipv6, link_type::RAW, &hex(header));
+        assert_is(
+            &described(ICMPV6),
+            link_type::RAW,
+            &hex("60000000 0008 3a40 .. 00000000 .. 00000000 0000 0000 00000000"),
+        );
+        let mixed = Described { source, destination: ipv4.destination, ..described(47) };
+        assert_eq!(packet(&mixed).unwrap_err(), "source and destination are of different versions of IP");
+    }
+
+    /// RFC 791 (3.1) and RFC 8200 (4.5): offsets in units of 8 bytes, 185 times 8 is 1,480.
+    #[test]
+    fn fragments_have_their_offset_and_more_behind_the_first() {
+        let ipv4 = |kind| Described { fragment: Some(kind), destination_port: Some(80), ..described(TCP) };
+        let first = "4500 002c 0000 2000 4006 0000 00000000 00000000 \
+                     0000 0050 00000000 00000000 5018 0000 0000 0000 00000000";
+        assert_is(&ipv4(FragmentArg::First), link_type::RAW, &hex(first));
+        let later = "4500 001c 0000 00b9 4006 0000 00000000 00000000 00000000 00000000";
+        assert_is(&ipv4(FragmentArg::Later), link_type::RAW, &hex(later));
+        let source = Some("::1".parse().unwrap());
+        let ipv6 = |kind| Described { fragment: Some(kind), source, ..described(UDP) };
+        let first = "60000000 0010 2c40 .. 00000001 .. 00000000 1100 0001 00000001 0000 0000 0008 0000";
+        assert_is(&ipv6(FragmentArg::First), link_type::RAW, &hex(first));
+        let later = "60000000 0010 2c40 .. 00000001 .. 00000000 1100 05c8 00000001 00000000 00000000";
+        assert_is(&ipv6(FragmentArg::Later), link_type::RAW, &hex(later));
+    }
+
+    /// IEEE 802.1Q: the tag is 0x8100 and the id.
+    #[test]
+    fn a_frame_is_there_for_a_tag_and_for_what_is_not_ip() {
+        let tagged = Described { vlan: Some(7), ..described(47) };
+        let frame = ".. 8100 0007 0800 4500 0014 0000 0000 402f 0000 00000000 00000000";
+        assert_is(&tagged, link_type::ETHERNET, &hex(frame));
+        let ipv6 = Described { source: Some("::1".parse().unwrap()), ..tagged };
+        let frame = ".. 8100 0007 86dd 60000000 0000 2f40 .. 00000001 .. 00000000";
+        assert_is(&ipv6, link_type::ETHERNET, &hex(frame));
+        // 60 bytes, the shortest frame without its checksum.
+        let arp = Described { ether_type: Some(0x0806), ..Described::default() };
+        assert_is(&arp, link_type::ETHERNET, &[&hex(".. 0806")[..], &[0; 46]].concat());
+        let arp = Described { vlan: Some(0x0ABC), ..arp };
+        assert_is(&arp, link_type::ETHERNET, &[&hex(".. 8100 0abc 0806")[..], &[0; 46]].concat());
+    }
+
+    #[test]
+    fn a_truncated_packet_lacks_its_last_byte() {
+        let whole = Described { icmp: Some((3, 4)), ..Described::default() };
+        let truncated = packet(&Described { truncated: true, ..whole.clone() }).unwrap();
+        assert_eq!((truncated.wire_length, truncated.bytes.len()), (28, 27));
+        assert_eq!(truncated.bytes, packet(&whole).unwrap().bytes[..27]);
+    }
+
+    /// RFC 1035 (4.1), RFC 8446 (4.1.2 and 5.1) with RFC 6066 (3), and RFC 9112.
+    #[test]
+    fn a_name_is_in_a_question_a_hello_or_a_request() {
+        let named = |protocol| Described { name: Some(NAME.to_owned()), ..described(protocol) };
+        let label = "01 61 07 6578616d706c65 00";
+        let question = hex(&format!("0000 0100 0001 0000 0000 0000 {label} 0001 0001"));
+        let datagram = [&hex("0000 0035 0023 0000")[..], &question].concat();
+        assert_has_payload(&named(UDP), UDP, &datagram);
+        let name_kind = Some(NameKindArg::Dns);
+        assert_has_payload(&Described { name_kind, ..named(UDP) }, UDP, &datagram);
+
+        let segment = |port: &str, data: &[u8]| {
+            let header = hex(&format!("0000 {port} 00000000 00000000 5018 0000 0000 0000"));
+            [&header, data].concat()
+        };
+        let hello = [
+            &hex("16 0301 0041 01 00003d 0303 .. .. 0000000000000000 00 0002 1301 01 00")[..],
+            &hex("0012 0000 000e 000c 00 0009"),
+            NAME.as_bytes(),
+        ]
+        .concat();
+        assert_has_payload(&named(TCP), TCP, &segment("01bb", &hello));
+        let name_kind = Some(NameKindArg::Tls);
+        assert_has_payload(&Described { name_kind, ..named(TCP) }, TCP, &segment("01bb", &hello));
+        let name_kind = Some(NameKindArg::Http);
+        let request = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+        assert_has_payload(&Described { name_kind, ..named(TCP) }, TCP, &segment("0050", request));
+        let elsewhere = Described { destination_port: Some(8080), name_kind, ..named(TCP) };
+        assert_has_payload(&elsewhere, TCP, &segment("1f90", request));
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        let name = || Some(NAME.to_owned());
+        let dns = Some(NameKindArg::Dns);
+        for (wrong, why) in [
+            (Described { source_port: Some(1), ..described(ICMP) }, "the protocol has no ports"),
+            (Described { destination_port: Some(1), ..described(47) }, "the protocol has no ports"),
+            (Described { name: name(), ..described(SCTP) }, "a name needs the protocol"),
+            (Described { name: name(), name_kind: dns, ..described(TCP) }, "a name needs the protocol"),
+            (Described { icmp: Some((8, 0)), ..described(ICMPV6 + 1) }, "an ICMP type needs the protocol"),
+            (
+                Described { icmp: Some((8, 0)), source: Some("::1".parse().unwrap()), ..described(ICMP) },
+                "an ICMP type needs the protocol",
+            ),
+            (Described { tcp_flags: Some(vec![2]), ..described(UDP) }, "TCP flags need"),
+            (Described { icmp: Some((8, 0)), name: name(), ..Described::default() }, "--protocol is missing"),
+            (Described { icmp: Some((8, 0)), source_port: Some(1), ..Described::default() }, "--protocol is missing"),
+            (Described { name: name(), ..Described::default() }, "--protocol is missing"),
+            (Described { name: Some("a b".to_owned()), ..described(TCP) }, "the name a b: ' ' is not allowed"),
+        ] {
+            let found = packet(&wrong).unwrap_err();
+            assert!(found.starts_with(why), "{wrong:?}: {found}");
+        }
+    }
+}

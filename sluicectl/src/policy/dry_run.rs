@@ -243,6 +243,33 @@ mod tests {
     }
 
     #[test]
+    fn what_there_is_not_is_not_mentioned() {
+        let mut dry_run = dry_run();
+        dry_run.status.generation = dry_run.status.started_generation;
+        dry_run.counters.default_packets = 0;
+        dry_run.rules.retain(|rule| rule.packets == 0);
+        dry_run.samples.clear();
+        let packets = "15 packets: 3 would be blocked, 0 would be permitted; as before, 10 permitted and 2 blocked";
+        assert_eq!(dry_run.lines(), ["dry run for 1 min 1 s: 3 rules in 896 bytes, default permit", packets]);
+    }
+
+    #[test]
+    fn twenty_rules_are_shown_and_the_others_counted() {
+        let mut dry_run = dry_run();
+        let rule =
+            |id| RuleCounter { id, action: action::BLOCK, reserved: 0, packets: 1000 - u64::from(id), changed: 1 };
+        let mut text = |count| {
+            dry_run.rules = (1..=count).map(rule).collect();
+            anstream::adapter::strip_str(&dry_run.lines().join("\n")).to_string()
+        };
+        // The default is one of them, and the last, as it changed nothing.
+        assert!(!text(19).contains("more rule"), "{}", text(19));
+        assert!(text(20).contains("\n1 more rule that would change less; --json has all"), "{}", text(20));
+        assert!(text(22).contains("\n3 more rules that would change less; --json has all"), "{}", text(22));
+        assert!(text(19).contains("default  permit"), "{}", text(19));
+    }
+
+    #[test]
     fn programs_are_told_what_is_tried_and_what_stays_in_force() {
         let answer = PolicyAnswer { header: header_of::<PolicyAnswer>(), table_length: 896, generation: 5 };
         let started = started_record(&answer, 2);

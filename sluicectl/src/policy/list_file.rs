@@ -330,6 +330,159 @@ mod tests {
         assert_eq!(widened, BTreeMap::from([("prefixes with bits beyond their length", 1)]));
     }
 
+    /// What a file of one line has: its name, or why it is left out, or neither.
+    fn one(line: &str) -> String {
+        let (names, left_out) = names(line);
+        names.into_iter().chain(left_out.into_keys().map(str::to_owned)).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn comments_titles_and_empty_lines_say_nothing() {
+        for line in ["", "# x", "#x.example", "!x", "; x", "//x.example", "[Adblock Plus]", "# a ## b", "   "] {
+            assert_eq!(one(line), "", "{line}");
+        }
+        for (line, expected) in [
+            ("x.example #y", "x.example"),
+            ("x.example ; y", "x.example"),
+            ("x.example\t# y", "x.example"),
+            // What has no space before it is no comment.
+            ("x.example#y", "lines that are not names"),
+            ("x.example;y", "lines that are not names"),
+            ("[x.example", "lines that are not names"),
+            ("x.example]", "lines that are not names"),
+            ("/x.example", "lines that are not names"),
+            ("x.example/", "lines that are not names"),
+            ("/x.example/", "regular expressions"),
+            ("##.x", "cosmetic rules"),
+            ("###x", "cosmetic rules"),
+            ("x.example#@#y", "cosmetic rules"),
+            ("x.example#?#y", "cosmetic rules"),
+            ("@@x.example", "exceptions"),
+            ("192.0.2.1", "addresses"),
+            ("2001:db8::1", "addresses"),
+            ("*.192.0.2.1", "addresses"),
+            ("https://x.example", "URLs"),
+            ("a*.example", "wildcards within a name"),
+            ("a_b.example", "a_b.example"),
+        ] {
+            assert_eq!(one(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn adblock_rules_are_for_whole_domains_alone() {
+        let partial = "rules for paths or parts of names";
+        for (line, expected) in [
+            ("||x.example^", "x.example"),
+            ("||x.example^|", "x.example"),
+            ("||x.example^$important", "x.example"),
+            ("||x.example^$all,document", "x.example"),
+            ("||x.example^$important,third-party", "rules with options"),
+            ("||x.example^$script", "rules with options"),
+            ("||x.example", partial),
+            ("||x.example|", partial),
+            ("||x.example/y^", partial),
+            ("||x.example^y^", partial),
+            ("||x.example?y^", partial),
+            ("||x.example=y^", partial),
+        ] {
+            assert_eq!(one(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_names_where_their_address_leads_nowhere() {
+        let own = "names of the machine itself";
+        for (line, expected) in [
+            ("0.0.0.0 x.example", "x.example"),
+            ("127.0.0.1 x.example", "x.example"),
+            ("127.8.9.1 x.example", "x.example"),
+            (":: x.example", "x.example"),
+            ("::1\tx.example y.example", "x.example y.example"),
+            ("192.0.2.1 x.example", "hosts with an address of their own"),
+            ("fe80::1 localhost", "hosts with an address of their own"),
+            ("127.0.0.1 localhost", own),
+            ("127.0.0.1 localhost.localdomain", own),
+            ("127.0.0.1 local", own),
+            ("255.255.255.255 broadcasthost", "hosts with an address of their own"),
+            ("127.0.0.1 broadcasthost", own),
+            ("0.0.0.0 0.0.0.0", own),
+            ("::1 ip6-loopback", own),
+            ("0.0.0.0 local.example", "local.example"),
+        ] {
+            assert_eq!(one(line), expected, "{line}");
+        }
+    }
+
+    /// The records and actions of draft-vixie-dnsop-dns-rpz.
+    #[test]
+    fn zones_are_names_where_their_answer_leads_nowhere() {
+        for (line, expected) in [
+            ("x.example CNAME .", "x.example"),
+            ("x.example CNAME *.", "x.example"),
+            ("x.example cname rpz-drop.", "x.example"),
+            ("x.example 300 IN CNAME .", "x.example"),
+            ("x.example IN 300 CNAME .", "x.example"),
+            ("x.example in A 127.0.0.1", "x.example"),
+            ("x.example A 0.0.0.0", "x.example"),
+            ("x.example AAAA ::", "x.example"),
+            ("x.example AAAA ::1", "x.example"),
+            ("x.example CNAME rpz-passthru.", "exceptions"),
+            ("x.example CNAME y.example.", "answers that are replaced"),
+            ("x.example A 192.0.2.1", "answers that are replaced"),
+            ("x.example AAAA 2001:db8::1", "answers that are replaced"),
+            ("x.example A y", "answers that are replaced"),
+            ("x.example TXT .", "lines that are not names"),
+            ("x.example IN", "lines that are not names"),
+            ("x.example SOA a b", ""),
+            ("x.example NS a", ""),
+            ("@ A 127.0.0.1", ""),
+            ("$ORIGIN x.example", ""),
+            ("32.1.2.0.192.rpz-ip CNAME .", "triggers other than names"),
+            ("32.1.2.0.192.rpz-nsip. CNAME .", "triggers other than names"),
+            ("ns.x.example.rpz-nsdname CNAME .", "triggers other than names"),
+            ("32.1.2.0.192.rpz-client-ip CNAME .", "triggers other than names"),
+            ("rpz-ip.example CNAME .", "rpz-ip.example"),
+        ] {
+            assert_eq!(one(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_of_addresses_say_what_they_say() {
+        for (line, expected) in [
+            ("", ""),
+            ("# 192.0.2.1", ""),
+            ("; 192.0.2.1", ""),
+            ("! 192.0.2.1", ""),
+            ("//192.0.2.1", ""),
+            ("192.0.2.1 # x", "192.0.2.1/32"),
+            ("192.0.2.1;x", "lines that are not addresses"),
+            ("192.0.2.77/24", "192.0.2.0/24 prefixes with bits beyond their length"),
+            ("x:2001:db8::1", "lines that are not addresses"),
+            ("x: y:192.0.2.1", "192.0.2.1/32"),
+            ("add a 192.0.2.1", "192.0.2.1/32"),
+            ("x.example", "names"),
+            ("x y", "lines that are not addresses"),
+        ] {
+            let List { items, left_out, widened } = parse(line.as_bytes(), ADDRESSES);
+            let reasons = left_out.into_iter().chain(widened).map(|(reason, count)| {
+                assert_eq!(count, 1, "{line}");
+                reason.to_owned()
+            });
+            let found: Vec<_> = items.iter().map(ToString::to_string).chain(reasons).collect();
+            assert_eq!(found.join(" "), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_or_widened_is_counted() {
+        let List { items, left_out, widened } = parse(b"@@a\n*.x.example\n@@b\n*.y.example\n\xFF\n@@c\n\xFF", NAMES);
+        assert_eq!(items, ["x.example", "y.example"]);
+        assert_eq!(left_out, BTreeMap::from([("exceptions", 3), ("lines that are not UTF-8", 2)]));
+        assert_eq!(widened, BTreeMap::from([("wildcards, which include the name itself", 2)]));
+    }
+
     #[test]
     fn any_bytes_are_read_to_their_end() {
         let text = b"\xFF\xFE\x00\nx.example\n\x80\n||\n@@\n\"\n$\n=\n/\n*\n.\n";

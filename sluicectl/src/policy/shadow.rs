@@ -249,6 +249,8 @@ fn merged(ranges: &[RangeInclusive<u16>]) -> Vec<RangeInclusive<u16>> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use proptest::collection::vec;
     use proptest::option;
     use proptest::prelude::*;
@@ -357,6 +359,138 @@ mod tests {
             ),
         ] {
             assert!(!covers(&wide, &narrow), "{wide:?} does not cover {narrow:?}");
+        }
+    }
+
+    fn content(content: Content) -> Conditions {
+        Conditions { tunnel: Some(content), ..Conditions::default() }
+    }
+
+    fn fragment(fragment: Fragment) -> Conditions {
+        Conditions { fragment: Some(fragment), ..Conditions::default() }
+    }
+
+    #[test]
+    fn each_condition_has_to_be_covered() {
+        let all = Conditions::default;
+        let names = || vec!["example.com".to_owned()];
+        for wide in [
+            Conditions { direction: Some(Direction::Inbound), ..all() },
+            Conditions { tagged: Some(false), ..all() },
+            Conditions { name_missing: Some(true), ..all() },
+            Conditions { name_pending: Some(true), ..all() },
+            Conditions { ech: Some(true), ..all() },
+            Conditions { quic: Some(true), ..all() },
+            Conditions { malformed: Some(true), ..all() },
+            Conditions { truncated: Some(true), ..all() },
+            Conditions { ip_version: Some(6), ..all() },
+            Conditions { tcp_flags: Some(TcpFlags { mask: 2, value: 0 }), ..all() },
+            content(Content::No),
+            Conditions { answer: Some(Content::Any), ..all() },
+            fragment(Fragment::No),
+            Conditions { protocols: vec![6], ..all() },
+            Conditions { link_types: vec![1], ..all() },
+            Conditions { ether_types: vec![0x0806], ..all() },
+            Conditions { quic_versions: vec![1], ..all() },
+            Conditions { vlans: vec![7..=7], ..all() },
+            Conditions { source_ports: vec![53..=53], ..all() },
+            Conditions { destination_ports: vec![53..=53], ..all() },
+            Conditions { icmp: vec![Icmp { kind: 8, code: None }], ..all() },
+            Conditions { sources: vec![prefix("192.0.2.0", 24)], ..all() },
+            Conditions { destinations: vec![prefix("2001:db8::", 32)], ..all() },
+            Conditions { names: names(), ..all() },
+            Conditions { answer_names: names(), ..all() },
+        ] {
+            assert!(covers(&wide, &wide), "{wide:?} covers itself");
+            assert!(covers(&all(), &wide), "all that is covers {wide:?}");
+            assert!(!covers(&wide, &all()), "{wide:?} does not cover all that is");
+        }
+        // A packet in a tunnel is another one than that outside.
+        let inner = Conditions { inner: true, ..all() };
+        assert!(covers(&inner, &inner) && !covers(&inner, &all()) && !covers(&all(), &inner));
+    }
+
+    #[test]
+    fn values_of_one_condition_cover_those_in_them() {
+        let all = Conditions::default;
+        let fragments = [Fragment::No, Fragment::Any, Fragment::First, Fragment::Later];
+        let covered = fragments.map(|wide| fragments.map(|narrow| covers(&fragment(wide), &fragment(narrow))));
+        let [t, f] = [true, false];
+        assert_eq!(covered, [[t, f, f, f], [f, t, t, t], [f, f, t, f], [f, f, f, t]]);
+        let contents = [Content::No, Content::Any, Content::Unread];
+        let covered = contents.map(|wide| contents.map(|narrow| covers(&content(wide), &content(narrow))));
+        assert_eq!(covered, [[t, f, f], [f, t, t], [f, f, t]]);
+        let icmp = |kind, code| Conditions { icmp: vec![Icmp { kind, code }], ..all() };
+        let icmp = [icmp(3, None), icmp(3, Some(4)), icmp(3, Some(0)), icmp(8, None)];
+        let covered =
+            [0, 1, 2, 3].map(|wide: usize| [0, 1, 2, 3].map(|narrow: usize| covers(&icmp[wide], &icmp[narrow])));
+        assert_eq!(covered, [[t, t, t, f], [f, t, f, f], [f, f, t, f], [f, f, f, t]]);
+        let flags = |mask, value| Conditions { tcp_flags: Some(TcpFlags { mask, value }), ..all() };
+        let flags = [flags(0x02, 0x02), flags(0x02, 0), flags(0x12, 0x02), flags(0x12, 0x12), flags(0x10, 0x10)];
+        let covered = [0, 1, 2, 3, 4].map(|wide: usize| flags.each_ref().map(|narrow| covers(&flags[wide], narrow)));
+        assert_eq!(covered, [[t, f, t, t, f], [f, t, f, f, f], [f, f, t, f, f], [f, f, f, t, f], [f, f, f, t, t]]);
+    }
+
+    #[test]
+    fn addresses_say_the_version_of_ip() {
+        let all = Conditions::default;
+        let (ipv4, ipv6) = (prefix("192.0.2.0", 24), prefix("2001:db8::", 32));
+        for (narrow, is_ipv4, is_ipv6) in [
+            (all(), false, false),
+            (Conditions { ip_version: Some(4), ..all() }, true, false),
+            (Conditions { ip_version: Some(6), ..all() }, false, true),
+            (Conditions { sources: vec![ipv4, ipv4], ..all() }, true, false),
+            (Conditions { sources: vec![ipv6], ..all() }, false, true),
+            (Conditions { sources: vec![ipv4, ipv6], ..all() }, false, false),
+            (Conditions { destinations: vec![ipv4], ..all() }, true, false),
+            (Conditions { destinations: vec![ipv6, ipv6], ..all() }, false, true),
+            (Conditions { sources: vec![ipv4, ipv6], destinations: vec![ipv6], ..all() }, false, true),
+            (Conditions { sources: vec![ipv4], destinations: vec![ipv4, ipv6], ..all() }, true, false),
+        ] {
+            let covered = [4, 6].map(|version| covers(&Conditions { ip_version: Some(version), ..all() }, &narrow));
+            assert_eq!(covered, [is_ipv4, is_ipv6], "{narrow:?}");
+        }
+    }
+
+    /// Every other address of 10.0.0.0/8, from its first on.
+    fn hosts(count: u32) -> Vec<Prefix> {
+        (0..count).map(|at| prefix(&Ipv4Addr::from_bits(0x0A00_0000 + 2 * at).to_string(), 32)).collect()
+    }
+
+    #[test]
+    fn the_search_ends_after_twenty_million_items_of_any_kind() {
+        let all = Conditions::default;
+        // The rule itself and 4,000 times 4,999 protocols are 19,996,001 items.
+        let found = |wide: Conditions, narrow: Conditions| {
+            let wide = Conditions { protocols: vec![6; 4000], ..wide };
+            let narrow = Conditions { protocols: vec![6; 4999], ..narrow };
+            find([(&wide, true), (&narrow, true)])
+        };
+        let link_types = |count: u32| Conditions { link_types: vec![1; count as usize], ..all() };
+        let vlans = |count: u32| Conditions { vlans: vec![7..=7; count as usize], ..all() };
+        let names = |count: u32| Conditions { names: vec!["example.com".to_owned(); count as usize], ..all() };
+        let in_network = Conditions { sources: vec![prefix("10.0.0.0", 8)], ..all() };
+        let of_hosts = |count: u32| Conditions { sources: hosts(count), ..all() };
+        for found in [
+            [3999, 4000].map(|count| found(link_types(1), link_types(count))),
+            [3999, 4000].map(|count| found(vlans(1), vlans(count))),
+            [3999, 4000].map(|count| found(names(1), names(count))),
+            [3999, 4000].map(|count| found(in_network.clone(), of_hosts(count))),
+        ] {
+            let all_checked = Shadows { pairs: vec![(1, 0)], checked: 2 };
+            assert_eq!(found, [all_checked, Shadows { pairs: vec![], checked: 1 }]);
+        }
+    }
+
+    #[test]
+    fn the_index_takes_sixty_four_places_of_a_rule() {
+        for (sources, destinations, places) in [(0, 0, 1), (1, 1, 1), (8, 8, 64), (64, 0, 64), (13, 5, 0), (1, 65, 0)] {
+            let rule =
+                Conditions { sources: hosts(sources), destinations: hosts(destinations), ..Conditions::default() };
+            let mut index = Index::default();
+            index.insert(5, &rule);
+            let others: &[usize] = if places == 0 { &[5] } else { &[] };
+            assert_eq!((index.by_prefixes.len(), &index.others[..]), (places, others), "{sources}, {destinations}");
         }
     }
 

@@ -101,6 +101,10 @@ fn every_key_becomes_its_condition() {
         ("answer = true", Conditions { answer: Some(Content::Any), ..nothing() }),
         ("answer_name = 'Example.com'", Conditions { answer_names: vec!["example.com".into()], ..nothing() }),
         ("inner = true", Conditions { inner: true, ..nothing() }),
+        ("quic = false", Conditions { quic: Some(false), ..nothing() }),
+        // RFC 9000 (15) and RFC 9369 (3.1).
+        ("quic = ['v1', 'v2']", Conditions { quic_versions: vec![1, 0x6B33_43CF], ..nothing() }),
+        ("quic = [0, 0xFF00001D]", Conditions { quic_versions: vec![0, 0xFF00_001D], ..nothing() }),
         ("ech = false", Conditions { ech: Some(false), ..nothing() }),
         ("truncated = false", Conditions { truncated: Some(false), ..nothing() }),
     ] {
@@ -247,6 +251,83 @@ fn what_is_missing_duplicate_or_unknown_is_an_error() {
 }
 
 #[test]
+fn a_rule_without_an_id_is_called_by_its_number() {
+    for (number, ordinal) in [
+        (1, "1st"),
+        (2, "2nd"),
+        (3, "3rd"),
+        (4, "4th"),
+        (10, "10th"),
+        (11, "11th"),
+        (12, "12th"),
+        (13, "13th"),
+        (21, "21st"),
+        (22, "22nd"),
+        (23, "23rd"),
+        (101, "101st"),
+        (111, "111th"),
+        (112, "112th"),
+        (123, "123rd"),
+    ] {
+        let before: String = (1..number).map(|id| format!("[[rule]]\nid = {id}\naction = 'block'\n")).collect();
+        let (_, diagnostics) = read(&format!("{before}[[rule]]\naction = 'block'"));
+        assert_eq!(diagnostics[0].message, format!("the {ordinal} rule has no `id`"));
+    }
+}
+
+#[test]
+fn a_missing_key_is_answered_with_what_it_may_be() {
+    let (_, diagnostics) = read("[[rule]]\n");
+    let allowed: Vec<_> = diagnostics.iter().map(|found| (found.key.as_deref(), found.allowed.as_deref())).collect();
+    let id = "an integer from 1 to 4294967295, different for every rule";
+    let action = "\"permit\" or \"block\"; \"count\" or \"log\", after which the next rule is tried";
+    assert_eq!(allowed, [(Some("id"), Some(id)), (Some("action"), Some(action))]);
+}
+
+#[test]
+fn long_values_are_shown_in_part() {
+    let value = |text: &str| {
+        let (_, diagnostics) = read(&format!("default = {text}"));
+        diagnostics[0].value.clone().unwrap()
+    };
+    // Sixty characters with the quote; the bytes are more.
+    let shown = format!("'{}", "ä".repeat(59));
+    assert_eq!(value(&format!("{shown}'")), shown);
+    assert_eq!(value(&format!("'{}'", "ä".repeat(100))), shown);
+    assert_eq!(value("'drop'"), "'drop'");
+    assert_eq!(value("[1,\n2]"), "[1,");
+}
+
+#[test]
+fn flags_that_are_demanded_twice_are_one_and_opposites_an_error() {
+    let flags = |mask, value| Conditions { tcp_flags: Some(TcpFlags { mask, value }), ..Conditions::default() };
+    // Bits 0 to 7: fin, syn, rst, psh, ack, urg, ece, cwr (RFC 9293, 3.1).
+    assert_eq!(conditions("tcp_flags = ['syn', 'syn', '!ack', '!ack']"), flags(0x12, 0x02));
+    assert_eq!(conditions("tcp_flags = ['!fin', '!syn', 'cwr', 'urg']"), flags(0xA3, 0xA0));
+    assert_eq!(conditions("tcp_flags = '!rst'"), flags(0x04, 0));
+    for line in ["tcp_flags = ['!ack', 'syn', 'ack']", "tcp_flags = ['fin', '!psh', '!fin']"] {
+        let (_, diagnostics) = read(&format!("[[rule]]\nid = 1\naction = 'block'\n{line}"));
+        let message = "rule 1: `tcp_flags` demands that a flag be both set and not set";
+        assert_eq!(diagnostics.iter().map(|found| &*found.message).collect::<Vec<_>>(), [message], "{line}");
+    }
+}
+
+#[test]
+fn many_sets_are_not_all_listed() {
+    let policy = |count: u32| {
+        let sets: String = (10..10 + count).map(|number| format!("s{number} = {number}\n")).collect();
+        format!("[sets.ports]\n{sets}[[rule]]\nid = 1\naction = 'block'\nsource_port = '@nothing-like-these'")
+    };
+    let message = |count| {
+        let (_, diagnostics) = read(&policy(count));
+        diagnostics.into_iter().find(|found| found.severity == Severity::Error).unwrap().message
+    };
+    let listed = "the sets of this kind are @s10, @s11, @s12, @s13, @s14, @s15, @s16, @s17, @s18, @s19";
+    assert!(message(10).ends_with(listed), "{}", message(10));
+    assert!(message(11).ends_with(&format!("{listed} and others")), "{}", message(11));
+}
+
+#[test]
 fn all_errors_are_reported_at_once_in_the_order_of_the_file() {
     let source = "default = 1\n[[rule]]\nid = 1\naction = 2\nvlan = 5000\nsource = ['x', '10.0.0.0/8', 'y']\n\
                   [[rule]]\nfoo = 1\n";
@@ -302,6 +383,24 @@ fn conditions_that_exclude_each_other_are_a_warning() {
         ("link_type = ['raw', 'null']\nether_type = 'arp'", "`link_type` and `ether_type`"),
         ("ip_version = 4\nprotocol = 'ipv6-icmp'\nicmp = 128", "`ip_version` and `protocol` and `icmp`"),
         ("source = '2001:db8::/32'\nprotocol = 'icmp'\nicmp = 8", "`source` and `protocol` and `icmp`"),
+        ("ip_version = 6\nprotocol = 'icmp'\nicmp = 8", "`ip_version` and `protocol` and `icmp`"),
+        ("protocol = 'sctp'\nanswer_name = 'x.example'", "`protocol` and `answer_name`"),
+        ("protocol = 'sctp'\nanswer = 'unread'", "`protocol` and `answer`"),
+        ("fragment = 'later'\nanswer = true", "`answer` and `fragment`"),
+        ("protocol = 'tcp'\nquic = true", "`protocol` and `quic`"),
+        ("protocol = 'tcp'\nquic = 'v1'", "`protocol` and `quic`"),
+        ("fragment = 'later'\nquic = 'v2'", "`quic` and `fragment`"),
+        ("fragment = 'later'\nicmp = 8", "`icmp` and `fragment`"),
+        ("fragment = 'later'\nsource_port = 53", "`source_port` and `fragment`"),
+        ("protocol = 'gre'\ndestination_port = 53", "`protocol` and `destination_port`"),
+        ("protocol = 'udp'\nicmp = 8", "`protocol` and `icmp`"),
+        ("link_type = 'raw'\nvlan = true", "`link_type` and `vlan`"),
+        ("link_type = 'ipv4'\nip_version = 6", "`link_type` and `ip_version`"),
+        ("link_type = 'ipv6'\nip_version = 4", "`link_type` and `ip_version`"),
+        ("ether_type = 'ipv4'\nip_version = 6", "`ether_type` and `ip_version`"),
+        ("ether_type = 'lldp'\ndestination = '::1'", "`ether_type` and `destination`"),
+        ("ether_type = 'arp'\nfragment = 'first'", "`ether_type` and `fragment`"),
+        ("ether_type = 'arp'\nfragment = true", "`ether_type` and `fragment`"),
     ] {
         let found = warnings(&format!("[[rule]]\nid = 1\naction = 'block'\n{lines}"));
         let expected = format!("rule 1 matches no packet: {keys} exclude each other");
@@ -318,6 +417,17 @@ fn conditions_that_exclude_each_other_are_a_warning() {
         "fragment = true\nprotocol = 'tcp'\ntcp_flags = 'syn'\ndestination_port = 1",
         "malformed = true\nether_type = 'ipv4'",
         "vlan = false\nlink_type = 'raw'",
+        "vlan = false\nether_type = 'arp'\nlink_type = 'ethernet'",
+        "ip_version = 6\nprotocol = 'icmp'",
+        "protocol = 'icmp'\nicmp = 8\nip_version = 4\nlink_type = 'ipv4'\nfragment = 'first'",
+        "protocol = 'icmp'\nanswer = false\nquic = false",
+        "fragment = 'later'\nanswer = 'no'\nquic = false",
+        "fragment = 'first'\ndestination_port = 53\nsource_port = 53\nname = 'x.example'",
+        "fragment = false\ndestination_port = 53\nanswer = 'unread'\nanswer_name = 'x.example'",
+        "protocol = 'udp'\nquic = ['v1', 'v2']\nip_version = 6\nlink_type = 'ipv6'",
+        "protocol = ['udp', 'tcp']\ntcp_flags = 'syn'\nname = 'x.example'",
+        "fragment = 'later'\nip_version = 6\nether_type = 'ipv6'\nprotocol = 'tcp'",
+        "inner = true\nether_type = 'arp'\nsource = '192.0.2.1'",
     ] {
         assert_eq!(warnings(&format!("[[rule]]\nid = 1\naction = 'block'\n{lines}")), [""; 0], "{lines}");
     }
@@ -345,6 +455,7 @@ fn ranges_services_types_and_numbers_can_be_written_by_name() {
         ("icmp = 'echo-request'", "depends on the protocol"),
         ("protocol = ['icmp', 'icmpv6']\nicmp = 'redirect'", "depends on the protocol"),
         ("protocol = 'icmp'\nicmp = 'packet-too-big'", "ICMP has no such type"),
+        ("protocol = 'icmpv6'\nicmp = 'timestamp-request'", "ICMPv6 has no such type"),
         ("protocol = 'icmp'\nicmp = 'ehco-request'", "did you mean \"echo-request\"?"),
         ("source = '192.0.2.9-192.0.2.1'", "did you mean \"192.0.2.1-192.0.2.9\"?"),
         ("source = '192.0.2.9-::1'", "one version of IP"),
@@ -439,6 +550,10 @@ fn a_value_that_a_hint_suggests_is_allowed() {
         let (key, _) = line.split_once(" = ").unwrap();
         conditions(&format!("{key} = '{meant}'"));
     }
+    for name in [".", "*", "*."] {
+        let (_, diagnostics) = read(&format!("[[rule]]\nid = 1\naction = 'block'\nname = '{name}'"));
+        assert!(diagnostics[0].message.contains("every name is below the root"), "{}", diagnostics[0].message);
+    }
     // There is nothing to suggest for these.
     for line in ["name = '.'", "name = '*'", "name = '*.'", "name = '*.a b'", "name = '..'"] {
         let (_, diagnostics) = read(&format!("[[rule]]\nid = 1\naction = 'block'\n{line}"));
@@ -484,6 +599,58 @@ fn a_rendered_error_points_at_its_place() {
     {
         assert!(text.contains(part), "{part}\n{text}");
     }
+}
+
+#[test]
+fn a_line_that_is_too_long_is_named_and_not_shown() {
+    let rendered = |length: usize| {
+        let start = "vlan = 5000 #";
+        let line = format!("{start}{}", "x".repeat(length - start.len()));
+        let text = format!("[[rule]]\nid = 1\naction = 'block'\n{line}\n");
+        let (_, diagnostics) = read(&text);
+        anstream::adapter::strip_str(&diagnostics[0].render(&source(&text))).to_string()
+    };
+    for (length, is_shown) in [(1999, true), (2000, true), (2001, false), (3000, false)] {
+        let text = rendered(length);
+        assert!(text.contains("office.toml:4:8"), "{length}: {text}");
+        assert_eq!(text.contains("vlan = 5000 #"), is_shown, "{length}: {text}");
+    }
+}
+
+#[test]
+fn an_error_at_the_end_of_the_file_has_a_place() {
+    let text = "default = ";
+    let (_, diagnostics) = read(text);
+    let record = record(&diagnostics[0], text);
+    assert_eq!((&record["line"], &record["column"]), (&1.into(), &11.into()));
+    let rendered = anstream::adapter::strip_str(&diagnostics[0].render(&source(text))).to_string();
+    assert!(rendered.contains("office.toml:1:11") && rendered.contains("default = "), "{rendered}");
+}
+
+#[test]
+fn both_places_of_a_warning_are_shown() {
+    let text = "[[rule]]\nid = 10\naction = 'permit'\n[[rule]]\nid = 20\naction = 'block'\n";
+    let (file, mut diagnostics) = file::read(&source(text));
+    warn_of_shadowed(&file, &mut diagnostics);
+    let shown = diagnostics.shown();
+    assert_eq!((shown[0].key.as_deref(), shown[0].value.as_deref()), (Some("id"), Some("20")));
+    let rendered = anstream::adapter::strip_str(&shown[0].render(&source(text))).to_string();
+    for part in ["warning: rule 20 never decides", "5 | id = 20", "2 | id = 10", "-- the rule that comes first"] {
+        assert!(rendered.contains(part), "{part}\n{rendered}");
+    }
+}
+
+#[test]
+fn what_a_list_has_is_said_in_words() {
+    let list = |noun, taken, left_out: &[(&'static str, usize)], widened: &[(&'static str, usize)]| {
+        let (left_out, widened) = (left_out.iter().copied().collect(), widened.iter().copied().collect());
+        file::ListRecord { path: "a.txt".to_owned(), noun, taken, left_out, widened }.text()
+    };
+    assert_eq!(list("name", 1, &[], &[]), "a.txt: 1 name");
+    assert_eq!(list("prefix", 0, &[], &[]), "a.txt: 0 prefixes");
+    assert_eq!(list("name", 2, &[("URLs", 3), ("names", 1)], &[]), "a.txt: 2 names; left out: 3 URLs, 1 names");
+    let both = list("prefix", 3, &[("URLs", 1)], &[("wide", 2)]);
+    assert_eq!(both, "a.txt: 3 prefixes; among them 2 wide; left out: 1 URLs");
 }
 
 #[test]

@@ -295,3 +295,290 @@ fn conditions_of_windows_are_not_passed_over() {
             .failed(2, &["expected rules as reg export", "PowerShell"]);
     }
 }
+
+/// What becomes of one rule: its text in the policy, or the reason why it is left out.
+fn becomes((policy, left_out): (toml::Table, String)) -> String {
+    match policy.get("rule") {
+        Some(_) if left_out.is_empty() => rules(&policy).join("; "),
+        Some(_) => panic!("{policy:?}\n{left_out}"),
+        None => left_out,
+    }
+}
+
+#[test]
+fn options_of_iptables_mean_the_same_or_are_left_out() {
+    for (options, expected) in [
+        ("-p tcp -m tcp --syn -j DROP", "protocol='tcp' tcp_flags=['syn', '!ack', '!rst', '!fin']"),
+        ("-p tcp -m tcp ! --syn -j DROP", "flags that are not SYN alone cannot be expressed"),
+        ("-p tcp -m tcp --tcp-flags SYN,ACK NONE -j DROP", "protocol='tcp' tcp_flags=['!syn', '!ack']"),
+        (
+            "-p tcp -m tcp --tcp-flags ALL FIN,URG -j DROP",
+            "protocol='tcp' tcp_flags=['fin', '!syn', '!rst', '!psh', '!ack', 'urg']",
+        ),
+        ("-p tcp -m tcp ! --tcp-flags SYN,ACK SYN -j DROP", "other flags than these cannot be expressed"),
+        ("-p tcp -m tcp --tcp-flags SYN ACK -j DROP", "the flag ack is set, but not among those that are looked at"),
+        ("-p icmp -m icmp ! --icmp-type 8 -j DROP", "!--icmp-type cannot be expressed"),
+        ("-p icmp -m icmp --icmp-type any -j DROP", "protocol='icmp'"),
+        ("-f -j DROP", "fragment='later'"),
+        ("! -f -j DROP", "fragment='no'"),
+        ("-s 192.0.2.1/32 ! -d 192.0.2.2/32 -j DROP", "destination='!192.0.2.2/32' source='192.0.2.1/32'"),
+        ("! -p tcp -j DROP", "protocol='!tcp'"),
+        ("-p all --jump DROP", ""),
+        ("-p udp -m udp --sport 1:2 ! --dport :5 -j DROP", "destination_port='!0-5' protocol='udp' source_port='1-2'"),
+        ("-p udp -m multiport --sports 7,9: -j DROP", "protocol='udp' source_port=['7', '9-65535']"),
+        ("-m comment --comment a\\b -j DROP", "description='a\\\\b'"),
+        ("-m comment --comment \"a\\\\b c\" -j DROP", "description='a\\\\b c'"),
+        ("-p tcp -j MASQUERADE", "the target MASQUERADE neither accepts nor drops"),
+    ] {
+        let text = format!("*filter\n:FORWARD ACCEPT [0:0]\n\n-A FORWARD {options}\nCOMMIT\n");
+        let found = becomes(import("iptables", &text, &["--chain", "FORWARD"]));
+        let reason = format!("left out: -A FORWARD {options}: {expected}");
+        let conditions = found.strip_prefix("action='block' ").map(|rest| rest.replace("ip_version=4", ""));
+        match conditions {
+            Some(found) => {
+                assert_eq!(found.split_whitespace().collect::<Vec<_>>().join(" "), expected, "{options}");
+            }
+            None => assert!(found.contains(&reason), "{options}: {found}"),
+        }
+    }
+}
+
+#[test]
+fn a_return_for_all_packets_ends_a_chain_and_another_is_listed() {
+    let is_for_all = |conditions: &str| {
+        let text = format!("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT {conditions} -j RETURN\n-A INPUT -j DROP\nCOMMIT\n");
+        let (policy, left_out) = import("iptables", &text, &[]);
+        assert!(policy.get("rule").is_none(), "{conditions}: {policy:?}");
+        let listed = ["what it takes out of the rules behind it", "it is behind a rule of its chain"];
+        assert!(left_out.is_empty() || listed.iter().all(|why| left_out.contains(why)), "{conditions}: {left_out}");
+        left_out.is_empty()
+    };
+    assert!(is_for_all("") && is_for_all("-m comment --comment x") && is_for_all("-m comment --comment \"x y\""));
+    for conditions in [
+        "-p tcp",
+        "-p tcp --dport 80",
+        "-m tcp --dport 80",
+        "-p comment --comment x",
+        "-m tcp --comment x",
+        "-m comment --dport x",
+        "-m comment --comment x -p tcp",
+    ] {
+        assert!(!is_for_all(conditions), "{conditions}");
+    }
+}
+
+#[test]
+fn sixteen_jumps_are_followed() {
+    let chain = |jumps: u32| {
+        let name = |number: u32| if number == 0 { "INPUT".to_owned() } else { format!("c{number}") };
+        let chains: String = (0..=jumps).map(|number| format!(":{} - [0:0]\n", name(number))).collect();
+        let rule = |number: u32| format!("-A {} -p tcp -m tcp -j {} -m tcp\n", name(number), name(number + 1));
+        let rules: String = (0..jumps).map(rule).collect();
+        format!("*filter\n{chains}{rules}-A {} -s 192.0.2.1/32 -j DROP\nCOMMIT\n", name(jumps))
+    };
+    let expected = "action='block' direction='inbound' ip_version=4 protocol='tcp' source='192.0.2.1/32'";
+    assert_eq!(becomes(import("iptables", &chain(16), &[])), expected);
+    assert!(becomes(import("iptables", &chain(17), &[])).contains("the target c17 neither accepts nor drops"));
+
+    let of_table = |kind: &str, mut object: Value| {
+        object["family"] = "ip".into();
+        object["table"] = "filter".into();
+        json!({ kind: object })
+    };
+    let ruleset = |jumps: u32| {
+        let name = |number: u32| if number == 0 { "INPUT".to_owned() } else { format!("c{number}") };
+        let rule = |number: u32, statement: Value| {
+            of_table("rule", json!({"chain": name(number), "handle": number, "expr": [statement]}))
+        };
+        let chains = (0..=jumps).map(|number| of_table("chain", json!({"name": name(number)})));
+        let jump = |number| rule(number, json!({"jump": {"target": name(number + 1)}}));
+        let objects: Vec<_> = chains.chain((0..jumps).map(jump)).chain([rule(jumps, json!({"drop": null}))]).collect();
+        json!({ "nftables": objects }).to_string()
+    };
+    assert_eq!(becomes(import("nftables", &ruleset(16), &[])), "action='block' ip_version=4");
+    assert!(becomes(import("nftables", &ruleset(17), &[])).contains("the statement jump cannot be expressed"));
+}
+
+/// What becomes of one rule of nftables in the family inet, which drops.
+fn nftables(conditions: &[Value], sets: &[Value]) -> String {
+    let mut expr = conditions.to_vec();
+    expr.push(json!({"drop": null}));
+    let rule = |family: &str, table: &str, expr: &Value| {
+        let rule = json!({"family": family, "table": table, "chain": "input", "handle": 7, "expr": expr});
+        json!({ "rule": rule })
+    };
+    let mut objects = vec![
+        json!({"chain": {"family": "inet", "table": "filter", "name": "input"}}),
+        json!({"chain": {"family": "inet", "table": "filter", "name": "other"}}),
+        // Of other tables.
+        rule("inet", "nat", &json!([{"accept": null}])),
+        rule("ip", "filter", &json!([{"accept": null}])),
+        rule("inet", "filter", &Value::from(expr)),
+    ];
+    objects.extend(sets.iter().map(|set| json!({ "set": set })));
+    let found = becomes(import("nftables", &json!({ "nftables": objects }).to_string(), &[]));
+    assert!(!found.contains("reached by"), "{found}");
+    found
+}
+
+#[test]
+fn conditions_of_nftables_mean_the_same_or_are_left_out() {
+    let compare = |left: Value, op: &str, right: Value| json!({"match": {"op": op, "left": left, "right": right}});
+    let meta = |key: &str| json!({"meta": {"key": key}});
+    let payload = |protocol: &str, field: &str| json!({"payload": {"protocol": protocol, "field": field}});
+    for (left, op, right, expected) in [
+        (meta("nfproto"), "==", json!("ipv4"), "ip_version=4"),
+        (meta("nfproto"), "==", json!("ipv6"), "ip_version=6"),
+        (meta("protocol"), "==", json!("ip"), "ip_version=4"),
+        (meta("protocol"), "==", json!("ip6"), "ip_version=6"),
+        (meta("protocol"), "==", json!("arp"), "meta protocol is nothing that a packet shows"),
+        (meta("nfproto"), "!=", json!("ipv4"), "meta nfproto is nothing that a packet shows"),
+        (meta("nfproto"), "!=", json!("ipv6"), "meta nfproto is nothing that a packet shows"),
+        (meta("iifname"), "==", json!("ipv4"), "meta iifname is nothing that a packet shows"),
+        (meta("l4proto"), "!=", json!("tcp"), "protocol='!tcp'"),
+        (payload("ip", "saddr"), "==", json!("192.0.2.1"), "ip_version=4 source='192.0.2.1'"),
+        (payload("ip6", "saddr"), "==", json!("::1"), "ip_version=6 source='::1'"),
+        (payload("ip", "daddr"), "!=", json!("192.0.2.1"), "destination='!192.0.2.1' ip_version=4"),
+        (payload("ip", "protocol"), "==", json!("udp"), "ip_version=4 protocol='udp'"),
+        (payload("ip6", "nexthdr"), "==", json!("icmpv6"), "ip_version=6 protocol='ipv6-icmp'"),
+        (payload("ip", "ttl"), "==", json!(1), "ip ttl cannot be expressed"),
+        (payload("tcp", "sport"), "==", json!(80), "protocol='tcp' source_port='80'"),
+        (payload("udp", "dport"), "==", json!({"range": [1, 2]}), "destination_port='1-2' protocol='udp'"),
+        (payload("th", "dport"), "==", json!(80), "destination_port='80'"),
+        (payload("th", "sport"), "!=", json!(80), "source_port='!80'"),
+        (payload("icmp", "type"), "==", json!("echo-request"), "icmp='echo-request' ip_version=4 protocol='icmp'"),
+        (payload("icmpv6", "type"), "==", json!("nd-redirect"), "icmp='137' ip_version=6 protocol='ipv6-icmp'"),
+        (payload("icmp", "type"), "!=", json!("echo-request"), "icmp type cannot be expressed"),
+        (payload("icmpv6", "type"), "!=", json!("echo-request"), "icmpv6 type cannot be expressed"),
+        (payload("ip", "saddr"), "<", json!("192.0.2.1"), "the operator < cannot be expressed"),
+        (payload("tcp", "dport"), "==", json!({"concat": [1, 2]}), "cannot be expressed"),
+    ] {
+        let found = nftables(&[compare(left.clone(), op, right.clone())], &[]);
+        let of_rule = format!("action='block' {expected}");
+        let is_reason = expected.ends_with("expressed") || expected.ends_with("shows");
+        assert!(if is_reason { found.contains(expected) } else { found == of_rule }, "{left} {op} {right}: {found}");
+    }
+    let vlan = nftables(&[compare(payload("vlan", "id"), "==", json!(7))], &[]);
+    assert_eq!(vlan, "action='block' source=['0.0.0.0/0', '::/0'] vlan='7'");
+    let versions = [("ip", "192.0.2.1"), ("ip6", "::1")].map(|(protocol, address)| {
+        compare(payload(protocol, if protocol == "ip" { "saddr" } else { "daddr" }), "==", json!(address))
+    });
+    assert!(nftables(&versions, &[]).contains("conditions on IPv4 and on IPv6 cannot be met together"));
+    let same =
+        [("tcp", "sport"), ("tcp", "dport")].map(|(protocol, field)| compare(payload(protocol, field), "==", json!(1)));
+    assert_eq!(nftables(&same, &[]), "action='block' destination_port='1' protocol='tcp' source_port='1'");
+    let two =
+        [("tcp", "sport"), ("udp", "dport")].map(|(protocol, field)| compare(payload(protocol, field), "==", json!(1)));
+    assert!(nftables(&two, &[]).contains("protocol cannot be \"tcp\" and udp in one rule"));
+}
+
+#[test]
+fn sets_of_nftables_are_taken_unless_they_change() {
+    let source = json!({"payload": {"protocol": "ip", "field": "saddr"}});
+    let is_in_set = [json!({"match": {"op": "==", "left": source, "right": "@s"}})];
+    let set = |more: Value| {
+        let mut set = json!({"family": "inet", "table": "filter", "name": "s", "elem": ["192.0.2.1"]});
+        set.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        set
+    };
+    let taken = "action='block' ip_version=4 source='192.0.2.1'";
+    let changes = "the set s changes by itself";
+    for (more, expected) in [
+        (json!({}), taken),
+        (json!({"flags": ["interval", "constant"]}), taken),
+        (json!({"flags": ["timeout"]}), changes),
+        (json!({"flags": ["interval", "dynamic"]}), changes),
+        (json!({"timeout": 60}), changes),
+        (json!({"elem": []}), "the set s is empty: no packet matches"),
+        (json!({"name": "t"}), "there is no set s in the table"),
+        (json!({"table": "nat"}), "there is no set s in the table"),
+    ] {
+        let other = json!({"family": "inet", "table": "filter", "name": "other", "elem": ["192.0.2.2"]});
+        let found = nftables(&is_in_set, &[other, set(more.clone())]);
+        assert!(found == expected || found.contains(&format!(": {expected}")), "{more}: {found}");
+    }
+}
+
+#[test]
+fn fields_of_windows_mean_the_same_or_are_left_out() {
+    let rest = "action='block' description='what nothing permits' direction='inbound' source=['0.0.0.0/0', '::/0']";
+    for (fields, expected) in [
+        ("Dir=In|LA4=192.0.2.1|RA4=192.0.2.2", "destination='192.0.2.1' direction='inbound' source='192.0.2.2'"),
+        ("Dir=Out|LA4=192.0.2.1|RA4=192.0.2.2", "destination='192.0.2.2' direction='outbound' source='192.0.2.1'"),
+        (
+            "Dir=In|Protocol=6|LPort=80|RPort=81",
+            "destination_port='80' direction='inbound' protocol='6' source_port='81'",
+        ),
+        (
+            "Dir=Out|Protocol=6|LPort=80|RPort=81",
+            "destination_port='81' direction='outbound' protocol='6' source_port='80'",
+        ),
+        ("Dir=In|Edge=FALSE|Defer=FALSE|RA4=192.0.2.0/24", "direction='inbound' source='192.0.2.0/24'"),
+        ("Dir=In|RA4=192.0.2.0/255.255.255.128", "direction='inbound' source='192.0.2.0/25'"),
+        ("Dir=In|RA4=192.0.2.0/255.0.255.0", "the mask 255.0.255.0 is not that of a prefix"),
+        ("Dir=In|Edge=TRUE", "Edge=TRUE cannot be expressed"),
+        ("Dir=In|Defer=App", "Defer=App cannot be expressed"),
+        ("Dir=In|RA4=WINS", "the addresses WINS depend on the machine"),
+        ("Dir=In|Protocol=6|LPort=RPC", "the ports RPC depend on the machine"),
+        ("Dir=In|Profile=Public", "Profile=Public: it depends on the state of the machine"),
+        ("Dir=In|Protocol=58|ICMP6=128:0", "direction='inbound' icmp='128/0' protocol='58'"),
+    ] {
+        let text = format!("\"{{1}}\"=\"v2.31|Action=Allow|Active=TRUE|{fields}|Name=x|\"\r\n");
+        let (policy, left_out) = import("windows", &text, &[]);
+        let found = rules(&policy);
+        assert_eq!(found.last().unwrap(), rest, "{fields}");
+        if found.len() == 1 {
+            assert!(left_out.contains(&format!("left out: x: {expected}")), "{fields}: {left_out}");
+            continue;
+        }
+        // A description is between a destination and a direction.
+        let found = found[0].replace("description='x' ", "").replace(" source=['0.0.0.0/0', '::/0']", "");
+        assert_eq!((found, left_out), (format!("action='permit' {expected}"), String::new()), "{fields}");
+    }
+    // Neither the beginning nor the end alone makes a value whole.
+    for value in ["v2.31|Action=Allow|Active=TRUE|Name=x", "v3.31|Action=Allow|Active=TRUE|Name=x|"] {
+        sluicectl_with_input(["policy", "import", "windows", "-"], format!("\"a\"=\"{value}\"\r\n").as_bytes())
+            .failed(2, &["expected rules as reg export"]);
+    }
+}
+
+#[test]
+fn filters_of_classbench_mean_the_same_or_are_left_out() {
+    for (filter, expected) in [
+        ("@0.0.0.0/0 192.0.2.0/24 0 : 65535 0 : 65535 0x00/0x00", "action='block' destination='192.0.2.0/24'"),
+        (
+            "@0.0.0.0/0 0.0.0.0/0 0 : 65534 1 : 65535 0x11/0xFF 0x0000/0x0000",
+            "action='block' \
+          destination_port='1-65535' protocol=17 source_port='0-65534'",
+        ),
+        ("@0.0.0.0/0 0.0.0.0/0 0 : 65535 0 : 65535 0xFF/0xFF", "action='block' protocol=255"),
+    ] {
+        let found = becomes(import("classbench", &format!("# filters\n\n{filter}\n"), &["--strict"]));
+        assert_eq!(found, expected, "{filter}");
+    }
+    let good = "@192.0.2.1/32 0.0.0.0/0 0 : 65535 0 : 65535 0x06/0xFF";
+    for (filter, why) in [
+        ("@192.0.2.1/32 0.0.0.0/0 0 : 65535 0 : 65535 0x06/0x0F", "only a part of the protocol counts"),
+        (
+            "@192.0.2.1/32 0.0.0.0/0 0 : 65535 0 : 65535 6",
+            "expected a protocol and its mask such as 0x06/0xFF, found 6",
+        ),
+    ] {
+        let (policy, left_out) = import("classbench", &format!("{good}\n{filter}\n"), &[]);
+        assert_eq!(rules(&policy), ["action='block' protocol=6 source='192.0.2.1/32'"]);
+        assert!(left_out.contains(&format!("left out: {filter}: {why}")), "{left_out}");
+    }
+    for text in ["", "# nothing\n", "x\n"] {
+        sluicectl_with_input(["policy", "import", "classbench", "-"], text.as_bytes())
+            .failed(2, &["expected a filter set of ClassBench"]);
+    }
+}
+
+#[test]
+fn rules_are_numbered_in_tens_where_they_stand() {
+    let text = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp -j DROP\n-A INPUT -i lo -j DROP\n\
+                -A INPUT -p udp -j DROP\nCOMMIT\n";
+    let (policy, _) = import("iptables", text, &[]);
+    let ids = policy["rule"].as_array().unwrap().iter().map(|rule| rule["id"].as_integer().unwrap());
+    assert_eq!(ids.collect::<Vec<_>>(), [10, 30]);
+}

@@ -90,6 +90,8 @@ fn a_file_that_is_no_policy_is_named() {
     sluicectl(["policy", "check", missing.to_str().unwrap()]).failed(2, &["cannot read", "missing.toml"]);
     let binary = folder.file("binary.toml", b"default = 'permit'\n# \xFF");
     sluicectl(["policy", "check", &binary]).failed(2, &["binary.toml", "line 2", "UTF-8"]);
+    let binary = folder.file("binary.toml", b"#\n#\n\n\xFF\n");
+    sluicectl(["policy", "check", &binary]).failed(2, &["expected UTF-8 text, found other bytes in line 4\n"]);
     let capture = folder.file("a.pcap", [b"\x0A\x0D\x0D\x0A".as_slice(), &[0; 20]].concat());
     sluicectl(["policy", "check", &capture]).failed(2, &["a.pcap"]);
 }
@@ -160,6 +162,17 @@ fn a_table_beyond_the_limit_of_the_driver_is_a_warning() {
     let run = sluicectl(["policy", "check", &file]);
     run.done();
     assert!(run.stdout.contains("0.0 % of the limit"), "{}", run.stdout);
+    sluicectl(["policy", "check", &file, "--strict"]).done();
+    let report = sluicectl(["policy", "check", &file, "--json"]).json().remove(0);
+    let length = report["table_length"].as_u64().unwrap();
+    for (limit, percent) in [(length, "100.0 % of the limit; 0 warnings"), (2 * length, "50.0 % of the limit; 0 w")] {
+        let run = sluicectl(["policy", "check", &file, "--limit", &limit.to_string()]);
+        run.done();
+        assert!(run.stdout.contains(percent), "{}", run.stdout);
+    }
+    let run = sluicectl(["policy", "check", &file, "--limit", &(length - 1).to_string()]);
+    let message = format!("the table of {length} bytes exceeds the limit of {} bytes", length - 1);
+    assert!(run.stderr.contains(&message) && run.stdout.ends_with("1 warning\n"), "{}{}", run.stderr, run.stdout);
 }
 
 #[test]
@@ -399,12 +412,30 @@ fn verdicts_are_compared_with_expected_ones() {
     );
     assert_documented("policy test", &run.json()[4]);
 
+    // Neither the action nor the rule is enough.
+    let both = "[[packet]]\nprotocol = 47\nvlan = 4095\nsource = '192.0.2.7'\nexpect = 'block'\nrule = 10\n\
+                [[packet]]\nprotocol = 'tcp'\nsource = '192.0.2.7'\nexpect = 'permit'\nrule = 20\n\
+                [[packet]]\nprotocol = 'tcp'\nexpect = 'block'\n";
+    let run = sluicectl(["policy", "test", &policy, "--expect", &folder.file("both.toml", both)]);
+    run.failed(1, &["both.toml: 3 of 3 verdicts differ"]);
+    for line in [
+        "both.toml:1: packet 1: expected block by rule 10, found permit by rule 10\n",
+        "both.toml:7: packet 2: expected permit by rule 20, found permit by rule 10\n",
+        "both.toml:12: packet 3: expected block, found permit by default\n",
+    ] {
+        assert!(run.stdout.contains(line), "{line}: {}", run.stdout);
+    }
+
     for (text, why) in [
         ("[[packet]]\nprotocol = 'tcp'\n", "bad.toml:1:1: missing field `expect`"),
         ("[[packet]]\nexpect = 'block'\nprotocl = 'tcp'\n", "bad.toml:3:1: unknown field `protocl`"),
         ("[[packet]]\nexpect = 'drop'\n", "bad.toml:2:10: unknown variant `drop`"),
         ("[[packet]]\nexpect = 'block'\nprotocol = 'tpc'\n", "bad.toml:1:1: tpc: expected a number from 0 to 255"),
         ("[[packet]]\nexpect = 'block'\nprotocol = 'gre'\nsource_port = 1\n", "has no ports"),
+        ("[[packet]]\nexpect = 'block'\nprotocol = 'tcp'\nvlan = 4096\n", "bad.toml:1:1: 4096: expected a VLAN id"),
+        ("[[packet]]\nexpect = 'block'\nether_type = 'arp'\nprotocol = 6\n", "neither protocol nor addresses"),
+        ("[[packet]]\nexpect = 'block'\nether_type = 'arp'\nsource = '::1'\n", "neither protocol nor addresses"),
+        ("[[packet]]\nexpect = 'block'\nprotocol = 'tcp'\ntcp_flags = ['sny']\n", "expected flags of fin, syn"),
         ("x", "bad.toml:1:2"),
     ] {
         let file = folder.file("bad.toml", text);
@@ -463,6 +494,70 @@ fn policy_test_explains_to_people() {
     assert!(run.stdout.starts_with("packet 1: permit by default: no rule matches\n"), "{}", run.stdout);
 }
 
+/// Green and red are 32 and 31, bold is 1 (ECMA-48, 8.3.117).
+#[test]
+fn what_is_permitted_is_green_and_what_is_blocked_is_red() {
+    let folder = Folder::new();
+    let policy = folder.file("p.toml", "[[rule]]\nid = 5\naction = 'block'\nprotocol = 'udp'\n");
+    for (protocol, colored) in [("tcp", "\x1b[1m\x1b[32mpermit\x1b[0m"), ("udp", "\x1b[1m\x1b[31mblock\x1b[0m")] {
+        let mut command = command(["policy", "test", &policy, "--protocol", protocol]);
+        let output = command.env("CLICOLOR_FORCE", "1").env_remove("NO_COLOR").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(colored), "{text:?}");
+    }
+}
+
+#[test]
+fn conditions_of_a_rule_on_inner_packets_are_judged_inside() {
+    let folder = Folder::new();
+    let policy = folder.file(
+        "p.toml",
+        "[[rule]]\nid = 1\naction = 'block'\ninner = true\nprotocol = 'udp'\ndestination_port = 54\n\
+         [[rule]]\nid = 2\naction = 'block'\nprotocol = 'udp'\n",
+    );
+    let inner = udp([192, 0, 2, 2], 53, b"");
+    // IPv4 in IPv4 is protocol 4 (RFC 2003, 3.1).
+    let header = [0x45, 0, 0, 20 + inner.len() as u8, 0, 0, 0, 0, 64, 4, 0, 0, 198, 51, 100, 1, 198, 51, 100, 2];
+    let capture = folder.file("a.pcap", pcap(101, &[&[&header[..], &inner].concat()]));
+    let run = sluicectl(["policy", "test", &policy, "--capture", &capture, "--packet", "1", "--rule", "1", "--json"]);
+    run.done();
+    let record = &run.json()[0];
+    let judged = |key: &str, value: &str, met: bool| json!({"key": key, "value": value, "met": met});
+    assert_eq!(
+        record["asked"]["conditions"],
+        json!([
+            judged("inner", "true", true),
+            judged("protocol", "'udp'", true),
+            judged("destination_port", "54", false)
+        ])
+    );
+    assert_eq!(record["passed_over"][0], json!({"rule": 1, "key": "destination_port", "value": "54"}));
+    let outside = sluicectl(["policy", "test", &policy, "--protocol", "tcp", "--rule", "1", "--json"]).json().remove(0);
+    assert_eq!(outside["asked"]["conditions"][0], judged("inner", "true", false));
+    assert_eq!(record["passed_over"][1], json!({"rule": 2, "key": "protocol", "value": "'udp'"}));
+}
+
+#[test]
+fn rules_passed_over_are_listed_for_one_packet_alone() {
+    let folder = Folder::new();
+    let policy = folder.file("p.toml", "[[rule]]\nid = 5\naction = 'block'\ndestination_port = 53\n");
+    let capture = folder.file("a.pcap", pcap(101, &[&udp([192, 0, 2, 2], 80, b""), &udp([192, 0, 2, 2], 80, b"")]));
+    let run = sluicectl(["policy", "test", &policy, "--capture", &capture]);
+    assert_eq!(
+        run.stdout,
+        "packet 1: permit by default: no rule matches\npacket 2: permit by default: no rule matches\n"
+    );
+    let run = sluicectl(["policy", "test", &policy, "--capture", &capture, "--packet", "2"]);
+    let expected = "packet 2: permit by default: no rule matches\n  \
+                    rule 5 does not match: destination_port = 53 is not met\n";
+    assert_eq!(run.stdout, expected);
+    let policy = folder.file("all.toml", "[[rule]]\nid = 5\naction = 'permit'\ndescription = 'all'\n");
+    let run = sluicectl(["policy", "test", &policy, "--protocol", "tcp", "--rule", "5"]);
+    let expected = "packet 1: permit by rule 5 (all)\n  no conditions: matches every packet\n  \
+                    rule 5: matches every packet\n";
+    assert_eq!(run.stdout, expected);
+}
+
 #[test]
 fn policy_test_takes_packets_from_a_capture() {
     let folder = Folder::new();
@@ -516,6 +611,10 @@ fn without_windows_the_drivers_are_a_matter_of_state() {
         &["policy", "load", &policy, "--persist"],
         &["policy", "show"],
         &["policy", "clear"],
+        &["policy", "load", "--from-dry-run"],
+        &["policy", "dry-run", "start", &policy],
+        &["policy", "dry-run", "stop"],
+        &["policy", "dry-run", "status"],
         &["classify", &capture],
     ] {
         sluicectl(arguments.iter().copied()).failed(1, &["error: cannot open the device", "classify --offline"]);
