@@ -261,7 +261,10 @@ fn jumps_and_sets_of_nftables_are_followed() {
             "action='permit' destination_port='22' direction='inbound' protocol='tcp'",
         ]
     );
-    for why in ["the set meter changes", "two conditions on destination_port", "what it takes out", "behind", "vmap"] {
+    let of_jump = "(reached by handle 1: ";
+    for why in
+        ["the set meter changes", "two conditions on destination_port", "what it takes out", "behind", "vmap", of_jump]
+    {
         assert!(left_out.contains(why), "{why}: {left_out}");
     }
     assert_eq!(left_out.matches("left out").count(), 5, "{left_out}");
@@ -458,6 +461,21 @@ fn conditions_of_nftables_mean_the_same_or_are_left_out() {
         let is_reason = expected.ends_with("expressed") || expected.ends_with("shows");
         assert!(if is_reason { found.contains(expected) } else { found == of_rule }, "{left} {op} {right}: {found}");
     }
+    let of_output = |kind: &str, more: Value| {
+        let mut object = json!({"family": "ip", "table": "filter"});
+        object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ kind: object })
+    };
+    let chain = of_output("chain", json!({"name": "out", "hook": "output"}));
+    let rule = of_output("rule", json!({"chain": "out", "handle": 1, "expr": [{"drop": null}]}));
+    let found = becomes(import("nftables", &json!({"nftables": [chain, rule]}).to_string(), &["--chain", "out"]));
+    assert_eq!(found, "action='block' direction='outbound' ip_version=4");
+    let both = ["saddr", "daddr"].map(|field| compare(payload("ip", field), "==", json!("192.0.2.1")));
+    assert_eq!(nftables(&both, &[]), "action='block' destination='192.0.2.1' ip_version=4 source='192.0.2.1'");
+    // An error is the reason, where there is a warning as well.
+    let mapped = compare(payload("ip6", "saddr"), "==", json!("::ffff:192.0.2.1"));
+    let wrong = compare(payload("tcp", "dport"), "==", json!("no-service"));
+    assert!(nftables(&[mapped, wrong], &[]).contains("unknown service"));
     let vlan = nftables(&[compare(payload("vlan", "id"), "==", json!(7))], &[]);
     assert_eq!(vlan, "action='block' source=['0.0.0.0/0', '::/0'] vlan='7'");
     let versions = [("ip", "192.0.2.1"), ("ip6", "::1")].map(|(protocol, address)| {
