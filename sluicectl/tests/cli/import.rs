@@ -217,6 +217,13 @@ fn jumps_in_a_circle_end() {
     assert!(left_out.contains("the target a neither"), "{left_out}");
     let text = text.replace("-A a -p tcp -j a", "-A a -j a\n-A a -j a\n-A a -j a");
     sluicectl_with_input(["policy", "import", "iptables", "-"], text.as_bytes()).failed(2, &["more than 200000 rules"]);
+
+    let rule = json!({"rule": {
+        "family": "ip", "table": "filter", "chain": "input", "handle": 7, "expr": [{"jump": {"target": "input"}}]
+    }});
+    let chain = json!({"chain": {"family": "ip", "table": "filter", "name": "input"}});
+    let text = json!({"nftables": [chain, rule, rule, rule]}).to_string();
+    sluicectl_with_input(["policy", "import", "nftables", "-"], text.as_bytes()).failed(2, &["more than 200000 rules"]);
 }
 
 #[test]
@@ -536,7 +543,12 @@ fn fields_of_windows_mean_the_same_or_are_left_out() {
         ("Dir=In|RA4=192.0.2.0/255.0.255.0", "the mask 255.0.255.0 is not that of a prefix"),
         ("Dir=In|Edge=TRUE", "Edge=TRUE cannot be expressed"),
         ("Dir=In|Defer=App", "Defer=App cannot be expressed"),
+        ("Dir=In|RA6=::1", "direction='inbound' source='::1'"),
+        ("Dir=In|RA6=fe80::/64", "direction='inbound' source='fe80::/64'"),
+        ("Dir=In|RA6=2001:db8::1-2001:db8::9", "direction='inbound' source='2001:db8::1-2001:db8::9'"),
         ("Dir=In|RA4=WINS", "the addresses WINS depend on the machine"),
+        ("Dir=In|RA4=DNS", "the addresses DNS depend on the machine"),
+        ("Dir=In|RA6=DefaultGateway", "the addresses DefaultGateway depend on the machine"),
         ("Dir=In|Protocol=6|LPort=RPC", "the ports RPC depend on the machine"),
         ("Dir=In|Profile=Public", "Profile=Public: it depends on the state of the machine"),
         ("Dir=In|Protocol=58|ICMP6=128:0", "direction='inbound' icmp='128/0' protocol='58'"),

@@ -5,8 +5,6 @@
 
 use std::collections::HashMap;
 
-use sluice_core::MAX_RULES;
-
 use super::rule::{BEHIND_RETURN, Imported, MAX_JUMPS, RETURNS, Rule, Seen};
 
 pub(super) fn import(text: &str, chain: &str) -> Result<Imported, String> {
@@ -91,9 +89,7 @@ impl<'a> Filter<'a> {
     fn add(&self, base: &str, name: &str, jump: &Jump, imported: &mut Imported) -> Result<(), String> {
         let mut is_behind_return = jump.is_behind_return;
         for line in self.chains.get(name).map_or(&[][..], |chain| &chain.rules) {
-            if imported.len() > MAX_RULES {
-                return Err(format!("with the jumps carried out there are more than {MAX_RULES} rules"));
-            }
+            imported.has_room()?;
             let own = &words(line)[2..];
             let text = if jump.depth == 0 { (*line).to_owned() } else { format!("{line} (reached by {})", jump.text) };
             let target = own.iter().position(|word| word == "-j" || word == "--jump");

@@ -4,7 +4,6 @@
 //! named set that does not change by itself, by its elements.
 
 use serde_json::Value;
-use sluice_core::MAX_RULES;
 
 use super::rule::{BEHIND_RETURN, Imported, MAX_JUMPS, RETURNS, Rule, Seen};
 
@@ -70,9 +69,7 @@ impl Table<'_> {
     fn add(&self, name: &Value, jump: &Jump, imported: &mut Imported) -> Result<(), String> {
         let mut is_behind_return = jump.is_behind_return;
         for value in self.rules.iter().filter(|rule| rule["chain"] == *name) {
-            if imported.len() > MAX_RULES {
-                return Err(format!("with the jumps carried out there are more than {MAX_RULES} rules"));
-            }
+            imported.has_room()?;
             let mut text = format!("handle {}: {}", value["handle"], value["expr"]);
             if jump.depth > 0 {
                 text = format!("{text} (reached by {})", jump.text);

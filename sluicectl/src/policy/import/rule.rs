@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use sluice_core::MAX_RULES;
+
 use super::super::diagnostic::{Diagnostic, Severity};
 use super::super::file;
 use super::super::source::Source;
@@ -165,9 +167,12 @@ impl Imported {
         self.add("the default", rest);
     }
 
-    /// How many rules there are, with those that are left out.
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
+    /// That a policy has room for one more rule, counting those that are left out: jumps can make any number of them.
+    pub(super) fn has_room(&self) -> Result<(), String> {
+        if self.entries.len() < MAX_RULES {
+            return Ok(());
+        }
+        Err(format!("with the jumps carried out there are more than {MAX_RULES} rules"))
     }
 
     pub(super) fn taken(&self) -> usize {
@@ -204,4 +209,20 @@ impl Imported {
 /// A basic string of TOML, in which JSON's escapes mean the same.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text.replace(char::is_control, " ")).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_rules_are_imported_as_a_policy_has_at_most() {
+        let mut imported = Imported::default();
+        for _ in 1..MAX_RULES {
+            imported.add("a rule", Err("left out".to_owned()));
+        }
+        assert_eq!(imported.has_room(), Ok(()));
+        imported.add("a rule", Ok(Rule::new("block", "")));
+        assert_eq!(imported.has_room(), Err("with the jumps carried out there are more than 200000 rules".to_owned()));
+    }
 }

@@ -72,8 +72,8 @@ fn rule(fields: &[(&str, &str)], name: &str) -> Result<Rule, String> {
             "Protocol" => rule.strings("protocol", [*value]),
             "LPort" | "LPort2_10" | "RPort" | "RPort2_10" => ports.push((key.starts_with('L'), value)),
             "LA4" | "LA6" | "RA4" | "RA6" => {
-                let is_name = !value.starts_with(|first: char| first.is_ascii_hexdigit()) || value.contains("Subnet");
-                if is_name {
+                let is_in_address = |each: char| each.is_ascii_hexdigit() || ".:/-".contains(each);
+                if !value.chars().all(is_in_address) {
                     return Err(format!("the addresses {value} depend on the machine"));
                 }
                 add(address_key(key.starts_with('L')), prefix(value)?);
