@@ -46,6 +46,12 @@ fn the_rules_in_force_are_shown_in_their_order() -> Result<()> {
     let shown = sluicectl_ok(&rig, &["policy", "show", "--json"])?;
     let rules = r#""rule_list":[{"action":"permit","id":9},{"action":"block","id":4}]"#;
     assert!(shown.contains(rules) && shown.contains(r#""default":"block""#), "{shown}");
+    let shown = sluicectl_ok(&rig, &["policy", "show", "--json", "--compare", "ordered.toml"])?;
+    assert!(shown.contains(r#""same":true"#), "{shown}");
+    let outcome = sluicectl(&rig, &["policy", "show", "--json", "--compare", "demo.toml"])?;
+    assert!(outcome.stdout.contains(r#""same":false"#), "{}", outcome.stdout);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("the policy in force is not the one in demo.toml"), "{}", outcome.stderr);
     stop(&rig, "sluice")
 }
 

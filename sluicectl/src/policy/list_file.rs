@@ -4,8 +4,8 @@
 //! left out, and counted by reason.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -66,20 +66,24 @@ impl<T> List<T> {
 
 /// Reads a file, which may be compressed with gzip.
 pub(super) fn read<T>(path: &Path, format: Format<T>) -> Result<List<T>, String> {
-    let unreadable = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
-    let mut bytes = fs::read(path).map_err(unreadable)?;
+    let unreadable = |error: io::Error| format!("cannot read {}: {error}", path.display());
+    let too_long = || format!("{} is longer than {LONGEST} bytes", path.display());
+    let file = File::open(path).map_err(unreadable)?;
+    let mut bytes = all_of(file, LONGEST).map_err(unreadable)?.ok_or_else(too_long)?;
     if bytes.starts_with(&GZIP) {
-        let mut text = Vec::new();
-        MultiGzDecoder::new(&bytes[..]).take(LONGEST + 1).read_to_end(&mut text).map_err(unreadable)?;
-        bytes = text;
-    }
-    if bytes.len() as u64 > LONGEST {
-        return Err(format!("{} is longer than {LONGEST} bytes", path.display()));
+        bytes = all_of(MultiGzDecoder::new(&bytes[..]), LONGEST).map_err(unreadable)?.ok_or_else(too_long)?;
     }
     if is_utf16(&bytes) {
         return Err(format!("{}: expected UTF-8 text, found UTF-16", path.display()));
     }
     Ok(parse(&bytes, format))
+}
+
+/// What can be read, unless that is more than `longest` bytes.
+fn all_of(source: impl Read, longest: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    source.take(longest + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= longest).then_some(bytes))
 }
 
 fn parse<T>(bytes: &[u8], format: Format<T>) -> List<T> {
@@ -488,5 +492,13 @@ mod tests {
         let text = b"\xFF\xFE\x00\nx.example\n\x80\n||\n@@\n\"\n$\n=\n/\n*\n.\n";
         assert_eq!(parse(&text[3..], NAMES).items, ["x.example"]);
         parse(text, ADDRESSES);
+    }
+
+    #[test]
+    fn a_source_of_as_many_bytes_as_are_allowed_is_read() {
+        let read = |length: usize| all_of(&b"x.example"[..length], 8).expect("memory can be read");
+        assert_eq!(read(7), Some(b"x.examp".to_vec()));
+        assert_eq!(read(8), Some(b"x.exampl".to_vec()));
+        assert_eq!(read(9), None);
     }
 }
