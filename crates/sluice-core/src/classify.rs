@@ -3,8 +3,8 @@
 use sluice_npi::{Flow, Header, Verdict, action, flags, link_type};
 
 use crate::parse::parse_head;
+use crate::policy::entry::Found;
 use crate::policy::search::LANES;
-use crate::policy::table::NO_RULE;
 use crate::{Decision, Direction, NameText, ParsedPacket, Policy, UnknownLinkType, parse_inner, parse_with_name};
 
 /// A packet to classify, as it was captured.
@@ -117,14 +117,14 @@ pub fn classify_observed<'packet, B: AsRef<[u8]>>(
         if now.is_empty() && !lacks_rest {
             return Ok(0);
         }
-        let mut rules = [NO_RULE; LANES];
-        find_rules(policy, side_by_side.clone(), now, name.as_ref(), &mut rules);
+        let mut found = [policy.nothing(); LANES];
+        find_rules(policy, side_by_side.clone(), now, name.as_ref(), &mut found);
         if policy.observes() && now.iter().any(|verdict| may_observe(policy, &verdict.flow)) {
-            observe(policy, side_by_side.clone(), now, name.as_ref(), &rules, observer);
+            observe(policy, side_by_side.clone(), now, name.as_ref(), &found, observer);
         }
-        for (verdict, rule) in now.iter_mut().zip(rules) {
-            observer.decided(rule.min(policy.rule_count()));
-            let decision = policy.decision(rule);
+        for (verdict, found) in now.iter_mut().zip(found) {
+            observer.decided(found.rule().min(policy.rule_count()));
+            let decision = found.decision();
             verdict.header = Header::of::<Verdict>();
             verdict.action = decision.action.number();
             verdict.reserved = [0; 3];
@@ -185,12 +185,12 @@ pub fn look_up_again<'packet, B: AsRef<[u8]>>(
         }
         let count = verdicts.iter().take(LANES).take_while(|verdict| !has_no_name(verdict)).count();
         let (now, later) = verdicts.split_at_checked(count).unwrap_or((verdicts, &[]));
-        let mut rules = [NO_RULE; LANES];
-        find_rules(policy, packets.clone(), now, name, &mut rules);
+        let mut found = [policy.nothing(); LANES];
+        find_rules(policy, packets.clone(), now, name, &mut found);
         // The verdicts come first: a packet that is taken and has none would be lost.
-        for ((verdict, rule), packet) in now.iter().zip(rules).zip(&mut packets) {
+        for ((verdict, found), packet) in now.iter().zip(found).zip(&mut packets) {
             let named = CapturedPacket { bytes: named_in(packet.bytes, &verdict.flow, name), ..packet };
-            each(&named, verdict, policy.decision(rule), rule.min(policy.rule_count()));
+            each(&named, verdict, found.decision(), found.rule().min(policy.rule_count()));
         }
         verdicts = later;
     }
@@ -240,7 +240,7 @@ impl Observer for () {
     fn observed(&mut self, _: u32, _: &CapturedPacket<'_>, _: &Flow, _: Decision) {}
 }
 
-/// Tells `observer` of the rules that count and log. `rules` are those that decide.
+/// Tells `observer` of the rules that count and log. `found` is what decides on each packet.
 #[cold]
 #[inline(never)]
 fn observe<'packet, B: AsRef<[u8]>>(
@@ -248,15 +248,15 @@ fn observe<'packet, B: AsRef<[u8]>>(
     packets: impl Iterator<Item = CapturedPacket<'packet>>,
     verdicts: &[Verdict],
     name: Option<&NameText>,
-    rules: &[u32; LANES],
+    found: &[Found; LANES],
     observer: &mut impl Observer,
 ) {
-    for ((packet, verdict), decided) in packets.zip(verdicts).zip(rules) {
+    for ((packet, verdict), decided) in packets.zip(verdicts).zip(found) {
         let flow = &verdict.flow;
         let named = CapturedPacket { bytes: named_in(packet.bytes, flow, name), ..packet };
         let CapturedPacket { direction, link_type, bytes, .. } = named;
-        policy.observe(&ParsedPacket { direction, link_type, bytes, flow }, *decided, |rule| {
-            observer.observed(rule, &named, flow, policy.decision(*decided));
+        policy.observe(&ParsedPacket { direction, link_type, bytes, flow }, decided.rule(), |rule| {
+            observer.observed(rule, &named, flow, decided.decision());
         });
         if policy.looks_inside() && flow.has(flags::TUNNEL) {
             with_inner(&packet, |parsed| observe_inner(policy, &packet, parsed, *decided, observer));
@@ -270,12 +270,12 @@ fn observe_inner<B: AsRef<[u8]>>(
     policy: &Policy<B>,
     packet: &CapturedPacket<'_>,
     parsed: &ParsedPacket<'_>,
-    decided: u32,
+    decided: Found,
     observer: &mut impl Observer,
 ) {
     let named = CapturedPacket { bytes: parsed.bytes, ..*packet };
-    policy.observe(parsed, decided, |rule| {
-        observer.observed(rule, &named, parsed.flow, policy.decision(decided));
+    policy.observe(parsed, decided.rule(), |rule| {
+        observer.observed(rule, &named, parsed.flow, decided.decision());
     });
 }
 
@@ -285,25 +285,25 @@ fn may_observe<B: AsRef<[u8]>>(policy: &Policy<B>, flow: &Flow) -> bool {
     policy.may_observe(flow) || (policy.looks_inside() && flow.has(flags::TUNNEL))
 }
 
-/// Replaces each rule by an earlier one that matches the innermost packet in a tunnel, if there is one.
+/// Replaces what was found for each by an earlier rule that matches the innermost packet in a tunnel, if there is one.
 #[cold]
 #[inline(never)]
 fn look_inside<'packet, B: AsRef<[u8]>>(
     policy: &Policy<B>,
     packets: impl Iterator<Item = CapturedPacket<'packet>>,
     verdicts: &[Verdict],
-    rules: &mut [u32; LANES],
+    found: &mut [Found; LANES],
 ) {
-    for ((packet, verdict), rule) in packets.zip(verdicts).zip(rules) {
+    for ((packet, verdict), found) in packets.zip(verdicts).zip(found) {
         if verdict.flow.has(flags::TUNNEL) {
-            with_inner(&packet, |parsed| *rule = (*rule).min(find_rule(policy, parsed)));
+            with_inner(&packet, |parsed| *found = (*found).min(find_rule(policy, parsed)));
         }
     }
 }
 
-/// The rule that decides on one packet. Its frame is not there while the packet is read.
+/// What decides on one packet. Its frame is not there while the packet is read.
 #[inline(never)]
-fn find_rule<B: AsRef<[u8]>>(policy: &Policy<B>, packet: &ParsedPacket<'_>) -> u32 {
+fn find_rule<B: AsRef<[u8]>>(policy: &Policy<B>, packet: &ParsedPacket<'_>) -> Found {
     policy.find(packet)
 }
 
@@ -319,23 +319,23 @@ fn with_inner(packet: &CapturedPacket<'_>, then: impl FnOnce(&ParsedPacket<'_>))
     }
 }
 
-/// Writes to `rules` the rule that decides on each of up to [`LANES`] packets, whose flows are in `verdicts`. `name` is
-/// the one that was put together, if there is one.
+/// Writes to `found` what decides on each of up to [`LANES`] packets, whose flows are in `verdicts`. `name` is the one
+/// that was put together, if there is one.
 #[inline]
 fn find_rules<'packet, B: AsRef<[u8]>>(
     policy: &Policy<B>,
     packets: impl Iterator<Item = CapturedPacket<'packet>> + Clone,
     verdicts: &[Verdict],
     name: Option<&NameText>,
-    rules: &mut [u32; LANES],
+    found: &mut [Found; LANES],
 ) {
     if let ([verdict], Some(packet)) = (verdicts, packets.clone().next()) {
-        rules[0] = find_rule(policy, &parsed(&packet, verdict, name));
+        found[0] = find_rule(policy, &parsed(&packet, verdict, name));
     } else {
-        find_batch(policy, packets.clone(), verdicts, name, rules);
+        find_batch(policy, packets.clone(), verdicts, name, found);
     }
     if policy.looks_inside() && verdicts.iter().any(|verdict| verdict.flow.has(flags::TUNNEL)) {
-        look_inside(policy, packets, verdicts, rules);
+        look_inside(policy, packets, verdicts, found);
     }
 }
 
@@ -346,7 +346,7 @@ fn find_batch<'packet, B: AsRef<[u8]>>(
     packets: impl Iterator<Item = CapturedPacket<'packet>>,
     verdicts: &[Verdict],
     name: Option<&NameText>,
-    rules: &mut [u32; LANES],
+    found: &mut [Found; LANES],
 ) {
     let Some(first) = verdicts.first() else {
         return;
@@ -356,7 +356,7 @@ fn find_batch<'packet, B: AsRef<[u8]>>(
     for ((place, packet), verdict) in all.iter_mut().zip(packets).zip(verdicts) {
         *place = parsed(&packet, verdict, name);
     }
-    policy.find_batch(all.get(..verdicts.len()).unwrap_or_default(), rules);
+    policy.find_batch(all.get(..verdicts.len()).unwrap_or_default(), found);
 }
 
 /// A packet as it is looked up.

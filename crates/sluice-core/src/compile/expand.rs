@@ -15,10 +15,10 @@ use super::properties::{Properties, properties};
 use super::ranges::{AddressRange, Addresses, merged, sorted};
 use super::{Conditions, Icmp, Rule};
 use crate::policy::conditions::kind;
-use crate::policy::entry::{Common, Entry4, Entry6};
+use crate::policy::entry::{Common, Entry4, Entry6, Found};
 use crate::policy::key::{halves, parts_of};
 use crate::policy::names::IN_ANSWER;
-use crate::policy::table::{ENTRY_HAS_EXTRA, MAX_EXPANDED};
+use crate::policy::table::{MAX_EXPANDED, rule_word};
 
 /// How many entries the lists of one rule may be multiplied out to, besides those of its longest list of addresses: a
 /// few ports of a few protocols between a few networks. An extra condition costs a packet less than many more entries.
@@ -65,8 +65,8 @@ pub(super) fn expand(index: u32, rule: &Rule) -> Result<Expanded, ErrorKind> {
     let ports = ports(c, &mut product, &mut extra);
     outside_boxes(c, &mut extra);
     let extra = extra.words();
-    let rule = index | if extra.is_empty() { 0 } else { ENTRY_HAS_EXTRA };
-    let commons = commons(&ports, &protocols, properties, rule);
+    let found = Found::of_rule(index, (rule.id, rule_word(rule.action, extra.len() as u32)));
+    let commons = commons(&ports, &protocols, properties, found);
     let combinations = sources.count().saturating_mul(destinations.count()).saturating_mul(commons.len());
     if combinations > MAX_EXPANDED {
         return Err(ErrorKind::RuleTooLarge(combinations));
@@ -262,12 +262,12 @@ impl ExtraConditions {
 }
 
 /// The entries of all combinations of ports and protocols, but for their addresses.
-fn commons(ports: &[Ports], protocols: &[Option<u8>], properties: Properties, rule: u32) -> Vec<Common> {
+fn commons(ports: &[Ports], protocols: &[Option<u8>], properties: Properties, found: Found) -> Vec<Common> {
     let mut commons = Vec::new();
     for (first_ports, last_ports) in ports.iter().copied() {
         for protocol in protocols {
             let Properties { value: meta_value, mask: meta_mask } = properties.with_protocol(*protocol);
-            commons.push(Common { first_ports, last_ports, meta_value, meta_mask, rule, run: 1 });
+            commons.push(Common { first_ports, last_ports, meta_value, meta_mask, found });
         }
     }
     commons

@@ -4,13 +4,13 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::tree::{Slice, Space};
-use crate::policy::filter::{GROUP, HEADS, MAX_SHIFT, WINDOW_BITS, WINDOWS};
-
-/// The alignment of filters in bytes: with it, the head of a filter lies in one cache line.
-const ALIGNMENT: usize = HEADS;
+use crate::policy::filter::{GROUP, HEAD, LOWER, WINDOW_BITS, WINDOWS};
 
 /// How many words come before the first filter.
-pub(super) const UNUSED: usize = ALIGNMENT / 4;
+pub(super) const UNUSED: usize = HEAD / 4;
+
+/// How many values a window has.
+const VALUES: usize = 1 << WINDOW_BITS;
 
 /// How many packets the choice is made for. Twice as many take twice the time and change little.
 const SAMPLE: usize = 40;
@@ -31,7 +31,13 @@ pub(super) struct Filters {
 }
 
 struct Candidate {
+    /// What of a dimension is in the window.
     slice: Slice,
+    /// How many bits of the window are below that.
+    below: u32,
+    /// The byte of the key that the window is a half of, and which half.
+    byte: u8,
+    is_lower: bool,
     /// Where its sets start.
     sets: usize,
     /// At most how many entries it rules out that the windows chosen so far do not, summed over the sample.
@@ -51,24 +57,26 @@ impl Filters {
         }
         // What a window rules out beyond the others becomes less with every window chosen. So the one whose gain was
         // the largest when it was last looked at is the best, if it still is.
-        let mut chosen = Vec::new();
-        while chosen.len() < WINDOWS {
-            let Some(best) = self.most_promising() else {
-                break;
-            };
-            self.candidates[best].gain = self.gain(best);
+        let mut chosen = [const { None }; WINDOWS];
+        while let Some(best) = self.most_promising() {
+            let (lower, upper) = chosen.split_at_mut(LOWER);
+            let of_half = if self.candidates[best].is_lower { lower } else { upper };
+            let free = of_half.iter_mut().find(|window| window.is_none());
+            self.candidates[best].gain = if free.is_some() { self.gain(best) } else { 0 };
             if self.candidates[best].gain == 0 {
                 self.candidates.swap_remove(best);
-            } else if self.most_promising() == Some(best) {
+            } else if self.most_promising() == Some(best)
+                && let Some(free) = free
+            {
                 let window = self.candidates.swap_remove(best);
                 for (point, left) in self.sample.iter().zip(self.left.chunks_exact_mut(self.groups)) {
                     let (of_value, of_any) = window.sets(&self.sets, self.groups, point);
                     left.iter_mut().zip(of_value).zip(of_any).for_each(|((left, some), any)| *left &= some | any);
                 }
-                chosen.push(window);
+                *free = Some(window);
             }
         }
-        self.write(space, &chosen)
+        self.write(&chosen)
     }
 
     fn most_promising(&self) -> Option<usize> {
@@ -92,17 +100,18 @@ impl Filters {
     fn find_candidates(&mut self, space: &Space, entries: &[u32]) {
         self.candidates.clear();
         self.sets.clear();
-        let most_bits = window_bits(entries.len());
         for (index, (dimension, spans)) in space.dimensions.iter().enumerate() {
-            let bits = most_bits.min(dimension.width);
-            // A window of fewer bits cannot start higher in a word than one of all bits.
-            let top = (dimension.width - bits).min(u32::BITS - WINDOW_BITS - dimension.lowest_bit);
-            for shift in (0..top).step_by(4).chain([top]) {
-                let slice = Slice { dimension: index, shift, bits };
+            let end = dimension.lowest_bit + dimension.width;
+            // Windows start at multiples of their size, and a dimension may be less than one.
+            let first = dimension.lowest_bit / WINDOW_BITS * WINDOW_BITS;
+            for lowest in (first..end).step_by(WINDOW_BITS as usize) {
+                let start = lowest.max(dimension.lowest_bit);
+                let bits = (lowest + WINDOW_BITS).min(end) - start;
+                let slice = Slice { dimension: index, shift: start - dimension.lowest_bit, bits };
                 let values = 1_usize << bits;
-                let start = self.sets.len();
-                self.sets.resize(start + (values + 1) * self.groups, 0);
-                let (some, any) = self.sets[start..].split_at_mut(values * self.groups);
+                let sets = self.sets.len();
+                self.sets.resize(sets + (values + 1) * self.groups, 0);
+                let (some, any) = self.sets[sets..].split_at_mut(values * self.groups);
                 let mut decided = false;
                 for (at, entry) in entries.iter().enumerate() {
                     let (group, bit) = (at / GROUP as usize, 1 << (at % GROUP as usize));
@@ -117,46 +126,33 @@ impl Filters {
                     }
                 }
                 if decided {
-                    self.candidates.push(Candidate { slice, sets: start, gain: 0 });
+                    let byte = (dimension.word * 4 + lowest / 8) as u8;
+                    let is_lower = lowest % 8 == 0;
+                    self.candidates.push(Candidate { slice, below: start - lowest, byte, is_lower, sets, gain: 0 });
                 } else {
-                    self.sets.truncate(start);
+                    self.sets.truncate(sets);
                 }
             }
         }
     }
 
-    fn write(&mut self, space: &Space, chosen: &[Candidate]) -> u32 {
+    fn write(&mut self, windows: &[Option<Candidate>; WINDOWS]) -> u32 {
         self.words.resize(self.words.len().max(UNUSED), 0);
         let start = self.words.len();
-        let (mut places, mut masks, mut scales, mut starts) =
-            ([0; WINDOWS], [0_u16; WINDOWS], [0_u16; WINDOWS], [0_u16; WINDOWS]);
-        let mut sets: Vec<u128> = Vec::new();
-        for (at, candidate) in chosen.iter().enumerate() {
-            let slice = &candidate.slice;
-            let (dimension, _) = &space.dimensions[slice.dimension];
-            let lowest = dimension.lowest_bit + slice.shift;
-            // The 16 bits that the window is in have to be in one word, as a processor reads them fastest then.
-            let byte = (lowest / 8).min(2);
-            let shift = lowest - byte * 8;
-            places[at] = (dimension.word * 4 + byte) as u8;
-            masks[at] = ((1 << slice.bits) - 1) << shift;
-            scales[at] = (self.groups << (MAX_SHIFT - shift)) as u16;
-            starts[at] = (sets.len() * size_of::<u128>()) as u16;
-            for value in 0..1 << slice.bits {
-                let (some, any) = candidate.sets_of_value(&self.sets, self.groups, value);
-                sets.extend(some.iter().zip(any).map(|(some, any)| some | any));
+        let mut bytes: Vec<u8> = windows.iter().map(|window| window.as_ref().map_or(0, |window| window.byte)).collect();
+        bytes.resize(HEAD, 0);
+        for group in 0..self.groups {
+            for window in windows {
+                for value in 0..VALUES as u32 {
+                    let set = window.as_ref().map_or(u128::MAX, |window| {
+                        let value = value >> window.below & ((1 << window.slice.bits) - 1);
+                        let (some, any) = window.sets_of_value(&self.sets, self.groups, value);
+                        some[group] | any[group]
+                    });
+                    bytes.extend(set.to_le_bytes());
+                }
             }
         }
-        if chosen.len() < WINDOWS {
-            starts[chosen.len()..].fill((sets.len() * size_of::<u128>()) as u16);
-            sets.resize(sets.len() + self.groups, u128::MAX);
-        }
-        let numbers = [masks, scales, starts];
-        let numbers = numbers.iter().flatten().flat_map(|number| number.to_le_bytes());
-        let mut bytes: Vec<u8> = places.into_iter().chain(numbers).collect();
-        bytes.resize(HEADS, 0);
-        bytes.extend(sets.iter().flat_map(|set| set.to_le_bytes()));
-        bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
         self.words.extend(bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)));
         start as u32
     }
@@ -165,13 +161,6 @@ impl Filters {
     pub(super) fn words(self) -> Vec<u32> {
         self.words
     }
-}
-
-/// How many bits the windows of a leaf with this many entries have. Half a group of them takes one bit less, and so on,
-/// and the filter is smaller.
-fn window_bits(entries: usize) -> u32 {
-    let halvings = (GROUP as usize / entries).checked_ilog2().unwrap_or(0);
-    WINDOW_BITS - halvings.min(WINDOW_BITS - 1)
 }
 
 impl Candidate {

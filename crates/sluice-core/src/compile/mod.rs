@@ -104,7 +104,7 @@ pub fn compile_by(model: &CostModel, rules: &[Rule], default_action: Action) -> 
         tree_pairs: suffixes.pairs.len() as u32,
         observing: observes.into(),
     };
-    let layout = Layout::new(counts).ok_or(of_policy(ErrorKind::TooLarge))?;
+    let layout = Layout::new(counts, default_action).ok_or(of_policy(ErrorKind::TooLarge))?;
     let mut table = vec![0; layout.end as usize];
     let header = [MAGIC, VERSION, layout.end, u32::from(default_action.number())];
     put(&mut table, 0, header.iter().chain(&counts.array()).map(|word| word.to_le_bytes()));

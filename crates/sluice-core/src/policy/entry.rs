@@ -6,7 +6,8 @@
 #[cfg(feature = "compile")]
 use super::key::parts_of;
 use super::key::{Key, Key4, Key6, address};
-use super::table::{ENTRY_HAS_EXTRA, Table, halves, root, size, words};
+use super::table::{MAX_RULES, RULE_BLOCKS, RULE_EXTRA, Table, halves, root, size, words};
+use crate::{Action, Decision};
 
 /// What both kinds of entries have: everything but the addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,18 +19,70 @@ pub(crate) struct Common {
     /// What the properties in `meta_mask` have to be.
     pub(crate) meta_value: u32,
     pub(crate) meta_mask: u32,
-    /// The index of the rule, and [`ENTRY_HAS_EXTRA`].
-    pub(crate) rule: u32,
-    /// How many entries from this one on are in order of their rules; this one counts.
-    pub(crate) run: u32,
+    /// The rule.
+    pub(crate) found: Found,
 }
 
-impl Common {
+/// What an entry says of its rule, so that a search that ends there has nothing else to read: the rule's index in the
+/// highest bits, so that an earlier one is less; whether it has extra conditions; whether it blocks; the id in the low
+/// half. The bits between are used by the entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Found(u64);
+
+impl Found {
+    const INDEX_SHIFT: u32 = 46;
+    const HAS_EXTRA: u64 = 1 << 45;
+    const BLOCKS: u64 = 1 << 44;
+    /// The bits of the higher half that are the entry's.
+    const OTHER_BITS: u32 = (1 << 12) - 1;
+
+    /// Rule `index`, by its id and its second word.
+    pub(crate) const fn of_rule(index: u32, (id, word): (u32, u32)) -> Self {
+        let has_extra = if word & RULE_EXTRA == 0 { 0 } else { Self::HAS_EXTRA };
+        let blocks = if word & RULE_BLOCKS == 0 { 0 } else { Self::BLOCKS };
+        Self((index as u64) << Self::INDEX_SHIFT | has_extra | blocks | id as u64)
+    }
+
+    /// No rule: it comes after all others, has the id 0, and does what is done by default.
+    pub(crate) const fn nothing(default_action: Action) -> Self {
+        let blocks = match default_action {
+            Action::Permit => 0,
+            Action::Block => Self::BLOCKS,
+        };
+        Self(u64::MAX << Self::INDEX_SHIFT | blocks)
+    }
+
+    /// The index of the rule; more than any rule has, if there is none.
     #[inline]
-    pub(crate) fn rule_index(&self) -> u32 {
-        self.rule & !ENTRY_HAS_EXTRA
+    pub(crate) const fn rule(self) -> u32 {
+        (self.0 >> Self::INDEX_SHIFT) as u32
+    }
+
+    #[inline]
+    pub(crate) const fn has_extra(self) -> bool {
+        self.0 & Self::HAS_EXTRA != 0
+    }
+
+    /// What the rule decides; or, if it decides nothing, whether it logs, as a block.
+    #[inline]
+    pub(crate) const fn decision(self) -> Decision {
+        let action = if self.0 & Self::BLOCKS == 0 { Action::Permit } else { Action::Block };
+        Decision { action, rule_id: self.0 as u32 }
+    }
+
+    /// The two words of an entry that have this, and in the second one room for [`OTHER_BITS`](Self::OTHER_BITS).
+    #[inline]
+    const fn of_words(id: u32, shape: u32) -> Self {
+        Self((shape as u64) << 32 | id as u64)
+    }
+
+    #[cfg(feature = "compile")]
+    const fn words(self) -> [u32; 2] {
+        [self.0 as u32, (self.0 >> 32) as u32]
     }
 }
+
+const _: () = assert!((MAX_RULES as u64) < u64::MAX >> Found::INDEX_SHIFT);
 
 /// 0 if ports and properties are as they should be, by the bytes that [`Common`] starts with.
 #[inline]
@@ -84,8 +137,8 @@ pub(crate) trait Entry: Sized {
     fn common(&self) -> &Common;
     /// Whether the entry with these bytes is as `key` is, but for extra conditions of its rule.
     fn matches(bytes: &Self::Bytes, key: &Self::Key) -> bool;
-    /// The word with the rule of the entry with these bytes, see [`Common::rule`].
-    fn rule(bytes: &Self::Bytes) -> u32;
+    /// The rule of the entry with these bytes.
+    fn found(bytes: &Self::Bytes) -> Found;
     /// The first 32 bits of source and destination, each with those that count.
     fn first_words(&self) -> [(u32, u32); 2];
     /// Whether all bits outside of values are 0, and all values within their limits.
@@ -111,13 +164,19 @@ impl Entry for Entry4 {
 
     #[inline]
     fn read(b: &Self::Bytes) -> Self {
-        let [source, destination, first_ports, last_ports, meta_value, meta_mask, rule, shape] = words(b);
+        let [source, destination, first_ports, last_ports, meta_value, meta_mask, id, shape] = words(b);
         Self {
             source,
             destination,
-            source_shift: shape >> 20 & 0x3F,
-            destination_shift: shape >> 26,
-            common: Common { first_ports, last_ports, meta_value, meta_mask, rule, run: shape & 0xF_FFFF },
+            source_shift: shape & 0x3F,
+            destination_shift: shape >> 6 & 0x3F,
+            common: Common {
+                first_ports,
+                last_ports,
+                meta_value,
+                meta_mask,
+                found: Found::of_words(id, shape & !Found::OTHER_BITS),
+            },
         }
     }
 
@@ -129,15 +188,15 @@ impl Entry for Entry4 {
     #[inline]
     fn matches(b: &Self::Bytes, key: &Key4) -> bool {
         let [source, destination, .., shape] = words::<8, _>(b);
-        let source = u64::from(key.source() ^ source) >> (shape >> 20 & 63);
-        let destination = u64::from(key.destination() ^ destination) >> (shape >> 26);
+        let source = u64::from(key.source() ^ source) >> (shape & 63);
+        let destination = u64::from(key.destination() ^ destination) >> (shape >> 6 & 63);
         source | destination | u64::from(mismatch(part::<8, _, _>(b), key)) == 0
     }
 
     #[inline]
-    fn rule(b: &Self::Bytes) -> u32 {
-        let [.., rule, _] = words::<8, _>(b);
-        rule
+    fn found(b: &Self::Bytes) -> Found {
+        let [.., id, shape] = words::<8, _>(b);
+        Found::of_words(id, shape)
     }
 
     fn first_words(&self) -> [(u32, u32); 2] {
@@ -155,17 +214,9 @@ impl Entry for Entry4 {
     #[cfg(feature = "compile")]
     fn write(&self) -> Self::Bytes {
         let c = &self.common;
-        let shape = c.run | self.source_shift << 20 | self.destination_shift << 26;
-        write_words([
-            self.source,
-            self.destination,
-            c.first_ports,
-            c.last_ports,
-            c.meta_value,
-            c.meta_mask,
-            c.rule,
-            shape,
-        ])
+        let [id, shape] = c.found.words();
+        let shape = shape | self.source_shift | self.destination_shift << 6;
+        write_words([self.source, self.destination, c.first_ports, c.last_ports, c.meta_value, c.meta_mask, id, shape])
     }
 }
 
@@ -186,14 +237,14 @@ impl Entry for Entry6 {
 
     #[inline]
     fn read(b: &Self::Bytes) -> Self {
-        let [s0, s1, s2, s3, d0, d1, d2, d3, first_ports, last_ports, meta_value, meta_mask, rule, run, shifts, _] =
+        let [s0, s1, s2, s3, d0, d1, d2, d3, first_ports, last_ports, meta_value, meta_mask, id, shape, shifts, _] =
             words(b);
         Self {
             source: address([s0, s1, s2, s3]),
             destination: address([d0, d1, d2, d3]),
             source_shift: shifts & 0xFF,
             destination_shift: shifts >> 8,
-            common: Common { first_ports, last_ports, meta_value, meta_mask, rule, run },
+            common: Common { first_ports, last_ports, meta_value, meta_mask, found: Found::of_words(id, shape) },
         }
     }
 
@@ -212,8 +263,8 @@ impl Entry for Entry6 {
     }
 
     #[inline]
-    fn rule(b: &Self::Bytes) -> u32 {
-        Self::read(b).common.rule
+    fn found(b: &Self::Bytes) -> Found {
+        Self::read(b).common.found
     }
 
     fn first_words(&self) -> [(u32, u32); 2] {
@@ -235,6 +286,7 @@ impl Entry for Entry6 {
         let c = &self.common;
         let [s0, s1, s2, s3] = parts_of(self.source);
         let [d0, d1, d2, d3] = parts_of(self.destination);
+        let [id, shape] = c.found.words();
         let shifts = self.source_shift | self.destination_shift << 8;
         write_words([
             s0,
@@ -249,8 +301,8 @@ impl Entry for Entry6 {
             c.last_ports,
             c.meta_value,
             c.meta_mask,
-            c.rule,
-            c.run,
+            id,
+            shape,
             shifts,
             0,
         ])

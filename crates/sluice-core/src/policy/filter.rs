@@ -4,149 +4,81 @@
 //! value of a window, the set of the entries that allow it, a bit each. What is in all eight sets is usually just
 //! the entry that matches, and only that is compared in full. Only addresses of memory depend on the packet, not
 //! branches, so that a processor has nothing to foresee wrongly (bit vectors: Lakshman and Stiliadis, SIGCOMM 1998).
+//!
+//! A window is half a byte of the key, and its sets have a fixed place. So where a set is takes no number but that of
+//! the byte, and no read of one has to be checked.
 
 use super::key::Key;
-use super::table::{MAX_LEAF, halves, size};
+use super::table::{Table, size};
 
 /// How many windows a filter has.
 pub(crate) const WINDOWS: usize = 8;
 
+/// So many of them, the first ones, are the lower halves of bytes; the others are upper halves.
+pub(crate) const LOWER: usize = 4;
+
+/// The bits of a window.
+pub(crate) const WINDOW_BITS: u32 = 4;
+
 /// How many entries a filter answers for in one step.
 pub(crate) const GROUP: u32 = 128;
 
-/// The bytes that are read for that.
-const GROUP_BYTES: usize = GROUP as usize / 8;
+/// The bytes of a set, of the entries of one group.
+const SET: usize = GROUP as usize / 8;
 
-/// How many bytes say where the windows and their sets are.
-const USED: usize = WINDOWS * 7;
+/// The bytes before the sets: the place of each window in the key, then zeros.
+pub(crate) const HEAD: usize = 16;
 
-/// The bytes before the sets.
-pub(crate) const HEADS: usize = WINDOWS * 8;
+/// The bytes of the sets of one window.
+const WINDOW: usize = SET << WINDOW_BITS;
 
-/// The bits of a window, at most.
-pub(crate) const WINDOW_BITS: u32 = 5;
+/// The bytes of all sets of one group.
+const PART: usize = WINDOWS * WINDOW;
 
-/// How many bits above the byte that it is read from a window may start.
-pub(crate) const MAX_SHIFT: u32 = 16 - WINDOW_BITS;
+const _: () = assert!(SET << WINDOW_BITS == 1 << u8::BITS, "a byte says where in its window a set starts");
 
-/// How far the product of a value and its scale has to be shifted.
-const SCALE_SHIFT: u32 = MAX_SHIFT - GROUP_BYTES.ilog2();
+/// The words before the sets, and those of the sets of one group.
+const HEAD_WORDS: u32 = (HEAD / size::WORD) as u32;
+const PART_WORDS: u32 = (PART / size::WORD) as u32;
 
-/// How many bytes of sets follow the start of every filter, whether it uses them or not, so that no read has to be
-/// checked: as many as the largest filter uses, which is a power of two.
-const SETS: usize = (WINDOWS << WINDOW_BITS) * (MAX_LEAF / 8) as usize;
-
-/// The places in them where a set can start, as a mask.
-const STARTS: usize = SETS - GROUP_BYTES;
-
-const _: () = assert!(SETS.is_power_of_two());
-
-/// The bytes of a filter with all that.
-pub(crate) const SPAN: usize = HEADS + SETS;
-
-/// A filter, split into its parts.
-struct Filter<'table> {
-    /// The byte of the key that each window is read from, with the next one.
-    places: [u8; WINDOWS],
-    /// Which of these 16 bits count.
-    masks: [u16; WINDOWS],
-    /// The size of a set, times 2 to the power of [`SCALE_SHIFT`] less that of the lowest bit that counts.
-    scales: [u16; WINDOWS],
-    /// Where the sets of the window start.
-    starts: [u16; WINDOWS],
-    sets: &'table [u8; SETS],
-}
-
-impl<'table> Filter<'table> {
-    #[inline]
-    fn read(bytes: &'table [u8]) -> Option<Self> {
-        let (heads, rest) = bytes.first_chunk::<SPAN>()?.split_first_chunk::<HEADS>()?;
-        let (places, heads) = heads.split_first_chunk()?;
-        let (masks, heads) = heads.split_first_chunk::<{ WINDOWS * 2 }>()?;
-        let (scales, heads) = heads.split_first_chunk::<{ WINDOWS * 2 }>()?;
-        let (starts, _) = heads.split_first_chunk::<{ WINDOWS * 2 }>()?;
-        Some(Self {
-            places: *places,
-            masks: halves(masks),
-            scales: halves(scales),
-            starts: halves(starts),
-            sets: rest.first_chunk()?,
-        })
-    }
-
-    /// The place, mask, scale and start of each window.
-    #[inline]
-    fn windows(&self) -> impl Iterator<Item = (u8, u16, u16, u16)> {
-        let windows = self.places.iter().zip(self.masks).zip(self.scales).zip(self.starts);
-        windows.map(|(((place, mask), scale), start)| (*place, mask, scale, start))
-    }
-
-    /// Where the set of each window for `key` starts.
-    #[inline]
-    fn rows(&self, key: &impl Key) -> impl Iterator<Item = usize> {
-        self.windows().map(|(place, mask, scale, start)| row(key.half(place) & mask, scale, start))
-    }
-
-    /// What is in all of the sets that start at `rows`, of the group that starts at `offset` in each.
-    #[inline]
-    fn in_all(&self, rows: impl Iterator<Item = usize>, offset: usize) -> u128 {
-        rows.fold(u128::MAX, |found, row| {
-            let set = self.sets.get(row.wrapping_add(offset) & STARTS..).and_then(<[u8]>::first_chunk);
-            found & set.copied().map_or(0, u128::from_le_bytes)
-        })
-    }
-}
-
-/// The entries of the first group that may match. Bits behind the last entry mean nothing.
+/// The entries of the first group that may match, by the filter at `index`. Bits behind the last entry mean nothing.
 #[inline(always)]
-pub(crate) fn first_group(filter: &[u8], key: &impl Key) -> u128 {
-    match Filter::read(filter) {
-        Some(filter) => filter.in_all(filter.rows(key), 0),
-        None => 0,
-    }
+pub(crate) fn first_group(table: &Table<'_>, index: u32, key: &impl Key) -> u128 {
+    let found = || {
+        let (head, sets) = table.filter::<{ HEAD + PART }>(index)?.split_first_chunk()?;
+        Some(in_all(head, sets.first_chunk()?, key))
+    };
+    found().unwrap_or(0)
 }
 
-/// Where the set for `value` starts, the bits of a window in their place.
-#[inline]
-fn row(value: u16, scale: u16, start: u16) -> usize {
-    (usize::from(value).wrapping_mul(scale.into()) >> SCALE_SHIFT).wrapping_add(start.into())
+/// The same of a later group.
+pub(crate) fn group(table: &Table<'_>, index: u32, group: u32, key: &impl Key) -> u128 {
+    let sets = index.wrapping_add(HEAD_WORDS).wrapping_add(group.wrapping_mul(PART_WORDS));
+    let found = || Some(in_all(table.filter(index)?, table.filter(sets)?, key));
+    found().unwrap_or(0)
 }
 
-/// The sets that a filter has for one packet, for a leaf of several groups.
-pub(crate) struct Groups<'table> {
-    filter: Filter<'table>,
-    rows: [usize; WINDOWS],
+/// What is in all of the sets for `key`.
+#[inline(always)]
+fn in_all(head: &[u8; HEAD], sets: &[u8; PART], key: &impl Key) -> u128 {
+    let places = head.iter().take(WINDOWS).enumerate();
+    places.fold(u128::MAX, |found, (window, place)| {
+        let byte = key.byte(*place);
+        let half = if window < LOWER { byte << WINDOW_BITS } else { byte & 0xF0 };
+        let start = window.wrapping_mul(WINDOW).wrapping_add(half.into());
+        let set = sets.get(start..).and_then(<[u8]>::first_chunk);
+        found & set.copied().map_or(0, u128::from_le_bytes)
+    })
 }
 
-impl<'table> Groups<'table> {
-    pub(crate) fn read(filter: &'table [u8], key: &impl Key) -> Option<Self> {
-        let filter = Filter::read(filter)?;
-        let mut rows = [0; WINDOWS];
-        for (to, row) in rows.iter_mut().zip(filter.rows(key)) {
-            *to = row;
-        }
-        Some(Self { filter, rows })
-    }
-
-    /// The entries of group `index` that may match.
-    #[inline]
-    pub(crate) fn group(&self, index: u32) -> u128 {
-        self.filter.in_all(self.rows.iter().copied(), (index as usize).wrapping_mul(GROUP_BYTES))
-    }
-}
-
-/// Whether the filter of `count` entries at the start of `bytes` is all there and reads nothing but its own sets, for a
-/// key of `words` words. The contents of the sets are not looked at: any are safe.
-pub(crate) fn validate(bytes: &[u8], count: u32, words: usize) -> bool {
-    let Some(filter) = Filter::read(bytes) else {
+/// Whether the filter at `index`, of `count` entries, is all there and looks at nothing but a key of `words` words. The
+/// contents of the sets are not looked at: any are safe.
+pub(crate) fn validate(table: &Table<'_>, index: u32, count: u32, words: usize) -> bool {
+    let Some((places, unused)) = table.filter::<HEAD>(index).map(|head| head.split_at(WINDOWS)) else {
         return false;
     };
-    let size = (count.div_ceil(GROUP) as usize).wrapping_mul(GROUP_BYTES);
-    let unused = bytes.get(USED..HEADS).unwrap_or_default();
-    unused.iter().all(|byte| *byte == 0)
-        && filter.windows().all(|(place, mask, scale, start)| {
-            let is_in_a_word = usize::from(place) < words.wrapping_mul(size::WORD) && place % 4 != 3;
-            let last = row(mask, scale, start);
-            is_in_a_word && usize::from(start) & !STARTS == 0 && last.wrapping_add(size) <= SETS
-        })
+    let length = count.div_ceil(GROUP).wrapping_mul(PART_WORDS).wrapping_add(HEAD_WORDS);
+    index.checked_add(length).is_some_and(|end| end <= table.layout.counts.filter_words)
+        && places.iter().all(|place| usize::from(*place) < words.wrapping_mul(size::WORD))
+        && unused.iter().all(|byte| *byte == 0)
 }

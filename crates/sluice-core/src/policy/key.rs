@@ -76,7 +76,7 @@ pub(crate) trait Key: Copy {
     /// The key of these words; those that are not given are 0.
     #[cfg(feature = "compile")]
     fn of_words(words: &[u32]) -> Self;
-    /// The words, least significant byte first, and one byte more, so that 16 bits can be read from any byte on.
+    /// The words, least significant byte first.
     fn bytes(&self) -> &[u8];
     /// The parts of source and destination that `tuple` hashes.
     fn prefixes(&self, tuple: Tuple) -> [u64; 2];
@@ -87,10 +87,10 @@ pub(crate) trait Key: Copy {
         chunk(self.bytes(), index.wrapping_mul(4) & Self::INDEX).map_or(0, u32::from_le_bytes)
     }
 
-    /// The 16 bits from one of the bytes on.
+    /// One of the bytes.
     #[inline]
-    fn half(&self, byte: u8) -> u16 {
-        chunk(self.bytes(), usize::from(byte) & Self::INDEX).map_or(0, u16::from_le_bytes)
+    fn byte(&self, index: u8) -> u8 {
+        self.bytes().get(usize::from(index) & Self::INDEX).copied().unwrap_or(0)
     }
 
     #[inline]
@@ -125,7 +125,7 @@ fn chunk<const SIZE: usize>(bytes: &[u8], at: usize) -> Option<[u8; SIZE]> {
 /// The bytes of a key of these words.
 #[inline]
 fn bytes_of<const WORDS: usize, const BYTES: usize>(words: [u32; WORDS]) -> [u8; BYTES] {
-    const { assert!(BYTES == WORDS * 4 + 1 && WORDS.is_power_of_two()) };
+    const { assert!(BYTES == WORDS * 4 && WORDS.is_power_of_two()) };
     let mut bytes = [0; BYTES];
     for (bytes, word) in bytes.chunks_exact_mut(4).zip(words) {
         bytes.copy_from_slice(&word.to_le_bytes());
@@ -145,14 +145,14 @@ fn bytes_of_some<const BYTES: usize>(words: &[u32]) -> [u8; BYTES] {
 
 /// The key of a packet that is not IPv6.
 #[derive(Clone, Copy)]
-pub(crate) struct Key4([u8; 17]);
+pub(crate) struct Key4([u8; 16]);
 
 /// The key of an IPv6 packet.
 #[derive(Clone, Copy)]
-pub(crate) struct Key6([u8; 65]);
+pub(crate) struct Key6([u8; 64]);
 
 impl Key for Key4 {
-    const ZERO: Self = Self([0; 17]);
+    const ZERO: Self = Self([0; 16]);
     const WORDS: usize = 4;
 
     /// `flow` has IPv4 addresses or none, which then are 0.
@@ -182,7 +182,7 @@ impl Key for Key4 {
 }
 
 impl Key for Key6 {
-    const ZERO: Self = Self([0; 65]);
+    const ZERO: Self = Self([0; 64]);
     const WORDS: usize = 16;
 
     #[inline]

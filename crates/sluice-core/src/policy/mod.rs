@@ -20,9 +20,10 @@ use sluice_npi::Flow;
 pub use table::{MAX_EXPANDED, MAX_NAME_LENGTH, MAX_RULES, MAX_TABLE_SIZE};
 pub use validate::TableError;
 
+use self::entry::Found;
 use self::reach::Reach;
 use self::search::LANES;
-use self::table::{Counts, Layout, NO_RULE, RULE_BLOCKS, Table, rule_action};
+use self::table::{Counts, Layout, NO_RULE, Table, rule_action};
 use crate::{Action, Direction, RuleAction};
 
 /// What a policy says about a packet.
@@ -34,15 +35,6 @@ pub struct Decision {
     pub rule_id: u32,
 }
 
-impl Decision {
-    /// What a rule decides: its id and its second word.
-    #[inline]
-    fn of_rule((rule_id, word): (u32, u32)) -> Self {
-        let action = if word & RULE_BLOCKS == 0 { Action::Permit } else { Action::Block };
-        Self { action, rule_id }
-    }
-}
-
 /// An ordered list of rules, compiled to a table, and the action for packets that no rule matches.
 ///
 /// `B` holds the bytes: `&[u8]`, `Vec<u8>`, `Box<[u8]>` or what a driver's allocator gives.
@@ -50,7 +42,6 @@ impl Decision {
 pub struct Policy<B> {
     bytes: B,
     layout: Layout,
-    default_action: Action,
 }
 
 impl<B> Policy<B> {
@@ -90,10 +81,11 @@ impl<B> Policy<B> {
             filters: 0,
             end: 0,
             observed: Reach::NOTHING,
+            nothing: Found::nothing(default_action),
             looks_inside: false,
             reads_answers: false,
         };
-        Self { bytes, layout, default_action }
+        Self { bytes, layout }
     }
 
     /// How many rules there are.
@@ -118,7 +110,7 @@ impl<B> Policy<B> {
     /// What happens to a packet that no rule matches.
     #[must_use]
     pub const fn default_action(&self) -> Action {
-        self.default_action
+        self.layout.nothing.decision().action
     }
 
     /// Gives the bytes back.
@@ -134,8 +126,8 @@ impl<B: AsRef<[u8]>> Policy<B> {
     ///
     /// The first part that is not as `compile::compile` makes it, and what is wrong with it.
     pub fn new(bytes: B) -> Result<Self, TableError> {
-        let (layout, default_action) = validate::table(bytes.as_ref())?;
-        Ok(Self { bytes, layout, default_action })
+        let layout = validate::table(bytes.as_ref())?;
+        Ok(Self { bytes, layout })
     }
 
     /// The bytes of the table.
@@ -175,7 +167,7 @@ impl<B: AsRef<[u8]>> Policy<B> {
     #[inline]
     pub fn classify(&self, direction: Direction, link_type: u16, bytes: &[u8], flow: &Flow) -> Decision {
         let table = self.table();
-        self.decision(search::first_rule(&table, &ParsedPacket { direction, link_type, bytes, flow }))
+        search::first_rule(&table, &ParsedPacket { direction, link_type, bytes, flow }).decision()
     }
 
     /// Does what [`classify`](Self::classify) does for each of several packets, which takes less time for each: as many
@@ -188,26 +180,32 @@ impl<B: AsRef<[u8]>> Policy<B> {
         let (of_several, of_rest) = decisions.get_mut(..packets.len()).unwrap_or_default().as_chunks_mut::<LANES>();
         let table = self.table();
         for (packets, decisions) in several.iter().zip(of_several) {
-            let mut found = [NO_RULE; LANES];
+            let mut found = [self.layout.nothing; LANES];
             search::first_rules(&table, packets, &mut found);
-            for (decision, rule) in decisions.iter_mut().zip(found) {
-                *decision = self.decision(rule);
+            for (decision, found) in decisions.iter_mut().zip(found) {
+                *decision = found.decision();
             }
         }
         for (packet, decision) in rest.iter().zip(of_rest) {
-            *decision = self.decision(search::first_rule(&table, packet));
+            *decision = search::first_rule(&table, packet).decision();
         }
     }
 
-    /// The index of the rule that decides on the packet, or [`NO_RULE`].
+    /// What is found where no rule matches.
     #[inline]
-    pub(crate) fn find(&self, packet: &ParsedPacket<'_>) -> u32 {
+    pub(crate) const fn nothing(&self) -> Found {
+        self.layout.nothing
+    }
+
+    /// What decides on the packet.
+    #[inline]
+    pub(crate) fn find(&self, packet: &ParsedPacket<'_>) -> Found {
         search::first_rule(&self.table(), packet)
     }
 
-    /// Writes to `found` the index of the rule that decides on each of up to [`LANES`] packets, or [`NO_RULE`].
+    /// Writes to `found` what decides on each of up to [`LANES`] packets.
     #[inline]
-    pub(crate) fn find_batch(&self, packets: &[ParsedPacket<'_>], found: &mut [u32; LANES]) {
+    pub(crate) fn find_batch(&self, packets: &[ParsedPacket<'_>], found: &mut [Found; LANES]) {
         match packets.first_chunk() {
             Some(packets) => search::first_rules(&self.table(), packets, found),
             None => search::one_by_one(&self.table(), packets, found),
@@ -217,15 +215,6 @@ impl<B: AsRef<[u8]>> Policy<B> {
     #[inline]
     fn table(&self) -> Table<'_> {
         Table { bytes: self.bytes.as_ref(), layout: &self.layout }
-    }
-
-    /// What rule `index` decides, or the default if there is none.
-    #[inline]
-    pub(crate) fn decision(&self, index: u32) -> Decision {
-        match self.table().rule(index) {
-            Some(rule) => Decision::of_rule(rule),
-            None => Decision { action: self.default_action, rule_id: 0 },
-        }
     }
 }
 

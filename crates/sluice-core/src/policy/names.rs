@@ -9,7 +9,7 @@
 
 use sluice_npi::{Flow, name_kind};
 
-use super::entry::Entry;
+use super::entry::{Entry, Found};
 use super::search::{ParsedPacket, search};
 use super::table::{MAX_NAME_LENGTH, Table, root, size};
 use crate::parse::for_each_answer_name;
@@ -491,7 +491,8 @@ impl Roots {
 /// The first rule before `best` that names a suffix of the packet's name, or of one in its answers, and matches; else
 /// `best`.
 #[cold]
-pub(crate) fn first_rule<E: Entry>(table: &Table<'_>, key: &E::Key, packet: &ParsedPacket<'_>, best: u32) -> u32 {
+pub(crate) fn first_rule<E: Entry>(table: Table<'_>, key: &E::Key, packet: ParsedPacket<'_>, best: Found) -> Found {
+    let (table, packet) = (&table, &packet);
     let mut roots = Roots::NONE_YET;
     let mut best = best;
     while let Some(root) = roots.next::<E>(table, packet) {

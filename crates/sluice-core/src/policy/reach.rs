@@ -87,7 +87,7 @@ impl Reach {
 
     fn of_section<E: Entry>(table: &Table<'_>, count: u32) -> Option<Self> {
         let observes =
-            |entry: &E| table.rule(entry.common().rule_index()).is_some_and(|(_, word)| word & RULE_OBSERVES != 0);
+            |entry: &E| table.rule(entry.common().found.rule()).is_some_and(|(_, word)| word & RULE_OBSERVES != 0);
         let entries = (0..count).filter_map(|index| E::bytes(table, index).map(E::read));
         entries.filter(observes).map(|entry| Self::of(&entry)).reduce(Self::with)
     }

@@ -2,11 +2,11 @@
 
 use sluice_npi::Flow;
 
-use super::entry::{Entry, Entry4, Entry6};
-use super::filter::{GROUP, Groups, first_group};
+use super::entry::{Entry, Entry4, Entry6, Found};
+use super::filter::{GROUP, first_group, group};
 use super::key::Key;
 use super::node::Node;
-use super::table::{ENTRY_HAS_EXTRA, MAX_PENDING, NO_RULE, RULE_EXTRA, Table, root};
+use super::table::{MAX_PENDING, NO_RULE, RULE_EXTRA, Table, root};
 use super::{conditions, names};
 use crate::Direction;
 
@@ -41,11 +41,11 @@ impl ParsedPacket<'_> {
     }
 }
 
-/// The index of the first rule that matches, or [`NO_RULE`].
+/// The first rule that matches, or what the table has for [none](super::table::Layout::nothing).
 #[inline]
-pub(crate) fn first_rule(table: &Table<'_>, packet: &ParsedPacket<'_>) -> u32 {
+pub(crate) fn first_rule(table: &Table<'_>, packet: &ParsedPacket<'_>) -> Found {
     #[inline(always)]
-    fn of<E: Entry>(table: &Table<'_>, packet: &ParsedPacket<'_>) -> u32 {
+    fn of<E: Entry>(table: &Table<'_>, packet: &ParsedPacket<'_>) -> Found {
         let key = E::Key::new(packet.direction, packet.flow);
         let root = packet.root();
         let best = match table.node(root) {
@@ -67,7 +67,7 @@ pub(crate) const LANES: usize = 4;
 /// the memory of the others is on its way; and where a processor takes a wrong turn, it has less to do again. Those
 /// that are not of the same IP version are looked up one by one.
 #[inline]
-pub(crate) fn first_rules(table: &Table<'_>, packets: &[ParsedPacket<'_>; LANES], found: &mut [u32; LANES]) {
+pub(crate) fn first_rules(table: &Table<'_>, packets: &[ParsedPacket<'_>; LANES], found: &mut [Found; LANES]) {
     let [first, others @ ..] = packets;
     if others.iter().fold(false, |differ, other| differ | (other.flow.ip_version != first.flow.ip_version)) {
         one_by_one(table, packets, found);
@@ -80,13 +80,18 @@ pub(crate) fn first_rules(table: &Table<'_>, packets: &[ParsedPacket<'_>; LANES]
 
 /// The same for up to [`LANES`] packets of any kind.
 #[inline(never)]
-pub(crate) fn one_by_one(table: &Table<'_>, packets: &[ParsedPacket<'_>], found: &mut [u32; LANES]) {
+pub(crate) fn one_by_one(table: &Table<'_>, packets: &[ParsedPacket<'_>], found: &mut [Found; LANES]) {
     for (packet, found) in packets.iter().zip(found) {
         *found = first_rule(table, packet);
     }
 }
 
-fn side_by_side<E: Entry>(table: &Table<'_>, root: u32, packets: &[ParsedPacket<'_>; LANES], found: &mut [u32; LANES]) {
+fn side_by_side<E: Entry>(
+    table: &Table<'_>,
+    root: u32,
+    packets: &[ParsedPacket<'_>; LANES],
+    found: &mut [Found; LANES],
+) {
     match table.node(root) {
         Some(node) if node.is_table() => in_tables_side_by_side::<E>(table, &node, packets, found),
         _ => in_cuts_side_by_side::<E>(table, root, packets, found),
@@ -98,7 +103,7 @@ fn in_tables_side_by_side<E: Entry>(
     table: &Table<'_>,
     node: &Node,
     packets: &[ParsedPacket<'_>; LANES],
-    found: &mut [u32; LANES],
+    found: &mut [Found; LANES],
 ) {
     let mut lanes = [(E::Key::ZERO, Child::NONE); LANES];
     for ((key, child), packet) in lanes.iter_mut().zip(packets) {
@@ -116,7 +121,7 @@ fn in_cuts_side_by_side<E: Entry>(
     table: &Table<'_>,
     root: u32,
     packets: &[ParsedPacket<'_>; LANES],
-    found: &mut [u32; LANES],
+    found: &mut [Found; LANES],
 ) {
     let mut lanes = [const { Lane::<E>::IDLE }; LANES];
     for (lane, packet) in lanes.iter_mut().zip(packets) {
@@ -183,10 +188,10 @@ impl Way {
 
 /// Looks at the rules that name the packet's host.
 #[inline(always)]
-fn by_name<E: Entry>(table: &Table<'_>, packet: &ParsedPacket<'_>, key: &E::Key, best: u32) -> u32 {
+fn by_name<E: Entry>(table: &Table<'_>, packet: &ParsedPacket<'_>, key: &E::Key, best: Found) -> Found {
     let flow = packet.flow;
     if table.layout.counts.suffixes != 0 && flow.name_length != 0 && flow.ip_version != 0 {
-        return names::first_rule::<E>(table, key, packet, best);
+        return names::first_rule::<E>(*table, key, *packet, best);
     }
     best
 }
@@ -212,31 +217,31 @@ impl Child {
 }
 
 /// The first rule that matches in a hash table, of which `child` is known, in those behind it, and in what comes behind
-/// them; or [`NO_RULE`].
+/// them; or none.
 ///
 /// A walk finds the same. Here nothing is put off, as what a table leaves to others is where the next turn starts.
 #[inline(always)]
-fn in_tables<E: Entry>(table: &Table<'_>, node: &Node, child: Child, key: &E::Key, packet: &ParsedPacket<'_>) -> u32 {
-    let (mut rest, mut child, mut best) = (node.base, child, NO_RULE);
+fn in_tables<E: Entry>(table: &Table<'_>, node: &Node, child: Child, key: &E::Key, packet: &ParsedPacket<'_>) -> Found {
+    let (mut rest, mut child, mut best) = (node.base, child, table.layout.nothing);
     loop {
-        if child.first_rule < best {
+        if child.first_rule < best.rule() {
             let Some(node) = table.node(child.index) else {
                 return best;
             };
             best = if node.is_leaf() && node.filter().is_none() {
                 in_entries::<E>(table, &node, key, packet, best)
             } else {
-                search_node::<E>(table, node, key, packet, best)
+                search_node::<E>(*table, node, key, *packet, best)
             };
         }
         let Some(node) = table.node(rest) else {
             return best;
         };
-        if node.first_rule >= best {
+        if node.first_rule >= best.rule() {
             return best;
         }
         if !node.is_table() {
-            return search_node::<E>(table, node, key, packet, best);
+            return search_node::<E>(*table, node, key, *packet, best);
         }
         (rest, child) = (node.base, Child::of(table, &node, key));
     }
@@ -244,16 +249,20 @@ fn in_tables<E: Entry>(table: &Table<'_>, node: &Node, child: Child, key: &E::Ke
 
 /// Looks at the entries of the leaf that a packet has come to, and at what was put off.
 #[inline(always)]
-fn finish<E: Entry>(table: &Table<'_>, packet: &ParsedPacket<'_>, key: &E::Key, way: Way, candidates: u128) -> u32 {
+fn finish<E: Entry>(table: &Table<'_>, packet: &ParsedPacket<'_>, key: &E::Key, way: Way, candidates: u128) -> Found {
+    let nothing = table.layout.nothing;
     let best = if way.node.is_leaf() {
-        search_leaf::<E>(table, &way.node, candidates, key, packet, NO_RULE)
+        search_leaf::<E>(table, &way.node, candidates, key, packet, nothing)
     } else {
-        search_node::<E>(table, way.node, key, packet, NO_RULE)
+        search_node::<E>(*table, way.node, key, *packet, nothing)
     };
-    match table.node(way.put_off) {
-        Some(node) if way.put_off != 0 && node.first_rule < best => search_node::<E>(table, node, key, packet, best),
-        _ => best,
+    if way.put_off != 0
+        && let Some(node) = table.node(way.put_off)
+        && node.first_rule < best.rule()
+    {
+        return search_node::<E>(*table, node, key, *packet, best);
     }
+    best
 }
 
 /// The first rule before `best` that matches in the tree at `root`; else `best`.
@@ -262,25 +271,35 @@ pub(crate) fn search<E: Entry>(
     root: u32,
     key: &E::Key,
     packet: &ParsedPacket<'_>,
-    best: u32,
-) -> u32 {
+    best: Found,
+) -> Found {
     match table.node(root) {
-        Some(node) => search_node::<E>(table, node, key, packet, best),
+        Some(node) => search_node::<E>(*table, node, key, *packet, best),
         None => best,
     }
 }
 
 /// The same below a node that was read.
+///
+/// This and other calls that a search seldom makes take copies: what they were given references to would have to be in
+/// memory for every search.
 #[inline(never)]
-fn search_node<E: Entry>(table: &Table<'_>, node: Node, key: &E::Key, packet: &ParsedPacket<'_>, mut best: u32) -> u32 {
+fn search_node<E: Entry>(
+    table: Table<'_>,
+    node: Node,
+    key: &E::Key,
+    packet: ParsedPacket<'_>,
+    mut best: Found,
+) -> Found {
+    let (table, packet) = (&table, &packet);
     let mut walk = Walk::ENDED;
     let mut next = Some(node);
     while let Some(node) = next {
-        if let Some(leaf) = walk.descend(table, node, key, best) {
+        if let Some(leaf) = walk.descend(table, node, key, best.rule()) {
             let candidates = first_candidates(table, &leaf, key);
             best = search_leaf::<E>(table, &leaf, candidates, key, packet, best);
         }
-        next = walk.next_before(table, best);
+        next = walk.next_before(table, best.rule());
     }
     best
 }
@@ -389,10 +408,9 @@ fn all_in_leaf<E: Entry>(
     before: u32,
     found: &mut dyn FnMut(u32),
 ) {
-    let groups = leaf.filter().and_then(|index| Groups::read(table.filter(index)?, key));
     for index in 0..leaf.entry_count().div_ceil(GROUP) {
         let first = index.wrapping_mul(GROUP);
-        let mut candidates = groups.as_ref().map_or(u128::MAX, |groups| groups.group(index));
+        let mut candidates = leaf.filter().map_or(u128::MAX, |filter| group(table, filter, index, key));
         while candidates != 0 {
             let at = first.wrapping_add(candidates.trailing_zeros());
             if at >= leaf.entry_count() {
@@ -401,13 +419,12 @@ fn all_in_leaf<E: Entry>(
             let Some(bytes) = E::bytes(table, leaf.base.wrapping_add(at)) else {
                 return;
             };
-            let entry = E::read(bytes);
-            let common = entry.common();
-            let rule = common.rule_index();
+            let of_entry = E::found(bytes);
+            let rule = of_entry.rule();
             if rule >= before {
                 return;
             }
-            if E::matches(bytes, key) && (common.rule & ENTRY_HAS_EXTRA == 0 || extra_matches(table, rule, packet)) {
+            if E::matches(bytes, key) && (!of_entry.has_extra() || extra_matches(*table, rule, *packet)) {
                 found(rule);
             }
             candidates &= candidates.wrapping_sub(1);
@@ -418,10 +435,7 @@ fn all_in_leaf<E: Entry>(
 /// Which entries of the first group of a leaf with a filter may match.
 #[inline(always)]
 fn first_candidates(table: &Table<'_>, leaf: &Node, key: &impl Key) -> u128 {
-    match leaf.filter().and_then(|index| table.filter(index)) {
-        Some(filter) => first_group(filter, key),
-        None => 0,
-    }
+    leaf.filter().map_or(0, |filter| first_group(table, filter, key))
 }
 
 /// The first rule before `best` in a leaf that matches, given the candidates of its first group; else `best`.
@@ -432,22 +446,22 @@ fn search_leaf<E: Entry>(
     candidates: u128,
     key: &E::Key,
     packet: &ParsedPacket<'_>,
-    best: u32,
-) -> u32 {
+    best: Found,
+) -> Found {
     let count = leaf.entry_count();
-    if leaf.filter().is_none() {
+    let Some(filter) = leaf.filter() else {
         return in_entries::<E>(table, leaf, key, packet, best);
-    }
+    };
     match first_of::<E>(table, leaf.base, count, candidates, key, packet, best) {
         Some(best) => best,
-        None if count > GROUP => more_groups::<E>(table, leaf, key, packet, best),
+        None if count > GROUP => more_groups::<E>(*table, filter, [leaf.base, count], key, *packet, best),
         None => best,
     }
 }
 
 /// The first rule before `best` that matches in a leaf without a filter; else `best`.
 #[inline(always)]
-fn in_entries<E: Entry>(table: &Table<'_>, leaf: &Node, key: &E::Key, packet: &ParsedPacket<'_>, best: u32) -> u32 {
+fn in_entries<E: Entry>(table: &Table<'_>, leaf: &Node, key: &E::Key, packet: &ParsedPacket<'_>, best: Found) -> Found {
     let Some(entries) = E::run(table, leaf.base, leaf.entry_count()) else {
         return best;
     };
@@ -466,28 +480,34 @@ fn decides<E: Entry>(
     entry: &E::Bytes,
     key: &E::Key,
     packet: &ParsedPacket<'_>,
-    best: u32,
-) -> Option<u32> {
+    best: Found,
+) -> Option<Found> {
     if !E::matches(entry, key) {
         return None;
     }
-    let word = E::rule(entry);
-    let rule = word & !ENTRY_HAS_EXTRA;
-    if rule >= best {
+    let found = E::found(entry);
+    if found >= best {
         return Some(best);
     }
-    (word & ENTRY_HAS_EXTRA == 0 || extra_matches(table, rule, packet)).then_some(rule)
+    (!found.has_extra() || extra_matches(*table, found.rule(), *packet)).then_some(found)
 }
 
-/// Searches a leaf from its second group on.
+/// Searches `count` entries from `base` on, those of a leaf, from its second group on.
 #[inline(never)]
-fn more_groups<E: Entry>(table: &Table<'_>, leaf: &Node, key: &E::Key, packet: &ParsedPacket<'_>, best: u32) -> u32 {
-    let groups = leaf.filter().and_then(|index| Groups::read(table.filter(index)?, key));
-    for index in 1..leaf.entry_count().div_ceil(GROUP) {
+fn more_groups<E: Entry>(
+    table: Table<'_>,
+    filter: u32,
+    [base, count]: [u32; 2],
+    key: &E::Key,
+    packet: ParsedPacket<'_>,
+    best: Found,
+) -> Found {
+    let (table, packet) = (&table, &packet);
+    for index in 1..count.div_ceil(GROUP) {
         let before = index.wrapping_mul(GROUP);
-        let candidates = groups.as_ref().map_or(u128::MAX, |groups| groups.group(index));
-        let left = leaf.entry_count().wrapping_sub(before);
-        if let Some(best) = first_of::<E>(table, leaf.base.wrapping_add(before), left, candidates, key, packet, best) {
+        let candidates = group(table, filter, index, key);
+        let left = count.wrapping_sub(before);
+        if let Some(best) = first_of::<E>(table, base.wrapping_add(before), left, candidates, key, packet, best) {
             return best;
         }
     }
@@ -557,8 +577,8 @@ fn first_of<E: Entry>(
     mut candidates: u128,
     key: &E::Key,
     packet: &ParsedPacket<'_>,
-    best: u32,
-) -> Option<u32> {
+    best: Found,
+) -> Option<Found> {
     while candidates != 0 {
         let index = candidates.trailing_zeros();
         if index >= count {
@@ -575,6 +595,6 @@ fn first_of<E: Entry>(
 }
 
 #[cold]
-fn extra_matches(table: &Table<'_>, rule: u32, packet: &ParsedPacket<'_>) -> bool {
-    table.rule(rule).is_some_and(|(_, word)| conditions::match_all(table, word & RULE_EXTRA, packet))
+fn extra_matches(table: Table<'_>, rule: u32, packet: ParsedPacket<'_>) -> bool {
+    table.rule(rule).is_some_and(|(_, word)| conditions::match_all(&table, word & RULE_EXTRA, &packet))
 }

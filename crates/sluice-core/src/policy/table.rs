@@ -2,15 +2,16 @@
 //!
 //! All numbers are little-endian. Nothing in a table is an address: a record refers to another by its index.
 
+use super::entry::Found;
 use super::node::Node;
 use super::reach::Reach;
-use crate::RuleAction;
+use crate::{Action, RuleAction};
 
 /// The first four bytes of every table: "SLPT".
 pub(crate) const MAGIC: u32 = u32::from_le_bytes(*b"SLPT");
 
 /// The version of the layout.
-pub(crate) const VERSION: u32 = 7;
+pub(crate) const VERSION: u32 = 8;
 
 /// Sections start at multiples of this, so that records do not straddle cache lines.
 pub(crate) const ALIGNMENT: usize = 64;
@@ -144,6 +145,8 @@ pub(crate) struct Layout {
     pub(crate) end: u32,
     /// Which packets rules that observe can match. Known once the table is validated.
     pub(crate) observed: Reach,
+    /// What is found where no rule matches: the default action.
+    pub(crate) nothing: Found,
     /// Whether there are rules for the packets in tunnels. Known once the table is validated.
     pub(crate) looks_inside: bool,
     /// Whether there are rules for the names in answers. Known once the table is validated.
@@ -151,8 +154,8 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// The layout of a table with these counts, if it is not larger than [`MAX_TABLE_SIZE`].
-    pub(crate) fn new(counts: Counts) -> Option<Self> {
+    /// The layout of a table with these counts and this default action, if it is not larger than [`MAX_TABLE_SIZE`].
+    pub(crate) fn new(counts: Counts, default_action: Action) -> Option<Self> {
         let mut end = HEADER_SIZE;
         let mut section = |count: u32, size: usize| {
             let start = u32::try_from(end).ok()?;
@@ -173,6 +176,7 @@ impl Layout {
             filters: section(counts.filter_words, size::WORD)?,
             end: 0,
             observed: Reach::NOTHING,
+            nothing: Found::nothing(default_action),
             looks_inside: false,
             reads_answers: false,
         };
@@ -239,11 +243,11 @@ impl<'table> Table<'table> {
         self.record(start, index).copied().map(u32::from_le_bytes)
     }
 
-    /// The section of filters, which is the last, from the one at `index` on.
+    /// `SIZE` bytes of the section of filters from word `index` on.
     #[inline]
-    pub(crate) fn filter(&self, index: u32) -> Option<&'table [u8]> {
+    pub(crate) fn filter<const SIZE: usize>(&self, index: u32) -> Option<&'table [u8; SIZE]> {
         let start = (index as usize).wrapping_mul(size::WORD).wrapping_add(self.layout.filters as usize);
-        self.bytes.get(start..)
+        self.bytes.get(start..start.wrapping_add(SIZE))?.first_chunk()
     }
 }
 
@@ -299,6 +303,3 @@ pub(crate) const RULE_OBSERVES: u32 = 1 << 30;
 
 /// The index of a rule's extra conditions.
 pub(crate) const RULE_EXTRA: u32 = RULE_OBSERVES - 1;
-
-/// Set in the rule of an entry whose rule has extra conditions.
-pub(crate) const ENTRY_HAS_EXTRA: u32 = 1 << 31;

@@ -5,13 +5,13 @@
 
 use core::fmt;
 
-use super::entry::{Entry, Entry4, Entry6};
+use super::entry::{Entry, Entry4, Entry6, Found};
 use super::key::{Key, Key4, Key6, meta};
 use super::node::{Node, Window};
 use super::reach::Reach;
 use super::table::{
-    Counts, ENTRY_HAS_EXTRA, HEADER_SIZE, Layout, MAGIC, MAX_CHILD_BITS, MAX_ENTRIES, MAX_LEAF, MAX_NAME_LENGTH,
-    MAX_PENDING, MAX_RULES, MAX_WORK, NO_RULE, RULE_EXTRA, Table, VERSION, root, size,
+    Counts, HEADER_SIZE, Layout, MAGIC, MAX_CHILD_BITS, MAX_ENTRIES, MAX_LEAF, MAX_NAME_LENGTH, MAX_PENDING, MAX_RULES,
+    MAX_WORK, NO_RULE, RULE_EXTRA, Table, VERSION, root, size,
 };
 use super::{conditions, filter, names};
 use crate::Action;
@@ -78,9 +78,9 @@ impl fmt::Display for TableError {
 
 impl core::error::Error for TableError {}
 
-/// Validates a table. Gives where its sections are, and its default action.
-pub(crate) fn table(bytes: &[u8]) -> Result<(Layout, Action), TableError> {
-    let (mut layout, action) = header(bytes)?;
+/// Validates a table. Gives where its sections are.
+pub(crate) fn table(bytes: &[u8]) -> Result<Layout, TableError> {
+    let mut layout = header(bytes)?;
     let table = Table { bytes, layout: &layout };
     padding(&table)?;
     rules(&table)?;
@@ -92,10 +92,10 @@ pub(crate) fn table(bytes: &[u8]) -> Result<(Layout, Action), TableError> {
     layout.observed = observed;
     layout.looks_inside = looks_inside;
     layout.reads_answers = reads_answers;
-    Ok((layout, action))
+    Ok(layout)
 }
 
-fn header(bytes: &[u8]) -> Result<(Layout, Action), TableError> {
+fn header(bytes: &[u8]) -> Result<Layout, TableError> {
     let header = bytes.first_chunk::<HEADER_SIZE>().ok_or(TableError::NotATable)?;
     let mut words = [0; HEADER_SIZE / size::WORD];
     for (word, bytes) in words.iter_mut().zip(header.chunks_exact(size::WORD)) {
@@ -140,10 +140,10 @@ fn header(bytes: &[u8]) -> Result<(Layout, Action), TableError> {
     {
         return Err(TableError::CountOutOfRange);
     }
-    let layout = Layout::new(counts);
+    let layout = Layout::new(counts, action);
     let expected = layout.map(|layout| layout.end as usize);
     match layout {
-        Some(layout) if layout.end as usize == bytes.len() && layout.end == length => Ok((layout, action)),
+        Some(layout) if layout.end as usize == bytes.len() && layout.end == length => Ok(layout),
         _ => Err(TableError::WrongSize { expected, actual: bytes.len() }),
     }
 }
@@ -189,28 +189,16 @@ fn rules(table: &Table<'_>) -> Result<(), TableError> {
 
 /// Answers whether one of them is for the packets in tunnels.
 fn entries<E: Entry>(table: &Table<'_>, count: u32) -> Result<bool, TableError> {
-    // From the back, so that each entry can be compared with the one behind it.
-    let mut behind: Option<(u32, u32)> = None;
     let mut looks_inside = false;
-    for index in (0..count).rev() {
+    for index in 0..count {
         let error = TableError::BadEntry(index);
         let (entry, is_canonical) = entry::<E>(table, index).ok_or(error)?;
         let common = entry.common();
-        let (_, word) = table.rule(common.rule_index()).ok_or(error)?;
-        let has_extra = word & RULE_EXTRA != 0;
-        let longest = match behind {
-            Some((rule, run)) if common.rule_index() <= rule => run.saturating_add(1),
-            _ => 1,
-        };
-        if !is_canonical
-            || has_extra != (common.rule & ENTRY_HAS_EXTRA != 0)
-            || common.run == 0
-            || common.run > longest
-            || common.meta_value & !common.meta_mask != 0
-        {
+        let rule = table.rule(common.found.rule()).ok_or(error)?;
+        let says_the_same = common.found == Found::of_rule(common.found.rule(), rule);
+        if !is_canonical || !says_the_same || common.meta_value & !common.meta_mask != 0 {
             return Err(error);
         }
-        behind = Some((common.rule_index(), common.run));
         // One that does not care is for them as well.
         looks_inside |= (common.meta_value | !common.meta_mask) & meta::INNER != 0;
     }
@@ -232,11 +220,13 @@ fn nodes(table: &Table<'_>) -> Result<(), TableError> {
     let per_forest = root::per_forest(counts.tree_pairs);
     let roots = per_forest.wrapping_shl(counts.observing);
     let mut next_child = roots;
+    let mut leaves = [Leaves::of(counts.entries4), Leaves::of(counts.entries6)];
+    let [leaves4, leaves6] = &mut leaves;
     for index in 0..counts.nodes {
         let node = table.node(index).ok_or(TableError::BadNode(index))?;
         let found = match (node.is_leaf(), node.is_ipv6()) {
-            (true, false) => leaf::<Entry4>(table, counts.entries4, &node),
-            (true, true) => leaf::<Entry6>(table, counts.entries6, &node),
+            (true, false) => leaf::<Entry4>(table, leaves4, &node),
+            (true, true) => leaf::<Entry6>(table, leaves6, &node),
             (false, _) => inner(table, &node, &mut next_child),
         };
         let right_kind =
@@ -248,22 +238,49 @@ fn nodes(table: &Table<'_>) -> Result<(), TableError> {
     if next_child == counts.nodes { Ok(()) } else { Err(TableError::BadNode(next_child)) }
 }
 
-fn leaf<E: Entry>(table: &Table<'_>, entries: u32, node: &Node) -> Option<()> {
+/// What the leaves so far have of a section of entries.
+struct Leaves {
+    entries: u32,
+    /// How many entries more can be looked at.
+    left: u32,
+    /// The first entry of the last leaf, and how many it has.
+    last: (u32, u32),
+}
+
+impl Leaves {
+    const fn of(entries: u32) -> Self {
+        Self { entries, left: entries, last: (0, 0) }
+    }
+}
+
+fn leaf<E: Entry>(table: &Table<'_>, leaves: &mut Leaves, node: &Node) -> Option<()> {
     let count = node.entry_count();
     let has_its_entries = if count == 0 {
         node.base == 0 && node.first_rule == NO_RULE && node.filter().is_none()
     } else {
-        let (first, _) = entry::<E>(table, node.base)?;
+        let end = node.base.checked_add(count)?;
         count <= MAX_LEAF
-            && node.base.checked_add(count)? <= entries
-            && first.common().run >= count
-            && first.common().rule_index() == node.first_rule
+            && end <= leaves.entries
+            && E::found(E::bytes(table, node.base)?).rule() == node.first_rule
+            && are_in_order::<E>(table, leaves, node.base, count)?
     };
     let has_its_filter = match node.filter() {
-        Some(index) => filter::validate(table.filter(index)?, count, E::Key::WORDS),
+        Some(index) => filter::validate(table, index, count, E::Key::WORDS),
         None => true,
     };
     (has_its_entries && has_its_filter).then_some(())
+}
+
+/// Whether `count` entries from `first` on are in order of their rules. Leaves that have the same ones follow each
+/// other, and are counted once: all together have no more entries than there are, so that this takes no longer.
+fn are_in_order<E: Entry>(table: &Table<'_>, leaves: &mut Leaves, first: u32, count: u32) -> Option<bool> {
+    if leaves.last == (first, count) {
+        return Some(true);
+    }
+    leaves.left = leaves.left.checked_sub(count)?;
+    leaves.last = (first, count);
+    let entries = E::run(table, first, count)?;
+    Some(entries.is_sorted_by_key(|entry| E::found(entry).rule()))
 }
 
 fn inner(table: &Table<'_>, node: &Node, next_child: &mut u32) -> Option<()> {

@@ -142,8 +142,8 @@ fn chained() -> Raw {
     for ipv6 in [0, IPV6] {
         raw.nodes.extend([leaf(ipv6, 4, ENTRIES - 4, 4, 0), leaf_of(ipv6, 2), leaf_of(ipv6, 3)]);
     }
-    raw.entries4 = (0..ENTRIES).map(|rule| entry4(rule, ENTRIES - rule)).collect();
-    raw.entries6 = (0..ENTRIES).map(|rule| entry6(rule, ENTRIES - rule)).collect();
+    raw.entries4 = (0..ENTRIES).map(|rule| entry4(&raw.rules, rule)).collect();
+    raw.entries6 = (0..ENTRIES).map(|rule| entry6(&raw.rules, rule)).collect();
     // Only the last ones have any packet.
     for rule in 0..ENTRIES as usize - 2 {
         (raw.entries4[rule][3], raw.entries6[rule][9]) = (rule as u32 * 0x1_0001, rule as u32 * 0x1_0001);
@@ -231,7 +231,7 @@ pub fn run(data: &[u8]) {
         tables.resize(TABLES, None);
         tables[usize::from(seed)].get_or_insert_with(|| make(seed)).clone()
     });
-    // Most of a small table is the room behind the last filter, where changes change nothing.
+    // What comes behind is a gap, where any change is refused.
     let used = bytes.iter().rposition(|byte| *byte != 0).map_or(1, |last| last + 1);
     let (words, packets) = rest.split_at(rest.len().min(usize::from(changes % 8) * 4));
     for change in words.chunks_exact(4) {

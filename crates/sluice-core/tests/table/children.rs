@@ -53,22 +53,13 @@ fn policy(ip_version: u8, control: u32, children: u32) -> Policy<Vec<u8>> {
     let count = children + remainder;
     raw.rules = (1..=count).map(|id| [id, 0]).collect();
     if ip_version == 4 {
-        raw.entries4 = (0..count).map(|rule| entry4(rule, 1)).collect();
+        raw.entries4 = (0..count).map(|rule| entry4(&raw.rules, rule)).collect();
     } else {
-        raw.entries6 = (0..count).map(|rule| entry6(rule, 1)).collect();
+        raw.entries6 = (0..count).map(|rule| entry6(&raw.rules, rule)).collect();
     }
     raw.nodes[root] = inner(3, 0, control | ipv6, 3 + 2 * remainder, remainder);
     raw.nodes.extend((0..remainder).map(|_| leaf_of(children)));
     raw.nodes.extend((0..children).map(leaf_of));
-    // Every entry but the last is followed by one of a later rule.
-    for index in 0..count {
-        let run = count - index;
-        if ip_version == 4 {
-            raw.entries4[index as usize][7] = run | 32 << 20 | 32 << 26;
-        } else {
-            raw.entries6[index as usize][13] = run;
-        }
-    }
     Policy::new(raw.bytes()).unwrap()
 }
 

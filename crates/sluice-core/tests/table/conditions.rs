@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use sluice_core::{Direction, Policy};
 use sluice_npi::{Flow, flags};
 
-use super::raw::{HAS_EXTRA, IPV6, Raw, entry4, entry6, leaf};
+use super::raw::{IPV6, Raw, entry4, entry6, leaf};
 
 /// A rule for all packets for which these conditions hold.
 struct Asked(Policy<Vec<u8>>);
@@ -13,8 +13,8 @@ struct Asked(Policy<Vec<u8>>);
 impl Asked {
     fn of(conditions: &[&[u32]]) -> Self {
         let mut raw = Raw { rules: vec![[1, 1]], ..Raw::empty() };
-        raw.entries4 = vec![entry4(HAS_EXTRA, 1)];
-        raw.entries6 = vec![entry6(HAS_EXTRA, 1)];
+        raw.entries4 = vec![entry4(&raw.rules, 0)];
+        raw.entries6 = vec![entry6(&raw.rules, 0)];
         raw.nodes = vec![leaf(0, 0, 1, 0, 0), leaf(IPV6, 0, 1, 0, 0), leaf(0, 0, 1, 0, 0)];
         raw.extra_words = [&[0], conditions.concat().as_slice(), &[0]].concat();
         Self(Policy::new(raw.bytes()).unwrap())
@@ -189,8 +189,8 @@ fn addresses_are_in_a_range_on_their_side_and_those_of_the_other_ip_version_are_
 /// Whether an entry with these ports and properties, and without addresses, matches a packet of each IP version.
 fn matches(first_ports: u32, last_ports: u32, [value, mask]: [u32; 2], flow: &Flow) -> bool {
     let mut raw = Raw { rules: vec![[1, 0]], ..Raw::empty() };
-    raw.entries4 = vec![entry4(0, 1)];
-    raw.entries6 = vec![entry6(0, 1)];
+    raw.entries4 = vec![entry4(&raw.rules, 0)];
+    raw.entries6 = vec![entry6(&raw.rules, 0)];
     raw.entries4[0][2..6].copy_from_slice(&[first_ports, last_ports, value, mask]);
     raw.entries6[0][8..12].copy_from_slice(&[first_ports, last_ports, value, mask]);
     raw.nodes = vec![leaf(0, 0, 1, 0, 0), leaf(IPV6, 0, 1, 0, 0), leaf(0, 0, 1, 0, 0)];

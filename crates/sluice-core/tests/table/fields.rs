@@ -2,7 +2,9 @@
 
 use sluice_core::{Policy, TableError};
 
-use super::raw::{HAS_EXTRA, LEAF, LOG, NO_RULE, REMAINDER, Raw, Section, hash, hints, homes, used};
+use super::raw::{
+    FILTER_HEAD_WORDS, FILTER_SET_WORDS, LEAF, LOG, NO_RULE, REMAINDER, Raw, Section, entry6, hash, hints, homes, used,
+};
 use super::sample::sample;
 
 /// Some bits of a word of the sample.
@@ -36,22 +38,13 @@ fn record_size(section: Section) -> usize {
 
 /// The records that are described, and how many words of each.
 const RECORDS: &[(Section, usize, usize)] = &[
-    (Section::Rules, 2, 2),
+    (Section::Rules, 4, 2),
     (Section::Nodes, 0, 4),
     (Section::Nodes, 1, 4),
     (Section::Nodes, 2, 4),
     (Section::Nodes, 13, 4),
     (Section::Entries4, 0, 8),
     (Section::Entries6, 0, 16),
-];
-
-/// Values that are right for their record, and wrong for another one, which is refused: section, record, field, value.
-const ELSEWHERE: &[(Section, usize, &str, u32, TableError)] = &[
-    // Rule 3 has extra conditions as well and rule 0 has none, but the leaf says that its first rule is rule 1.
-    (Section::Entries4, 0, "rule", 0, TableError::BadNode(10)),
-    (Section::Entries4, 0, "rule", 3 | HAS_EXTRA, TableError::BadNode(10)),
-    // A run that is shorter than the leaf that starts here.
-    (Section::Entries6, 0, "run", 1, TableError::BadNode(15)),
 ];
 
 fn fields() -> Vec<Field> {
@@ -72,11 +65,11 @@ fn fields() -> Vec<Field> {
     use TableError::{BadEntry, BadNode, BadRule};
     of(
         Section::Rules,
-        2,
+        4,
         &[
-            ("id", 0, 0, 32, |id| id != 0, BadRule(2)),
-            ("extra conditions", 1, 0, 30, |extra| extra == 0, BadRule(2)),
-            ("action", 1, 30, 2, any, BadRule(2)),
+            ("id", 0, 0, 32, |id| id != 0, BadRule(4)),
+            ("extra conditions", 1, 0, 30, |extra| extra == 0, BadRule(4)),
+            ("action", 1, 30, 2, any, BadRule(4)),
         ],
     );
     // An inner node that looks at windows.
@@ -131,10 +124,11 @@ fn fields() -> Vec<Field> {
         Section::Nodes,
         13,
         &[
-            ("first entry", 0, 0, 32, |entry| entry == 3, BadNode(13)),
+            // The nine from the next one on are in order as well.
+            ("first entry", 0, 0, 32, |entry| entry == 3 || entry == 4, BadNode(13)),
             ("first rule", 1, 0, 32, |rule| rule == 0, BadNode(13)),
             ("entries and kind", 2, 0, 32, |control| control == LEAF | 9, BadNode(0)),
-            ("filter", 3, 0, 32, |filter| filter == 0 || filter == 16, BadNode(13)),
+            ("filter", 3, 0, 32, |filter| filter == 0 || filter == 4, BadNode(13)),
         ],
     );
     of(
@@ -151,11 +145,12 @@ fn fields() -> Vec<Field> {
             ("values with a mask", 4, 24, 8, any, BadEntry(0)),
             ("mask", 5, 0, 24, any, BadEntry(0)),
             ("mask of the values", 5, 24, 8, |mask| mask & 6 == 6, BadEntry(0)),
-            ("rule", 6, 0, 32, |rule| rule == 1 | HAS_EXTRA, BadEntry(0)),
-            // The next entry is of a rule before this one's.
-            ("run", 7, 0, 20, |run| run == 1, BadEntry(0)),
-            ("bits of the source", 7, 20, 6, |bits| bits <= 9, BadEntry(0)),
-            ("bits of the destination", 7, 26, 6, |bits| bits <= 32, BadEntry(0)),
+            ("id of the rule", 6, 0, 32, |id| id == 5, BadEntry(0)),
+            ("bits of the source", 7, 0, 6, |bits| bits <= 9, BadEntry(0)),
+            ("bits of the destination", 7, 6, 6, |bits| bits <= 32, BadEntry(0)),
+            ("the rule blocks", 7, 12, 1, |blocks| blocks == 1, BadEntry(0)),
+            ("the rule has extra conditions", 7, 13, 1, |has| has == 1, BadEntry(0)),
+            ("rule", 7, 14, 18, |rule| rule == 1, BadEntry(0)),
         ],
     );
     of(
@@ -174,9 +169,11 @@ fn fields() -> Vec<Field> {
             ("last ports", 9, 0, 32, any, BadEntry(0)),
             ("values without a mask", 10, 0, 32, |bits| bits == 0, BadEntry(0)),
             ("mask", 11, 0, 32, any, BadEntry(0)),
-            // Another rule is not in order before the next entry's, which has rule 1.
-            ("rule", 12, 0, 32, |rule| rule == 0, BadEntry(0)),
-            ("run", 13, 0, 32, |run| run == 2, BadEntry(0)),
+            ("id of the rule", 12, 0, 32, |id| id == 3, BadEntry(0)),
+            ("unused", 13, 0, 12, |bits| bits == 0, BadEntry(0)),
+            ("the rule blocks", 13, 12, 1, |blocks| blocks == 0, BadEntry(0)),
+            ("the rule has extra conditions", 13, 13, 1, |has| has == 0, BadEntry(0)),
+            ("rule", 13, 14, 18, |rule| rule == 0, BadEntry(0)),
             ("bits of the source", 14, 0, 8, |bits| bits <= 99, BadEntry(0)),
             ("bits of the destination", 14, 8, 24, |bits| bits <= 128, BadEntry(0)),
             ("unused", 15, 0, 32, |bits| bits == 0, BadEntry(0)),
@@ -221,12 +218,8 @@ fn every_field_is_what_it_may_be_or_the_table_is_refused_there() {
         for value in values(&field, now) {
             let mut other = table.clone();
             other[at..at + 4].copy_from_slice(&(word & !mask | value << field.shift).to_le_bytes());
-            let is_of = |(section, record, name, wrong, _): &&(Section, usize, &str, u32, TableError)| {
-                (*section, *record, *name, *wrong) == (field.section, field.record, field.name, value)
-            };
-            let elsewhere = ELSEWHERE.iter().find(is_of).map(|(.., error)| *error);
             let is_right = value == now || (field.may_be)(value);
-            let expected = if is_right { Ok(()) } else { Err(elsewhere.unwrap_or(field.error)) };
+            let expected = if is_right { Ok(()) } else { Err(field.error) };
             let what = format!("{:?} {}, {}: {value:#x}", field.section, field.record, field.name);
             assert_eq!(Policy::new(other).map(drop), expected, "{what}");
         }
@@ -301,7 +294,7 @@ fn extra_conditions_are_well_formed() {
         let mut raw = sample();
         raw.extra_words = words.to_vec();
         raw.rules[3][1] = LOG;
-        raw.entries6[2][12] = 3;
+        raw.entries6[2] = entry6(&raw.rules, 3);
         raw.validate()
     };
     assert_eq!(only(&[0, 1 | 1 << 8, 1, 0]), Ok(()));
@@ -320,48 +313,29 @@ fn extra_conditions_are_well_formed() {
 }
 
 #[test]
-fn the_heads_of_a_filter_are_checked_and_its_sets_are_free() {
+fn the_head_of_a_filter_is_checked_and_its_sets_are_free() {
     let table = |word: usize, value: u32| {
         let mut raw = sample();
-        raw.filters[16 + word] = value;
+        raw.filters[4 + word] = value;
         raw.validate()
     };
     let bad = Err(TableError::BadNode(13));
-    // Places: a byte of the key, with the next one in the same word.
     for place in 0..=255_u8 {
         for window in 0..8 {
             let (word, shift) = (window / 4, window % 4 * 8);
-            let now = sample().filters[16 + word];
-            let expected = if place < 16 && place % 4 != 3 { Ok(()) } else { bad };
+            let now = sample().filters[4 + word];
+            let expected = if place < 16 { Ok(()) } else { bad };
             let value = now & !(0xFF << shift) | u32::from(place) << shift;
             assert_eq!(table(word, value), expected, "window {window} at byte {place}");
         }
     }
-    // Masks, scales and starts decide together where the last set lies.
-    for window in 0..8_usize {
-        let halves = |first: usize, change: &dyn Fn(u16) -> u16| {
-            let word = first + window / 2;
-            let shift = window % 2 * 16;
-            let now = sample().filters[16 + word];
-            let half = change((now >> shift) as u16);
-            table(word, now & !(0xFFFF << shift) | u32::from(half) << shift)
-        };
-        let [masks, scales, starts] = [2, 6, 10];
-        assert_eq!(halves(masks, &|_| 0), Ok(()), "one set");
-        assert_eq!(halves(masks, &|_| 0xFFFF), bad, "65,536 sets");
-        assert_eq!(halves(scales, &|_| 0), Ok(()), "one set for all");
-        assert_eq!(halves(scales, &|_| 0xFFFF), Ok(()), "sets of 512 bytes, between which nobody looks");
-        assert_eq!(halves(starts, &|start| start + 16), Ok(()));
-        assert_eq!(halves(starts, &|start| start + 1), bad, "not a multiple of 16");
-        assert_eq!(halves(starts, &|start| start | 0x8000), bad, "behind the sets");
-    }
-    for word in [14, 15] {
+    for word in [2, 3] {
         for byte in 0..4 {
             assert_eq!(table(word, 1 << (8 * byte)), bad, "the eight bytes of 0");
         }
     }
-    for word in [16, 17, super::FILTER_WORDS - 1] {
-        assert_eq!(table(word, u32::MAX), Ok(()), "sets");
+    for word in [0, 1, FILTER_SET_WORDS - 1] {
+        assert_eq!(table(FILTER_HEAD_WORDS + word, u32::MAX), Ok(()), "sets");
     }
 }
 

@@ -6,7 +6,7 @@ use sluice_core::{
 use sluice_npi::{Flow, link_type};
 
 use super::of_header;
-use super::raw::{HASH, IPV6, REMAINDER, Raw, empty_leaf, entry4, hash, homes, inner, leaf, window, windows};
+use super::raw::{HASH, IPV6, REMAINDER, Raw, empty_leaf, entry4, entry6, hash, homes, inner, leaf, window, windows};
 
 /// Whether a table gets past its counts: it is then refused for the size of what is not there.
 fn counts(change: fn(&mut [u32; 11])) -> bool {
@@ -56,9 +56,8 @@ fn a_table_is_one_gibibyte_at_most() {
 /// next, the last with a leaf of `last` entries.
 fn chain(depth: u32, before: u32, last: u32) -> Result<(), TableError> {
     let mut raw = Raw { rules: vec![[1, 0]], ..Raw::empty() };
-    let most = before.max(last);
-    raw.entries4 = (1..=most).rev().map(|run| entry4(0, run)).collect();
-    let leaf_of = |count: u32| leaf(0, most - count, count, 0, 0);
+    raw.entries4 = vec![entry4(&raw.rules, 0); (before + last) as usize];
+    let leaf_before = leaf(0, 0, before, 0, 0);
     let claim = |nodes: u32| nodes * (before + 2) + last + 1;
     let node = |index: u32| {
         let left = depth - index;
@@ -66,9 +65,9 @@ fn chain(depth: u32, before: u32, last: u32) -> Result<(), TableError> {
     };
     raw.nodes[0] = node(0);
     for index in 1..depth {
-        raw.nodes.extend([leaf_of(before), node(index)]);
+        raw.nodes.extend([leaf_before, node(index)]);
     }
-    raw.nodes.extend([leaf_of(before), leaf_of(last)]);
+    raw.nodes.extend([leaf_before, leaf(0, before, last, 0, 0)]);
     raw.validate()
 }
 
@@ -96,8 +95,8 @@ fn every_subtree_that_waits_is_searched() {
         let mut raw = Raw { rules: (1..=rules).map(|id| [id, 0]).collect(), ..Raw::empty() };
         raw.entries4 = (0..rules)
             .map(|leaf| {
-                let [.., shape] = entry4(0, 1);
-                [0, 0, leaf, 0xFFFF_0000 | leaf, 0, 0, rule_of(leaf), shape]
+                let [.., id, shape] = entry4(&raw.rules, rule_of(leaf));
+                [0, 0, leaf, 0xFFFF_0000 | leaf, 0, 0, id, shape]
             })
             .collect();
         let first_from = |leaf: u32| (leaf..rules).map(rule_of).min().unwrap();
@@ -129,7 +128,7 @@ fn every_subtree_that_waits_is_searched() {
 fn a_leaf_has_1024_entries_at_most() {
     let leaf_of = |count: u32| {
         let mut raw = Raw { rules: vec![[1, 0]], ..Raw::empty() };
-        raw.entries4 = (1..=count).rev().map(|run| entry4(0, run)).collect();
+        raw.entries4 = vec![entry4(&raw.rules, 0); count as usize];
         raw.nodes[0] = leaf(0, 0, count, 0, 0);
         raw.validate()
     };
@@ -232,14 +231,13 @@ fn searched_for(names: [&str; 2], work: u32, ipv6: u32, observing: bool) -> Resu
     raw.nodes = [kinds, kinds].concat().into_iter().map(empty_leaf).collect();
     // A chain as above: nodes with 1,024 entries each, and what is left.
     let (depth, last) = (work / 1026, work % 1026 - 1);
-    let most = last.max(1024);
-    let leaf_of = |count: u32| {
-        if count == 0 { empty_leaf(ipv6) } else { leaf(ipv6, most - count, count, 0, 0) }
-    };
+    let leaf_before = leaf(ipv6, 0, 1024, 0, 0);
+    let last_leaf = if last == 0 { empty_leaf(ipv6) } else { leaf(ipv6, 1024, last, 0, 0) };
+    let count = (1024 + last) as usize;
     if ipv6 == 0 {
-        raw.entries4 = (1..=most).rev().map(|run| entry4(0, run)).collect();
+        raw.entries4 = vec![entry4(&raw.rules, 0); count];
     } else {
-        raw.entries6 = (1..=most).rev().map(|run| super::raw::entry6(0, run)).collect();
+        raw.entries6 = vec![entry6(&raw.rules, 0); count];
     }
     let node = |index: u32| {
         let left = depth - index;
@@ -248,9 +246,9 @@ fn searched_for(names: [&str; 2], work: u32, ipv6: u32, observing: bool) -> Resu
     let root = 3 + usize::from(ipv6 != 0) + if observing { 5 } else { 0 };
     raw.nodes[root] = node(0);
     for index in 1..depth {
-        raw.nodes.extend([leaf_of(1024), node(index)]);
+        raw.nodes.extend([leaf_before, node(index)]);
     }
-    raw.nodes.extend([leaf_of(1024), leaf_of(last)]);
+    raw.nodes.extend([leaf_before, last_leaf]);
     raw.name(&names, 4);
     raw.validate()
 }

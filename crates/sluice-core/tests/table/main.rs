@@ -13,7 +13,7 @@ mod sample;
 
 use sluice_core::TableError;
 
-use raw::{FILTER_WORDS, IPV6, Raw, empty_leaf, entry4, header, leaf};
+use raw::{FILTER_SET_WORDS, IPV6, Raw, empty_leaf, entry4, header, inner, leaf, window, windows};
 use sample::sample;
 
 /// One change of the sample, and what is said about it.
@@ -74,7 +74,7 @@ fn a_header_that_is_cut_off_or_another_files_is_no_table() {
         other[byte] ^= 0x20;
         refused(&other, TableError::NotATable);
     }
-    for version in [0, 6, 8, u32::MAX] {
+    for version in [0, 7, 9, u32::MAX] {
         let mut other = table.clone();
         other[4..8].copy_from_slice(&version.to_le_bytes());
         refused(&other, TableError::UnknownVersion(version));
@@ -222,10 +222,9 @@ fn nodes_are_refused_that_reach_beyond_the_section_or_share_children() {
 }
 
 #[test]
-fn leaves_are_refused_that_are_not_runs_of_entries() {
+fn leaves_are_refused_that_do_not_have_their_entries() {
     are_refused(&[
-        ("a run that is shorter", |raw| raw.entries4[1][7] -= 1, TableError::BadNode(11)),
-        ("a run of the next leaf", |raw| raw.nodes[18][0] = 14, TableError::BadNode(18)),
+        ("entries of the next leaf", |raw| raw.nodes[18][0] = 14, TableError::BadNode(18)),
         ("entries that are not there", |raw| raw.nodes[18][0] = 16, TableError::BadNode(18)),
         ("the rule of another entry", |raw| raw.nodes[5][1] = 1, TableError::BadNode(5)),
         ("an empty leaf with a place", |raw| raw.nodes[2][0] = 1, TableError::BadNode(2)),
@@ -235,44 +234,59 @@ fn leaves_are_refused_that_are_not_runs_of_entries() {
 }
 
 #[test]
-fn runs_are_in_the_order_of_their_rules() {
-    let run = |rules: &[u32]| {
+fn the_entries_of_a_leaf_are_in_the_order_of_their_rules() {
+    let leaf_of = |rules: &[u32]| {
         let mut raw = Raw { rules: vec![[1, 0], [2, 0], [3, 0]], ..Raw::empty() };
-        let count = u32::try_from(rules.len()).unwrap();
-        raw.entries4 = rules.iter().zip(0..).map(|(rule, index)| entry4(*rule, count - index)).collect();
-        raw.nodes[0] = leaf(0, 0, count, rules[0], 0);
+        raw.entries4 = rules.iter().map(|rule| entry4(&raw.rules, *rule)).collect();
+        raw.nodes[0] = leaf(0, 0, u32::try_from(rules.len()).unwrap(), rules[0], 0);
         raw.validate()
     };
-    assert_eq!(run(&[0, 1, 2]), Ok(()));
-    assert_eq!(run(&[1, 1, 1]), Ok(()), "several entries of a rule");
-    assert_eq!(run(&[0, 2, 1]), Err(TableError::BadEntry(1)));
-    assert_eq!(run(&[1, 0, 2]), Err(TableError::BadEntry(0)));
-    assert_eq!(run(&[0, 1, 3]), Err(TableError::BadEntry(2)), "a rule that is not there");
+    assert_eq!(leaf_of(&[0, 1, 2]), Ok(()));
+    assert_eq!(leaf_of(&[1, 1, 1]), Ok(()), "several entries of a rule");
+    assert_eq!(leaf_of(&[0, 2, 1]), Err(TableError::BadNode(0)));
+    assert_eq!(leaf_of(&[1, 0, 2]), Err(TableError::BadNode(0)));
+    assert_eq!(leaf_of(&[0, 1, 3]), Err(TableError::BadEntry(2)), "a rule that is not there");
 }
 
 #[test]
-fn filters_lie_in_the_section_and_their_sets_in_their_span() {
-    are_refused(&[
-        ("a word less than a filter spans", |raw| drop(raw.filters.split_off(FILTER_WORDS)), TableError::BadNode(13)),
-        ("a filter that starts behind", |raw| raw.nodes[13][3] += 16, TableError::BadNode(13)),
-    ]);
-    let table = |window: usize, start: u16, count: u32| {
-        let mut raw = Raw { rules: vec![[1, 0]], ..Raw::empty() };
-        raw.entries4 = (0..count).map(|index| entry4(0, count - index)).collect();
-        raw.nodes[0] = leaf(0, 0, count, 0, 16);
-        raw.filters = [vec![0; 16], raw::filter()].concat();
-        let word = &mut raw.filters[16 + 10 + window / 2];
-        let shift = window % 2 * 16;
-        *word = *word & !(0xFFFF << shift) | u32::from(start) << shift;
+fn leaves_that_have_the_same_entries_follow_each_other() {
+    // Two rules, an entry of each, and four leaves: the first entry of each, and how many it has.
+    let leaves = |leaves: [(u32, u32); 4]| {
+        let mut raw = Raw { rules: vec![[1, 0], [2, 0]], ..Raw::empty() };
+        raw.entries4 = vec![entry4(&raw.rules, 0), entry4(&raw.rules, 1)];
+        let first_rule = leaves.iter().map(|(first, _)| *first).min().unwrap();
+        let most = leaves.iter().map(|(_, count)| *count).max().unwrap();
+        raw.nodes[0] = inner(3, first_rule, windows(window(0, 0, 1), window(1, 0, 1)), most + 2, 0);
+        raw.nodes.extend(leaves.map(|(first, count)| leaf(0, first, count, first, 0)));
         raw.validate()
     };
-    // 32 sets, of 16 bytes for up to 128 entries: the last starts 496 bytes behind the first.
-    assert_eq!(table(7, 32_768 - 512, 128), Ok(()));
-    assert_eq!(table(7, 32_768 - 496, 128), Err(TableError::BadNode(0)));
-    // With sets of 32 bytes, of which the last has to end inside as well.
-    assert_eq!(table(7, 32_768 - 528, 129), Ok(()));
-    assert_eq!(table(7, 32_768 - 512, 129), Err(TableError::BadNode(0)));
-    assert_eq!(table(0, 8, 9), Err(TableError::BadNode(0)), "sets start at multiples of 16");
+    assert_eq!(leaves([(0, 1), (0, 1), (1, 1), (1, 1)]), Ok(()));
+    assert_eq!(leaves([(1, 1), (1, 1), (1, 1), (0, 1)]), Ok(()));
+    assert_eq!(leaves([(0, 2), (0, 2), (0, 2), (0, 2)]), Ok(()));
+    assert_eq!(leaves([(0, 1), (1, 1), (1, 1), (0, 1)]), Err(TableError::BadNode(6)));
+    assert_eq!(leaves([(0, 2), (1, 1), (1, 1), (1, 1)]), Err(TableError::BadNode(4)));
+    assert_eq!(leaves([(0, 1), (0, 2), (0, 2), (0, 2)]), Err(TableError::BadNode(4)));
+}
+
+#[test]
+fn filters_lie_in_the_section_with_sets_for_every_128_entries() {
+    are_refused(&[
+        ("a word less than a filter has", |raw| raw.filters.truncate(4 + FILTER_SET_WORDS), TableError::BadNode(13)),
+        ("a filter that starts behind", |raw| raw.nodes[13][3] += 4, TableError::BadNode(13)),
+        ("half a head", |raw| raw.filters.truncate(6), TableError::BadNode(13)),
+    ]);
+    let table = |count: u32, groups: usize| {
+        let mut raw = Raw { rules: vec![[1, 0]], ..Raw::empty() };
+        raw.entries4 = vec![entry4(&raw.rules, 0); count as usize];
+        raw.nodes[0] = leaf(0, 0, count, 0, 4);
+        raw.filters = [vec![0; 4], raw::filter(), vec![0; (groups - 1) * FILTER_SET_WORDS]].concat();
+        raw.validate()
+    };
+    assert_eq!(table(128, 1), Ok(()));
+    assert_eq!(table(129, 1), Err(TableError::BadNode(0)));
+    assert_eq!(table(129, 2), Ok(()));
+    assert_eq!(table(1024, 8), Ok(()));
+    assert_eq!(table(1024, 7), Err(TableError::BadNode(0)));
 }
 
 #[test]
@@ -289,10 +303,10 @@ fn extra_conditions_are_owned_by_rules_in_order() {
 #[test]
 fn an_entry_says_whether_its_rule_has_extra_conditions() {
     are_refused(&[
-        ("it has, and none is said", |raw| raw.entries4[0][6] &= !raw::HAS_EXTRA, TableError::BadEntry(0)),
-        ("it has none, and some are said", |raw| raw.entries4[1][6] |= raw::HAS_EXTRA, TableError::BadEntry(1)),
-        ("it has, IPv6", |raw| raw.entries6[1][12] &= !raw::HAS_EXTRA, TableError::BadEntry(1)),
-        ("it has none, IPv6", |raw| raw.entries6[0][12] |= raw::HAS_EXTRA, TableError::BadEntry(0)),
+        ("it has, and none is said", |raw| raw.entries4[0][7] &= !raw::HAS_EXTRA, TableError::BadEntry(0)),
+        ("it has none, and some are said", |raw| raw.entries4[1][7] |= raw::HAS_EXTRA, TableError::BadEntry(1)),
+        ("it has, IPv6", |raw| raw.entries6[1][13] &= !raw::HAS_EXTRA, TableError::BadEntry(1)),
+        ("it has none, IPv6", |raw| raw.entries6[0][13] |= raw::HAS_EXTRA, TableError::BadEntry(0)),
     ]);
 }
 
@@ -397,7 +411,7 @@ fn a_refusal_says_what_is_wrong_and_where() {
         said(TableError::NotATable),
         "not a policy table: it does not start with \"SLPT\" and a header of 64 bytes"
     );
-    assert_eq!(said(TableError::UnknownVersion(9)), "policy table of version 9; only version 7 is known");
+    assert_eq!(said(TableError::UnknownVersion(9)), "policy table of version 9; only version 8 is known");
     let size = |expected| said(TableError::WrongSize { expected, actual: 65 });
     assert_eq!(size(Some(64)), "policy table of 65 bytes whose header says 64");
     assert_eq!(size(None), "policy table of 65 bytes whose header asks for more than is allowed");

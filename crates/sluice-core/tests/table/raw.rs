@@ -10,13 +10,14 @@ pub(crate) const HASH: u32 = 1 << 28;
 /// The first rule of a node without rules.
 pub(crate) const NO_RULE: u32 = 0x7FFF_FFFF;
 /// The bit of an entry whose rule has extra conditions.
-pub(crate) const HAS_EXTRA: u32 = 1 << 31;
+pub(crate) const HAS_EXTRA: u32 = 1 << 13;
 /// Actions of rules.
 pub(crate) const BLOCK: u32 = 2 << 30;
 pub(crate) const COUNT: u32 = 1 << 30;
 pub(crate) const LOG: u32 = 3 << 30;
-/// Words of a filter, its sets included.
-pub(crate) const FILTER_WORDS: usize = (64 + 32_768) / 4;
+/// Words of the head of a filter, and of its sets for 128 entries.
+pub(crate) const FILTER_HEAD_WORDS: usize = 16 / 4;
+pub(crate) const FILTER_SET_WORDS: usize = 2048 / 4;
 
 /// The sections, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -169,7 +170,7 @@ pub(crate) fn used(line: &[u8; 64]) -> usize {
 /// A header of these words.
 pub(crate) fn header(size: u32, action: u32, counts: [u32; 11]) -> [u8; 64] {
     let mut header = [0; 64];
-    let words = [u32::from_le_bytes(*b"SLPT"), 7, size, action].into_iter().chain(counts);
+    let words = [u32::from_le_bytes(*b"SLPT"), 8, size, action].into_iter().chain(counts);
     for (to, word) in header.chunks_exact_mut(4).zip(words) {
         to.copy_from_slice(&word.to_le_bytes());
     }
@@ -232,30 +233,32 @@ pub(crate) fn windows(first: u32, second: u32) -> u32 {
     first | second << 13
 }
 
-/// An IPv4 entry for a rule that all packets match, with a run.
-pub(crate) fn entry4(rule: u32, run: u32) -> [u32; 8] {
-    [0, 0, 0, u32::MAX, 0, 0, rule, run | 32 << 20 | 32 << 26]
+/// The two words of an entry that are about its rule, one of `rules`.
+fn of_rule(rules: &[[u32; 2]], rule: u32) -> [u32; 2] {
+    let [id, word] = rules.get(rule as usize).copied().unwrap_or_default();
+    let has_extra = if word & 0x3FFF_FFFF == 0 { 0 } else { HAS_EXTRA };
+    [id, word >> 31 << 12 | has_extra | rule << 14]
 }
 
-/// An IPv6 entry for a rule that all packets match, with a run.
-pub(crate) fn entry6(rule: u32, run: u32) -> [u32; 16] {
+/// An IPv4 entry for one of `rules` that all packets match.
+pub(crate) fn entry4(rules: &[[u32; 2]], rule: u32) -> [u32; 8] {
+    let [id, shape] = of_rule(rules, rule);
+    [0, 0, 0, u32::MAX, 0, 0, id, shape | 32 | 32 << 6]
+}
+
+/// An IPv6 entry for one of `rules` that all packets match.
+pub(crate) fn entry6(rules: &[[u32; 2]], rule: u32) -> [u32; 16] {
     let mut entry = [0; 16];
     entry[9] = u32::MAX;
-    entry[12] = rule;
-    entry[13] = run;
+    entry[12..14].copy_from_slice(&of_rule(rules, rule));
     entry[14] = 128 | 128 << 8;
     entry
 }
 
-/// A filter of nine entries: eight windows of five bits, each with 32 sets of 16 bytes.
+/// A filter of up to 128 entries: the places of eight windows, eight bytes of 0, and 16 sets of 16 bytes for each.
 pub(crate) fn filter() -> Vec<u32> {
-    let mut bytes = Vec::new();
-    bytes.extend([0_u8, 1, 2, 4, 5, 6, 8, 9]);
-    bytes.extend([0x1F_u16; 8].iter().flat_map(|mask| mask.to_le_bytes()));
-    bytes.extend([1_u16 << 11; 8].iter().flat_map(|scale| scale.to_le_bytes()));
-    bytes.extend((0..8_u16).flat_map(|window| (window * 512).to_le_bytes()));
-    let mut words: Vec<u32> =
-        bytes.chunks_exact(4).map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap())).collect();
-    words.resize(FILTER_WORDS, 0);
+    let mut words = vec![0; FILTER_HEAD_WORDS + FILTER_SET_WORDS];
+    words[0] = u32::from_le_bytes([0, 1, 2, 4]);
+    words[1] = u32::from_le_bytes([5, 6, 8, 15]);
     words
 }

@@ -4,8 +4,7 @@
 //! three names. The second: one rule that counts for IPv4, one that logs for IPv6.
 
 use super::raw::{
-    BLOCK, COUNT, FILTER_WORDS, HAS_EXTRA, HASH, IPV6, LOG, REMAINDER, Raw, empty_leaf, entry4, entry6, filter, inner,
-    leaf, window, windows,
+    BLOCK, COUNT, HASH, IPV6, LOG, REMAINDER, Raw, empty_leaf, entry4, entry6, filter, inner, leaf, window, windows,
 };
 
 /// How many extra words there are.
@@ -19,7 +18,8 @@ pub(crate) fn sample() -> Raw {
     let mut raw = Raw::empty();
     raw.tree_pairs = 1;
     raw.observing = 1;
-    raw.rules = vec![[3, 0], [5, BLOCK | 1], [6, COUNT], [9, LOG | 49]];
+    // No entry says what the last one is.
+    raw.rules = vec![[3, 0], [5, BLOCK | 1], [6, COUNT], [9, LOG | 49], [10, 0]];
     raw.extra_words = extra_words();
     let hash = HASH | 64 | 96 << 8 | 1 << 16 | 7 << 21;
     let split = windows(window(1, 24, 1), window(0, 16, 1));
@@ -40,7 +40,7 @@ pub(crate) fn sample() -> Raw {
         leaf(0, 0, 1, 1, 0),
         leaf(0, 1, 2, 0, 0),
         empty_leaf(0),
-        leaf(0, 3, 9, 0, 16),
+        leaf(0, 3, 9, 0, 4),
         inner(17, 0, windows(0, 0) | REMAINDER, 5, 1),
         // 15: those of node 1.
         leaf(IPV6, 0, 2, 0, 0),
@@ -49,18 +49,16 @@ pub(crate) fn sample() -> Raw {
         leaf(0, 12, 1, 0, 0),
         leaf(0, 13, 1, 1, 0),
     ];
-    raw.entries4 = vec![entry4(1 | HAS_EXTRA, 1), entry4(0, 2), entry4(1 | HAS_EXTRA, 1)];
-    raw.entries4.extend((1..=9).rev().map(|run| entry4(0, run)));
-    raw.entries4.extend([entry4(0, 1), entry4(1 | HAS_EXTRA, 1), entry4(0, 1), entry4(2, 1)]);
+    raw.entries4 =
+        [1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2].iter().map(|rule| entry4(&raw.rules, *rule)).collect();
     // The first one has something of everything.
     let source = u32::from_be_bytes([192, 0, 2, 0]);
-    raw.entries4[0] =
-        [source, 0, 80 << 16, 443 << 16 | 0xFFFF, 6 << 24, 0xFF << 24, 1 | HAS_EXTRA, 1 | 8 << 20 | 32 << 26];
-    raw.entries6 = vec![entry6(0, 2), entry6(1 | HAS_EXTRA, 1), entry6(3 | HAS_EXTRA, 1)];
+    raw.entries4[0][..6].copy_from_slice(&[source, 0, 80 << 16, 443 << 16 | 0xFFFF, 6 << 24, 0xFF << 24]);
+    raw.entries4[0][7] ^= 32 ^ 8;
+    raw.entries6 = [0, 1, 3].iter().map(|rule| entry6(&raw.rules, *rule)).collect();
     raw.entries6[0][0] = 0x2001_0DB8;
     raw.entries6[0][14] = 96 | 128 << 8;
-    raw.filters = [vec![0; 16], filter()].concat();
-    assert_eq!(raw.filters.len(), 16 + FILTER_WORDS);
+    raw.filters = [vec![0; 4], filter()].concat();
     raw.name(&NAMES, LINES as usize);
     assert_eq!(raw.extra_words.len(), EXTRA_WORDS as usize);
     raw

@@ -10,13 +10,10 @@ use super::space::Space;
 use super::{Source, Task};
 use crate::compile::ErrorKind;
 use crate::compile::filter::{Filters, UNUSED};
-use crate::policy::entry::{Common, Entry4, Entry6};
-use crate::policy::filter::{GROUP, SPAN};
+use crate::policy::entry::{Entry4, Entry6};
+use crate::policy::filter::GROUP;
 use crate::policy::node::Node;
-use crate::policy::table::{MAX_ENTRIES, MAX_LEAF, MAX_WORK, NO_RULE, size};
-
-/// The longest run of entries that a record has room for.
-const MAX_RUN: u32 = 0xF_FFFF;
+use crate::policy::table::{MAX_ENTRIES, MAX_LEAF, MAX_WORK, NO_RULE};
 
 /// The sections that hold the trees.
 #[derive(Default)]
@@ -98,12 +95,6 @@ impl Built {
             joined.nodes[at] = node;
             at += 1;
         }
-        // Each filter has so many bytes from its start on.
-        if let Some(last) = joined.nodes.iter().filter(|node| node.is_leaf()).map(|node| node.claim).max()
-            && last != 0
-        {
-            joined.filters.resize(joined.filters.len().max(last as usize + SPAN / size::WORD), 0);
-        }
         joined.fits().then_some(joined)
     }
 
@@ -115,28 +106,21 @@ impl Built {
             };
         }
         let count = entries.len() as u32;
-        let runs = (1..=count).rev().map(|run| run.min(MAX_RUN));
         let (base, first, kind) = match source {
             Source::Ipv4(all) => {
                 let base = self.entries4.len();
-                self.entries4.extend(entries.iter().zip(runs).map(|(index, run)| {
-                    let entry = all[*index as usize];
-                    Entry4 { common: Common { run, ..entry.common }, ..entry }
-                }));
+                self.entries4.extend(entries.iter().map(|index| all[*index as usize]));
                 (base, self.entries4[base].common, 0)
             }
             Source::Ipv6(all) => {
                 let base = self.entries6.len();
-                self.entries6.extend(entries.iter().zip(runs).map(|(index, run)| {
-                    let entry = all[*index as usize];
-                    Entry6 { common: Common { run, ..entry.common }, ..entry }
-                }));
+                self.entries6.extend(entries.iter().map(|index| all[*index as usize]));
                 (base, self.entries6[base].common, Node::IPV6)
             }
         };
         Node {
             base: base as u32,
-            first_rule: first.rule_index(),
+            first_rule: first.found.rule(),
             control: Node::LEAF | kind | count,
             claim: if entries.len() > UNFILTERED { filters.add(space, entries) } else { 0 },
         }

@@ -132,6 +132,6 @@ impl<'a, E: Entry> Replay<'a, E> {
             let more = if groups > 1 { price::MORE_GROUPS + price::EACH_GROUP * groups } else { 0 };
             price::FILTER + 3 * self.miss + more
         };
-        (found.map_or(NO_RULE, |at| entries[at].common().rule_index()), cost)
+        (found.map_or(NO_RULE, |at| entries[at].common().found.rule()), cost)
     }
 }

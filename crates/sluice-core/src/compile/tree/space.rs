@@ -82,7 +82,7 @@ impl Space {
     }
 
     fn of<'entries>(entries: impl Iterator<Item = &'entries Common> + Clone, is_ipv6: bool) -> Self {
-        let rules: Vec<u32> = entries.clone().map(Common::rule_index).collect();
+        let rules: Vec<u32> = entries.clone().map(|entry| entry.found.rule()).collect();
         let rest = entries
             .clone()
             .map(|e| {
