@@ -61,3 +61,21 @@ pub(crate) fn answer_with_list<T: Wire, Item: Wire>(
     let list_length = Item::SIZE.saturating_mul(usize::try_from(listed).unwrap_or(usize::MAX));
     Ok(T::SIZE.saturating_add(list_length))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_that_do_not_fit_are_counted_and_nothing_of_them_is_written() {
+        let mut room = [0xEE; 6];
+        let mut list = List::new(&mut room);
+        assert!(list.has_room());
+        list.push(&[1_u8, 2, 3, 4]);
+        assert!(!list.has_room());
+        list.push(&[5, 6, 7, 8]);
+        assert_eq!(list.counts(), (2, 1));
+        assert_eq!(room, [1, 2, 3, 4, 0xEE, 0xEE]);
+        assert!(List::<[u8; 4]>::new(&mut [0; 4]).has_room());
+    }
+}
