@@ -119,7 +119,7 @@ pub fn classify_observed<'packet, B: AsRef<[u8]>>(
         }
         let mut found = [policy.nothing(); LANES];
         find_rules(policy, side_by_side.clone(), now, name.as_ref(), &mut found);
-        if policy.observes() && now.iter().any(|verdict| may_observe(policy, &verdict.flow)) {
+        if policy.observes() && may_observe_any(policy, now) {
             observe(policy, side_by_side.clone(), now, name.as_ref(), &found, observer);
         }
         for (verdict, found) in now.iter_mut().zip(found) {
@@ -277,6 +277,13 @@ fn observe_inner<B: AsRef<[u8]>>(
     policy.observe(parsed, decided.rule(), |rule| {
         observer.observed(rule, &named, parsed.flow, decided.decision());
     });
+}
+
+/// Whether rules that count or log can match one of the packets whose flows are in `verdicts`. It is a call, so that
+/// what flows are compared with is read only where there are such rules.
+#[inline(never)]
+fn may_observe_any<B: AsRef<[u8]>>(policy: &Policy<B>, verdicts: &[Verdict]) -> bool {
+    verdicts.iter().any(|verdict| may_observe(policy, &verdict.flow))
 }
 
 /// Whether rules that count or log can match a packet with this flow, or one in it.
