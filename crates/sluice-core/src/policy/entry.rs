@@ -220,6 +220,19 @@ impl Entry for Entry4 {
     }
 }
 
+/// The bits of an address above its lowest ones, by how many those are: shifts of 128 bits take longer, and compilers
+/// make branches of them.
+#[allow(clippy::indexing_slicing, reason = "an index that is wrong does not compile")]
+static ABOVE: [u128; 256] = {
+    let mut masks = [0; 256];
+    let mut count = 0;
+    while count < 128 {
+        masks[count] = u128::MAX << count;
+        count += 1;
+    }
+    masks
+};
+
 impl Entry for Entry6 {
     type Bytes = [u8; size::ENTRY6];
     type Key = Key6;
@@ -256,10 +269,10 @@ impl Entry for Entry6 {
     #[inline]
     fn matches(b: &Self::Bytes, key: &Key6) -> bool {
         let entry = Self::read(b);
-        let source = (key.source() ^ entry.source).checked_shr(entry.source_shift);
-        let destination = (key.destination() ^ entry.destination).checked_shr(entry.destination_shift);
-        let rest = mismatch(part::<32, _, _>(b), key);
-        source.unwrap_or(0) | destination.unwrap_or(0) | u128::from(rest) == 0
+        let above = |shift: u32| ABOVE.get(usize::from(shift as u8)).copied().unwrap_or(0);
+        let source = (key.source() ^ entry.source) & above(entry.source_shift);
+        let destination = (key.destination() ^ entry.destination) & above(entry.destination_shift);
+        source | destination | u128::from(mismatch(part::<32, _, _>(b), key)) == 0
     }
 
     #[inline]
