@@ -56,7 +56,7 @@ pub(super) fn expand(index: u32, rule: &Rule) -> Result<Expanded, ErrorKind> {
         names = without_names_below_others(names);
     }
     let Some(properties) = properties(c) else {
-        return Ok(Expanded { names, ..Expanded::default() });
+        return Ok(Expanded::default());
     };
     let mut extra = ExtraConditions::default();
     let mut product = Product(1);

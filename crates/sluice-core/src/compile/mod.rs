@@ -160,7 +160,7 @@ struct Parts {
 
 impl Parts {
     fn of(rules: &[Rule]) -> Result<Self, CompileError> {
-        let mut parts = Self { rules: Vec::with_capacity(rules.len()), ..Self::default() };
+        let mut parts = Self::default();
         for (index, rule) in rules.iter().enumerate() {
             let of_rule = |kind| CompileError { rule: Some(index), kind };
             let expanded = expand::expand(index as u32, rule).map_err(of_rule)?;

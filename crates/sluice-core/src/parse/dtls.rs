@@ -218,7 +218,7 @@ impl<'packet> Parser<'packet, '_> {
         }
         let mut hello = Hello::of(DTLS);
         let fault = hello.read(&mut fragments, self.text);
-        if matches!(fragments.fault, Some(Unread::Limit | Unread::Malformed)) || hello.name.is_none() {
+        if matches!(fragments.fault, Some(Unread::Limit | Unread::Malformed)) {
             self.name_missing();
         }
         self.dtls_fault(fragments.fault);

@@ -132,15 +132,13 @@ impl<'packet> RequestLine<'packet> {
         })
     }
 
-    /// Whether a segment that ends inside of its first line may have begun a request line.
+    /// Whether a segment that ends inside of its first line may have begun a request line. The line is no
+    /// [other text](is_other_text) and begins with no space: behind its first word there is a space, or the end.
     fn may_be_cut(line: &[u8]) -> bool {
-        let (method, rest) = split(line, |byte| !is_token_byte(byte));
+        let (method, rest) = split(line, is_space);
         let is_usual = method.iter().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_'));
         if rest.is_empty() {
             return is_usual && (1..=MAX_CUT_METHOD).contains(&method.len());
-        }
-        if method.is_empty() || !rest.first().is_some_and(|byte| is_space(*byte)) {
-            return false;
         }
         let (target, version) = split(trim_spaces(rest), is_space);
         let version = trim_spaces(version);

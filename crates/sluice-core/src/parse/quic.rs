@@ -288,9 +288,6 @@ impl<'packet> Parser<'packet, '_> {
             self.name_missing();
         }
         // What is behind a gap is in another datagram: the packet is whole.
-        if hello.name.is_none() && fault == Some(Fault::Short) {
-            self.name_missing();
-        }
         self.hello(&hello, fault.filter(|fault| *fault != Fault::Short), datagram);
     }
 }

@@ -141,7 +141,7 @@ impl HostName {
     #[inline(always)]
     fn put_dot(&mut self, at: usize) -> Option<()> {
         let word = self.room.get_mut(at / WORD)?;
-        let shift = bits(at % WORD);
+        let shift = bits(at);
         let others = u64::from_le_bytes(*word) & !(0xFF << shift);
         *word = (others | u64::from(b'.') << shift).to_le_bytes();
         *self.dots.get_mut(at / 64)? |= 1 << (at % 64);
@@ -184,7 +184,7 @@ impl HostName {
                 if let Some(hash) = hashes.get(words)
                     && let Some(word) = self.room.get((WORDS - 1).wrapping_sub(words))
                 {
-                    let rest = u64::from_le_bytes(*word) & !(u64::MAX >> bits(length % WORD));
+                    let rest = u64::from_le_bytes(*word) & !(u64::MAX >> bits(length));
                     each(hash.end(rest, length), length);
                 }
                 dots &= dots.wrapping_sub(1);
@@ -214,7 +214,7 @@ fn high_bytes(word: u64, count: usize) -> u64 {
     word << 8 << bits((WORD - 1).wrapping_sub(count))
 }
 
-/// How many bits a part of a word has.
+/// How many bits there are of so many bytes behind whole words.
 #[inline]
 fn bits(bytes: usize) -> u32 {
     (bytes as u32).wrapping_mul(u8::BITS) % u64::BITS
