@@ -489,6 +489,7 @@ fn a_suffix_matches_at_label_boundaries_only() {
     assert!(!matched(name_kind::DNS, b"\x0bexample.com"), "a dot inside a label is no boundary");
     assert!(!matched(name_kind::DNS, b"\x0fwww.example.com"));
     assert!(matched(name_kind::DNS, b"\x03w.w\x07example\x03com"), "that label alone is no host's");
+    assert!(!matched(name_kind::DNS, b"\x03w.w\x0bexample.com"), "nor is one behind another with a dot");
 }
 
 #[test]
@@ -605,6 +606,7 @@ fn the_compiler_names_what_is_wrong() {
     assert_eq!(error(Conditions { sources: vec![bad], ..c() }), ErrorKind::HostBitsSet(bad));
     let bad = prefix([10, 0, 0, 0], 33);
     assert_eq!(error(Conditions { destinations: vec![bad], ..c() }), ErrorKind::PrefixTooLong(bad));
+    assert_eq!(bad.to_string(), "10.0.0.0/33");
     assert_eq!(error(Conditions { ip_version: Some(5), ..c() }), ErrorKind::UnknownIpVersion(5));
     assert_eq!(error(Conditions { link_types: vec![2], ..c() }), ErrorKind::UnknownLinkType(2));
     for name in ["", ".", "a..b", "*.example.com", "b\u{fc}cher.de", &"a".repeat(64)] {
@@ -644,9 +646,30 @@ fn rules_that_no_tree_tells_apart_are_all_found() {
 }
 
 #[test]
+fn rules_in_rows_and_columns_are_all_found() {
+    let address = |low: u32| IpAddr::from((0x0A00_0000 + low).to_be_bytes());
+    let rule = |number: u32| {
+        let [sources, destinations] =
+            [number / 32, number % 32].map(|low| vec![Prefix { address: address(low), length: 32 }]);
+        let conditions = Conditions { sources, destinations, ..Conditions::default() };
+        Rule { id: number + 1, action: RuleAction::Permit, conditions }
+    };
+    let mut rules: Vec<Rule> = (0..1024).map(rule).collect();
+    Rng::with_seed(1).shuffle(&mut rules);
+    // Two windows are worth it where the entries of a leaf cost little.
+    let model = CostModel { entry: 1, ..CostModel::default() };
+    let policy = Policy::new(compile_by(&model, &rules, Action::Block).unwrap()).unwrap();
+    for number in 0..1024 {
+        let flow = udp([10, 0, 0, (number / 32) as u8], [10, 0, 0, (number % 32) as u8], (1, 2));
+        assert_eq!(policy.classify(Direction::Inbound, link_type::RAW, &[], &flow).rule_id, number + 1);
+    }
+}
+
+#[test]
 fn so_many_rules_that_no_tree_tells_apart_that_a_packet_would_take_long_are_refused() {
-    assert!(compile(&alike(16_000), Action::Block).is_ok());
-    assert_eq!(compile(&alike(16_400), Action::Block).unwrap_err().kind, ErrorKind::TooAlike);
+    // They are in 16 leaves, one behind the other, which are as many records, and 15 nodes: 16,384 are allowed.
+    assert!(compile(&alike(16_384 - 16 - 15), Action::Block).is_ok());
+    assert_eq!(compile(&alike(16_384 - 16 - 14), Action::Block).unwrap_err().kind, ErrorKind::TooAlike);
 }
 
 /// As many [`alike`] rules as `count` for each of two names.
@@ -665,8 +688,9 @@ fn alike_for(names: [&str; 2], count: u32) -> Vec<Rule> {
 #[test]
 fn a_name_that_ends_in_several_suffixes_is_not_looked_up_for_long_either() {
     const BOTH: [&str; 2] = ["example.com", "www.example.com"];
-    assert!(compile(&alike_for(BOTH, 8000), Action::Block).is_ok());
-    assert_eq!(compile(&alike_for(BOTH, 8400), Action::Block).unwrap_err().kind, ErrorKind::TooAlike);
+    // Half of 16,384 records for each, with 8 leaves and 7 nodes.
+    assert!(compile(&alike_for(BOTH, 8192 - 8 - 7), Action::Block).is_ok());
+    assert_eq!(compile(&alike_for(BOTH, 8192 - 8 - 6), Action::Block).unwrap_err().kind, ErrorKind::TooAlike);
 }
 
 #[test]

@@ -308,3 +308,49 @@ fn entry6(source: AddressRange, destination: AddressRange, common: Common) -> En
         common,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::net::Ipv4Addr;
+
+    use super::super::Prefix;
+    use super::*;
+    use crate::RuleAction;
+
+    fn expanded(conditions: Conditions) -> Expanded {
+        expand(0, &Rule { id: 1, action: RuleAction::Block, conditions }).unwrap()
+    }
+
+    /// Every second address from 10.0.0.0 on.
+    fn addresses(count: u32) -> Vec<Prefix> {
+        (0..count)
+            .map(|number| Prefix { address: Ipv4Addr::from(0x0A00_0000 + number * 2).into(), length: 32 })
+            .collect()
+    }
+
+    #[test]
+    fn of_two_long_lists_of_addresses_the_shorter_one_is_an_extra_condition() {
+        for (counts, extra, shifts) in [
+            ([65, 66], kind::SOURCES4, (8, 0)),
+            ([66, 65], kind::DESTINATIONS4, (0, 8)),
+            ([65, 65], kind::DESTINATIONS4, (0, 8)),
+        ] {
+            let [sources, destinations] = counts.map(addresses);
+            let expanded = expanded(Conditions { sources, destinations, ..Conditions::default() });
+            assert_eq!(expanded.entries4.len(), counts[0].max(counts[1]) as usize, "{counts:?}");
+            assert_eq!(expanded.extra[0], extra | 65 << 8, "{counts:?}");
+            // 65 of them end at 10.0.0.128.
+            let of_entry = |entry: &Entry4| (entry.source_shift, entry.destination_shift);
+            assert!(expanded.entries4.iter().all(|entry| of_entry(entry) == shifts), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn protocols_of_a_long_rule_are_a_bit_each() {
+        let protocols = vec![1, 6, 33, 64, 255];
+        let [sources, destinations] = [20, 20].map(addresses);
+        let expanded = expanded(Conditions { sources, destinations, protocols, ..Conditions::default() });
+        let bits = [1 << 1 | 1 << 6, 1 << 1, 1 << 0, 0, 0, 0, 0, 1 << 31];
+        assert_eq!(expanded.extra, [&[kind::PROTOCOLS | 1 << 8][..], &bits, &[kind::END]].concat());
+    }
+}

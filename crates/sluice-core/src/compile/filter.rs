@@ -175,3 +175,63 @@ impl Candidate {
         (set(value as usize), set(1 << self.slice.bits))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree::Source;
+    use super::*;
+    use crate::policy::entry::{Common, Entry4, Found};
+    use crate::policy::key::{Key, Key4};
+
+    /// An entry for two addresses and destination ports.
+    fn entry(source: u32, destination: u32, ports: core::ops::RangeInclusive<u16>) -> Entry4 {
+        let (first_ports, last_ports) = ((*ports.start()).into(), 0xFFFF_0000 | u32::from(*ports.end()));
+        let common = Common { first_ports, last_ports, meta_value: 0, meta_mask: 0, found: Found::of_rule(0, (1, 0)) };
+        Entry4 { source, destination, source_shift: 0, destination_shift: 0, common }
+    }
+
+    /// The words of a filter, and how many entries it leaves for a packet of each entry.
+    fn filter(entries: Vec<Entry4>) -> (usize, Vec<u32>) {
+        let all: Vec<u32> = (0..entries.len() as u32).collect();
+        let space = Space::new(&Source::Ipv4(entries));
+        let mut filters = Filters::default();
+        let start = filters.add(&space, &all) as usize;
+        let bytes: Vec<u8> = filters.words()[start..].iter().flat_map(|word| word.to_le_bytes()).collect();
+        let left = |entry: &u32| {
+            let key = Key4::of_words(&space.packet(*entry));
+            let set = |window: usize| {
+                let byte = key.bytes()[usize::from(bytes[window])];
+                let value = if window < LOWER { byte & 0xF } else { byte >> 4 };
+                let set = bytes[HEAD + (window * VALUES + usize::from(value)) * 16..].first_chunk();
+                set.copied().map(u128::from_le_bytes).unwrap()
+            };
+            let mask = u128::MAX >> (GROUP as usize - all.len());
+            (0..WINDOWS).fold(mask, |left, window| left & set(window)).count_ones()
+        };
+        (bytes.len() / 4, all.iter().map(left).collect())
+    }
+
+    /// All windows of the addresses tell pairs from each other, and one of the ports the two of a pair. The windows of
+    /// the addresses rule out more by themselves.
+    #[test]
+    fn a_window_is_chosen_for_what_the_others_do_not_rule_out() {
+        // One port each; and ranges of which the first has the values 7 and 8 of the highest four bits, half of 16.
+        for ports in [[80..=80, 81..=81], [0x7000..=0x8FFF, 0..=0x6FFF]] {
+            let pair =
+                |number: u32| ports.clone().map(|ports| entry(number * 0x0101_0101, number * 0x0101_0101, ports));
+            let (_, left) = filter((0..64).flat_map(pair).collect());
+            assert_eq!(left, [1; 128]);
+        }
+    }
+
+    /// Each entry differs from the first one in one bit, so that no eight windows tell all of them from it.
+    #[test]
+    fn a_filter_has_a_set_for_each_value_of_its_windows_and_no_more() {
+        let addresses = (0..64).map(|bit| 1_u64 << bit);
+        let entries = [0].into_iter().chain(addresses).map(|a| entry((a >> 32) as u32, a as u32, 0..=u16::MAX));
+        let (words, left) = filter(entries.collect());
+        assert_eq!(words, (HEAD + WINDOWS * 16 * 16) / 4);
+        // 32 bits are in windows.
+        assert_eq!(left[0], 65 - 32);
+    }
+}

@@ -198,3 +198,39 @@ impl<'a> Places<'a> {
         (self.random % limit as u64) as usize
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hash that leads to two of two lines.
+    fn to_lines([first, second]: [u64; 2]) -> u64 {
+        first << 63 | second << 31
+    }
+
+    #[test]
+    fn chance_is_a_known_sequence() {
+        let mut places = Places { suffixes: &[], lines: Vec::new(), free: Vec::new(), random: 1 };
+        let numbers = [1_082_269_761, 1_152_992_998_833_853_505, 11_177_516_664_432_764_457];
+        assert_eq!(numbers.map(|_| places.below(usize::MAX)), numbers);
+    }
+
+    #[test]
+    fn no_more_suffixes_move_than_have_to() {
+        let half = size::LINE / 2;
+        let suffixes = [[0, 1], [0, 1], [0, 0]].map(|lines| (to_lines(lines), half));
+        let [(_, first), (_, second)] = &Places::of(&suffixes, 2).unwrap()[..] else { panic!("two lines") };
+        // One stays, and the third comes after it.
+        assert_eq!((first.len(), first[1], second.len()), (2, 2, 1));
+    }
+
+    #[test]
+    fn suffixes_that_there_is_no_room_for_are_given_up() {
+        let quarters = [(0, size::LINE / 4); 4];
+        assert!(Places::of(&quarters, 1).is_some());
+        // One more makes room for itself, however much it needs, and so do those that it displaces.
+        for size in 1..=size::LINE {
+            assert!(Places::of(&[&quarters[..], &[(0, size)]].concat(), 1).is_none(), "{size}");
+        }
+    }
+}

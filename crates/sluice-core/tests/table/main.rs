@@ -11,9 +11,10 @@ mod limits;
 mod raw;
 mod sample;
 
-use sluice_core::TableError;
+use sluice_core::{Direction, ParsedPacket, Policy, TableError};
+use sluice_npi::{Flow, name_kind};
 
-use raw::{FILTER_SET_WORDS, IPV6, Raw, empty_leaf, entry4, header, inner, leaf, window, windows};
+use raw::{COUNT, FILTER_SET_WORDS, IPV6, Raw, empty_leaf, entry4, hash, header, inner, leaf, window, windows};
 use sample::sample;
 
 /// One change of the sample, and what is said about it.
@@ -179,6 +180,49 @@ fn counts_belong_to_the_records() {
 fn a_table_without_suffixes_has_no_lines() {
     let raw = Raw { hints: vec![0], lines: vec![[0; 64]], ..Raw::empty() };
     assert_eq!(raw.validate(), Err(TableError::CountOutOfRange));
+}
+
+/// Filters come where lines would be. The first one looks like a line with a name, and like the hint for it.
+#[test]
+fn in_a_table_without_suffixes_no_name_is_looked_for() {
+    let hint = 15;
+    let is_hinted = |name: &String| raw::hints(hash(name.as_bytes())).iter().any(|bits| hint & bits == *bits);
+    let name = (0..).map(|number: u32| format!("name-{number:010}")).find(is_hinted).unwrap();
+    let line = [&hint.to_le_bytes()[..], name.as_bytes(), &[0; 64 - 4 - 15]].concat();
+    let filters = line.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect();
+    let mut raw = Raw { filters, ..Raw::empty() };
+    // The name would be searched for from the node behind the roots on, to which the packet does not go.
+    let parent = |base| inner(base, 0, windows(window(0, 0, 1), 0), 3, 0);
+    let children = [leaf(0, 0, 1, 0, 0), empty_leaf(0)];
+    let flow = |port| Flow {
+        ip_version: 4,
+        destination_port: port,
+        name_kind: name_kind::TLS,
+        name_length: 15,
+        ..Flow::default()
+    };
+
+    let rules = vec![[1, 0]];
+    let mut deciding = Raw { entries4: vec![entry4(&rules, 0)], rules, ..raw.clone() };
+    deciding.nodes[0] = parent(3);
+    deciding.nodes.extend(children);
+    let policy = Policy::new(deciding.bytes()).unwrap();
+    let decided = |port| policy.classify(Direction::Inbound, 1, name.as_bytes(), &flow(port)).rule_id;
+    assert_eq!([0, 1].map(decided), [1, 0]);
+
+    (raw.rules, raw.observing) = (vec![[1, COUNT]], 1);
+    raw.entries4 = vec![entry4(&raw.rules, 0)];
+    raw.nodes.extend([parent(6), empty_leaf(IPV6), empty_leaf(0)]);
+    raw.nodes.extend(children);
+    let policy = Policy::new(raw.bytes()).unwrap();
+    let observed = |port| {
+        let packet =
+            ParsedPacket { direction: Direction::Inbound, link_type: 1, bytes: name.as_bytes(), flow: &flow(port) };
+        let mut count = 0;
+        policy.observe(&packet, u32::MAX, |_| count += 1);
+        count
+    };
+    assert_eq!([0, 1].map(observed), [1, 0]);
 }
 
 #[test]

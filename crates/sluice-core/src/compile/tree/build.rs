@@ -216,3 +216,133 @@ impl Built {
         if fits { Ok(self) } else { Err(ErrorKind::TooAlike) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::iter;
+
+    use super::super::Slice;
+    use super::*;
+    use crate::policy::entry::{Common, Found};
+
+    /// An entry for a source address, or for any.
+    fn entry(source: Option<u32>) -> Entry4 {
+        Entry4 {
+            source: source.unwrap_or(0),
+            source_shift: if source.is_some() { 0 } else { 32 },
+            destination: 0,
+            destination_shift: 32,
+            common: Common {
+                first_ports: 0,
+                last_ports: u32::MAX,
+                meta_value: 0,
+                meta_mask: 0,
+                found: Found::of_rule(0, (1, 0)),
+            },
+        }
+    }
+
+    /// A cut of the two lowest bits of the source. What is in more than so many children is a remainder.
+    fn cut(copies: u32) -> Cut {
+        let slice = Slice { dimension: 0, shift: 0, bits: 2 };
+        Cut { by: By::Windows([slice, Slice::default()]), copies }
+    }
+
+    /// The root of a tree of these entries that is cut like that, and what is to be built below it.
+    fn inner(entries: Vec<Entry4>, copies: u32, budget: usize) -> (Node, Vec<Task>) {
+        let all = (0..entries.len() as u32).collect();
+        let task = Task { node: 0, entries: all, budget, pending: 3, depth: 7, same_as: None };
+        let mut built = Built { nodes: vec![Node::EMPTY], ..Built::default() };
+        let mut next = Vec::new();
+        let node = built.inner(&Space::new(&Source::Ipv4(entries)), &task, cut(copies), &mut next);
+        assert_eq!(built.nodes.len(), 1 + next.len(), "there is room for each");
+        assert!(next.iter().all(|task| task.depth == 8));
+        (node, next)
+    }
+
+    /// Four sources, and any.
+    fn four_and_any() -> Vec<Entry4> {
+        (0..4).map(|source| entry(Some(source))).chain([entry(None)]).collect()
+    }
+
+    #[test]
+    fn children_share_the_space_that_their_parent_leaves() {
+        let shares = |copies, budget| {
+            let (_, next) = inner(four_and_any(), copies, budget);
+            next.iter().map(|task| (task.entries.len(), task.budget)).collect::<Vec<_>>()
+        };
+        // Four nodes take the space of two entries. A fifth of the rest, in the remainder as well.
+        assert_eq!(shares(1, 100), [(1, 98 / 5); 5]);
+        // Copies have shares of their own.
+        assert_eq!(shares(4, 100), [(2, 98 * 2 / 8); 4]);
+        // What is there has room in any case.
+        assert_eq!(shares(4, 0), [(2, 2); 4]);
+        // To each as much as it has entries.
+        let unequal = [0, 0, 0, 1].map(|source| entry(Some(source))).to_vec();
+        let (_, next) = inner(unequal, 4, 102);
+        assert_eq!(next.iter().map(|task| task.budget).collect::<Vec<_>>(), [75, 25, 0, 0]);
+    }
+
+    #[test]
+    fn a_remainder_comes_first_and_waits_while_the_others_are_searched() {
+        let (node, next) = inner(four_and_any(), 1, 100);
+        assert!(node.has_remainder());
+        let tasks: Vec<_> = next.iter().map(|task| (task.node, task.entries[0], task.pending)).collect();
+        assert_eq!(tasks, [(1, 4, 3), (2, 0, 4), (3, 1, 4), (4, 2, 4), (5, 3, 4)]);
+        let (node, next) = inner(four_and_any(), 4, 100);
+        assert!(!node.has_remainder());
+        assert!(next.iter().all(|task| task.pending == 3));
+    }
+
+    #[test]
+    fn neighbours_with_the_same_few_entries_are_one_leaf() {
+        let same_as = |of_any: usize| {
+            let entries =
+                [0, 1].map(|source| entry(Some(source))).into_iter().chain(iter::repeat_n(entry(None), of_any));
+            let (_, next) = inner(entries.collect(), 4, 10_000);
+            next.iter().map(|task| task.same_as).collect::<Vec<_>>()
+        };
+        // Nodes 1 and 2 have an entry of their own; 3 and 4 have what is in all.
+        assert_eq!(same_as(1), [None, None, None, Some(3)]);
+        assert_eq!(same_as(GROUP as usize), [None, None, None, Some(3)]);
+        assert_eq!(same_as(GROUP as usize + 1), [None; 4]);
+    }
+
+    #[test]
+    fn leaves_of_more_than_eight_entries_have_filters() {
+        let has_filter = |count: usize| {
+            let source = Source::Ipv4((0..count as u32).map(|source| entry(Some(source))).collect());
+            let built = Built::new(&source, &Space::new(&source), &CostModel::default(), 1000).unwrap();
+            built.nodes[0].filter().is_some()
+        };
+        assert_eq!([UNFILTERED, UNFILTERED + 1].map(has_filter), [false, true]);
+    }
+
+    #[test]
+    fn a_section_has_so_many_entries_at_most() {
+        let fits = |count: usize| Built { entries4: vec![entry(None); count], ..Built::default() }.fits();
+        assert_eq!([MAX_ENTRIES, MAX_ENTRIES + 1].map(fits), [true, false]);
+    }
+
+    #[test]
+    fn entries_that_no_cut_tells_apart_are_in_a_chain_that_is_not_cut() {
+        let source = Source::Ipv4(vec![entry(None); MAX_LEAF as usize + 5]);
+        let space = Space::new(&source);
+        let task = Task {
+            node: 0,
+            entries: (0..space.length as u32).collect(),
+            budget: 0,
+            pending: 3,
+            depth: 7,
+            same_as: None,
+        };
+        let mut built = Built { nodes: vec![Node::EMPTY], ..Built::default() };
+        let mut next = Vec::new();
+        let node = built.chain(&space, task, &mut next);
+        assert_eq!((node.base, node.has_remainder(), node.child_bits(), built.nodes.len()), (1, true, 0, 3));
+        // The rest is the remainder, and waits while the leaf is searched.
+        let tasks: Vec<_> = next.iter().map(|task| (task.node, task.entries.len(), task.pending, task.depth)).collect();
+        assert_eq!(tasks, [(1, 5, 3, MAX_DEPTH), (2, MAX_LEAF as usize, 4, MAX_DEPTH)]);
+        assert_eq!((next[0].entries[0], next[1].entries[0]), (MAX_LEAF, 0));
+    }
+}

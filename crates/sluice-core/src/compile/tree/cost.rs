@@ -232,12 +232,124 @@ impl Estimator {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
+    use super::super::cut::By;
+    use super::super::{Slice, Source};
     use super::*;
+    use crate::policy::entry::{Common, Entry4, Found};
 
     #[test]
     fn copies_cost_more_in_trees_that_the_caches_do_not_hold() {
         let growth = |entries| CostModel { growth: 100, ..CostModel::default() }.growth(entries);
         let sizes = [0, 511, 1023, 2047, 2048, 4095, 4096, 8191, 8192, 100_000];
         assert_eq!(sizes.map(growth), [25, 25, 25, 25, 50, 50, 75, 75, 100, 100]);
+    }
+
+    #[test]
+    fn a_leaf_costs_what_its_entries_or_its_groups_do() {
+        let leaf = |count| CostModel::default().leaf(count);
+        // Up to eight entries, of which half are looked at; one group; more groups; a chain of leaves.
+        assert_eq!([0, 1, 2, 7, 8].map(leaf), [0, 100, 120, 220, 240]);
+        assert_eq!([9, 128].map(leaf), [180, 180]);
+        assert_eq!([129, 256, 1023].map(leaf), [180 + 100 + 60 / 2, 180 + 100 + 2 * 60 / 2, 180 + 100 + 7 * 60 / 2]);
+        assert_eq!([1024, 2048].map(leaf), [180 + 100 + (8 * 60 + 180) / 2, 180 + 100 + (16 * 60 + 2 * 180) / 2]);
+    }
+
+    #[test]
+    fn entries_that_are_cut_again_cost_more_with_each_doubling() {
+        let expected = |count| CostModel::default().expected(count);
+        assert_eq!([8, 128].map(expected), [240, 180]);
+        // Sixteenths of 90, between powers of two linearly.
+        assert_eq!([129, 136, 192, 255, 256].map(expected), [180, 180 + 5, 180 + 45, 180 + 84, 180 + 90]);
+        assert_eq!([512, 768, 1 << 20].map(expected), [180 + 180, 180 + 225, 180 + 13 * 90]);
+        // A leaf may cost less.
+        assert_eq!(CostModel { doubling: 1000, ..CostModel::default() }.expected(256), 180 + 100 + 60);
+    }
+
+    /// An entry for a source and a destination, if they are given.
+    fn entry((source, destination): (Option<u32>, Option<u32>)) -> Entry4 {
+        let shift = |address: Option<u32>| if address.is_some() { 0 } else { 32 };
+        let common = Common {
+            first_ports: 0,
+            last_ports: u32::MAX,
+            meta_value: 0,
+            meta_mask: 0,
+            found: Found::of_rule(0, (1, 0)),
+        };
+        Entry4 {
+            source: source.unwrap_or(0),
+            destination: destination.unwrap_or(0),
+            source_shift: shift(source),
+            destination_shift: shift(destination),
+            common,
+        }
+    }
+
+    /// What a cut of so many low bits of source and destination is expected to cost a node with these entries.
+    fn estimate(
+        entries: &[(Option<u32>, Option<u32>)],
+        bits: [u32; 2],
+        copies: u32,
+        step: usize,
+        budget: usize,
+    ) -> Option<u64> {
+        let space = Space::new(&Source::Ipv4(entries.iter().copied().map(entry).collect()));
+        let sample: Vec<u32> = (0..entries.len() as u32).collect();
+        let all = (0..(entries.len() * step) as u32).collect();
+        let task = Task { node: 0, entries: all, budget, pending: 0, depth: 0, same_as: None };
+        let [source, destination] = [0, 1].map(|dimension| Slice { dimension, shift: 0, bits: bits[dimension] });
+        let cut = Cut { by: By::Windows([source, destination]), copies };
+        let mut estimator = Estimator::default();
+        estimator.look_at(&space, &cut, &sample);
+        estimator.estimate(&CostModel::default(), &space, &task, &cut, step)
+    }
+
+    /// Four entries of one address each, and one of any.
+    const FOUR_AND_ANY: [(Option<u32>, Option<u32>); 5] =
+        [(Some(0), Some(0)), (Some(1), Some(1)), (Some(2), Some(0)), (Some(3), Some(1)), (None, None)];
+
+    #[test]
+    fn a_cut_costs_a_node_and_what_its_children_cost_the_packets_of_the_entries() {
+        let estimate = |bits, copies, step| estimate(&FOUR_AND_ANY, bits, copies, step, 1000);
+        // Each of four children has two entries: 120. Three copies of five entries are 15 for growth.
+        assert_eq!(estimate([2, 0], 4, 1), Some(150 + 120 + 15));
+        // Each has one: 100. So has the remainder.
+        assert_eq!(estimate([2, 0], 1, 1), Some(150 + 100 + 100));
+        // One of two entries is in the sample.
+        assert_eq!(estimate([2, 0], 4, 2), Some(150 + 160 + 15));
+        assert_eq!(estimate([2, 0], 1, 2), Some(150 + 120 + 120));
+        // In rows and columns: four of eight children have two entries, nine tenths of the packets; four have one.
+        assert_eq!(estimate([2, 1], 8, 1), Some(150 + (120 * 9 + 100) / 10 + 35));
+        assert_eq!(estimate([2, 1], 1, 1), Some(150 + 4 * 9 * 100 / 40 + 100));
+    }
+
+    #[test]
+    fn a_cut_takes_no_more_space_than_there_is() {
+        // Entries and copies, and half an entry for each child.
+        for (bits, copies, step, room) in
+            [([2, 0], 4, 1, 8 + 2), ([2, 0], 1, 1, 5 + 2), ([2, 0], 4, 2, 16 + 2), ([2, 1], 1, 2, 10 + 4)]
+        {
+            let fits = |budget| estimate(&FOUR_AND_ANY, bits, copies, step, budget).is_some();
+            assert_eq!([room - 1, room].map(fits), [false, true], "{bits:?} {copies} {step}");
+        }
+    }
+
+    #[test]
+    fn a_cut_leads_somewhere() {
+        let estimate = |copies, of_any: usize, of_one: usize, of_other: usize| {
+            let entries = [(None, None), (Some(0), None), (Some(1), None)];
+            let counts = [of_any, of_one, of_other];
+            let entries = entries.iter().zip(counts).flat_map(|(entry, count)| vec![*entry; count]);
+            estimate(&entries.collect::<Vec<_>>(), [1, 0], copies, 1, 1000)
+        };
+        // One in 20 has to be kept out of the remainder.
+        assert!(estimate(1, 19, 1, 0).is_some());
+        assert!(estimate(1, 20, 1, 0).is_none());
+        // Of 40 entries, all but two at most are in the child of a packet in the mean: 1,444 + 4, and 1,521 + 1.
+        assert!(estimate(1, 0, 38, 2).is_some());
+        assert!(estimate(1, 0, 40, 0).is_none());
+        // 19 of 20 are in each of two children.
+        assert!(estimate(2, 18, 1, 1).is_some());
     }
 }

@@ -280,3 +280,228 @@ impl<'a> Chooser<'a> {
         Some(Cut { by: By::Tuple(best.tuple(bits)), copies: 1 })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use core::iter;
+
+    use super::super::Source;
+    use super::*;
+    use crate::policy::entry::{Common, Entry4, Found};
+
+    /// An entry for two prefixes, that many low bits of which are open, and for destination ports.
+    fn entry(source: (u32, u32), destination: (u32, u32), ports: (u16, u16)) -> Entry4 {
+        let (first_ports, last_ports) = (ports.0.into(), 0xFFFF_0000 | u32::from(ports.1));
+        let common = Common { first_ports, last_ports, meta_value: 0, meta_mask: 0, found: Found::of_rule(0, (1, 0)) };
+        Entry4 {
+            source: source.0,
+            source_shift: source.1,
+            destination: destination.0,
+            destination_shift: destination.1,
+            common,
+        }
+    }
+
+    const ANY: (u32, u32) = (0, 32);
+    const ALL_PORTS: (u16, u16) = (0, u16::MAX);
+
+    /// Entries for as many source addresses, one behind the other.
+    fn in_a_row(count: u32) -> Vec<Entry4> {
+        (0..count).map(|number| entry((number, 0), ANY, ALL_PORTS)).collect()
+    }
+
+    fn task(count: usize, budget: usize) -> Task {
+        Task { node: 0, entries: (0..count as u32).collect(), budget, pending: 0, depth: 0, same_as: None }
+    }
+
+    /// The windows of the only dimension: where they start, and their bits.
+    fn slices(entries: Vec<Entry4>, most_bits: u32) -> Vec<(u32, u32)> {
+        let model = CostModel::default();
+        let mut chooser = Chooser::new(&model);
+        chooser.sample = (0..entries.len() as u32).collect();
+        let space = Space::new(&Source::Ipv4(entries));
+        assert_eq!(space.dimensions.len(), 1);
+        chooser.slices(&space, 0, most_bits).iter().map(|slice| (slice.shift, slice.bits)).collect()
+    }
+
+    #[test]
+    fn windows_are_tried_at_the_highest_bit_that_differs_at_the_lowest_that_most_specify_and_at_the_bottom() {
+        let of = |prefixes: &[(u32, u32)]| prefixes.iter().map(|prefix| entry(*prefix, ANY, ALL_PORTS)).collect();
+        // Bits 0 and 8 differ; every bit is specified. In turn all bits, two thirds and one.
+        let addresses = of(&[(0x0A00_0000, 0), (0x0A00_0001, 0), (0x0A00_0100, 0)]);
+        assert_eq!(slices(addresses, 4), [(5, 4), (0, 4), (7, 2), (0, 2), (8, 1), (0, 1)]);
+        // Networks of which bits 8 and 9 differ, and three of four specify nothing below.
+        let networks = [(0x0A00_0000, 8), (0x0A00_0100, 8), (0x0A00_0200, 8), (0x0A00_0200, 0)];
+        assert_eq!(slices(of(&networks), 3), [(7, 3), (8, 3), (0, 3), (8, 2), (0, 2), (9, 1), (8, 1), (0, 1)]);
+        // Three of four are three quarters; five of ten are not.
+        let most_are_addresses = [(0, 8), (1, 0), (2, 0), (3, 0)];
+        assert_eq!(slices(of(&most_are_addresses), 3), [(0, 3), (0, 2), (1, 1), (0, 1)]);
+        let half_are_addresses = [[(0, 8); 5], [(1, 0), (2, 0), (3, 0), (2, 0), (1, 0)]].concat();
+        assert_eq!(slices(of(&half_are_addresses), 3), [(0, 3), (8, 3), (0, 2), (8, 2), (1, 1), (8, 1), (0, 1)]);
+        // What specifies nothing says nothing.
+        assert_eq!(slices(of(&[(0x8000_0000, 0), (0x8000_0000, 0), ANY]), 2), [(0, 2), (0, 1)]);
+        // A window ends where the address does.
+        assert_eq!(
+            slices(of(&[(0, 28), (1 << 28, 28), (15 << 28, 28)]), 6),
+            [(26, 6), (28, 4), (0, 6), (0, 4), (30, 2), (28, 2), (0, 2)]
+        );
+        // Of ranges that are no prefixes, each bit in which their ends differ may count.
+        let of = |ports: &[(u16, u16)]| ports.iter().map(|ports| entry(ANY, ANY, *ports)).collect();
+        assert_eq!(
+            slices(of(&[(0x9000, 0x900F), (0x8FF0, 0x900F), ALL_PORTS]), 3),
+            [(10, 3), (13, 3), (0, 3), (11, 2), (13, 2), (0, 2), (12, 1), (13, 1), (0, 1)]
+        );
+        // Where most specify no bit, the highest one is the lowest that is tried.
+        assert_eq!(
+            slices(of(&[(1, 0xFFFF), (0x7FFF, 0x8000)]), 3),
+            [(13, 3), (15, 1), (0, 3), (14, 2), (0, 2), (0, 1)]
+        );
+    }
+
+    #[test]
+    fn a_window_is_made_narrower_at_the_end_that_was_good() {
+        let slice = |shift, bits| Slice { dimension: 1, shift, bits };
+        let narrowed = |slice: Slice, bits| {
+            let narrowed = slice.narrowed(bits);
+            (narrowed.dimension, narrowed.shift, narrowed.bits)
+        };
+        assert_eq!(narrowed(slice(4, 6), 2), (1, 8, 2));
+        assert_eq!(narrowed(slice(0, 6), 2), (1, 0, 2));
+        assert_eq!(narrowed(slice(4, 6), 7), (1, 4, 6));
+    }
+
+    fn choose_by(model: &CostModel, entries: Vec<Entry4>, task: &Task) -> Option<Cut> {
+        Chooser::new(model).choose(&Space::new(&Source::Ipv4(entries)), task)
+    }
+
+    fn choose(entries: Vec<Entry4>, task: &Task) -> Option<Cut> {
+        choose_by(&CostModel::default(), entries, task)
+    }
+
+    #[test]
+    fn a_cut_has_a_child_for_four_entries_as_far_as_there_is_room() {
+        let children =
+            |count: u32, budget| choose(in_a_row(count), &task(count as usize, budget)).map(|cut| cut.children());
+        assert_eq!(children(1024, 10_000), Some(256));
+        assert_eq!(children(2047, 20_000), Some(256));
+        assert_eq!(children(2048, 20_000), Some(512));
+        assert_eq!(children(1024, 1024 + 64), Some(64));
+        assert_eq!(children(1024, 1024 + 63), Some(32));
+        assert_eq!(children(1024, 1024 + 1), Some(2));
+        assert_eq!(children(1024, 1024), None);
+        let model = CostModel { entries_per_child_bits: 0, ..CostModel::default() };
+        let cut = choose_by(&model, in_a_row(1 << 16), &task(1 << 16, 1 << 20)).unwrap();
+        assert_eq!(cut.children(), 1 << MAX_BITS);
+    }
+
+    #[test]
+    fn few_entries_and_deep_nodes_are_not_cut() {
+        let is_cut =
+            |count: u32, depth| choose(in_a_row(count), &Task { depth, ..task(count as usize, 10_000) }).is_some();
+        assert!(!is_cut(256, 0) && is_cut(257, 0));
+        assert!(is_cut(257, MAX_DEPTH - 1) && !is_cut(257, MAX_DEPTH));
+    }
+
+    #[test]
+    fn two_windows_are_taken_where_each_by_itself_leaves_much() {
+        let of_grid = |model: &CostModel, sources: u32, destinations: u32| {
+            let entry = |number| entry((number / destinations, 0), (number % destinations, 0), ALL_PORTS);
+            let mut grid: Vec<Entry4> = (0..sources * destinations).map(entry).collect();
+            // So that a sample is as the whole.
+            fastrand::Rng::with_seed(1).shuffle(&mut grid);
+            let count = grid.len();
+            choose_by(model, grid, &task(count, 10 * count)).unwrap().bits()
+        };
+        // Two thirds of nine bits for the side with more values.
+        let model = CostModel { entry: 1, ..CostModel::default() };
+        assert_eq!(of_grid(&model, 64, 32), [6, 3]);
+        // Of seven bits, a third comes first where it does not matter.
+        let model = CostModel { not_cut: 0, entries_per_child_bits: 1, ..model };
+        assert_eq!(of_grid(&model, 16, 16), [2, 5]);
+    }
+
+    /// Four addresses, and whatever is in all children of a window of two bits.
+    fn four_and(others: u32) -> Vec<Entry4> {
+        let others = iter::repeat_n(entry(ANY, (1, 0), ALL_PORTS), others as usize);
+        in_a_row(4).into_iter().chain(others).collect()
+    }
+
+    const TWO_BITS: Cut = Cut {
+        by: By::Windows([Slice { dimension: 0, shift: 0, bits: 2 }, Slice { dimension: 0, shift: 0, bits: 0 }]),
+        copies: 4,
+    };
+
+    #[test]
+    fn entries_are_not_copied_if_that_takes_twice_the_space() {
+        let space = Space::new(&Source::Ipv4(four_and(1)));
+        let copies = |budget, pending| Some(TWO_BITS.fit(&space, &Task { pending, ..task(5, budget) })?.copies);
+        // Four entries and four copies, and half an entry for each of four children.
+        assert_eq!(copies(4 + 2, 0), Some(4));
+        assert_eq!(copies(3 + 2, 0), Some(1));
+        // Where no more subtrees may wait, there is no choice.
+        assert_eq!([MAX_PENDING - 2, MAX_PENDING - 1].map(|pending| copies(3 + 2, pending)), [Some(1), Some(4)]);
+        // What is in more children than two is in the remainder anyway.
+        let entries = [(0, 0), (1, 0), (2, 1), ANY].map(|source| entry(source, ANY, ALL_PORTS));
+        let space = Space::new(&Source::Ipv4(entries.to_vec()));
+        let two = |budget| Some(Cut { copies: 2, ..TWO_BITS }.fit(&space, &task(4, budget))?.copies);
+        assert_eq!([3 + 2, 2 + 2].map(two), [Some(2), Some(1)]);
+        let space = Space::new(&Source::Ipv4(vec![entry(ANY, (1, 0), ALL_PORTS), entry((0, 30), ANY, ALL_PORTS)]));
+        assert!(Cut { copies: 1, ..TWO_BITS }.fit(&space, &task(2, 1000)).is_none(), "all would be left");
+    }
+
+    #[test]
+    fn a_remainder_is_for_entries_that_there_is_no_room_to_copy_unless_too_many_wait() {
+        let of_any = iter::repeat_n(entry(ANY, ANY, ALL_PORTS), 300);
+        let entries: Vec<Entry4> = in_a_row(500).into_iter().chain(of_any).collect();
+        let dear_leaves = CostModel { more_groups: 10_000, ..CostModel::default() };
+        let copies = |pending, budget| {
+            let cut = choose_by(&dear_leaves, entries.clone(), &Task { pending, ..task(800, budget) })?;
+            Some((cut.copies as usize, cut.children()))
+        };
+        // Two children would have 300 entries more than there are.
+        let (few, children) = copies(0, 1000).unwrap();
+        assert_eq!(few, children / 4);
+        assert_eq!(
+            [MAX_PENDING - 2, MAX_PENDING - 1].map(|pending| copies(pending, 1000)),
+            [Some((few, children)), None]
+        );
+        let (all, children) = copies(MAX_PENDING - 1, 2000).unwrap();
+        assert_eq!(all, children);
+    }
+
+    #[test]
+    fn a_hash_table_has_as_many_children_as_keys_and_as_there_is_room_for() {
+        let model = CostModel::default();
+        let table = |entries: Vec<Entry4>, step, budget| {
+            let mut chooser = Chooser::new(&model);
+            (chooser.sample, chooser.step) = ((0..entries.len() as u32).collect(), step);
+            let task = task(entries.len() * step, budget);
+            Some(chooser.table(&Space::new(&Source::Ipv4(entries)), &task)?.children())
+        };
+        assert_eq!(table(in_a_row(100), 1, 1000), Some(128));
+        assert_eq!(table(in_a_row(100), 3, 1000), Some(512));
+        assert_eq!(
+            [100 + 64, 100 + 63, 100].map(|budget| table(in_a_row(100), 1, budget)),
+            [Some(64), Some(32), Some(2)]
+        );
+        assert_eq!(table(in_a_row(100), 10_000, 10_000_000), Some(1 << MAX_TABLE_BITS));
+        // Two entries have the same key.
+        let twice = in_a_row(50).into_iter().chain(in_a_row(50)).collect();
+        assert_eq!(table(twice, 1, 1000), Some(64));
+        // It has to hold an eighth.
+        let of_any =
+            |held| in_a_row(held).into_iter().chain(iter::repeat_n(entry(ANY, ANY, (1, 2)), 96 - held as usize));
+        assert_eq!([12, 11].map(|held| table(of_any(held).collect(), 10, 10_000)), [Some(128), None]);
+    }
+
+    #[test]
+    fn a_hash_table_has_a_remainder_which_has_to_wait() {
+        let model = CostModel { trees: TreeKind::Tables, ..CostModel::default() };
+        let is_table = |pending| {
+            let cut = choose_by(&model, in_a_row(1000), &Task { pending, ..task(1000, 10_000) }).unwrap();
+            matches!(cut.by, By::Tuple(_))
+        };
+        assert_eq!([0, MAX_PENDING - 2, MAX_PENDING - 1].map(is_table), [true, true, false]);
+    }
+}

@@ -38,7 +38,7 @@ pub(super) struct Forest {
 }
 
 /// The entries of one root, in order of their rules.
-enum Source {
+pub(crate) enum Source {
     Ipv4(Vec<Entry4>),
     Ipv6(Vec<Entry6>),
 }
@@ -131,6 +131,7 @@ mod tests {
     use super::super::{Conditions, Parts, Prefix, Rule};
     use super::*;
     use crate::RuleAction;
+    use crate::policy::entry::{Common, Found};
 
     /// Rules for random prefixes of addresses, with the lengths that `lengths` says.
     fn rules(count: u32, lengths: fn(&mut fastrand::Rng) -> [u8; 2]) -> Vec<Rule> {
@@ -204,5 +205,22 @@ mod tests {
             assert_eq!(best.nodes[0].tuple().is_some(), is_hashed);
             assert_eq!(replay::cost(&best, &space), less);
         }
+    }
+
+    /// Entries that no tree tells apart are refused for what they would cost a packet, unless they are too many anyway.
+    #[test]
+    fn as_many_entries_are_built_as_there_are_combinations() {
+        let entries = |count: usize| {
+            let common =
+                Common { first_ports: 0, last_ports: 0, meta_value: 0, meta_mask: 0, found: Found::of_rule(0, (1, 0)) };
+            vec![Entry4 { source: 0, destination: 0, source_shift: 0, destination_shift: 0, common }; count]
+        };
+        let build = |more: usize| {
+            let mut forest = Forest::default();
+            forest.add_ipv4(entries(MAX_EXPANDED / 2));
+            forest.add_ipv4(entries(MAX_EXPANDED / 2 + more));
+            forest.build(&CostModel::default()).err()
+        };
+        assert_eq!([0, 1].map(build), [Some(ErrorKind::TooAlike), Some(ErrorKind::TooLarge)]);
     }
 }

@@ -135,3 +135,168 @@ impl<'a, E: Entry> Replay<'a, E> {
         (found.map_or(NO_RULE, |at| entries[at].common().found.rule()), cost)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use sluice_npi::flags;
+
+    use super::super::{CostModel, Source};
+    use super::*;
+    use crate::RuleAction;
+    use crate::compile::{Conditions, Prefix, Rule, search_cost};
+    use crate::policy::entry::{Common, Entry4, Entry6, Found};
+    use crate::policy::key::word;
+    use crate::policy::node::{Tuple, Window};
+
+    /// That of a rule without ports and properties.
+    fn common(rule: u32) -> Common {
+        Common {
+            first_ports: 0,
+            last_ports: u32::MAX,
+            meta_value: 0,
+            meta_mask: 0,
+            found: Found::of_rule(rule, (rule + 1, 0)),
+        }
+    }
+
+    /// Rules for one source address each, which is the rule's number.
+    fn entries4(count: u32) -> Vec<Entry4> {
+        let entry = |rule| Entry4 {
+            source: rule,
+            destination: 0,
+            source_shift: 0,
+            destination_shift: 32,
+            common: common(rule),
+        };
+        (0..count).map(entry).collect()
+    }
+
+    fn leaf(base: u32, count: u32) -> Node {
+        Node { base, first_rule: base, control: Node::LEAF | count, claim: 0 }
+    }
+
+    /// What a search of this tree costs, whose entries are in order.
+    fn cost_of(nodes: Vec<Node>, entries4: Vec<Entry4>) -> u64 {
+        let space = Space::new(&Source::Ipv4(entries4.clone()));
+        cost(&Built { nodes, entries4, ..Built::default() }, &space)
+    }
+
+    #[test]
+    fn in_a_leaf_the_entries_are_looked_at_up_to_the_one_that_matches() {
+        for (count, expected) in [
+            (1, price::LEAF + price::ENTRY),
+            (8, 8 * price::LEAF + (1 + 2 + 3 + 4 + 5 + 6 + 7 + 8) * price::ENTRY),
+            (9, 9 * price::FILTER),
+            (128, 128 * price::FILTER),
+            (129, 129 * price::FILTER + price::MORE_GROUPS + 2 * price::EACH_GROUP),
+            (257, 257 * price::FILTER + 129 * price::MORE_GROUPS + (128 * 2 + 3) * price::EACH_GROUP),
+            // Every second packet is looked up: as many in each group, and one in the last.
+            (513, 257 * price::FILTER + 193 * price::MORE_GROUPS + (64 * (2 + 3 + 4) + 5) * price::EACH_GROUP),
+        ] {
+            assert_eq!(cost_of(vec![leaf(0, count)], entries4(count)), expected, "{count} entries");
+            let entry = |rule| Entry6 {
+                source: rule,
+                destination: 0,
+                source_shift: 0,
+                destination_shift: 128,
+                common: common(rule as u32),
+            };
+            let entries6: Vec<Entry6> = (0..u128::from(count)).map(entry).collect();
+            let space = Space::new(&Source::Ipv6(entries6.clone()));
+            let built = Built { nodes: vec![leaf(0, count)], entries6, ..Built::default() };
+            assert_eq!(cost(&built, &space), expected, "{count} entries of IPv6");
+        }
+    }
+
+    #[test]
+    fn a_remainder_is_searched_unless_a_better_rule_was_found() {
+        let inner = |control| Node { base: 1, first_rule: 0, control: Node::REMAINDER | control, claim: 0 };
+        let one = price::LEAF + price::ENTRY;
+        // Behind the remainder, which has the last of three entries, a leaf for each of the others.
+        let window = inner(Window::new(word::SOURCE4 as u32, 0, 1).0);
+        assert_eq!(
+            cost_of(vec![window, leaf(2, 1), leaf(0, 1), leaf(1, 1)], entries4(3)),
+            2 * (price::NODE + one + price::SKIPPED) + (price::NODE + 2 * one)
+        );
+        // A hash without bits: both are in one leaf.
+        let table = inner(Node::TUPLE | Tuple::new(0, 32, 0, 0).0);
+        let both = one + price::ENTRY;
+        assert_eq!(
+            cost_of(vec![table, leaf(2, 1), leaf(0, 2)], entries4(3)),
+            3 * price::TABLE + (one + price::SKIPPED) + (both + price::SKIPPED) + (both + one)
+        );
+    }
+
+    #[test]
+    fn larger_tables_miss_the_caches_more_often() {
+        let nodes = |count: usize| Built { nodes: vec![Node::EMPTY; count], ..Built::default() };
+        let kilobyte = (1 << 10) / size::NODE;
+        for (kilobytes, expected) in [
+            (0, 0),
+            (63, 0),
+            (64, price::MISS),
+            (1024, 5 * price::MISS),
+            (2047, 5 * price::MISS),
+            (2048, 5 * price::MISS + price::FAR_MISS),
+            (4096, 5 * price::MISS + 2 * price::FAR_MISS),
+        ] {
+            assert_eq!(miss(&nodes(kilobytes * kilobyte)), expected, "{kilobytes} KiB");
+        }
+        // 16 KiB of nodes, 16 of IPv4 entries, 24 of IPv6 entries and 8 of filters are 64.
+        let mixed = |filters: usize| Built {
+            entries4: entries4(512),
+            entries6: vec![
+                Entry6 {
+                    source: 0,
+                    destination: 0,
+                    source_shift: 0,
+                    destination_shift: 0,
+                    common: common(0)
+                };
+                384
+            ],
+            filters: vec![0; filters],
+            ..nodes(1024)
+        };
+        assert_eq!([2047, 2048].map(|filters| miss(&mixed(filters))), [0, price::MISS]);
+    }
+
+    #[test]
+    fn each_step_to_another_place_of_a_large_table_waits() {
+        let large = |nodes, count| {
+            let space = Space::new(&Source::Ipv4(entries4(count)));
+            let built = Built { nodes, entries4: entries4(count), filters: vec![0; 1 << 14], ..Built::default() };
+            cost(&built, &space)
+        };
+        let one = price::LEAF + price::MISS + price::ENTRY;
+        assert_eq!(large(vec![leaf(0, 1)], 1), one);
+        assert_eq!(large(vec![leaf(0, 9)], 9), 9 * (price::FILTER + 3 * price::MISS));
+        let window = Window::new(word::SOURCE4 as u32, 0, 1).0;
+        let inner = Node { base: 1, first_rule: 0, control: window, claim: 0 };
+        assert_eq!(large(vec![inner, leaf(0, 1), leaf(1, 1)], 2), 2 * (price::NODE + price::MISS + one));
+    }
+
+    #[test]
+    fn the_packets_that_are_looked_up_are_those_with_the_flows() {
+        let rule = |address: [u8; 4], id| {
+            let sources = vec![Prefix { address: address.into(), length: 32 }];
+            let conditions = Conditions { sources, ..Conditions::default() };
+            Rule { id, action: RuleAction::Block, conditions }
+        };
+        let ipv6 = Conditions { ip_version: Some(6), ..Conditions::default() };
+        let ipv6 = Rule { id: 3, action: RuleAction::Block, conditions: ipv6 };
+        let rules = [rule([10, 0, 0, 1], 1), rule([10, 0, 0, 2], 2), ipv6];
+        let flow = |ip_version, last| {
+            let mut flow = Flow { flags: flags::ADDRESSES, ip_version, ..Flow::default() };
+            flow.source_address[..4].copy_from_slice(&[10, 0, 0, last]);
+            flow
+        };
+        let cost = |flows: &[Flow]| search_cost(&CostModel::default(), &rules, flows);
+        assert_eq!(cost(&[]), Some(0));
+        assert_eq!(cost(&[flow(4, 1)]), Some(price::LEAF + price::ENTRY));
+        assert_eq!(cost(&[flow(4, 2)]), Some(price::LEAF + 2 * price::ENTRY));
+        assert_eq!(cost(&[flow(6, 1), flow(4, 2), flow(6, 2)]), Some(3 * price::LEAF + (2 + 2) * price::ENTRY));
+    }
+}

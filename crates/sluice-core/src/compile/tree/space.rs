@@ -46,7 +46,7 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    pub(super) fn new(source: &Source) -> Self {
+    pub(crate) fn new(source: &Source) -> Self {
         match source {
             Source::Ipv4(entries) => {
                 let mut space = Self::of(entries.iter().map(|entry| &entry.common), false);
@@ -139,7 +139,7 @@ impl Space {
     }
 
     /// The words of the key of that packet.
-    pub(super) fn packet(&self, entry: u32) -> Vec<u32> {
+    pub(crate) fn packet(&self, entry: u32) -> Vec<u32> {
         let mut words = vec![0; 10];
         words[word::META] = self.properties[entry as usize];
         for ((dimension, _), value) in self.dimensions.iter().zip(self.point(entry)) {
@@ -219,5 +219,97 @@ impl Slice {
         let bits = bits.min(self.bits);
         let shift = if self.shift == 0 { 0 } else { self.shift + self.bits - bits };
         Self { shift, bits, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::entry::{Entry4, Found};
+
+    /// An entry for a network, ports and properties.
+    fn entry(source: (u32, u32), ports: [u32; 2], [meta_value, meta_mask]: [u32; 2]) -> Entry4 {
+        let [first_ports, last_ports] = ports;
+        Entry4 {
+            source: source.0,
+            source_shift: source.1,
+            destination: 0,
+            destination_shift: 32,
+            common: Common { first_ports, last_ports, meta_value, meta_mask, found: Found::of_rule(0, (1, 0)) },
+        }
+    }
+
+    const ALL_PORTS: [u32; 2] = [0, u32::MAX];
+
+    fn udp() -> [u32; 2] {
+        [17 << meta::PROTOCOL_SHIFT, meta::PROTOCOL]
+    }
+
+    #[test]
+    fn a_packet_has_what_its_entry_asks_for() {
+        let ports = [5353 << 16 | 53; 2];
+        let inbound = [udp()[0] | 1 << meta::DIRECTION_SHIFT, udp()[1] | meta::DIRECTION];
+        let space = Space::new(&Source::Ipv4(vec![entry((0x0A00_0001, 0), ports, inbound)]));
+        let mut expected = [0; 10];
+        expected[word::PORTS] = 5353 << 16 | 53;
+        expected[word::META] = inbound[0];
+        expected[word::SOURCE4] = 0x0A00_0001;
+        assert_eq!(space.packet(0), expected);
+    }
+
+    #[test]
+    fn dimensions_are_those_that_some_entry_depends_on() {
+        let dimensions = |entry: Entry4| {
+            let space = Space::new(&Source::Ipv4(vec![entry]));
+            let place =
+                |(dimension, spans): &(Dimension, Vec<Span>)| (dimension.word as usize, dimension.width, spans[0]);
+            space.dimensions.iter().map(place).collect::<Vec<_>>()
+        };
+        assert_eq!(dimensions(entry((0, 32), ALL_PORTS, [0, 0])), []);
+        assert_eq!(dimensions(entry((0, 8), ALL_PORTS, [0, 0])), [(word::SOURCE4, 32, (0, 0xFF))]);
+        assert_eq!(dimensions(entry((0, 32), ALL_PORTS, udp())), [(word::META, 8, (17, 17))]);
+        // Of a mask that has a part of the bits, nothing is known.
+        assert_eq!(dimensions(entry((0, 32), ALL_PORTS, [0, 1 << meta::PROTOCOL_SHIFT])), []);
+        let some_ports = [1 << 16 | 3, 2 << 16 | 4];
+        assert_eq!(
+            dimensions(entry((0, 32), some_ports, [0, 0])),
+            [(word::PORTS, 16, (1, 2)), (word::PORTS, 16, (3, 4))]
+        );
+    }
+
+    #[test]
+    fn a_table_of_protocols_holds_what_has_one() {
+        let entries = vec![entry((0, 32), ALL_PORTS, udp()), entry((0, 32), ALL_PORTS, [0, 0])];
+        let space = Space::new(&Source::Ipv4(entries));
+        let child = |part, entry| space.tuple_child(Tuple::new(32, 32, 0, part), entry);
+        assert_eq!([0, 1].map(|entry| child(Tuple::PROTOCOL, entry)), [Some(0), None]);
+        assert_eq!([0, 1].map(|entry| child(0, entry)), [Some(0), Some(0)]);
+    }
+
+    #[test]
+    fn half_of_the_packets_have_an_end_and_the_others_are_anywhere_inside() {
+        const COUNT: usize = 4096;
+        let values = |shift: u32| {
+            let space = Space::new(&Source::Ipv4(vec![entry((0x0A00_0000, shift), ALL_PORTS, [0, 0]); COUNT]));
+            (0..COUNT as u32).map(|entry| space.point(entry)[0] - 0x0A00_0000).collect::<Vec<u32>>()
+        };
+        let count = |of: &[u32], is: &dyn Fn(u32) -> bool| of.iter().filter(|value| is(**value)).count();
+        let near = |count: usize, part: usize| count.abs_diff(COUNT / part) < COUNT / 16;
+        let wide = values(24);
+        assert!(near(count(&wide, &|value| value == 0), 4) && near(count(&wide, &|value| value == 0xFF_FFFF), 4));
+        for quarter in 0..4 {
+            let is_there = |value: u32| value != 0 && value != 0xFF_FFFF && value >> 22 == quarter;
+            assert!(near(count(&wide, &is_there), 8), "quarter {quarter}");
+        }
+        let of_two = values(1);
+        assert!(near(count(&of_two, &|value| value == 0), 2) && near(count(&of_two, &|value| value == 1), 2));
+    }
+
+    #[test]
+    fn a_window_without_bits_is_none() {
+        let space = Space::new(&Source::Ipv4(vec![entry((0, 0), ALL_PORTS, [0, 0])]));
+        let window = |bits| Slice { dimension: 0, shift: 4, bits }.window(&space);
+        assert_eq!(window(0), Window::default());
+        assert_eq!(window(2), Window::new(word::SOURCE4 as u32, 4, 2));
     }
 }

@@ -119,3 +119,131 @@ fn shifts(space: &Space, sample: &[u32], side: usize) -> Vec<u32> {
     all.dedup();
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::super::Source;
+    use super::*;
+    use crate::policy::entry::{Common, Entry4, Found};
+    use crate::policy::key::meta;
+
+    /// An entry for two prefixes, that many low bits of which are open.
+    fn entry(source: (u32, u32), destination: (u32, u32)) -> Entry4 {
+        let common = Common {
+            first_ports: 0,
+            last_ports: u32::MAX,
+            meta_value: 0,
+            meta_mask: 0,
+            found: Found::of_rule(0, (1, 0)),
+        };
+        Entry4 {
+            source: source.0.checked_shl(source.1).unwrap_or(0),
+            source_shift: source.1,
+            destination: destination.0.checked_shl(destination.1).unwrap_or(0),
+            destination_shift: destination.1,
+            common,
+        }
+    }
+
+    const ANY: (u32, u32) = (0, 32);
+
+    fn best(entries: Vec<Entry4>) -> Candidate {
+        let sample: Vec<u32> = (0..entries.len() as u32).collect();
+        Tuples::default().best(&Space::new(&Source::Ipv4(entries)), &sample, 1).unwrap()
+    }
+
+    #[test]
+    fn what_a_table_holds_and_which_entries_have_the_same_of_it_are_counted() {
+        // One address twice, and one that a table of addresses does not hold.
+        let entries = vec![entry((1, 0), ANY), entry((1, 0), ANY), entry((2, 0), ANY), entry((3, 8), ANY)];
+        let space = Space::new(&Source::Ipv4(entries));
+        let candidate = |shift, step| {
+            let shape = Shape { shifts: [shift, 32], parts: 0 };
+            let candidate = Tuples::default().candidate(&space, &[0, 1, 2, 3], step, shape)?;
+            Some((candidate.held, candidate.crowd))
+        };
+        // Two of three have one other, in sixteenths: of all twice as many if one in two is in the sample.
+        assert_eq!(candidate(0, 1), Some((3, 16 + 16 * 2 / 3)));
+        assert_eq!(candidate(0, 2), Some((3, 16 + 16 * 4 / 3)));
+        // The addresses are in the same network of 8 bits: three of four have two others.
+        assert_eq!(candidate(8, 1), Some((4, 16 + 16 * 6 / 4)));
+        let space = Space::new(&Source::Ipv4(vec![entry((1, 8), ANY)]));
+        let shape = Shape { shifts: [0, 32], parts: 0 };
+        assert!(Tuples::default().candidate(&space, &[0], 1, shape).is_none(), "it holds nothing");
+    }
+
+    #[test]
+    fn a_table_gains_what_it_holds_for_a_probe_and_half_of_those_that_have_the_same() {
+        let gain = |held, crowd| Candidate { shape: Shape { shifts: [0, 0], parts: 0 }, held, crowd }.gain();
+        assert_eq!(gain(1, 16), (1 << 16) / (8 * 16 + 8));
+        assert_eq!(gain(10, 64), (10 << 16) / (8 * 16 + 32));
+    }
+
+    /// Where networks of one length are many and lie side by side, a table of shorter prefixes would hold hardly more.
+    #[test]
+    fn the_length_of_a_prefix_is_the_one_that_most_entries_have() {
+        for shift in 8..=24 {
+            let others = (8..=24).map(|shift| (250 - shift, shift));
+            let networks: Vec<(u32, u32)> = (0..100).map(|number| (number, shift)).chain(others).collect();
+            let of_sources = networks.iter().map(|network| entry(*network, ANY)).collect();
+            assert_eq!(best(of_sources).shape.shifts, [shift, 32]);
+            let of_destinations = networks.iter().map(|network| entry(ANY, *network)).collect();
+            assert_eq!(best(of_destinations).shape.shifts, [32, shift]);
+        }
+    }
+
+    #[test]
+    fn ports_and_protocol_belong_to_a_table_where_they_tell_entries_apart() {
+        let with = |part: u32| {
+            let entries = (0..100).map(|number: u32| {
+                let mut entry = entry((1, 8), (2, 0));
+                let common = &mut entry.common;
+                match part {
+                    Tuple::SOURCE_PORT => {
+                        (common.first_ports, common.last_ports) = (number << 16, number << 16 | 0xFFFF)
+                    }
+                    Tuple::DESTINATION_PORT => (common.first_ports, common.last_ports) = (number, 0xFFFF_0000 | number),
+                    Tuple::PROTOCOL => {
+                        (common.meta_value, common.meta_mask) = (number << meta::PROTOCOL_SHIFT, meta::PROTOCOL);
+                    }
+                    _ => entry.source = number << 8,
+                }
+                entry
+            });
+            let best = best(entries.collect());
+            (best.shape.parts, best.held, best.crowd)
+        };
+        for part in [0, Tuple::SOURCE_PORT, Tuple::DESTINATION_PORT, Tuple::PROTOCOL] {
+            assert_eq!(with(part), (part, 100, 16));
+        }
+    }
+
+    /// An entry for a network and a destination port.
+    fn with_port(network: (u32, u32), port: u32) -> Entry4 {
+        let mut entry = entry(network, ANY);
+        (entry.common.first_ports, entry.common.last_ports) = (port, 0xFFFF_0000 | port);
+        entry
+    }
+
+    #[test]
+    fn what_tells_nothing_apart_belongs_to_no_table() {
+        let best = best((0..100).map(|number| with_port((number, 0), 80)).collect());
+        assert_eq!((best.shape.shifts, best.shape.parts), ([0, 32], 0));
+    }
+
+    #[test]
+    fn a_port_that_was_needed_with_shorter_prefixes_is_left_out_with_the_best() {
+        // Of 17 lengths, that of the most networks is none of those that are tried first. With the next shorter one,
+        // two have the same prefix, and most of these different ports.
+        let networks = (0..100).map(|number| match number {
+            0..30 => with_port((number, 12), 0),
+            30..98 => with_port((number, 12), number % 2),
+            _ => entry((number, 12), ANY),
+        });
+        let others = (8..=24).map(|shift| with_port((250 - shift, shift), 0));
+        let best = best(networks.chain(others).collect());
+        assert_eq!((best.shape.shifts, best.shape.parts), ([12, 32], 0));
+    }
+}
