@@ -223,4 +223,23 @@ mod tests {
         };
         assert_eq!([0, 1].map(build), [Some(ErrorKind::TooAlike), Some(ErrorKind::TooLarge)]);
     }
+
+    #[test]
+    fn a_tree_that_is_not_large_has_all_the_space_of_the_model() {
+        let entry = |source| {
+            let common = Common {
+                first_ports: 0,
+                last_ports: u32::MAX,
+                meta_value: 0,
+                meta_mask: 0,
+                found: Found::of_rule(0, (1, 0)),
+            };
+            Entry4 { source, destination: 0, source_shift: 0, destination_shift: 32, common }
+        };
+        // A power of two is a divisor of the number of entries in a section.
+        let mut forest = Forest::default();
+        forest.add_ipv4((0..1024).map(entry).collect());
+        let built = forest.build(&CostModel::default()).unwrap();
+        assert!(!built.nodes[0].is_leaf());
+    }
 }

@@ -229,7 +229,12 @@ mod tests {
 
     #[test]
     fn what_tells_nothing_apart_belongs_to_no_table() {
-        let best = best((0..100).map(|number| with_port((number, 0), 80)).collect());
+        let web = |number| {
+            let mut entry = with_port((number, 0), 80);
+            (entry.common.meta_value, entry.common.meta_mask) = (6 << meta::PROTOCOL_SHIFT, meta::PROTOCOL);
+            entry
+        };
+        let best = best((0..100).map(web).collect());
         assert_eq!((best.shape.shifts, best.shape.parts), ([0, 32], 0));
     }
 
