@@ -10,6 +10,7 @@ use sluice_core::{Action, Decision, Direction, ParsedPacket, Policy};
 use sluice_npi::{Flow, link_type};
 
 use crate::common::classbench;
+use crate::published::{self, Here};
 use crate::{Ratio, figure, mean, measure, rte_acl};
 
 /// A rule set of about 100 lines, drawn evenly from one of about 1,000, with the headers that still match.
@@ -98,6 +99,7 @@ pub(crate) fn bench(only: Option<&str>) {
     for size in sizes(only) {
         let table = format!("classify {size}");
         let (mut times, mut ratios, mut batch_ratios) = ([const { Vec::new() }; 2], Vec::new(), Vec::new());
+        let mut beside_librte_acl = Vec::new();
         for (name, set) in sets(&folder, size) {
             let say = |column: &str, value: &dyn Display| figure(&table, &name, column, value);
             let rules = classbench::rules(&set.lines);
@@ -144,6 +146,12 @@ pub(crate) fn bench(only: Option<&str>) {
                 say("librte_acl (SSE), 32 a call", &format!("{:.1} ns", acl.in_32s));
                 best = best.min(acl.one);
                 batch_ratios.push(batch.fastest / acl.in_32s);
+                beside_librte_acl.push(Here {
+                    row: name.clone(),
+                    set: set.name.clone(),
+                    sluice: one.fastest,
+                    librte_acl: acl.one,
+                });
             }
             ratios.push(one.fastest / best);
             say("1 a call", &better(&ratios[ratios.len() - 1..], None));
@@ -171,6 +179,7 @@ pub(crate) fn bench(only: Option<&str>) {
         if !batch_ratios.is_empty() {
             say("32 a call", &Ratio { ratio: mean(&batch_ratios), to: "librte_acl", target: Some(1.0) });
         }
+        published::compare(size, &beside_librte_acl);
     }
 }
 

@@ -22,6 +22,7 @@ mod names;
 mod observe;
 mod parse;
 mod path;
+mod published;
 mod reload;
 mod rte_acl;
 mod shapes;
