@@ -199,14 +199,17 @@ mod tests {
         let bytes: Vec<u8> = filters.words()[start..].iter().flat_map(|word| word.to_le_bytes()).collect();
         let left = |entry: &u32| {
             let key = Key4::of_words(&space.packet(*entry));
-            let set = |window: usize| {
-                let byte = key.bytes()[usize::from(bytes[window])];
-                let value = if window < LOWER { byte & 0xF } else { byte >> 4 };
-                let set = bytes[HEAD + (window * VALUES + usize::from(value)) * 16..].first_chunk();
-                set.copied().map(u128::from_le_bytes).unwrap()
+            let of_group = |(group, entries): (usize, &[u32])| {
+                let set = |window: usize| {
+                    let byte = key.bytes()[usize::from(bytes[window])];
+                    let value = if window < LOWER { byte & 0xF } else { byte >> 4 };
+                    let at = (group * WINDOWS + window) * VALUES + usize::from(value);
+                    u128::from_le_bytes(*bytes[HEAD + at * 16..].first_chunk().unwrap())
+                };
+                let mask = u128::MAX >> (GROUP as usize - entries.len());
+                (0..WINDOWS).fold(mask, |left, window| left & set(window)).count_ones()
             };
-            let mask = u128::MAX >> (GROUP as usize - all.len());
-            (0..WINDOWS).fold(mask, |left, window| left & set(window)).count_ones()
+            all.chunks(GROUP as usize).enumerate().map(of_group).sum()
         };
         (bytes.len() / 4, all.iter().map(left).collect())
     }
@@ -222,6 +225,28 @@ mod tests {
             let (_, left) = filter((0..64).flat_map(pair).collect());
             assert_eq!(left, [1; 128]);
         }
+    }
+
+    /// Four lower halves and three upper ones have a bit of the number each. A fifth lower half tells but the first
+    /// entry from the others.
+    #[test]
+    fn a_window_is_chosen_for_all_that_it_rules_out() {
+        let bit = |number: u32, bit: u32| (number >> bit & 1) << (bit % 4 * 8);
+        let lower = |number| bit(number, 0) | bit(number, 1) | bit(number, 2) | bit(number, 3);
+        let upper = |number| (bit(number, 4) | bit(number, 5) | bit(number, 6)) << 4;
+        let entries = (0..128).map(|number| entry(lower(number), upper(number) | u32::from(number == 0), 0..=u16::MAX));
+        assert_eq!(filter(entries.collect()).1, [1; 128]);
+    }
+
+    #[test]
+    fn entries_of_several_groups_are_told_apart_by_what_is_not_at_the_start_of_a_word() {
+        let with_source_port = |port: u32| {
+            let mut entry = entry(0, 0, 0..=u16::MAX);
+            entry.common.first_ports |= port << 16;
+            entry.common.last_ports = port << 16 | 0xFFFF;
+            entry
+        };
+        assert_eq!(filter((0..300).map(with_source_port).collect()).1, [1; 300]);
     }
 
     /// Each entry differs from the first one in one bit, so that no eight windows tell all of them from it.
