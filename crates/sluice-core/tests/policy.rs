@@ -537,6 +537,30 @@ fn every_word_of_an_ipv6_address_counts() {
 }
 
 #[test]
+fn an_address_and_a_port_that_differ_in_the_same_bit_match_no_more_than_one_of_them() {
+    let rule = |address: IpAddr, length| {
+        conditions(Conditions {
+            sources: vec![Prefix { address, length }],
+            destination_ports: vec![8..=8],
+            ..Conditions::default()
+        })
+    };
+    let ipv4 = udp([10, 0, 0, 2], [1, 2, 3, 4], (5, 8));
+    let mut ipv6 = Flow { ip_version: 6, ..ipv4 };
+    ipv6.source_address = Ipv6Addr::from(2).octets();
+    for (rule, flow, last) in
+        [(rule([10, 0, 0, 2].into(), 32), ipv4, 3), (rule(Ipv6Addr::from(2).into(), 128), ipv6, 15)]
+    {
+        let policy = Policy::new(compile(&[rule], Action::Block).unwrap()).unwrap();
+        for (address, port, expected) in [(2, 8, 1), (3, 8, 0), (2, 9, 0), (3, 9, 0)] {
+            let mut flow = Flow { destination_port: port, ..flow };
+            flow.source_address[last] = address;
+            assert_eq!(policy.classify(Direction::Inbound, link_type::RAW, &[], &flow).rule_id, expected, "{flow:?}");
+        }
+    }
+}
+
+#[test]
 fn a_long_list_of_addresses_stays_one_rule() {
     let sources = (0..50_000_u32)
         .map(|index| Prefix { address: Ipv4Addr::from(0x0A00_0000 + index * 2).into(), length: 32 })

@@ -406,6 +406,31 @@ fn every_suffix_is_where_a_lookup_finds_it() {
 }
 
 #[test]
+fn a_hint_has_every_bit_of_its_name_also_where_two_numbers_are_the_same() {
+    let mut counts = std::collections::BTreeSet::new();
+    for name in (0..200).map(|number| format!("name-{number}")) {
+        let hash = hash(name.as_bytes());
+        let homes = raw::homes(hash, 16);
+        // In its first line, then in its second one. In one that is both it has the bits of either.
+        for (line, hint) in homes.into_iter().zip(raw::hints(hash)).filter(|_| homes[0] != homes[1]) {
+            let mut raw = Raw { tree_pairs: 1, suffixes: 1, ..Raw::empty() };
+            raw.nodes.extend([empty_leaf(0), empty_leaf(IPV6)]);
+            (raw.lines, raw.hints) = (vec![[0; 64]; 16], vec![0; 16]);
+            let record = raw.record(&name);
+            raw.add(line, &record);
+            raw.hints[homes[0]] = hint;
+            assert_eq!(raw.validate(), Ok(()), "{name}");
+            counts.insert(hint.count_ones());
+            for bit in (0..u32::BITS).map(|bit| 1 << bit).filter(|bit| hint & bit != 0) {
+                raw.hints[homes[0]] = hint & !bit;
+                assert!(raw.validate().is_err(), "{name} without {bit:#x}");
+            }
+        }
+    }
+    assert!([3, 4].into_iter().all(|count| counts.contains(&count)), "{counts:?}");
+}
+
+#[test]
 fn suffixes_are_in_lower_case() {
     let named = |name: &str| {
         let mut raw = Raw { tree_pairs: 1, ..Raw::empty() };
