@@ -30,7 +30,8 @@ impl Folder {
         fs::create_dir_all(folder.0.join("bin")).unwrap();
         symlink(env!("CARGO_BIN_EXE_cargo-wdk-linux"), folder.0.join("bin/cargo-wdk-linux")).unwrap();
         static KIT: Once = Once::new();
-        KIT.call_once(|| drop(folder.succeeds("", "cargo wdk-linux setup")));
+        // It fetches what a new driver needs, if that is not on this machine. All that follows takes no network.
+        KIT.call_once(|| drop(folder.succeeds("", "CARGO_NET_OFFLINE=false cargo wdk-linux setup")));
         folder
     }
 
