@@ -5,7 +5,7 @@ use std::hint::black_box;
 use etherparse::{InternetSlice, SlicedPacket, TransportSlice};
 use pnet_packet::ethernet::{EtherType, EthernetPacket};
 use pnet_packet::{Packet as _, ipv4, ipv6, tcp, udp, vlan};
-use sluice_npi::{Flow, link_type};
+use sluice_npi::{Flow, flags, link_type};
 use smoltcp::wire;
 
 use crate::common::captures;
@@ -281,19 +281,22 @@ pub(crate) fn bench() {
     println!("Parsing to addresses, ports and VLAN id, one packet a call");
     let rng = &mut fastrand::Rng::with_seed(1);
     if let Some(captured) = captures::packets() {
-        let all: Vec<&[u8]> = captured
+        let frames: Vec<(&[u8], Flow)> = captured
             .iter()
             .filter(|packet| packet.link_type == link_type::ETHERNET)
-            .map(|packet| packet.data.as_slice())
-            .collect();
-        let with_ip: Vec<&[u8]> = all
-            .iter()
-            .copied()
-            .filter(|packet| {
-                sluice_core::parse(link_type::ETHERNET, packet, packet.len() as u32).is_ok_and(|f| f.ip_version != 0)
+            .filter_map(|packet| {
+                Some((packet.data.as_slice(), sluice_core::parse(link_type::ETHERNET, &packet.data, 0).ok()?))
             })
             .collect();
-        for (name, packets) in [("captured, all Ethernet", all), ("captured, with IP", with_ip)] {
+        let of = |is_wanted: fn(&Flow) -> bool| -> Vec<&[u8]> {
+            frames.iter().filter(|(_, flow)| is_wanted(flow)).map(|(frame, _)| *frame).collect()
+        };
+        // The peers read no packet in another one.
+        for (name, packets) in [
+            ("captured, all but tunnels", of(|flow| !flow.has(flags::TUNNEL))),
+            ("captured, with IP, but tunnels", of(|flow| flow.ip_version != 0 && !flow.has(flags::TUNNEL))),
+            ("captured, tunnels", of(|flow| flow.has(flags::TUNNEL))),
+        ] {
             if !packets.is_empty() {
                 let drawn: Vec<&[u8]> = (0..1_000_000).map(|_| packets[rng.usize(0..packets.len())]).collect();
                 row(name, &drawn);
