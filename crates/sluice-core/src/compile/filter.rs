@@ -180,13 +180,13 @@ impl Candidate {
 mod tests {
     use super::super::tree::Source;
     use super::*;
-    use crate::policy::entry::{Common, Entry4, Found};
+    use crate::policy::entry::{Common, Entry4};
     use crate::policy::key::{Key, Key4};
 
     /// An entry for two addresses and destination ports.
     fn entry(source: u32, destination: u32, ports: core::ops::RangeInclusive<u16>) -> Entry4 {
         let (first_ports, last_ports) = ((*ports.start()).into(), 0xFFFF_0000 | u32::from(*ports.end()));
-        let common = Common { first_ports, last_ports, meta_value: 0, meta_mask: 0, found: Found::of_rule(0, (1, 0)) };
+        let common = Common { first_ports, last_ports, ..Common::ANY };
         Entry4 { source, destination, source_shift: 0, destination_shift: 0, common }
     }
 

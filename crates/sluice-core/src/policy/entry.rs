@@ -23,6 +23,13 @@ pub(crate) struct Common {
     pub(crate) found: Found,
 }
 
+#[cfg(test)]
+impl Common {
+    /// Every packet, for the first of the rules, which permits.
+    pub(crate) const ANY: Self =
+        Self { first_ports: 0, last_ports: u32::MAX, meta_value: 0, meta_mask: 0, found: Found::of_rule(0, (1, 0)) };
+}
+
 /// What an entry says of its rule, so that a search that ends there has nothing else to read: the rule's index in the
 /// highest bits, so that an earlier one is less; whether it has extra conditions; whether it blocks; the id in the low
 /// half. The bits between are used by the entry.

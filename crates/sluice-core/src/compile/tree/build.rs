@@ -223,7 +223,7 @@ mod tests {
 
     use super::super::Slice;
     use super::*;
-    use crate::policy::entry::{Common, Found};
+    use crate::policy::entry::Common;
 
     /// An entry for a source address, or for any.
     fn entry(source: Option<u32>) -> Entry4 {
@@ -232,13 +232,7 @@ mod tests {
             source_shift: if source.is_some() { 0 } else { 32 },
             destination: 0,
             destination_shift: 32,
-            common: Common {
-                first_ports: 0,
-                last_ports: u32::MAX,
-                meta_value: 0,
-                meta_mask: 0,
-                found: Found::of_rule(0, (1, 0)),
-            },
+            common: Common::ANY,
         }
     }
 

@@ -237,7 +237,7 @@ mod tests {
     use super::super::cut::By;
     use super::super::{Slice, Source};
     use super::*;
-    use crate::policy::entry::{Common, Entry4, Found};
+    use crate::policy::entry::{Common, Entry4};
 
     #[test]
     fn copies_cost_more_in_trees_that_the_caches_do_not_hold() {
@@ -270,19 +270,12 @@ mod tests {
     /// An entry for a source and a destination, if they are given.
     fn entry((source, destination): (Option<u32>, Option<u32>)) -> Entry4 {
         let shift = |address: Option<u32>| if address.is_some() { 0 } else { 32 };
-        let common = Common {
-            first_ports: 0,
-            last_ports: u32::MAX,
-            meta_value: 0,
-            meta_mask: 0,
-            found: Found::of_rule(0, (1, 0)),
-        };
         Entry4 {
             source: source.unwrap_or(0),
             destination: destination.unwrap_or(0),
             source_shift: shift(source),
             destination_shift: shift(destination),
-            common,
+            common: Common::ANY,
         }
     }
 

@@ -288,12 +288,12 @@ mod tests {
 
     use super::super::Source;
     use super::*;
-    use crate::policy::entry::{Common, Entry4, Found};
+    use crate::policy::entry::{Common, Entry4};
 
     /// An entry for two prefixes, that many low bits of which are open, and for destination ports.
     fn entry(source: (u32, u32), destination: (u32, u32), ports: (u16, u16)) -> Entry4 {
         let (first_ports, last_ports) = (ports.0.into(), 0xFFFF_0000 | u32::from(ports.1));
-        let common = Common { first_ports, last_ports, meta_value: 0, meta_mask: 0, found: Found::of_rule(0, (1, 0)) };
+        let common = Common { first_ports, last_ports, ..Common::ANY };
         Entry4 {
             source: source.0,
             source_shift: source.1,

@@ -131,7 +131,7 @@ mod tests {
     use super::super::{Conditions, Parts, Prefix, Rule};
     use super::*;
     use crate::RuleAction;
-    use crate::policy::entry::{Common, Found};
+    use crate::policy::entry::Common;
 
     /// Rules for random prefixes of addresses, with the lengths that `lengths` says.
     fn rules(count: u32, lengths: fn(&mut fastrand::Rng) -> [u8; 2]) -> Vec<Rule> {
@@ -211,8 +211,7 @@ mod tests {
     #[test]
     fn as_many_entries_are_built_as_there_are_combinations() {
         let entries = |count: usize| {
-            let common =
-                Common { first_ports: 0, last_ports: 0, meta_value: 0, meta_mask: 0, found: Found::of_rule(0, (1, 0)) };
+            let common = Common { last_ports: 0, ..Common::ANY };
             vec![Entry4 { source: 0, destination: 0, source_shift: 0, destination_shift: 0, common }; count]
         };
         let build = |more: usize| {
@@ -226,16 +225,8 @@ mod tests {
 
     #[test]
     fn a_tree_that_is_not_large_has_all_the_space_of_the_model() {
-        let entry = |source| {
-            let common = Common {
-                first_ports: 0,
-                last_ports: u32::MAX,
-                meta_value: 0,
-                meta_mask: 0,
-                found: Found::of_rule(0, (1, 0)),
-            };
-            Entry4 { source, destination: 0, source_shift: 0, destination_shift: 32, common }
-        };
+        let entry =
+            |source| Entry4 { source, destination: 0, source_shift: 0, destination_shift: 32, common: Common::ANY };
         // A power of two is a divisor of the number of entries in a section.
         let mut forest = Forest::default();
         forest.add_ipv4((0..1024).map(entry).collect());

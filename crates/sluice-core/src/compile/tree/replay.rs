@@ -152,13 +152,7 @@ mod tests {
 
     /// That of a rule without ports and properties.
     fn common(rule: u32) -> Common {
-        Common {
-            first_ports: 0,
-            last_ports: u32::MAX,
-            meta_value: 0,
-            meta_mask: 0,
-            found: Found::of_rule(rule, (rule + 1, 0)),
-        }
+        Common { found: Found::of_rule(rule, (rule + 1, 0)), ..Common::ANY }
     }
 
     /// Rules for one source address each, which is the rule's number.

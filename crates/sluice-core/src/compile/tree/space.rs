@@ -225,7 +225,7 @@ impl Slice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::entry::{Entry4, Found};
+    use crate::policy::entry::Entry4;
 
     /// An entry for a network, ports and properties.
     fn entry(source: (u32, u32), ports: [u32; 2], [meta_value, meta_mask]: [u32; 2]) -> Entry4 {
@@ -235,7 +235,7 @@ mod tests {
             source_shift: source.1,
             destination: 0,
             destination_shift: 32,
-            common: Common { first_ports, last_ports, meta_value, meta_mask, found: Found::of_rule(0, (1, 0)) },
+            common: Common { first_ports, last_ports, meta_value, meta_mask, ..Common::ANY },
         }
     }
 

@@ -126,24 +126,17 @@ mod tests {
 
     use super::super::Source;
     use super::*;
-    use crate::policy::entry::{Common, Entry4, Found};
+    use crate::policy::entry::{Common, Entry4};
     use crate::policy::key::meta;
 
     /// An entry for two prefixes, that many low bits of which are open.
     fn entry(source: (u32, u32), destination: (u32, u32)) -> Entry4 {
-        let common = Common {
-            first_ports: 0,
-            last_ports: u32::MAX,
-            meta_value: 0,
-            meta_mask: 0,
-            found: Found::of_rule(0, (1, 0)),
-        };
         Entry4 {
             source: source.0.checked_shl(source.1).unwrap_or(0),
             source_shift: source.1,
             destination: destination.0.checked_shl(destination.1).unwrap_or(0),
             destination_shift: destination.1,
-            common,
+            common: Common::ANY,
         }
     }
 
